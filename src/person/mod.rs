@@ -1,0 +1,1 @@
+//! Floor 4: the program. Arguments, terminal, JSON, reports and exit codes.

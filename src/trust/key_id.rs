@@ -1,0 +1,95 @@
+//! [`KeyId`], the name by which a public key is pinned, printed and compared.
+
+use std::fmt;
+use std::str::FromStr;
+
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+
+/// The identity of a peer: SHA-256 over the `SubjectPublicKeyInfo` of its
+/// key (as RFC 7858, section 4.2 pins keys), printed as `SHA256:` and 43
+/// characters of unpadded standard base64 (RFC 4648, section 4).
+///
+/// It names a key; it does not prove that anyone holds it.
+///
+/// ```
+/// let printed = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU";
+/// let key: turnchat::trust::KeyId = printed.parse()?;
+/// assert_eq!(key.to_string(), printed);
+/// # Ok::<(), turnchat::trust::key_id::MalformedKey>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId([u8; 32]);
+
+impl KeyId {
+    /// What every printed key begins with.
+    pub const PREFIX: &'static str = "SHA256:";
+
+    /// The identity of the key whose DER-encoded `SubjectPublicKeyInfo`
+    /// (RFC 5280, section 4.1.2.7) is given, exactly as its bytes stand in a
+    /// certificate.
+    pub fn of_spki(spki: &[u8]) -> Self {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest::digest(&digest::SHA256, spki).as_ref());
+        Self(hash)
+    }
+}
+
+/// A text that is no key: not `SHA256:` and 43 characters of base64.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a key: a key is `SHA256:` and 43 letters, digits, `+` or `/`")]
+pub struct MalformedKey;
+
+impl FromStr for KeyId {
+    type Err = MalformedKey;
+
+    fn from_str(text: &str) -> Result<Self, MalformedKey> {
+        let encoded = text.strip_prefix(Self::PREFIX).ok_or(MalformedKey)?;
+        let bytes = STANDARD_NO_PAD
+            .decode(encoded)
+            .map_err(|_| MalformedKey)?;
+        Ok(Self(bytes.try_into().map_err(|_| MalformedKey)?))
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", Self::PREFIX, STANDARD_NO_PAD.encode(self.0))
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyId({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_is_read_back() {
+        let key = KeyId::of_spki(b"a key");
+        assert_eq!(key.to_string().parse(), Ok(key));
+        assert_eq!(key.to_string().len(), 7 + 43);
+    }
+
+    #[test]
+    fn only_the_canonical_form_is_a_key() {
+        let key = KeyId::of_spki(b"a key").to_string();
+        for malformed in [
+            String::new(),
+            key.replace("SHA256:", ""),
+            key.to_lowercase(),
+            format!("{key}="),
+            format!(" {key}"),
+            key[..key.len() - 1].to_owned(),
+            // The last character carries four unused bits, which must be zero.
+            "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFV".to_owned(),
+        ] {
+            assert_eq!(malformed.parse::<KeyId>(), Err(MalformedKey), "{malformed}");
+        }
+    }
+}
