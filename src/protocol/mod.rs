@@ -1,2 +1,20 @@
 //! Floor 1: the protocol as pure values. No sockets, no files, no tasks, no
 //! clock: bytes, frames and instants come in as arguments.
+//!
+//! [`Decoder`] makes frames of bytes, [`Conversation`] knows whose turn it is
+//! and what to send, [`Liveness`] knows when to ping and when to give up.
+
+pub mod conversation;
+pub mod conversation_id;
+pub mod frame;
+mod json;
+pub mod limits;
+pub mod liveness;
+pub mod text;
+
+pub use conversation::{By, Conversation, End, Output, Role, SayError, Snapshot, Violation};
+pub use conversation_id::ConversationId;
+pub use frame::{Code, Decoder, Frame, FrameError, Reason};
+pub use limits::Limits;
+pub use liveness::{Liveness, Overdue};
+pub use text::{Detail, Text, TooLong};

@@ -1,0 +1,505 @@
+//! [`Conversation`]: whose turn it is, what was said and heard, and what is
+//! to be sent (PROTOCOL §3 and §4). No time and no connection in it: `ping`,
+//! `pong` and deadlines are [`Liveness`](super::Liveness)'s, and an `error`
+//! frame concerns the connection, never the conversation.
+
+use std::collections::VecDeque;
+
+use super::conversation_id::ConversationId;
+use super::frame::{Code, Frame, Reason};
+use super::text::Text;
+
+/// Which side of the connection this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Listens; speaks the odd turns, so it speaks first.
+    Server,
+    /// Dials; speaks the even turns.
+    Client,
+}
+
+impl Role {
+    /// Whether this side speaks in the turn with this number.
+    pub fn speaks_in(self, turn: u64) -> bool {
+        match self {
+            Self::Server => turn % 2 == 1,
+            Self::Client => turn.is_multiple_of(2),
+        }
+    }
+}
+
+/// One side of a conversation.
+///
+/// ```text
+///            connect / accept            welcome
+///  Detached ──────────────────▶ Greeting ───────▶ Open ──▶ Over
+///      ▲     (a server is Open at once)            │
+///      └──────────────── detach ───────────────────┘
+/// ```
+///
+/// Calls and frames go in; what is to be done about them comes out of
+/// [`poll_output`](Self::poll_output), in order. A call that is refused
+/// leaves everything as it was.
+///
+/// ```
+/// use turnchat::protocol::{Conversation, ConversationId, Frame, Output, Role, Text};
+///
+/// let id = ConversationId::from_bits([7; 16]);
+/// let mut server = Conversation::new(Role::Server, id);
+/// server.accept(0)?;
+/// server.say(Text::new("Hello, client!").unwrap()).unwrap();
+/// assert!(server.say(Text::new("And another thing").unwrap()).is_err());
+///
+/// let mut sent = Vec::new();
+/// while let Some(output) = server.poll_output() {
+///     match output {
+///         Output::Send(frame) => sent.push(frame.kind()),
+///         Output::Store(_) => server.stored(),
+///         _ => {}
+///     }
+/// }
+/// assert_eq!(sent, ["welcome", "say"]);
+/// # Ok::<(), turnchat::protocol::Violation>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Conversation {
+    role: Role,
+    record: Snapshot,
+    phase: Phase,
+    /// On this connection our `quit` went out.
+    quit_sent: bool,
+    outputs: VecDeque<Output>,
+    /// A [`Output::Store`] was handed out and is not known to be done.
+    storing: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Phase {
+    Detached,
+    Greeting,
+    Open,
+    Over,
+}
+
+/// What going on with a conversation needs, after a cut or a restart.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Snapshot {
+    /// Which conversation.
+    pub id: ConversationId,
+    /// The highest turn said by this side; 0: none.
+    pub said: u64,
+    /// The highest turn heard from the other; 0: none.
+    pub heard: u64,
+    /// The highest turn of ours that the other is known to hold.
+    pub acknowledged: u64,
+    /// What was said in turn `said`.
+    pub last_said: Option<Text>,
+    /// What was heard in turn `heard`, to be shown again after a restart.
+    pub last_heard: Option<Text>,
+    /// This side wants the end, or has it.
+    pub quit: bool,
+}
+
+/// What the driver is to do, in this order.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Output {
+    /// Store this, then call [`Conversation::stored`]: nothing that stands
+    /// behind it comes out before.
+    Store(Snapshot),
+    /// Send this frame.
+    Send(Frame),
+    /// The server's queue has this many before us.
+    Waiting {
+        /// 0: we are next, or its user is deciding.
+        ahead: u64,
+    },
+    /// The conversation is on, or on again.
+    Connected,
+    /// The other's message.
+    Deliver {
+        /// Its turn.
+        turn: u64,
+        /// Its words.
+        text: Text,
+    },
+    /// The other has our message, safely.
+    Delivered {
+        /// Its turn.
+        turn: u64,
+    },
+    /// The conversation has ended: write what is to be sent, and close.
+    Over(End),
+}
+
+/// How a conversation ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct End {
+    /// Who ended it.
+    pub by: By,
+    /// The last turn of the conversation, whoever spoke in it; 0: none.
+    pub turns: u64,
+    /// Our last message, if the other is not known to hold it.
+    pub unacknowledged: Option<(u64, Text)>,
+}
+
+/// Who ended a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum By {
+    /// We quit, and the other knows.
+    Me,
+    /// The other quit, or does not have this conversation any more.
+    Peer,
+    /// It never began: the server refused.
+    Refused(Reason),
+}
+
+/// A frame that the protocol does not allow where it came. Its sender is at
+/// fault, and it changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Violation {
+    /// Its kind has no place in this phase.
+    #[error("`{kind}` has no place {phase}")]
+    OutOfPlace {
+        /// The frame's kind.
+        kind: &'static str,
+        /// Where it came.
+        phase: &'static str,
+    },
+    /// A `say` from the side whose turn it is not, or with another number than the next.
+    #[error("`say` for turn {turn}, and the next turn of the peer's is {next}")]
+    OutOfTurn {
+        /// The turn that the frame names.
+        turn: u64,
+        /// The turn in which the peer may speak next.
+        next: u64,
+    },
+    /// `heard` for another turn than the last that was said.
+    #[error("`heard` for turn {turn}, and turn {said} was said last")]
+    HeardWhatWasNotSaid {
+        /// The turn that the frame names.
+        turn: u64,
+        /// The highest turn said; 0: none.
+        said: u64,
+    },
+    /// The counter in `hello` or `welcome` cannot be the other side of ours.
+    #[error("the peer counts {theirs} turns heard; {said} were said and {heard} heard here")]
+    Counters {
+        /// What the frame says.
+        theirs: u64,
+        /// The highest turn said here.
+        said: u64,
+        /// The highest turn heard here.
+        heard: u64,
+    },
+    /// `welcome` names another conversation than `hello` did.
+    #[error("welcomed to another conversation")]
+    OtherConversation,
+    /// `ping` or `pong` before anything else.
+    #[error("`{kind}` as a first frame")]
+    FirstFrame {
+        /// The frame's kind.
+        kind: &'static str,
+    },
+}
+
+impl Violation {
+    /// What the other side is told.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::OutOfTurn { .. } => Code::OutOfTurn,
+            Self::OutOfPlace { .. }
+            | Self::HeardWhatWasNotSaid { .. }
+            | Self::Counters { .. }
+            | Self::OtherConversation
+            | Self::FirstFrame { .. } => Code::ProtocolError,
+        }
+    }
+}
+
+/// We were asked to say something and may not. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SayError {
+    /// It is the other's turn.
+    #[error("it is the other side's turn")]
+    NotYourTurn,
+    /// The conversation is over, or this side has quit it.
+    #[error("the conversation is over")]
+    Over,
+}
+
+impl Conversation {
+    /// A new conversation, without a connection yet.
+    pub fn new(role: Role, id: ConversationId) -> Self {
+        Self {
+            role,
+            record: Snapshot {
+                id,
+                said: 0,
+                heard: 0,
+                acknowledged: 0,
+                last_said: None,
+                last_heard: None,
+                quit: false,
+            },
+            phase: Phase::Detached,
+            quit_sent: false,
+            outputs: VecDeque::new(),
+            storing: false,
+        }
+    }
+
+    /// Which conversation this is.
+    pub fn id(&self) -> ConversationId {
+        self.record.id
+    }
+
+    /// The number of the turn that comes next, or is being thought about.
+    pub fn next_turn(&self) -> u64 {
+        self.record.said.max(self.record.heard) + 1
+    }
+
+    /// Whether this side speaks next.
+    pub fn is_my_turn(&self) -> bool {
+        self.role.speaks_in(self.next_turn())
+    }
+
+    /// How this conversation would stand if it ended now.
+    pub fn end(&self, by: By) -> End {
+        let Snapshot { said, acknowledged, last_said, .. } = &self.record;
+        End {
+            by,
+            turns: self.next_turn() - 1,
+            unacknowledged: last_said
+                .clone()
+                .filter(|_| said > acknowledged)
+                .map(|text| (*said, text)),
+        }
+    }
+
+    /// The client has a new connection: greet.
+    pub fn connect(&mut self) {
+        self.detach();
+        self.phase = Phase::Greeting;
+        self.store();
+        self.send(Frame::Hello {
+            conversation: self.record.id,
+            heard: self.record.heard,
+        });
+    }
+
+    /// The server has a new connection, whose `hello` named this conversation
+    /// and had this `heard`: welcome it.
+    ///
+    /// # Errors
+    /// [`Violation::Counters`] where `heard` cannot be; nothing changes then.
+    pub fn accept(&mut self, heard: u64) -> Result<(), Violation> {
+        self.check_counters(heard)?;
+        self.detach();
+        self.send(Frame::Welcome {
+            conversation: self.record.id,
+            heard: self.record.heard,
+        });
+        self.open(heard);
+        Ok(())
+    }
+
+    /// The connection is gone. What was not sent will not be; what was heard
+    /// is still delivered.
+    pub fn detach(&mut self) {
+        self.outputs.retain(|output| !matches!(output, Output::Send(_)));
+        self.quit_sent = false;
+        if self.phase != Phase::Over {
+            self.phase = Phase::Detached;
+        }
+    }
+
+    /// Says it; the turn passes. While there is no connection it is kept, and
+    /// said once there is one.
+    ///
+    /// # Errors
+    /// A [`SayError`]; nothing changes then.
+    pub fn say(&mut self, text: Text) -> Result<(), SayError> {
+        if self.phase == Phase::Over || self.record.quit {
+            return Err(SayError::Over);
+        }
+        if !self.is_my_turn() {
+            return Err(SayError::NotYourTurn);
+        }
+        let turn = self.next_turn();
+        self.record.said = turn;
+        self.record.last_said = Some(text.clone());
+        self.store();
+        if self.phase == Phase::Open {
+            self.send(Frame::Say { turn, text });
+        }
+        Ok(())
+    }
+
+    /// Ends the conversation, in or out of turn. It is over once the other
+    /// side has said so too. Asked again, it does nothing.
+    pub fn quit(&mut self) {
+        if self.phase == Phase::Over || self.record.quit {
+            return;
+        }
+        self.record.quit = true;
+        self.store();
+        if self.phase != Phase::Detached {
+            self.send_quit();
+        }
+    }
+
+    /// A frame has come.
+    ///
+    /// # Errors
+    /// A [`Violation`]; nothing changes then, and the connection cannot go on.
+    pub fn receive(&mut self, frame: Frame) -> Result<(), Violation> {
+        match self.phase {
+            Phase::Over | Phase::Detached => Ok(()),
+            Phase::Greeting | Phase::Open if self.quit_sent => {
+                self.receive_after_quit(&frame);
+                Ok(())
+            }
+            Phase::Greeting => self.receive_greeting(frame),
+            Phase::Open => self.receive_open(frame),
+        }
+    }
+
+    /// What was handed out last as [`Output::Store`] is stored.
+    pub fn stored(&mut self) {
+        self.storing = false;
+    }
+
+    /// The next thing to do, if there is one and the last
+    /// [`Output::Store`] is [`stored`](Self::stored).
+    pub fn poll_output(&mut self) -> Option<Output> {
+        if self.storing {
+            return None;
+        }
+        let output = self.outputs.pop_front();
+        self.storing = matches!(output, Some(Output::Store(_)));
+        output
+    }
+
+    fn receive_greeting(&mut self, frame: Frame) -> Result<(), Violation> {
+        match frame {
+            Frame::Wait { ahead } => {
+                self.outputs.push_back(Output::Waiting { ahead });
+                if self.record.quit {
+                    self.send_quit();
+                }
+            }
+            Frame::Welcome { conversation, heard } => {
+                if conversation != self.record.id {
+                    return Err(Violation::OtherConversation);
+                }
+                self.check_counters(heard)?;
+                self.open(heard);
+            }
+            Frame::Refuse { reason: Reason::Ended } => self.over(By::Peer),
+            Frame::Refuse { reason } => self.over(By::Refused(reason)),
+            other => return Err(out_of_place(&other, "before `welcome`")),
+        }
+        Ok(())
+    }
+
+    fn receive_open(&mut self, frame: Frame) -> Result<(), Violation> {
+        match frame {
+            Frame::Say { turn, text } => {
+                if self.is_my_turn() || turn != self.next_turn() {
+                    let next = self.next_turn() + u64::from(self.is_my_turn());
+                    return Err(Violation::OutOfTurn { turn, next });
+                }
+                self.acknowledged();
+                self.record.heard = turn;
+                self.record.last_heard = Some(text.clone());
+                self.store();
+                self.send(Frame::Heard { turn });
+                self.outputs.push_back(Output::Deliver { turn, text });
+            }
+            Frame::Heard { turn } => {
+                let said = self.record.said;
+                if turn != said || said == 0 {
+                    return Err(Violation::HeardWhatWasNotSaid { turn, said });
+                }
+                self.acknowledged();
+            }
+            Frame::Quit {} => {
+                self.record.quit = true;
+                self.store();
+                self.send(Frame::Quit {});
+                self.over(By::Peer);
+            }
+            other => return Err(out_of_place(&other, "in an open conversation")),
+        }
+        Ok(())
+    }
+
+    /// After our `quit` only what acknowledges something counts.
+    fn receive_after_quit(&mut self, frame: &Frame) {
+        match frame {
+            Frame::Heard { turn } if *turn == self.record.said => self.acknowledged(),
+            Frame::Quit {} | Frame::Refuse { reason: Reason::Ended } => self.over(By::Me),
+            _ => {}
+        }
+    }
+
+    /// Let s and r be the highest turns said and heard here: the other has
+    /// heard s, or all but that, and has said r or one more.
+    fn check_counters(&self, theirs: u64) -> Result<(), Violation> {
+        let Snapshot { said, heard, .. } = self.record;
+        let all_but_the_last = said.saturating_sub(2);
+        if (theirs == said || theirs == all_but_the_last) && theirs + 1 >= heard {
+            return Ok(());
+        }
+        Err(Violation::Counters { theirs, said, heard })
+    }
+
+    fn open(&mut self, heard: u64) {
+        self.phase = Phase::Open;
+        self.outputs.push_back(Output::Connected);
+        let turn = self.record.said;
+        if heard == turn {
+            self.acknowledged();
+        } else if let Some(text) = self.record.last_said.clone() {
+            self.send(Frame::Say { turn, text });
+        }
+        if self.record.quit {
+            self.send_quit();
+        }
+    }
+
+    fn acknowledged(&mut self) {
+        let turn = self.record.said;
+        if self.record.acknowledged < turn {
+            self.record.acknowledged = turn;
+            self.outputs.push_back(Output::Delivered { turn });
+        }
+    }
+
+    fn over(&mut self, by: By) {
+        self.phase = Phase::Over;
+        self.outputs.push_back(Output::Over(self.end(by)));
+    }
+
+    fn send_quit(&mut self) {
+        self.quit_sent = true;
+        self.send(Frame::Quit {});
+    }
+
+    fn send(&mut self, frame: Frame) {
+        self.outputs.push_back(Output::Send(frame));
+    }
+
+    fn store(&mut self) {
+        self.outputs.push_back(Output::Store(self.record.clone()));
+    }
+}
+
+fn out_of_place(frame: &Frame, phase: &'static str) -> Violation {
+    Violation::OutOfPlace {
+        kind: frame.kind(),
+        phase,
+    }
+}

@@ -1,0 +1,79 @@
+//! [`ConversationId`]: what both sides call a conversation.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
+
+/// 128 random bits chosen by the client, written as 22 characters of
+/// unpadded base64url (RFC 4648, section 5).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConversationId([u8; 16]);
+
+impl ConversationId {
+    /// The id made of these bits; they should be random (this floor has no
+    /// source of randomness).
+    pub const fn from_bits(bits: [u8; 16]) -> Self {
+        Self(bits)
+    }
+}
+
+/// A text that is no id: not 22 characters of canonical base64url.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a conversation id")]
+pub struct MalformedId;
+
+impl FromStr for ConversationId {
+    type Err = MalformedId;
+
+    fn from_str(text: &str) -> Result<Self, MalformedId> {
+        let bits = URL_SAFE_NO_PAD.decode(text).map_err(|_| MalformedId)?;
+        Ok(Self(bits.try_into().map_err(|_| MalformedId)?))
+    }
+}
+
+impl fmt::Display for ConversationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+impl fmt::Debug for ConversationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ConversationId({self})")
+    }
+}
+
+impl Serialize for ConversationId {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_is_read_back() {
+        let id = ConversationId::from_bits(*b"0123456789abcdef");
+        assert_eq!(id.to_string(), "MDEyMzQ1Njc4OWFiY2RlZg");
+        assert_eq!(id.to_string().parse(), Ok(id));
+    }
+
+    #[test]
+    fn only_22_canonical_characters_are_an_id() {
+        for malformed in [
+            "",
+            "MDEyMzQ1Njc4OWFiY2RlZ",
+            "MDEyMzQ1Njc4OWFiY2RlZgA",
+            "MDEyMzQ1Njc4OWFiY2RlZg==",
+            "MDEyMzQ1Njc4OWFiY2RlZh",
+            "MDEyMzQ1Njc4OWFiY2R+/g",
+        ] {
+            assert_eq!(malformed.parse::<ConversationId>(), Err(MalformedId), "{malformed}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! JSON (RFC 8259) as strictly as the protocol reads it: objects keep every
+//! member, repeated ones too, and what the protocol has no use for is
+//! [`Json::Other`].
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+pub(super) enum Json {
+    /// Digits only: a sign, a fraction or an exponent makes it `Other`.
+    Integer(u64),
+    String(String),
+    Object(Vec<(String, Json)>),
+    /// An array, a literal, or a number that is not an [`Json::Integer`].
+    Other,
+}
+
+impl Json {
+    /// Reads one whole text. `None` if it is not JSON, or not UTF-8, or has
+    /// an unpaired surrogate in a string.
+    pub(super) fn parse(text: &[u8]) -> Option<Self> {
+        serde_json::from_slice(text).ok()
+    }
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(JsonVisitor)
+    }
+}
+
+struct JsonVisitor;
+
+impl<'de> Visitor<'de> for JsonVisitor {
+    type Value = Json;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_u64<E>(self, integer: u64) -> Result<Json, E> {
+        Ok(Json::Integer(integer))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Json, E> {
+        Ok(Json::Other)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Json, E> {
+        Ok(Json::Other)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Json, E> {
+        Ok(Json::Other)
+    }
+
+    fn visit_unit<E>(self) -> Result<Json, E> {
+        Ok(Json::Other)
+    }
+
+    fn visit_str<E>(self, string: &str) -> Result<Json, E> {
+        Ok(Json::String(string.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Json, A::Error> {
+        while array.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Json::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Json, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = object.next_entry()? {
+            members.push(member);
+        }
+        Ok(Json::Object(members))
+    }
+}

@@ -1,0 +1,90 @@
+//! [`Limits`]: every number that a peer can push against, in one value.
+
+use std::time::Duration;
+
+/// What a peer may cost us, handed down to whoever enforces it. Tests hand in
+/// small ones; [`Limits::default`] is PROTOCOL §5.
+///
+/// The sizes of a message and of an error's detail are no limits but part of
+/// the format: [`Text::MAX`](super::Text::MAX), [`Detail::MAX`](super::Detail::MAX).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes in a line before `welcome`, LF included (4,096): what comes there is small.
+    pub early_line: usize,
+    /// Bytes in a line, LF included (524,288): the largest message if each
+    /// byte were escaped as `\uXXXX` is 393,216, and a frame around it.
+    pub line: usize,
+
+    /// From accept to a whole `hello`, TLS handshake included (10 s).
+    pub hello: Duration,
+    /// From dialling to the end of the client's TLS handshake (10 s).
+    pub handshake: Duration,
+    /// From `hello` sent to the first frame back (10 s).
+    pub first_answer: Duration,
+    /// A started line before `welcome` ends within this (30 s).
+    pub early_line_time: Duration,
+    /// A started line after `welcome` never pauses for longer (30 s).
+    pub line_pause: Duration,
+    /// A started line after `welcome` ends within this (10 min): 512 KiB in
+    /// it is less than 1 KiB/s.
+    pub line_time: Duration,
+    /// A write makes progress within this (30 s), or the link is lost.
+    pub write_pause: Duration,
+    /// Nothing received for this long: ask with `ping` (20 s).
+    pub ping_after: Duration,
+    /// Nothing received for this long: the link is lost (60 s).
+    pub silence: Duration,
+    /// From our `quit` to its acknowledgement (10 s).
+    pub quit: Duration,
+    /// How long a closing side reads and drops what still comes (2 s).
+    pub close_time: Duration,
+    /// How many bytes a closing side reads and drops (1 MiB).
+    pub close_bytes: usize,
+
+    /// Admitted clients in the queue (16).
+    pub queue: usize,
+    /// Connections that are not admitted yet (128).
+    pub strangers: usize,
+    /// Of these, from one address (8): an IPv4 address or an IPv6 /64;
+    /// loopback knows only [`strangers`](Self::strangers).
+    pub strangers_per_address: usize,
+    /// Unknown keys that wait for a person's answer (4), one an address.
+    pub questions: usize,
+    /// How long an unknown key waits for the answer (2 min).
+    pub question_time: Duration,
+    /// Questions put to a person within [`questions_window`](Self::questions_window) (3).
+    pub questions_in_window: usize,
+    /// The window of [`questions_in_window`](Self::questions_in_window) (10 min).
+    pub questions_window: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        const fn seconds(s: u64) -> Duration {
+            Duration::from_secs(s)
+        }
+        Self {
+            early_line: 4_096,
+            line: 524_288,
+            hello: seconds(10),
+            handshake: seconds(10),
+            first_answer: seconds(10),
+            early_line_time: seconds(30),
+            line_pause: seconds(30),
+            line_time: seconds(600),
+            write_pause: seconds(30),
+            ping_after: seconds(20),
+            silence: seconds(60),
+            quit: seconds(10),
+            close_time: seconds(2),
+            close_bytes: 1 << 20,
+            queue: 16,
+            strangers: 128,
+            strangers_per_address: 8,
+            questions: 4,
+            question_time: seconds(120),
+            questions_in_window: 3,
+            questions_window: seconds(600),
+        }
+    }
+}

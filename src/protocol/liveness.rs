@@ -1,0 +1,279 @@
+//! [`Liveness`]: is the other side still there, and does it keep pace? The
+//! instants come in; `ping` and `pong` frames, and what is overdue, come out
+//! (PROTOCOL §5). People are never hurried: a `pong` is enough.
+
+use std::time::Instant;
+
+use super::conversation::Violation;
+use super::frame::Frame;
+use super::limits::Limits;
+
+/// The clockwork of one connection, both roles alike.
+///
+/// ```
+/// use std::time::Instant;
+/// use turnchat::protocol::{Frame, Limits, Liveness, Overdue};
+///
+/// let (start, limits) = (Instant::now(), Limits::default());
+/// let mut liveness = Liveness::new(start, &limits);
+/// assert_eq!(liveness.poll_frame(start), None);
+/// assert_eq!(liveness.poll_frame(start + limits.ping_after), Some(Frame::Ping {}));
+/// assert_eq!(liveness.overdue(start + limits.silence), Some(Overdue::Silent));
+/// ```
+#[derive(Debug)]
+pub struct Liveness {
+    limits: Limits,
+    /// When the last byte came.
+    received: Instant,
+    /// A `ping` went out since then.
+    pinged: bool,
+    pong_owed: bool,
+    /// The other side's first frame has come.
+    greeted: bool,
+    welcomed: bool,
+    line_since: Option<Instant>,
+    writing_since: Option<Instant>,
+}
+
+/// What took too long. The link is lost; a slow line is also answered with
+/// `error` `timeout`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Overdue {
+    /// Not a byte came.
+    Silent,
+    /// A line was started and did not go on, or did not end.
+    Line,
+    /// What we write is not taken.
+    Write,
+}
+
+impl Liveness {
+    /// The clockwork of a connection that is there from `now` on.
+    pub fn new(now: Instant, limits: &Limits) -> Self {
+        Self {
+            limits: *limits,
+            received: now,
+            pinged: false,
+            pong_owed: false,
+            greeted: false,
+            welcomed: false,
+            line_since: None,
+            writing_since: None,
+        }
+    }
+
+    /// `welcome` has come or gone: lines may be long from now on.
+    pub fn welcomed(&mut self) {
+        self.welcomed = true;
+    }
+
+    /// Bytes came; afterwards a line `is_inside_line` or none is.
+    pub fn received(&mut self, now: Instant, is_inside_line: bool) {
+        self.received = now;
+        self.pinged = false;
+        self.line_since = match is_inside_line {
+            true => self.line_since.or(Some(now)),
+            false => None,
+        };
+    }
+
+    /// A line ended, and what followed it started another.
+    pub fn line_ended(&mut self) {
+        self.line_since = None;
+    }
+
+    /// Bytes were written, or are now waiting to be; `more` are left.
+    pub fn wrote(&mut self, now: Instant, more: bool) {
+        self.writing_since = more.then_some(now);
+    }
+
+    /// Keeps `ping` and `pong` here and passes every other frame on.
+    ///
+    /// # Errors
+    /// [`Violation::FirstFrame`] where one of them is the first frame of all.
+    pub fn filter(&mut self, frame: Frame) -> Result<Option<Frame>, Violation> {
+        let is_ping = frame == (Frame::Ping {});
+        if !is_ping && frame != (Frame::Pong {}) {
+            self.greeted = true;
+            return Ok(Some(frame));
+        }
+        if !self.greeted {
+            return Err(Violation::FirstFrame { kind: frame.kind() });
+        }
+        // One answer is owed at most, however many pings came.
+        self.pong_owed |= is_ping;
+        Ok(None)
+    }
+
+    /// The `pong` that is owed or the `ping` that is due. Ask when nothing
+    /// else waits to be written, so that a peer that does not read cannot
+    /// make them pile up.
+    pub fn poll_frame(&mut self, now: Instant) -> Option<Frame> {
+        if std::mem::take(&mut self.pong_owed) {
+            return Some(Frame::Pong {});
+        }
+        if !self.pinged && now >= self.received + self.limits.ping_after {
+            self.pinged = true;
+            return Some(Frame::Ping {});
+        }
+        None
+    }
+
+    /// What is overdue at `now`.
+    pub fn overdue(&self, now: Instant) -> Option<Overdue> {
+        self.deadlines()
+            .into_iter()
+            .flatten()
+            .filter(|(at, _)| now >= *at)
+            .map(|(_, overdue)| overdue)
+            .next()
+    }
+
+    /// When to ask [`poll_frame`](Self::poll_frame) and
+    /// [`overdue`](Self::overdue) again, if nothing happens before.
+    pub fn wake_at(&self) -> Instant {
+        let ping = (!self.pinged).then_some(self.received + self.limits.ping_after);
+        let deadlines = self.deadlines().into_iter().flatten().map(|(at, _)| at);
+        deadlines
+            .chain(ping)
+            .min()
+            .unwrap_or(self.received + self.limits.silence)
+    }
+
+    fn deadlines(&self) -> [Option<(Instant, Overdue)>; 3] {
+        let silent = self.received + self.limits.silence;
+        let line = self.line_since.map(|since| match self.welcomed {
+            true => (since + self.limits.line_time).min(self.received + self.limits.line_pause),
+            false => since + self.limits.early_line_time,
+        });
+        let write = self.writing_since.map(|since| since + self.limits.write_pause);
+        [
+            line.map(|at| (at, Overdue::Line)),
+            write.map(|at| (at, Overdue::Write)),
+            Some((silent, Overdue::Silent)),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn live() -> (Instant, Liveness) {
+        let start = Instant::now();
+        let mut liveness = Liveness::new(start, &Limits::default());
+        liveness.filter(Frame::Wait { ahead: 0 }).unwrap();
+        (start, liveness)
+    }
+
+    #[test]
+    fn silence_is_asked_about_once_and_then_the_link_is_lost() {
+        let (start, mut liveness) = live();
+        assert_eq!(liveness.wake_at(), start + 20 * SECOND);
+        assert_eq!(liveness.poll_frame(start + 19 * SECOND), None);
+        assert_eq!(liveness.poll_frame(start + 20 * SECOND), Some(Frame::Ping {}));
+        assert_eq!(liveness.poll_frame(start + 21 * SECOND), None);
+        assert_eq!(liveness.wake_at(), start + 60 * SECOND);
+        assert_eq!(liveness.overdue(start + 59 * SECOND), None);
+        assert_eq!(liveness.overdue(start + 60 * SECOND), Some(Overdue::Silent));
+    }
+
+    #[test]
+    fn any_byte_is_a_sign_of_life() {
+        let (start, mut liveness) = live();
+        let _ = liveness.poll_frame(start + 20 * SECOND);
+        liveness.received(start + 59 * SECOND, true);
+        assert_eq!(liveness.overdue(start + 60 * SECOND), None);
+        liveness.received(start + 60 * SECOND, false);
+        assert_eq!(liveness.overdue(start + 119 * SECOND), None);
+        assert_eq!(liveness.poll_frame(start + 80 * SECOND), Some(Frame::Ping {}));
+    }
+
+    #[test]
+    fn many_pings_are_answered_by_one_pong() {
+        let (start, mut liveness) = live();
+        for _ in 0..1000 {
+            assert_eq!(liveness.filter(Frame::Ping {}), Ok(None));
+        }
+        assert_eq!(liveness.poll_frame(start), Some(Frame::Pong {}));
+        assert_eq!(liveness.poll_frame(start), None);
+    }
+
+    #[test]
+    fn an_unasked_pong_is_ignored() {
+        let (start, mut liveness) = live();
+        assert_eq!(liveness.filter(Frame::Pong {}), Ok(None));
+        assert_eq!(liveness.poll_frame(start), None);
+    }
+
+    #[test]
+    fn neither_ping_nor_pong_is_a_first_frame() {
+        for frame in [Frame::Ping {}, Frame::Pong {}] {
+            let mut liveness = Liveness::new(Instant::now(), &Limits::default());
+            let kind = frame.kind();
+            assert_eq!(liveness.filter(frame), Err(Violation::FirstFrame { kind }));
+        }
+    }
+
+    #[test]
+    fn an_early_line_ends_in_time_however_it_trickles() {
+        let (start, mut liveness) = live();
+        for s in 0..30 {
+            liveness.received(start + s * SECOND, true);
+            assert_eq!(liveness.overdue(start + s * SECOND), None);
+        }
+        assert_eq!(liveness.overdue(start + 30 * SECOND), Some(Overdue::Line));
+    }
+
+    #[test]
+    fn a_line_after_welcome_may_be_slow_but_does_not_pause() {
+        let (start, mut liveness) = live();
+        liveness.welcomed();
+        for s in (0..600).step_by(29) {
+            liveness.received(start + s * SECOND, true);
+            assert_eq!(liveness.overdue(start + (s + 1) * SECOND), None);
+        }
+        assert_eq!(liveness.overdue(start + 600 * SECOND), Some(Overdue::Line));
+
+        let (start, mut liveness) = live();
+        liveness.welcomed();
+        liveness.received(start, true);
+        assert_eq!(liveness.overdue(start + 29 * SECOND), None);
+        assert_eq!(liveness.overdue(start + 30 * SECOND), Some(Overdue::Line));
+    }
+
+    #[test]
+    fn the_next_line_has_its_own_time() {
+        let (start, mut liveness) = live();
+        liveness.received(start, true);
+        liveness.line_ended();
+        liveness.received(start + 29 * SECOND, true);
+        assert_eq!(liveness.overdue(start + 58 * SECOND), None);
+    }
+
+    #[test]
+    fn a_write_that_makes_no_progress_loses_the_link() {
+        let (start, mut liveness) = live();
+        liveness.wrote(start, true);
+        liveness.wrote(start + 29 * SECOND, true);
+        liveness.received(start + 29 * SECOND, false);
+        assert_eq!(liveness.overdue(start + 58 * SECOND), None);
+        assert_eq!(liveness.overdue(start + 59 * SECOND), Some(Overdue::Write));
+        liveness.wrote(start + 59 * SECOND, false);
+        assert_eq!(liveness.overdue(start + 59 * SECOND), None);
+    }
+
+    #[test]
+    fn a_person_may_think_as_long_as_the_program_answers() {
+        let (start, mut liveness) = live();
+        for minute in 0..60 {
+            let now = start + minute * 20 * SECOND;
+            assert_eq!(liveness.overdue(now), None);
+            let _ = liveness.poll_frame(now);
+            liveness.received(now, false);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! [`Text`] and [`Detail`]: the only forms in which words of people and of
+//! programs travel.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+/// One message: at most [`Text::MAX`] bytes of UTF-8, line feeds and U+0000
+/// included, possibly empty. Cheap to clone.
+///
+/// It is what was said, not what may be shown: a terminal gets it escaped.
+///
+/// ```
+/// use turnchat::protocol::Text;
+///
+/// let text = Text::new("Hello, client!")?;
+/// assert_eq!(text.as_str(), "Hello, client!");
+/// assert!(Text::new("x".repeat(Text::MAX + 1)).is_err());
+/// # Ok::<(), turnchat::protocol::TooLong>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Text(#[serde(serialize_with = "as_str")] Arc<str>);
+
+/// A text over its limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{bytes} bytes of text, and at most {max} are allowed")]
+pub struct TooLong {
+    /// How many bytes it has.
+    pub bytes: usize,
+    /// How many it may have.
+    pub max: usize,
+}
+
+impl Text {
+    /// Bytes of UTF-8 that a message may have (PROTOCOL §2).
+    pub const MAX: usize = 65_536;
+
+    /// A message with these words.
+    ///
+    /// # Errors
+    /// [`TooLong`] over [`Text::MAX`] bytes.
+    pub fn new(words: impl Into<Arc<str>>) -> Result<Self, TooLong> {
+        within(words.into(), Self::MAX).map(Self)
+    }
+
+    /// The words.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What an `error` frame adds for the other side's log: at most
+/// [`Detail::MAX`] bytes of UTF-8.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Detail(#[serde(serialize_with = "as_str")] Arc<str>);
+
+impl Detail {
+    /// Bytes of UTF-8 that a detail may have (PROTOCOL §2).
+    pub const MAX: usize = 256;
+
+    /// A detail with these words.
+    ///
+    /// # Errors
+    /// [`TooLong`] over [`Detail::MAX`] bytes.
+    pub fn new(words: impl Into<Arc<str>>) -> Result<Self, TooLong> {
+        within(words.into(), Self::MAX).map(Self)
+    }
+
+    /// The words.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn within(words: Arc<str>, max: usize) -> Result<Arc<str>, TooLong> {
+    match words.len() {
+        bytes if bytes > max => Err(TooLong { bytes, max }),
+        _ => Ok(words),
+    }
+}
+
+fn as_str<S: serde::Serializer>(words: &Arc<str>, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_counts_bytes_not_characters() {
+        let longest = "é".repeat(Text::MAX / 2);
+        assert_eq!(Text::new(longest.clone()).unwrap().as_str(), longest);
+        assert_eq!(
+            Text::new(longest + "x"),
+            Err(TooLong {
+                bytes: Text::MAX + 1,
+                max: Text::MAX
+            })
+        );
+        assert!(Detail::new("d".repeat(Detail::MAX)).is_ok());
+        assert!(Detail::new("d".repeat(Detail::MAX + 1)).is_err());
+    }
+
+    #[test]
+    fn a_message_may_be_empty_and_may_hold_anything() {
+        for words in ["", "\n", "\0", "QUIT"] {
+            assert_eq!(Text::new(words).unwrap().as_str(), words);
+        }
+    }
+}
