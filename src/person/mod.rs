@@ -1,1 +1,3 @@
 //! Floor 4: the program. Arguments, terminal, JSON, reports and exit codes.
+
+pub mod screen;
