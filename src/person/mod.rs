@@ -1,3 +1,4 @@
 //! Floor 4: the program. Arguments, terminal, JSON, reports and exit codes.
 
+pub mod layout;
 pub mod screen;
