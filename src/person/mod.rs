@@ -1,4 +1,5 @@
 //! Floor 4: the program. Arguments, terminal, JSON, reports and exit codes.
 
 pub mod layout;
+pub mod line;
 pub mod screen;
