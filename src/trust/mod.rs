@@ -1,10 +1,14 @@
 //! Floor 2: who a peer is. Keys, certificates, the address book and the TLS
 //! configurations that prove them. No frames, no turns.
 
+pub mod address;
 pub mod certificate;
 mod durable;
 pub mod identity;
 pub mod key_id;
+pub mod petname;
 
+pub use address::Address;
 pub use identity::{Algorithm, Identity, IdentityError, key_of_certificate_file};
 pub use key_id::KeyId;
+pub use petname::Petname;
