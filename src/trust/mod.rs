@@ -6,9 +6,11 @@ pub mod certificate;
 mod durable;
 pub mod identity;
 pub mod key_id;
+pub mod peers;
 pub mod petname;
 
 pub use address::Address;
 pub use identity::{Algorithm, Identity, IdentityError, key_of_certificate_file};
 pub use key_id::KeyId;
+pub use peers::{AddressBook, BookError, Entry, Refusal};
 pub use petname::Petname;
