@@ -8,11 +8,14 @@ pub mod identity;
 pub mod key_id;
 pub mod peers;
 pub mod petname;
+pub mod tls;
 pub mod verdict;
+pub mod verifier;
 
 pub use address::Address;
 pub use identity::{Algorithm, Identity, IdentityError, key_of_certificate_file};
 pub use key_id::KeyId;
 pub use peers::{AddressBook, BookError, Entry, Refusal};
 pub use petname::Petname;
+pub use tls::{HandshakeFailure, NotProven, Peer};
 pub use verdict::{Expected, Offer, ServerTrust, Target, TargetError, Verdict};
