@@ -1,2 +1,22 @@
 //! Floor 3: conversations over connections. Async, but naming no socket type
 //! where a simulated network should be able to stand in.
+
+pub mod admission;
+pub mod client;
+pub mod handshake;
+pub mod over;
+pub mod reception;
+pub mod server;
+mod session;
+pub mod tcp;
+pub mod turn;
+pub mod wire;
+
+pub use admission::{Answer, Verdict};
+pub use client::{Client, ConnectError};
+pub use handshake::HandshakeError;
+pub use over::{Cause, Over};
+pub use reception::Incident;
+pub use server::{Lobby, Server, ServerBuilder, Visitor, Visitors};
+pub use turn::{MyTurn, Notice, Talk, TheirTurn, Turn, Waiting};
+pub use wire::LinkError;

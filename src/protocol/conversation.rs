@@ -267,7 +267,12 @@ impl Conversation {
 
     /// How this conversation would stand if it ended now.
     pub fn end(&self, by: By) -> End {
-        let Snapshot { said, acknowledged, last_said, .. } = &self.record;
+        let Snapshot {
+            said,
+            acknowledged,
+            last_said,
+            ..
+        } = &self.record;
         End {
             by,
             turns: self.next_turn() - 1,
@@ -308,7 +313,8 @@ impl Conversation {
     /// The connection is gone. What was not sent will not be; what was heard
     /// is still delivered.
     pub fn detach(&mut self) {
-        self.outputs.retain(|output| !matches!(output, Output::Send(_)));
+        self.outputs
+            .retain(|output| !matches!(output, Output::Send(_)));
         self.quit_sent = false;
         if self.phase != Phase::Over {
             self.phase = Phase::Detached;
@@ -390,14 +396,19 @@ impl Conversation {
                     self.send_quit();
                 }
             }
-            Frame::Welcome { conversation, heard } => {
+            Frame::Welcome {
+                conversation,
+                heard,
+            } => {
                 if conversation != self.record.id {
                     return Err(Violation::OtherConversation);
                 }
                 self.check_counters(heard)?;
                 self.open(heard);
             }
-            Frame::Refuse { reason: Reason::Ended } => self.over(By::Peer),
+            Frame::Refuse {
+                reason: Reason::Ended,
+            } => self.over(By::Peer),
             Frame::Refuse { reason } => self.over(By::Refused(reason)),
             other => return Err(out_of_place(&other, "before `welcome`")),
         }
@@ -440,7 +451,10 @@ impl Conversation {
     fn receive_after_quit(&mut self, frame: &Frame) {
         match frame {
             Frame::Heard { turn } if *turn == self.record.said => self.acknowledged(),
-            Frame::Quit {} | Frame::Refuse { reason: Reason::Ended } => self.over(By::Me),
+            Frame::Quit {}
+            | Frame::Refuse {
+                reason: Reason::Ended,
+            } => self.over(By::Me),
             _ => {}
         }
     }
@@ -453,7 +467,11 @@ impl Conversation {
         if (theirs == said || theirs == all_but_the_last) && theirs + 1 >= heard {
             return Ok(());
         }
-        Err(Violation::Counters { theirs, said, heard })
+        Err(Violation::Counters {
+            theirs,
+            said,
+            heard,
+        })
     }
 
     fn open(&mut self, heard: u64) {

@@ -73,7 +73,11 @@ mod tests {
             "MDEyMzQ1Njc4OWFiY2RlZh",
             "MDEyMzQ1Njc4OWFiY2R+/g",
         ] {
-            assert_eq!(malformed.parse::<ConversationId>(), Err(MalformedId), "{malformed}");
+            assert_eq!(
+                malformed.parse::<ConversationId>(),
+                Err(MalformedId),
+                "{malformed}"
+            );
         }
     }
 }

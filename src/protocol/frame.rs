@@ -145,7 +145,10 @@ impl Frame {
 
     /// The frame as it is sent, LF included.
     pub fn to_line(&self) -> Vec<u8> {
-        #[expect(clippy::expect_used, reason = "memory takes all, and no key is a non-string")]
+        #[expect(
+            clippy::expect_used,
+            reason = "memory takes all, and no key is a non-string"
+        )]
         let mut line = serde_json::to_vec(self).expect("a frame is JSON");
         line.push(b'\n');
         line
@@ -338,11 +341,6 @@ impl Decoder {
     /// From now on lines may have `limit` bytes, LF included.
     pub fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
-    }
-
-    /// Whether a line has started and not ended.
-    pub fn is_inside_line(&self) -> bool {
-        !self.started.is_empty()
     }
 
     /// Takes bytes off the front of `bytes`, up to the first LF or all of

@@ -33,6 +33,8 @@ pub struct Liveness {
     welcomed: bool,
     line_since: Option<Instant>,
     writing_since: Option<Instant>,
+    first_frame_by: Option<Instant>,
+    quit_by: Option<Instant>,
 }
 
 /// What took too long. The link is lost; a slow line is also answered with
@@ -45,6 +47,10 @@ pub enum Overdue {
     Line,
     /// What we write is not taken.
     Write,
+    /// The other's first frame did not come.
+    FirstFrame,
+    /// Our `quit` was not acknowledged.
+    Quit,
 }
 
 impl Liveness {
@@ -59,7 +65,19 @@ impl Liveness {
             welcomed: false,
             line_since: None,
             writing_since: None,
+            first_frame_by: None,
+            quit_by: None,
         }
+    }
+
+    /// The other's first frame has to be there by this instant.
+    pub fn expect_first_frame(&mut self, by: Instant) {
+        self.first_frame_by = Some(by);
+    }
+
+    /// Our `quit` was sent and wants an acknowledgement.
+    pub fn quit_sent(&mut self, now: Instant) {
+        self.quit_by = self.quit_by.or(Some(now + self.limits.quit));
     }
 
     /// `welcome` has come or gone: lines may be long from now on.
@@ -67,19 +85,18 @@ impl Liveness {
         self.welcomed = true;
     }
 
-    /// Bytes came; afterwards a line `is_inside_line` or none is.
-    pub fn received(&mut self, now: Instant, is_inside_line: bool) {
+    /// Bytes came.
+    pub fn received(&mut self, now: Instant) {
         self.received = now;
         self.pinged = false;
-        self.line_since = match is_inside_line {
+    }
+
+    /// The bytes up to here have ended a line, or are still inside of one.
+    pub fn line(&mut self, now: Instant, is_inside: bool) {
+        self.line_since = match is_inside {
             true => self.line_since.or(Some(now)),
             false => None,
         };
-    }
-
-    /// A line ended, and what followed it started another.
-    pub fn line_ended(&mut self) {
-        self.line_since = None;
     }
 
     /// Bytes were written, or are now waiting to be; `more` are left.
@@ -95,6 +112,7 @@ impl Liveness {
         let is_ping = frame == (Frame::Ping {});
         if !is_ping && frame != (Frame::Pong {}) {
             self.greeted = true;
+            self.first_frame_by = None;
             return Ok(Some(frame));
         }
         if !self.greeted {
@@ -140,16 +158,20 @@ impl Liveness {
             .unwrap_or(self.received + self.limits.silence)
     }
 
-    fn deadlines(&self) -> [Option<(Instant, Overdue)>; 3] {
+    fn deadlines(&self) -> [Option<(Instant, Overdue)>; 5] {
         let silent = self.received + self.limits.silence;
         let line = self.line_since.map(|since| match self.welcomed {
             true => (since + self.limits.line_time).min(self.received + self.limits.line_pause),
             false => since + self.limits.early_line_time,
         });
-        let write = self.writing_since.map(|since| since + self.limits.write_pause);
+        let write = self
+            .writing_since
+            .map(|since| since + self.limits.write_pause);
         [
             line.map(|at| (at, Overdue::Line)),
             write.map(|at| (at, Overdue::Write)),
+            self.first_frame_by.map(|at| (at, Overdue::FirstFrame)),
+            self.quit_by.map(|at| (at, Overdue::Quit)),
             Some((silent, Overdue::Silent)),
         ]
     }
@@ -169,12 +191,20 @@ mod tests {
         (start, liveness)
     }
 
+    fn received(liveness: &mut Liveness, now: Instant, is_inside: bool) {
+        liveness.received(now);
+        liveness.line(now, is_inside);
+    }
+
     #[test]
     fn silence_is_asked_about_once_and_then_the_link_is_lost() {
         let (start, mut liveness) = live();
         assert_eq!(liveness.wake_at(), start + 20 * SECOND);
         assert_eq!(liveness.poll_frame(start + 19 * SECOND), None);
-        assert_eq!(liveness.poll_frame(start + 20 * SECOND), Some(Frame::Ping {}));
+        assert_eq!(
+            liveness.poll_frame(start + 20 * SECOND),
+            Some(Frame::Ping {})
+        );
         assert_eq!(liveness.poll_frame(start + 21 * SECOND), None);
         assert_eq!(liveness.wake_at(), start + 60 * SECOND);
         assert_eq!(liveness.overdue(start + 59 * SECOND), None);
@@ -185,11 +215,14 @@ mod tests {
     fn any_byte_is_a_sign_of_life() {
         let (start, mut liveness) = live();
         let _ = liveness.poll_frame(start + 20 * SECOND);
-        liveness.received(start + 59 * SECOND, true);
+        received(&mut liveness, start + 59 * SECOND, true);
         assert_eq!(liveness.overdue(start + 60 * SECOND), None);
-        liveness.received(start + 60 * SECOND, false);
+        received(&mut liveness, start + 60 * SECOND, false);
         assert_eq!(liveness.overdue(start + 119 * SECOND), None);
-        assert_eq!(liveness.poll_frame(start + 80 * SECOND), Some(Frame::Ping {}));
+        assert_eq!(
+            liveness.poll_frame(start + 80 * SECOND),
+            Some(Frame::Ping {})
+        );
     }
 
     #[test]
@@ -222,7 +255,7 @@ mod tests {
     fn an_early_line_ends_in_time_however_it_trickles() {
         let (start, mut liveness) = live();
         for s in 0..30 {
-            liveness.received(start + s * SECOND, true);
+            received(&mut liveness, start + s * SECOND, true);
             assert_eq!(liveness.overdue(start + s * SECOND), None);
         }
         assert_eq!(liveness.overdue(start + 30 * SECOND), Some(Overdue::Line));
@@ -233,14 +266,14 @@ mod tests {
         let (start, mut liveness) = live();
         liveness.welcomed();
         for s in (0..600).step_by(29) {
-            liveness.received(start + s * SECOND, true);
+            received(&mut liveness, start + s * SECOND, true);
             assert_eq!(liveness.overdue(start + (s + 1) * SECOND), None);
         }
         assert_eq!(liveness.overdue(start + 600 * SECOND), Some(Overdue::Line));
 
         let (start, mut liveness) = live();
         liveness.welcomed();
-        liveness.received(start, true);
+        received(&mut liveness, start, true);
         assert_eq!(liveness.overdue(start + 29 * SECOND), None);
         assert_eq!(liveness.overdue(start + 30 * SECOND), Some(Overdue::Line));
     }
@@ -248,9 +281,9 @@ mod tests {
     #[test]
     fn the_next_line_has_its_own_time() {
         let (start, mut liveness) = live();
-        liveness.received(start, true);
-        liveness.line_ended();
-        liveness.received(start + 29 * SECOND, true);
+        received(&mut liveness, start, true);
+        liveness.line(start, false);
+        received(&mut liveness, start + 29 * SECOND, true);
         assert_eq!(liveness.overdue(start + 58 * SECOND), None);
     }
 
@@ -259,11 +292,31 @@ mod tests {
         let (start, mut liveness) = live();
         liveness.wrote(start, true);
         liveness.wrote(start + 29 * SECOND, true);
-        liveness.received(start + 29 * SECOND, false);
+        received(&mut liveness, start + 29 * SECOND, false);
         assert_eq!(liveness.overdue(start + 58 * SECOND), None);
         assert_eq!(liveness.overdue(start + 59 * SECOND), Some(Overdue::Write));
         liveness.wrote(start + 59 * SECOND, false);
         assert_eq!(liveness.overdue(start + 59 * SECOND), None);
+    }
+
+    #[test]
+    fn the_first_frame_and_the_end_have_their_own_time() {
+        let start = Instant::now();
+        let mut liveness = Liveness::new(start, &Limits::default());
+        liveness.expect_first_frame(start + 10 * SECOND);
+        received(&mut liveness, start + 9 * SECOND, true);
+        assert_eq!(
+            liveness.overdue(start + 10 * SECOND),
+            Some(Overdue::FirstFrame)
+        );
+        liveness.filter(Frame::Wait { ahead: 0 }).unwrap();
+        assert_eq!(liveness.overdue(start + 10 * SECOND), None);
+
+        let (start, mut liveness) = live();
+        liveness.quit_sent(start);
+        liveness.quit_sent(start + 5 * SECOND);
+        assert_eq!(liveness.wake_at(), start + 10 * SECOND);
+        assert_eq!(liveness.overdue(start + 10 * SECOND), Some(Overdue::Quit));
     }
 
     #[test]
@@ -273,7 +326,7 @@ mod tests {
             let now = start + minute * 20 * SECOND;
             assert_eq!(liveness.overdue(now), None);
             let _ = liveness.poll_frame(now);
-            liveness.received(now, false);
+            received(&mut liveness, now, false);
         }
     }
 }

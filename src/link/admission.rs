@@ -1,0 +1,479 @@
+//! [`Admission`]: who is let in, who waits, who is told what. Pure values:
+//! arrivals, verdicts and instants in, orders to connections out.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use std::time::Instant;
+
+use crate::protocol::{ConversationId, Limits, Reason};
+use crate::trust::{KeyId, Peer};
+
+/// A connection, numbered as they were accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// What is decided about a proven key when its `hello` has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Let it in.
+    Admit,
+    /// Put it to the person.
+    Ask,
+    /// No.
+    Refuse(Reason),
+}
+
+/// What a person answers about an unknown key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Let it in, this once.
+    Accept,
+    /// No.
+    Decline,
+}
+
+/// A `hello`: who wants to talk, and about which conversation.
+#[derive(Debug)]
+pub struct Hello {
+    /// Who: a proven key.
+    pub peer: Peer,
+    /// Which conversation it begins or goes on with.
+    pub conversation: ConversationId,
+    /// The highest turn that it has heard.
+    pub heard: u64,
+    /// When its first ClientHello came, among all of this server's: a relay
+    /// can hold back a `hello`, but not make its handshake younger.
+    pub clienthello: u64,
+}
+
+/// A peer that is let in, to this conversation. Only this file makes one, so
+/// no conversation begins without a verdict.
+#[derive(Debug)]
+pub struct Admitted {
+    pub(super) peer: Peer,
+    pub(super) conversation: ConversationId,
+    pub(super) heard: u64,
+}
+
+/// What a connection is told to do.
+#[derive(Debug)]
+pub enum Order {
+    /// Close without a word.
+    Close,
+    /// Say `refuse`, and close.
+    Refuse(Reason),
+    /// Say `wait`.
+    Wait {
+        /// How many are before it.
+        ahead: u64,
+    },
+    /// Say `error` `replaced`, and close.
+    Replaced,
+    /// Say `welcome`: the conversation is on.
+    Welcome(Admitted),
+    /// End the conversation that is on, with `quit`.
+    Quit,
+}
+
+/// Orders, each to one connection, to be given in this sequence.
+pub type Orders = Vec<(ConnectionId, Order)>;
+
+/// Everyone who is connected, and what stage they are at.
+#[derive(Debug)]
+pub struct Admission {
+    limits: Limits,
+    /// One peer at a time: a key has one open conversation, the newest.
+    one_at_a_time: bool,
+    connections: BTreeMap<ConnectionId, Connection>,
+    /// In the order of their turns.
+    queue: VecDeque<ConnectionId>,
+    /// Conversations that may begin at once.
+    seats: usize,
+    /// When the person was last asked, the oldest first.
+    asked: VecDeque<Instant>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    address: Option<Origin>,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Stranger,
+    Asking {
+        hello: Hello,
+        until: Instant,
+    },
+    Queued {
+        hello: Hello,
+        told: Option<u64>,
+    },
+    Talking {
+        key: KeyId,
+        conversation: ConversationId,
+        clienthello: u64,
+    },
+    /// Ordered to close, and not gone yet.
+    Leaving,
+}
+
+impl Stage {
+    /// Key, conversation and age of whoever said `hello` and was not sent away.
+    fn guest(&self) -> Option<(KeyId, ConversationId, u64)> {
+        match self {
+            Self::Asking { hello, .. } | Self::Queued { hello, .. } => {
+                Some((hello.peer.key(), hello.conversation, hello.clienthello))
+            }
+            Self::Talking {
+                key,
+                conversation,
+                clienthello,
+            } => Some((*key, *conversation, *clienthello)),
+            Self::Stranger | Self::Leaving => None,
+        }
+    }
+
+    fn is_admitted(&self) -> bool {
+        matches!(
+            self,
+            Self::Queued { .. } | Self::Talking { .. } | Self::Leaving
+        )
+    }
+}
+
+/// What counts as one address: whoever has an IPv6 /64 has all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Origin {
+    Loopback,
+    V4([u8; 4]),
+    V6([u16; 4]),
+}
+
+impl From<IpAddr> for Origin {
+    fn from(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            address if address.is_loopback() => Self::Loopback,
+            IpAddr::V4(v4) => Self::V4(v4.octets()),
+            IpAddr::V6(v6) => {
+                let [a, b, c, d, ..] = v6.segments();
+                Self::V6([a, b, c, d])
+            }
+        }
+    }
+}
+
+impl Admission {
+    /// Nobody is here, and no conversation may begin before
+    /// [`seat`](Self::seat).
+    pub fn new(limits: &Limits, one_at_a_time: bool) -> Self {
+        Self {
+            limits: *limits,
+            one_at_a_time,
+            connections: BTreeMap::new(),
+            queue: VecDeque::new(),
+            seats: 0,
+            asked: VecDeque::new(),
+        }
+    }
+
+    /// A connection was accepted. Where there are too many that are not
+    /// admitted, an older one has to go: the new one may be the honest one.
+    pub fn arrive(&mut self, id: ConnectionId, address: Option<IpAddr>) -> Orders {
+        let stranger = Connection {
+            address: address.map(Origin::from),
+            stage: Stage::Stranger,
+        };
+        let origin = stranger.address;
+        self.connections.insert(id, stranger);
+
+        let mut crowd: BTreeMap<Option<Origin>, Vec<ConnectionId>> = BTreeMap::new();
+        for (id, connection) in &self.connections {
+            if !connection.stage.is_admitted() {
+                crowd.entry(connection.address).or_default().push(*id);
+            }
+        }
+        let is_limited = !matches!(origin, None | Some(Origin::Loopback));
+        let of_origin = crowd.get(&origin).map_or(&[][..], Vec::as_slice);
+        let too_many = if is_limited && of_origin.len() > self.limits.strangers_per_address {
+            of_origin.first()
+        } else if crowd.values().map(Vec::len).sum::<usize>() > self.limits.strangers {
+            // The oldest of the address that has most.
+            let most = crowd.values().max_by_key(|ids| ids.len());
+            most.and_then(|ids| ids.first())
+        } else {
+            None
+        };
+        let too_many = too_many.copied();
+        too_many
+            .into_iter()
+            .map(|id| self.dismiss(id, Order::Close))
+            .collect()
+    }
+
+    /// A `hello` has come, and this is the verdict on its key.
+    pub fn hello(
+        &mut self,
+        id: ConnectionId,
+        hello: Hello,
+        verdict: Verdict,
+        now: Instant,
+    ) -> Orders {
+        match verdict {
+            Verdict::Refuse(reason) => vec![self.dismiss(id, Order::Refuse(reason))],
+            Verdict::Ask => self.ask_about(id, hello, now),
+            Verdict::Admit => self.admit(id, hello),
+        }
+    }
+
+    /// A connection is gone, whatever it was doing.
+    pub fn leave(&mut self, id: ConnectionId) -> Orders {
+        self.connections.remove(&id);
+        self.queue.retain(|queued| *queued != id);
+        self.tell_places()
+    }
+
+    /// One more conversation may begin.
+    pub fn seat(&mut self) -> Orders {
+        self.seats += 1;
+        self.fill_seats()
+    }
+
+    /// The longest-waiting unknown key, to be put to the person now; `None`
+    /// where there is none, or the person was asked too often lately.
+    pub fn ask(&mut self, now: Instant) -> Option<KeyId> {
+        let question = self.question(now)?;
+        self.asked.push_back(now);
+        Some(question)
+    }
+
+    /// What [`ask`](Self::ask) would say, without asking.
+    pub fn question(&mut self, now: Instant) -> Option<KeyId> {
+        let window = self.limits.questions_window;
+        self.asked
+            .retain(|asked| now.duration_since(*asked) < window);
+        if self.asked.len() >= self.limits.questions_in_window {
+            return None;
+        }
+        self.connections
+            .values()
+            .find_map(|connection| match &connection.stage {
+                Stage::Asking { hello, .. } => Some(hello.peer.key()),
+                _ => None,
+            })
+    }
+
+    /// Whether this unknown key still waits for an answer.
+    pub fn is_asking(&self, key: &KeyId) -> bool {
+        self.asking(key).is_some()
+    }
+
+    /// The person has answered about this key.
+    pub fn answer(&mut self, key: &KeyId, answer: Answer) -> Orders {
+        let Some(id) = self.asking(key) else {
+            return Vec::new();
+        };
+        match (answer, self.take_stage(id)) {
+            (Answer::Accept, Stage::Asking { hello, .. }) => self.admit(id, hello),
+            _ => vec![self.dismiss(id, Order::Refuse(Reason::Declined))],
+        }
+    }
+
+    /// Sends away whoever has waited too long for an answer.
+    pub fn overdue(&mut self, now: Instant) -> Orders {
+        let overdue: Vec<_> = self
+            .connections
+            .iter()
+            .filter(|(_, c)| matches!(c.stage, Stage::Asking { until, .. } if until <= now))
+            .map(|(id, _)| *id)
+            .collect();
+        overdue
+            .into_iter()
+            .map(|id| self.dismiss(id, Order::Refuse(Reason::Busy)))
+            .collect()
+    }
+
+    /// When to ask [`overdue`](Self::overdue) again.
+    pub fn wake_at(&self) -> Option<Instant> {
+        let waiting = self.connections.values().filter_map(|c| match c.stage {
+            Stage::Asking { until, .. } => Some(until),
+            _ => None,
+        });
+        waiting.min()
+    }
+
+    /// Who is next, if somebody waits.
+    pub fn next(&self) -> Option<KeyId> {
+        let connection = self.connections.get(self.queue.front()?)?;
+        connection.stage.guest().map(|(key, ..)| key)
+    }
+
+    /// Sends everyone away who is not talking: the server stops.
+    pub fn close(&mut self) -> Orders {
+        let ids: Vec<_> = self.connections.keys().copied().collect();
+        let mut orders = Orders::new();
+        for id in ids {
+            match self.connections.get(&id).map(|c| &c.stage) {
+                Some(Stage::Stranger) => orders.push(self.dismiss(id, Order::Close)),
+                Some(Stage::Asking { .. } | Stage::Queued { .. }) => {
+                    orders.push(self.dismiss(id, Order::Refuse(Reason::Busy)));
+                }
+                _ => {}
+            }
+        }
+        orders
+    }
+
+    fn ask_about(&mut self, id: ConnectionId, hello: Hello, now: Instant) -> Orders {
+        let origin = self.connections.get(&id).and_then(|c| c.address);
+        let mut asking = self
+            .connections
+            .values()
+            .filter(|c| matches!(c.stage, Stage::Asking { .. }));
+        let is_limited = !matches!(origin, None | Some(Origin::Loopback));
+        let is_known = self.is_asking(&hello.peer.key());
+        let is_taken = asking.clone().any(|c| is_limited && c.address == origin);
+        if is_known || is_taken || asking.by_ref().count() >= self.limits.questions {
+            return vec![self.dismiss(id, Order::Refuse(Reason::Busy))];
+        }
+        let until = now + self.limits.question_time;
+        self.set_stage(id, Stage::Asking { hello, until });
+        vec![(id, Order::Wait { ahead: 0 })]
+    }
+
+    fn admit(&mut self, id: ConnectionId, hello: Hello) -> Orders {
+        let key = hello.peer.key();
+        let others: Vec<_> = self
+            .connections
+            .iter()
+            .filter(|(other, _)| **other != id)
+            .filter_map(|(other, c)| Some((*other, c.stage.guest()?)))
+            .filter(|(_, (of, conversation, _))| {
+                *of == key && (self.one_at_a_time || *conversation == hello.conversation)
+            })
+            .collect();
+        // Newest connection wins: this one was overtaken while something held it back.
+        if others
+            .iter()
+            .any(|(_, (.., clienthello))| *clienthello > hello.clienthello)
+        {
+            return vec![self.dismiss(id, Order::Close)];
+        }
+        let is_live = |other: &(ConnectionId, (KeyId, ConversationId, u64))| {
+            let (other, (_, conversation, _)) = other;
+            *conversation == hello.conversation && !self.queue.contains(other)
+        };
+        if hello.heard > 0 || others.iter().any(is_live) {
+            // Nothing that was begun is gone on with. Refused, it changes nothing.
+            return vec![self.dismiss(id, Order::Refuse(Reason::Ended))];
+        }
+        let queued = |(other, _): &(ConnectionId, _)| self.queue.contains(other);
+        let place = others
+            .iter()
+            .filter(|other| queued(other))
+            .find_map(|(other, _)| self.queue.iter().position(|queued| queued == other));
+        let has_other_place = place.is_none() && !self.one_at_a_time && self.has_place(&key);
+        if has_other_place || (place.is_none() && self.queue.len() >= self.limits.queue) {
+            return vec![self.dismiss(id, Order::Refuse(Reason::Busy))];
+        }
+        let mut orders = Orders::new();
+        for (other, (_, conversation, _)) in others {
+            let is_talking = matches!(
+                self.connections.get(&other).map(|c| &c.stage),
+                Some(Stage::Talking { .. })
+            );
+            orders.push(match conversation == hello.conversation {
+                true => self.dismiss(other, Order::Replaced),
+                false if is_talking => (other, Order::Quit),
+                false => self.dismiss(other, Order::Refuse(Reason::Ended)),
+            });
+        }
+        let place = place.unwrap_or(self.queue.len()).min(self.queue.len());
+        self.queue.insert(place, id);
+        self.set_stage(id, Stage::Queued { hello, told: None });
+        orders.extend(self.fill_seats());
+        orders
+    }
+
+    fn fill_seats(&mut self) -> Orders {
+        let mut orders = Orders::new();
+        while self.seats > 0 {
+            let Some(id) = self.queue.pop_front() else {
+                break;
+            };
+            if let Stage::Queued { hello, .. } = self.take_stage(id) {
+                self.seats -= 1;
+                let (key, conversation) = (hello.peer.key(), hello.conversation);
+                let clienthello = hello.clienthello;
+                self.set_stage(
+                    id,
+                    Stage::Talking {
+                        key,
+                        conversation,
+                        clienthello,
+                    },
+                );
+                orders.push((
+                    id,
+                    Order::Welcome(Admitted {
+                        peer: hello.peer,
+                        conversation,
+                        heard: hello.heard,
+                    }),
+                ));
+            }
+        }
+        orders.extend(self.tell_places());
+        orders
+    }
+
+    /// `wait` to everyone in the queue whose place has changed.
+    fn tell_places(&mut self) -> Orders {
+        let mut orders = Orders::new();
+        for (ahead, id) in (0..).zip(&self.queue) {
+            let stage = self.connections.get_mut(id).map(|c| &mut c.stage);
+            if let Some(Stage::Queued { told, .. }) = stage
+                && *told != Some(ahead)
+            {
+                *told = Some(ahead);
+                orders.push((*id, Order::Wait { ahead }));
+            }
+        }
+        orders
+    }
+
+    fn dismiss(&mut self, id: ConnectionId, order: Order) -> (ConnectionId, Order) {
+        self.set_stage(id, Stage::Leaving);
+        self.queue.retain(|queued| *queued != id);
+        (id, order)
+    }
+
+    fn asking(&self, key: &KeyId) -> Option<ConnectionId> {
+        let mut all = self.connections.iter();
+        let (id, _) = all.find(
+            |(_, c)| matches!(&c.stage, Stage::Asking { hello, .. } if hello.peer.key() == *key),
+        )?;
+        Some(*id)
+    }
+
+    fn has_place(&self, key: &KeyId) -> bool {
+        self.queue.iter().any(|id| {
+            let guest = self.connections.get(id).and_then(|c| c.stage.guest());
+            guest.is_some_and(|(of, ..)| of == *key)
+        })
+    }
+
+    fn set_stage(&mut self, id: ConnectionId, stage: Stage) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.stage = stage;
+        }
+    }
+
+    fn take_stage(&mut self, id: ConnectionId) -> Stage {
+        match self.connections.get_mut(&id) {
+            Some(connection) => std::mem::replace(&mut connection.stage, Stage::Leaving),
+            None => Stage::Leaving,
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! TLS over any byte stream, up to a proven [`Peer`], under a deadline.
+
+use std::io;
+use std::sync::Arc;
+
+use rustls::server::Acceptor;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::{LazyConfigAcceptor, TlsConnector, client, server};
+
+use crate::trust::Peer;
+use crate::trust::tls::{NotProven, server_name};
+
+/// Why there is no proven peer at the other end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandshakeError {
+    /// TLS failed, or the stream under it.
+    /// [`HandshakeFailure`](crate::trust::HandshakeFailure) says which.
+    #[error("the TLS handshake failed: {0}")]
+    Tls(#[from] io::Error),
+    /// TLS succeeded, and is not what turnchat/1 asks for.
+    #[error(transparent)]
+    NotProven(#[from] NotProven),
+    /// It took too long.
+    #[error("the TLS handshake took too long")]
+    TimedOut,
+}
+
+/// The client's handshake.
+pub(super) async fn connect<S>(
+    stream: S,
+    config: Arc<rustls::ClientConfig>,
+    by: Instant,
+) -> Result<(client::TlsStream<S>, Peer), HandshakeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let connecting = TlsConnector::from(config).connect(server_name(), stream);
+    let stream = timeout_at(by, connecting)
+        .await
+        .map_err(|_| HandshakeError::TimedOut)??;
+    let peer = Peer::proven(stream.get_ref().1)?;
+    Ok((stream, peer))
+}
+
+/// The server's handshake; `clienthello` is called when the ClientHello has
+/// come, before anything is answered.
+pub(super) async fn accept<S>(
+    stream: S,
+    config: Arc<rustls::ServerConfig>,
+    by: Instant,
+    clienthello: impl FnOnce(),
+) -> Result<(server::TlsStream<S>, Peer), HandshakeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let accepting = async {
+        let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        clienthello();
+        start.into_stream(config).await
+    };
+    let stream = timeout_at(by, accepting)
+        .await
+        .map_err(|_| HandshakeError::TimedOut)??;
+    let peer = Peer::proven(stream.get_ref().1)?;
+    Ok((stream, peer))
+}

@@ -1,0 +1,338 @@
+//! The library's face: a conversation is a value of the type of whoever
+//! speaks next, and only [`MyTurn`] can [`say`](MyTurn::say).
+//!
+//! Speaking out of turn does not compile:
+//!
+//! ```compile_fail,E0599
+//! # use turnchat::link::TheirTurn;
+//! # use turnchat::protocol::Text;
+//! async fn interrupt(turn: TheirTurn, text: Text) {
+//!     turn.say(text).await; // no method named `say` found for struct `TheirTurn`
+//! }
+//! ```
+//!
+//! nor does speaking twice:
+//!
+//! ```compile_fail,E0382
+//! # use turnchat::link::MyTurn;
+//! # use turnchat::protocol::Text;
+//! async fn monologue(turn: MyTurn, text: Text) {
+//!     turn.say(text.clone()).await.unwrap();
+//!     turn.say(text).await.unwrap(); // use of moved value: `turn`
+//! }
+//! ```
+//!
+//! nor listening when it is one's own turn to speak:
+//!
+//! ```compile_fail,E0599
+//! # use turnchat::link::MyTurn;
+//! async fn stare(turn: MyTurn) {
+//!     turn.hear().await; // no method named `hear` found for struct `MyTurn`
+//! }
+//! ```
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::over::{Cause, Over};
+use super::session::{Command, Event, User};
+use super::wire::LinkError;
+use crate::protocol::{Conversation, ConversationId, Text};
+use crate::trust::Peer;
+
+/// A conversation that is on, at the side's turn that it is. An end is said,
+/// never implied: a turn that is dropped cuts the connection, as a crash would.
+///
+/// ```
+/// use turnchat::link::{Over, Talk, Turn};
+/// use turnchat::protocol::Text;
+///
+/// /// Answers everything with what was said.
+/// async fn echo(talk: Talk) -> Result<(), Over> {
+///     let mut turn = talk.turn;
+///     let mut answer = Text::new("Speak, and I repeat it.").unwrap();
+///     loop {
+///         turn = match turn {
+///             Turn::Mine(mine) => Turn::Theirs(mine.say(answer.clone()).await?),
+///             Turn::Theirs(theirs) => {
+///                 let (heard, mine) = theirs.hear().await?;
+///                 answer = heard;
+///                 Turn::Mine(mine)
+///             }
+///         }
+///     }
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Talk {
+    /// With whom: a key that has been proven on this connection.
+    pub peer: Peer,
+    /// What both sides call this conversation.
+    pub conversation: ConversationId,
+    /// Who speaks next.
+    pub turn: Turn,
+}
+
+/// Who speaks next.
+#[derive(Debug)]
+pub enum Turn {
+    /// This side.
+    Mine(MyTurn),
+    /// The other.
+    Theirs(TheirTurn),
+}
+
+/// It is this side's turn: it can speak, once.
+#[derive(Debug)]
+pub struct MyTurn(Line);
+
+/// It is the other's turn: this side can listen.
+#[derive(Debug)]
+pub struct TheirTurn(Line);
+
+/// A client that has sent its `hello` and is not connected before `welcome`.
+#[derive(Debug)]
+pub struct Waiting {
+    line: Line,
+    peer: Peer,
+    conversation: ConversationId,
+}
+
+/// Something to know that changes nobody's turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// So many are before us in the server's queue. 0: we are next, or a
+    /// person is deciding about us.
+    Waiting {
+        /// How many.
+        ahead: u64,
+    },
+    /// The peer holds our message of this turn.
+    Delivered {
+        /// Which turn.
+        turn: u64,
+    },
+}
+
+impl Waiting {
+    /// Waits for the `welcome`.
+    ///
+    /// # Errors
+    /// [`Over`] where there will be no conversation.
+    pub async fn welcome(mut self) -> Result<Talk, Over> {
+        while self.notice().await.is_some() {}
+        match self.line.outcome().await {
+            Outcome::Connected => {
+                self.line.awaits_welcome = false;
+                Ok(Talk {
+                    peer: self.peer,
+                    conversation: self.conversation,
+                    turn: Turn::Theirs(TheirTurn(self.line)),
+                })
+            }
+            Outcome::Heard { .. } => Err(self.line.lost_driver()),
+            Outcome::Over(over) => Err(over),
+        }
+    }
+
+    /// The next thing to know while waiting; `None` once
+    /// [`welcome`](Self::welcome) will answer at once. May be dropped at any
+    /// time, and nothing is missed.
+    pub async fn notice(&mut self) -> Option<Notice> {
+        self.line.notice().await
+    }
+
+    /// Gives the place up. [`welcome`](Self::welcome) then says how it ended.
+    pub fn quit(&self) {
+        self.line.quit();
+    }
+
+    /// Who was met: a key that has been proven on this connection.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+}
+
+impl MyTurn {
+    /// The number of this turn.
+    pub fn number(&self) -> u64 {
+        self.0.turn
+    }
+
+    /// Says it, and the turn passes. It is on its way when this returns, not
+    /// yet with the peer: [`Notice::Delivered`] tells, or the peer's answer.
+    ///
+    /// # Errors
+    /// [`Over`]: the conversation has ended, and this was not said.
+    pub async fn say(mut self, text: Text) -> Result<TheirTurn, Over> {
+        let (result, said) = oneshot::channel();
+        let sent = self.0.commands.send(Command::Say(text, result)).await;
+        if sent.is_ok() && matches!(said.await, Ok(Ok(()))) {
+            self.0.turn += 1;
+            return Ok(TheirTurn(self.0));
+        }
+        Err(self.0.over().await)
+    }
+
+    /// Ends the conversation here, and waits until the peer knows.
+    pub async fn quit(mut self) -> Over {
+        self.0.quit();
+        self.0.over().await
+    }
+
+    /// The next thing to know while thinking; `None` once the conversation is
+    /// over, which [`say`](Self::say) and [`quit`](Self::quit) then explain.
+    /// May be dropped at any time, and nothing is missed.
+    pub async fn notice(&mut self) -> Option<Notice> {
+        self.0.notice().await
+    }
+}
+
+impl TheirTurn {
+    /// The number of this turn.
+    pub fn number(&self) -> u64 {
+        self.0.turn
+    }
+
+    /// Waits for what the peer says; the turn passes.
+    ///
+    /// # Errors
+    /// [`Over`]: the conversation has ended.
+    pub async fn hear(mut self) -> Result<(Text, MyTurn), Over> {
+        match self.0.outcome().await {
+            Outcome::Heard { turn, text } => {
+                self.0.turn = turn + 1;
+                Ok((text, MyTurn(self.0)))
+            }
+            Outcome::Connected => Err(self.0.lost_driver()),
+            Outcome::Over(over) => Err(over),
+        }
+    }
+
+    /// Ends the conversation, out of turn. [`hear`](Self::hear) then says how
+    /// it ended.
+    pub fn quit(&self) {
+        self.0.quit();
+    }
+
+    /// The next thing to know while listening; `None` once
+    /// [`hear`](Self::hear) will answer at once. May be dropped at any time,
+    /// and nothing is missed.
+    pub async fn notice(&mut self) -> Option<Notice> {
+        self.0.notice().await
+    }
+}
+
+/// A user's ends of the channels to the driver.
+#[derive(Debug)]
+struct Line {
+    commands: mpsc::Sender<Command>,
+    events: mpsc::Receiver<Event>,
+    /// The turn that is on.
+    turn: u64,
+    awaits_welcome: bool,
+    /// What was received and not yet taken.
+    pending: Option<Outcome>,
+}
+
+/// What ends a wait.
+#[derive(Debug)]
+enum Outcome {
+    Connected,
+    Heard { turn: u64, text: Text },
+    Over(Over),
+}
+
+impl Line {
+    async fn notice(&mut self) -> Option<Notice> {
+        while self.pending.is_none() {
+            self.pending = match self.events.recv().await {
+                Some(Event::Waiting { ahead }) => return Some(Notice::Waiting { ahead }),
+                Some(Event::Delivered { turn }) => return Some(Notice::Delivered { turn }),
+                Some(Event::Connected) => self.awaits_welcome.then_some(Outcome::Connected),
+                Some(Event::Heard { turn, text }) => Some(Outcome::Heard { turn, text }),
+                Some(Event::Over(over)) => Some(Outcome::Over(over)),
+                None => Some(Outcome::Over(self.lost_driver())),
+            };
+        }
+        None
+    }
+
+    async fn outcome(&mut self) -> Outcome {
+        loop {
+            if let Some(outcome) = self.pending.take() {
+                return outcome;
+            }
+            self.notice().await;
+        }
+    }
+
+    async fn over(&mut self) -> Over {
+        loop {
+            if let Outcome::Over(over) = self.outcome().await {
+                return over;
+            }
+        }
+    }
+
+    fn quit(&self) {
+        // A full channel holds a quit already; a closed one has its end.
+        let _ = self.commands.try_send(Command::Quit);
+    }
+
+    /// The driver is gone without a word: its runtime was shut down.
+    fn lost_driver(&self) -> Over {
+        Over {
+            cause: Cause::Link(LinkError::Cut),
+            turns: self.turn - 1,
+            unacknowledged: None,
+        }
+    }
+}
+
+/// Joins a driver and its user.
+fn join(conversation: &Conversation, awaits_welcome: bool) -> (User, Line) {
+    let (commands_in, commands) = mpsc::channel(2);
+    let (events, events_out) = mpsc::channel(8);
+    let quitter = commands_in.downgrade();
+    let line = Line {
+        commands: commands_in,
+        events: events_out,
+        turn: conversation.next_turn(),
+        awaits_welcome,
+        pending: None,
+    };
+    (
+        User {
+            commands,
+            events,
+            quitter,
+        },
+        line,
+    )
+}
+
+/// The server's side of a conversation that is about to be welcomed.
+pub(super) fn welcomed(peer: Peer, conversation: &Conversation) -> (User, Talk) {
+    let (user, line) = join(conversation, false);
+    let talk = Talk {
+        peer,
+        conversation: conversation.id(),
+        turn: match conversation.is_my_turn() {
+            true => Turn::Mine(MyTurn(line)),
+            false => Turn::Theirs(TheirTurn(line)),
+        },
+    };
+    (user, talk)
+}
+
+/// The client's side of a conversation whose `hello` is about to go.
+pub(super) fn greeting(peer: Peer, conversation: &Conversation) -> (User, Waiting) {
+    let (user, line) = join(conversation, true);
+    let waiting = Waiting {
+        line,
+        peer,
+        conversation: conversation.id(),
+    };
+    (user, waiting)
+}
