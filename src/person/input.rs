@@ -21,9 +21,6 @@ use tokio::sync::Notify;
 
 use super::line::{Line, LineReader};
 
-/// The longest line taken, in bytes without its end: what one message may hold.
-pub const MAX_LINE: usize = 65_536;
-
 /// What is read at once, and so the most that is taken from a pipe beyond the
 /// line that was asked for.
 const CHUNK: usize = 4096;
@@ -33,7 +30,7 @@ const CHUNK: usize = 4096;
 pub enum Entry {
     /// A line, without its end.
     Line(String),
-    /// A line of more than [`MAX_LINE`] bytes. It is gone; the next one is whole.
+    /// A line over the limit. It is gone; the next one is whole.
     TooLong,
     /// A line that is not UTF-8. It is gone; the next one is whole.
     NotUtf8,
@@ -52,13 +49,13 @@ pub struct Input {
 }
 
 impl Input {
-    /// Standard input.
+    /// Standard input, in lines of at most `limit` bytes without their end.
     ///
     /// # Errors
     ///
     /// The descriptor cannot be duplicated, or the thread not started.
-    pub fn stdin() -> io::Result<Self> {
-        Self::of(io::stdin().as_fd().try_clone_to_owned()?)
+    pub fn stdin(limit: usize) -> io::Result<Self> {
+        Self::of(io::stdin().as_fd().try_clone_to_owned()?, limit)
     }
 
     /// The input that arrives at `descriptor`: a pipe, a file or a terminal.
@@ -66,9 +63,9 @@ impl Input {
     /// # Errors
     ///
     /// The thread cannot be started.
-    pub fn of(descriptor: OwnedFd) -> io::Result<Self> {
+    pub fn of(descriptor: OwnedFd, limit: usize) -> io::Result<Self> {
         let terminal = descriptor.is_terminal();
-        let source = Arc::new(Source::new(descriptor));
+        let source = Arc::new(Source::new(descriptor, limit));
         let reading = Arc::clone(&source);
         thread::Builder::new()
             .name("input".to_owned())
@@ -169,12 +166,12 @@ struct State {
 }
 
 impl Source {
-    fn new(descriptor: OwnedFd) -> Self {
+    fn new(descriptor: OwnedFd, limit: usize) -> Self {
         Self {
             file: File::from(descriptor),
             taking: Mutex::new(()),
             state: Mutex::new(State {
-                lines: LineReader::new(MAX_LINE),
+                lines: LineReader::new(limit),
                 wanted: false,
                 ended: false,
                 failure: None,
@@ -321,7 +318,9 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use super::{CHUNK, Entry, Input, MAX_LINE, Source};
+    const MAX_LINE: usize = 1_000;
+
+    use super::{CHUNK, Entry, Input, Source};
     use nix::poll::PollTimeout;
     use nix::pty::openpty;
     use std::fs::File;
@@ -332,7 +331,7 @@ mod tests {
 
     fn piped() -> (PipeWriter, Input) {
         let (reader, writer) = pipe().unwrap();
-        (writer, Input::of(reader.into()).unwrap())
+        (writer, Input::of(reader.into(), MAX_LINE).unwrap())
     }
 
     /// Asks and gives up at once.
@@ -451,7 +450,7 @@ mod tests {
     #[tokio::test]
     async fn a_failed_read_is_told_once_and_is_the_end() {
         let directory = File::open("/").unwrap();
-        let mut input = Input::of(directory.into()).unwrap();
+        let mut input = Input::of(directory.into(), MAX_LINE).unwrap();
         assert!(matches!(input.entry().await, Entry::Failed(_)));
         assert!(matches!(input.entry().await, Entry::End));
     }
@@ -459,7 +458,7 @@ mod tests {
     #[test]
     fn half_a_line_before_a_failure_is_not_a_line() {
         let (reader, mut writer) = pipe().unwrap();
-        let source = Source::new(reader.into());
+        let source = Source::new(reader.into(), MAX_LINE);
         writer.write_all(b"half").unwrap();
         assert!(source.next().is_none());
         source.take().unwrap();
@@ -472,7 +471,7 @@ mod tests {
     fn nothing_is_read_that_is_not_wanted() {
         let (reader, mut writer) = pipe().unwrap();
         let mut left = File::from(std::os::fd::OwnedFd::from(reader.try_clone().unwrap()));
-        let source = Source::new(reader.into());
+        let source = Source::new(reader.into(), MAX_LINE);
         // Each line is a chunk, so that none comes along with another.
         let lines = format!("{}\n", "x".repeat(CHUNK - 1)).repeat(3);
         writer.write_all(lines.as_bytes()).unwrap();
@@ -494,7 +493,7 @@ mod tests {
     #[test]
     fn the_thread_goes_when_the_input_ends_or_nobody_can_ask() {
         let (reader, writer) = pipe().unwrap();
-        let source = Arc::new(Source::new(reader.into()));
+        let source = Arc::new(Source::new(reader.into(), MAX_LINE));
         let reading = Arc::clone(&source);
         let thread = thread::spawn(move || reading.read_on());
         assert!(source.next().is_none());
@@ -503,7 +502,7 @@ mod tests {
         assert!(matches!(source.next(), Some(Entry::End)));
 
         let (reader, _writer) = pipe().unwrap();
-        let input = Input::of(reader.into()).unwrap();
+        let input = Input::of(reader.into(), MAX_LINE).unwrap();
         let source = Arc::clone(&input.source);
         drop(input);
         assert!(!source.wait_until_wanted());
@@ -532,7 +531,7 @@ mod tests {
     async fn what_was_typed_before_discarding_never_comes() {
         let terminal = openpty(None, None).unwrap();
         let mut keyboard = File::from(terminal.master);
-        let mut input = Input::of(terminal.slave).unwrap();
+        let mut input = Input::of(terminal.slave, MAX_LINE).unwrap();
         assert!(input.is_terminal());
         assert!(!input.discard().unwrap());
 
@@ -549,7 +548,7 @@ mod tests {
     fn what_the_reader_holds_is_discarded_too() {
         let terminal = openpty(None, None).unwrap();
         let mut keyboard = File::from(terminal.master);
-        let source = Source::new(terminal.slave);
+        let source = Source::new(terminal.slave, MAX_LINE);
         // Ctrl-D gives a line to the reader before it has an end.
         for typed in [b"stale\n".as_slice(), b"sta\x04"] {
             keyboard.write_all(typed).unwrap();

@@ -1,6 +1,98 @@
 //! Floor 4: the program. Arguments, terminal, JSON, reports and exit codes.
 
+pub mod ask;
+pub mod cli;
+pub mod commands;
+pub mod console;
+pub mod dial;
+pub mod home;
 pub mod input;
+pub mod json;
 pub mod layout;
 pub mod line;
+pub mod pipe;
+pub mod report;
 pub mod screen;
+pub mod serve;
+pub mod signals;
+pub mod speaker;
+pub mod talk;
+pub mod terminal;
+pub mod transcript;
+
+use cli::{Arguments, Color, Command};
+use console::Console;
+use home::Home;
+use input::Input;
+use json::Json;
+use pipe::Pipe;
+use report::{Exit, Report};
+use speaker::Speaker;
+use terminal::Terminal;
+
+use crate::protocol::Text;
+
+/// Does what the command line says, and tells of what failed.
+pub fn run(arguments: Arguments) -> Exit {
+    match arguments.common.color {
+        Color::Auto => anstream::ColorChoice::Auto,
+        Color::Always => anstream::ColorChoice::Always,
+        Color::Never => anstream::ColorChoice::Never,
+    }
+    .write_global();
+    let console = Console::new(arguments.common.quiet, arguments.common.verbose);
+    let done = Home::find(arguments.common.home)
+        .and_then(|home| execute(arguments.command, &home, &console));
+    done.unwrap_or_else(|report| {
+        console.fail(&report);
+        report.exit
+    })
+}
+
+fn execute(command: Command, home: &Home, console: &Console) -> Result<Exit, Report> {
+    match command {
+        Command::GenCert(command) => commands::gen_cert(&command, home, console)?,
+        Command::Fingerprint(command) => commands::fingerprint(&command, home)?,
+        Command::Peers(command) => commands::peers(&command, home, console)?,
+        Command::Server(command) => {
+            let mut speaker = speaker(command.talk.json, command.first.clone(), console)?;
+            return block_on(serve::run(command, home, console, &mut speaker));
+        }
+        Command::Client(command) => {
+            let mut speaker = speaker(command.talk.json, None, console)?;
+            return block_on(dial::run(command, home, console, &mut speaker));
+        }
+    }
+    Ok(Exit::Success)
+}
+
+fn speaker(is_json: bool, first: Option<Text>, console: &Console) -> Result<Speaker, Report> {
+    let limit = if is_json { Json::LINE } else { Text::MAX };
+    let input = Input::stdin(limit).map_err(|error| Report::stdin(&error))?;
+    Ok(if is_json {
+        Speaker::Json(Json::new(input, first))
+    } else if input.is_terminal() {
+        Speaker::Terminal(Terminal::new(input, console.clone(), first))
+    } else {
+        Speaker::Pipe(Pipe::new(input, console.clone(), first))
+    })
+}
+
+/// The connections have a thread of their own, so that a slow stdout does not
+/// keep them from answering `ping`.
+fn block_on(run: impl Future<Output = Result<Exit, Report>>) -> Result<Exit, Report> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            Report::new(
+                Exit::Failure,
+                format!("No thread can be started: {error}."),
+                "Close other programs, or raise the limit of processes.",
+            )
+        })?;
+    let exit = runtime.block_on(run);
+    runtime.shutdown_background();
+    exit
+}

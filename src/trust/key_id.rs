@@ -46,9 +46,7 @@ impl FromStr for KeyId {
 
     fn from_str(text: &str) -> Result<Self, MalformedKey> {
         let encoded = text.strip_prefix(Self::PREFIX).ok_or(MalformedKey)?;
-        let bytes = STANDARD_NO_PAD
-            .decode(encoded)
-            .map_err(|_| MalformedKey)?;
+        let bytes = STANDARD_NO_PAD.decode(encoded).map_err(|_| MalformedKey)?;
         Ok(Self(bytes.try_into().map_err(|_| MalformedKey)?))
     }
 }

@@ -1,0 +1,58 @@
+//! Questions about unknown keys, put to the person at a terminal. Only a whole
+//! word is an answer.
+
+use super::console::Console;
+use super::report::Report;
+use super::terminal::Terminal;
+use crate::trust::{KeyId, Petname};
+
+/// The words that answer a question.
+const CHOICES: &str = "Type `accept` for this once, or `decline`: ";
+
+/// Puts it to the person whether a server's key is the right one.
+///
+/// # Errors
+/// The terminal cannot be read.
+pub async fn about_server(
+    terminal: &mut Terminal,
+    console: &Console,
+    host: &str,
+    key: &KeyId,
+    known_as: Option<&Petname>,
+) -> Result<bool, Report> {
+    console.announce(&format!("{host} has a key that you don't know: {key}"));
+    if let Some(name) = known_as {
+        console.announce(&format!("You know this key as {name}, at another address."));
+    }
+    console.announce("Compare it with what `turnchat fingerprint` prints on your peer's side.");
+    terminal.discard();
+    loop {
+        console.ask(CHOICES);
+        match terminal.answer().await?.map(|line| understood(&line)) {
+            Some(Some(answer)) => return Ok(answer),
+            Some(None) => {}
+            None => return Ok(false),
+        }
+    }
+}
+
+/// Begins to put it to the person whether a client may talk.
+pub fn about_client(terminal: &mut Terminal, console: &Console, key: &KeyId) {
+    console.announce(&format!("A key that you don't know wants to talk: {key}"));
+    terminal.discard();
+    console.ask(CHOICES);
+}
+
+/// Asks again, where the answer was none.
+pub fn again(console: &Console) {
+    console.ask(CHOICES);
+}
+
+/// What was answered, if it was.
+pub fn understood(line: &str) -> Option<bool> {
+    match line.trim() {
+        "accept" => Some(true),
+        "decline" => Some(false),
+        _ => None,
+    }
+}

@@ -1,0 +1,277 @@
+//! The command line. Stable: scripts are written against it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::protocol::Text;
+use crate::trust::{Address, Algorithm, KeyId, Petname};
+
+/// A private conversation between two people, one turn at a time
+///
+/// Both sides prove who they are with self-signed certificates, over TLS 1.3.
+/// The server speaks first; then each in turn, until one says QUIT.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    max_term_width = 100,
+    after_help = "\
+Example, in two terminals:
+  turnchat gen-cert --out certs/alice
+  turnchat gen-cert --out certs/bob
+  turnchat server --home certs/alice --allow certs/bob/cert.pem
+  turnchat client localhost --home certs/bob --pin certs/alice/cert.pem
+
+Exit codes: 0 over, 1 our failure, 2 usage, 3 trust, 4 link, 5 protocol, 6 busy, 130 Ctrl-C, 143 SIGTERM"
+)]
+pub struct Arguments {
+    /// What everything needs.
+    #[command(flatten)]
+    pub common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that stand before or after the subcommand.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// Where your certificate, key and address book are [default: $TURNCHAT_HOME, else ~/.config/turnchat]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub home: Option<PathBuf>,
+    /// Tell details
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// Tell nothing but errors
+    #[arg(long, global = true)]
+    pub quiet: bool,
+    /// When to use colours
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a key and a self-signed certificate; print the key's fingerprint
+    GenCert(GenCert),
+    /// Wait for a peer, and speak first
+    Server(Server),
+    /// Call a peer, and listen first
+    Client(Client),
+    /// Print the fingerprint of your key, or of a certificate
+    Fingerprint(Fingerprint),
+    /// List and change the address book
+    #[command(subcommand)]
+    Peers(Peers),
+}
+
+/// `turnchat gen-cert`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Writes cert.pem and key.pem, and overwrites neither. Hand out cert.pem or the fingerprint; keep key.pem.
+
+Example:
+  turnchat gen-cert --out certs/alice")]
+pub struct GenCert {
+    /// The directory to write to, made if need be [default: the home]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// The kind of key
+    #[arg(long, value_name = "ALGORITHM", default_value_t, value_parser = Algorithm::from_str)]
+    pub algorithm: Algorithm,
+    /// Make a new certificate for the key that is there: the fingerprint stays
+    #[arg(long, conflicts_with = "algorithm")]
+    pub renew: bool,
+}
+
+/// `turnchat server`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Who is let in: the peers in the address book, or those given with --allow. In a
+terminal you are asked about a key that you don't know.
+
+Example:
+  turnchat server --allow certs/bob/cert.pem")]
+pub struct Server {
+    /// The address and port to listen at; port 0 takes any free one
+    #[arg(long, value_name = "ADDR:PORT", default_value = "[::]:8876")]
+    pub listen: SocketAddr,
+    /// Let in exactly this peer, by fingerprint, certificate or name in the address book; may be repeated
+    #[arg(long, value_name = "KEY|CERT.pem|PEER", value_parser = Named::from_str)]
+    pub allow: Vec<Named>,
+    /// Let in everyone who proves a key: for public bots
+    #[arg(long, conflicts_with = "allow")]
+    pub allow_anyone: bool,
+    /// How many admitted peers may wait in the queue
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub queue: usize,
+    /// Hold one conversation, and exit with its exit code
+    #[arg(long)]
+    pub once: bool,
+    /// Say this in turn 1 of every conversation
+    #[arg(long, value_name = "TEXT", value_parser = text)]
+    pub first: Option<Text>,
+    /// How both sides talk.
+    #[command(flatten)]
+    pub talk: Talk,
+}
+
+/// `turnchat client`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Whom you expect: the peer of that name in the address book, or the one who has
+that address there, or a key given with --pin. Any other key ends the handshake
+before anything of yours is shown.
+
+Examples:
+  turnchat client localhost --pin certs/alice/cert.pem
+  turnchat client 192.0.2.7 --accept-new --as alice
+  turnchat client alice")]
+pub struct Client {
+    /// A name in the address book, or a host; IPv6 with a port in brackets
+    #[arg(value_name = "PEER|HOST[:PORT]")]
+    pub peer: String,
+    /// Accept exactly this key, given as fingerprint or certificate; may be repeated
+    #[arg(long, value_name = "KEY|CERT.pem", value_parser = pin)]
+    pub pin: Vec<Named>,
+    /// Store the key of a host that has none in the address book yet, and trust it from now on
+    #[arg(long, conflicts_with = "pin")]
+    pub accept_new: bool,
+    /// The name to store it under [default: HOST]
+    #[arg(long = "as", value_name = "NAME", requires = "accept_new", value_parser = Petname::from_str)]
+    pub name: Option<Petname>,
+    /// How both sides talk.
+    #[command(flatten)]
+    pub talk: Talk,
+}
+
+/// Options of `server` and `client`.
+#[derive(Debug, Args)]
+pub struct Talk {
+    /// How long a conversation that was cut is held (15m; 0s: a cut ends it)
+    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = humantime::parse_duration)]
+    pub hold: Duration,
+    /// Talk in JSON lines, for programs
+    #[arg(long)]
+    pub json: bool,
+    /// Whose side this is.
+    #[command(flatten)]
+    pub identity: IdentityFiles,
+}
+
+/// An identity that is not in the home.
+#[derive(Debug, Args)]
+pub struct IdentityFiles {
+    /// Your certificate, where it is not in the home
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub cert: Option<PathBuf>,
+    /// Your private key, where it is not in the home
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
+}
+
+/// `turnchat fingerprint`
+#[derive(Debug, Args)]
+pub struct Fingerprint {
+    /// A certificate [default: your own]
+    #[arg(value_name = "CERT.pem", conflicts_with_all = ["cert", "key"])]
+    pub certificate: Option<PathBuf>,
+    /// Whose.
+    #[command(flatten)]
+    pub identity: IdentityFiles,
+}
+
+/// `turnchat peers`
+#[derive(Debug, Subcommand)]
+pub enum Peers {
+    /// List the address book: name, keys, address
+    List,
+    /// Add a peer by its key
+    #[command(
+        after_help = "Example:\n  turnchat peers add bob certs/bob/cert.pem --address 192.0.2.7"
+    )]
+    Add {
+        /// What you call the peer
+        #[arg(value_parser = Petname::from_str)]
+        name: Petname,
+        /// Its key, as fingerprint or certificate
+        #[arg(value_name = "KEY|CERT.pem", value_parser = pin)]
+        key: Named,
+        /// Where it can be reached
+        #[arg(long, value_name = "HOST[:PORT]", value_parser = Address::from_str)]
+        address: Option<Address>,
+    },
+    /// Remove a peer
+    Remove {
+        /// What you call the peer
+        #[arg(value_parser = Petname::from_str)]
+        name: Petname,
+    },
+    /// Call a peer something else
+    Rename {
+        /// What you call it now
+        #[arg(value_parser = Petname::from_str)]
+        old: Petname,
+        /// What you want to call it
+        #[arg(value_parser = Petname::from_str)]
+        new: Petname,
+    },
+}
+
+/// How a key is named on the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// `SHA256:…`
+    Key(KeyId),
+    /// With `/`, or ending in `.pem`: a certificate.
+    File(PathBuf),
+    /// Anything else: a name in the address book.
+    Peer(Petname),
+}
+
+impl FromStr for Named {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.starts_with(KeyId::PREFIX) {
+            return text
+                .parse()
+                .map(Self::Key)
+                .map_err(|e: crate::trust::key_id::MalformedKey| e.to_string());
+        }
+        if text.contains('/') || text.ends_with(".pem") {
+            return Ok(Self::File(text.into()));
+        }
+        text.parse().map(Self::Peer).map_err(|_| {
+            "neither a key (`SHA256:…`), nor a certificate (`….pem`), nor a name".to_owned()
+        })
+    }
+}
+
+fn pin(text: &str) -> Result<Named, String> {
+    match text.parse()? {
+        Named::Peer(_) => Err(
+            "neither a key (`SHA256:…`) nor a certificate (`….pem`, or a path with `/`)".to_owned(),
+        ),
+        named => Ok(named),
+    }
+}
+
+fn text(words: &str) -> Result<Text, String> {
+    Text::new(words).map_err(|error| error.to_string())
+}

@@ -1,0 +1,94 @@
+//! [`Console`]: stderr, where everything goes but the transcript. A line a
+//! message, through the one door for foreign text.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anstyle::{AnsiColor, Style};
+
+use super::report::Report;
+use super::screen;
+
+/// Where messages to the person go, and which of them.
+#[derive(Clone, Debug)]
+pub struct Console {
+    is_quiet: bool,
+    verbosity: u8,
+    /// A prompt stands on the terminal's last row, without an end.
+    prompt: Arc<AtomicBool>,
+}
+
+const NAME: Style = Style::new().dimmed();
+const FAILURE: Style = AnsiColor::Red.on_default().bold();
+
+impl Console {
+    /// A console that is quiet but for errors, or tells details at `-v`.
+    pub fn new(is_quiet: bool, verbosity: u8) -> Self {
+        Self {
+            is_quiet,
+            verbosity,
+            prompt: Arc::default(),
+        }
+    }
+
+    /// A message.
+    pub fn say(&self, message: &str) {
+        if !self.is_quiet {
+            self.line(NAME, message);
+        }
+    }
+
+    /// A detail, for `-v`.
+    pub fn detail(&self, message: &str) {
+        if self.verbosity > 0 && !self.is_quiet {
+            self.line(NAME, message);
+        }
+    }
+
+    /// A failure, in its two parts.
+    pub fn fail(&self, report: &Report) {
+        self.line(FAILURE, &report.what);
+        self.line(FAILURE, &report.advice);
+    }
+
+    /// One of the lines that scripts read: without the program's name.
+    pub fn announce(&self, line: &str) {
+        if !self.is_quiet {
+            self.break_prompt();
+            let _ = writeln!(anstream::stderr(), "{}", screen::line(line));
+        }
+    }
+
+    /// A question; the answer is typed behind it.
+    pub fn ask(&self, question: &str) {
+        self.break_prompt();
+        let _ = write!(anstream::stderr(), "{question}");
+        let _ = anstream::stderr().flush();
+        self.set_prompt(true);
+    }
+
+    /// Whether a prompt stands there, unanswered.
+    pub fn has_prompt(&self) -> bool {
+        self.prompt.load(Ordering::Relaxed)
+    }
+
+    /// A prompt was written, or answered with Enter.
+    pub fn set_prompt(&self, stands: bool) {
+        self.prompt.store(stands, Ordering::Relaxed);
+    }
+
+    /// Ends the row of a prompt that stands there.
+    pub fn break_prompt(&self) {
+        if self.prompt.swap(false, Ordering::Relaxed) {
+            let _ = writeln!(anstream::stderr());
+        }
+    }
+
+    fn line(&self, style: Style, message: &str) {
+        self.break_prompt();
+        let message = screen::line(message);
+        // That stderr is closed can be told nowhere.
+        let _ = writeln!(anstream::stderr(), "{style}turnchat:{style:#} {message}");
+    }
+}

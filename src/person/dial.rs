@@ -1,0 +1,296 @@
+//! `turnchat client`: whom to expect, the dial, and the conversation.
+
+use crate::link::{Client, ConnectError, HandshakeError, Over, Talk, Waiting, tcp};
+use crate::protocol::Role;
+use crate::trust::{
+    AddressBook, BookError, Expected, HandshakeFailure, Identity, KeyId, Offer, Petname, Target,
+    TargetError,
+};
+
+use super::ask;
+use super::cli;
+use super::console::Console;
+use super::home::{Home, keys};
+use super::report::{Exit, Report};
+use super::signals::{Signals, Stop};
+use super::speaker::{Partner, Said, Speaker};
+use super::talk::{Ending, converse};
+
+/// Runs `turnchat client`.
+///
+/// # Errors
+/// What there is to say before the exit.
+pub async fn run(
+    command: cli::Client,
+    home: &Home,
+    console: &Console,
+    speaker: &mut Speaker,
+) -> Result<Exit, Report> {
+    let mut signals = Signals::listen(Exit::Terminated).map_err(|error| signals_failed(&error))?;
+    let book = home.book()?;
+    let pins = keys(&command.pin, &AddressBook::default())?;
+    let target = Target::resolve(&command.peer, pins, &book)
+        .map_err(|error| no_target(&error, &command.peer))?;
+    let new_name = match command.accept_new {
+        true => Some(name_for(&command, &target, &book)?),
+        false => None,
+    };
+    let identity = home.identity(&command.talk.identity, console)?;
+    let caller = Caller {
+        identity,
+        target,
+        book,
+        home,
+        console,
+    };
+
+    let waiting = tokio::select! {
+        waiting = caller.connect(new_name.as_ref(), speaker) => waiting?,
+        stop = signals.stop() => return Ok(stopped(stop)),
+    };
+    let talk = match caller.wait(waiting, speaker, &mut signals).await? {
+        Ok(talk) => talk,
+        Err(ending) => return finish(&ending, speaker),
+    };
+    let partner = Partner {
+        key: talk.peer.key(),
+        petname: caller.petname(&talk.peer.key(), new_name.as_ref()),
+        role: Role::Client,
+        conversation: talk.conversation,
+    };
+    speaker.connected(&partner)?;
+    let ending = converse(talk.turn, speaker, &mut signals).await;
+    finish(&ending, speaker)
+}
+
+fn finish(ending: &Ending, speaker: &mut Speaker) -> Result<Exit, Report> {
+    let exit = ending.exit();
+    if let Err(report) = &exit {
+        speaker.failed(report)?;
+    }
+    if let Some(over) = &ending.over {
+        speaker.ended(over)?;
+    }
+    match ending.stop {
+        Some(Stop::Terminate) => Ok(Exit::Terminated),
+        _ => exit,
+    }
+}
+
+fn stopped(stop: Stop) -> Exit {
+    match stop {
+        Stop::Interrupt => Exit::Interrupted,
+        Stop::Terminate => Exit::Terminated,
+    }
+}
+
+struct Caller<'a> {
+    identity: Identity,
+    target: Target,
+    book: AddressBook,
+    home: &'a Home,
+    console: &'a Console,
+}
+
+impl Caller<'_> {
+    /// Dials until there is a proven peer: once, or once more with the key
+    /// that was approved.
+    async fn connect(
+        &self,
+        new_name: Option<&Petname>,
+        speaker: &mut Speaker,
+    ) -> Result<Waiting, Report> {
+        let offered = match self
+            .dial(self.target.expected.acceptable().to_vec())
+            .await?
+        {
+            Ok(waiting) => return Ok(waiting),
+            Err(offered) => offered,
+        };
+        let host = self.target.address.to_string();
+        let known_as = match self.target.expected.judge(&offered, &self.book) {
+            Offer::Changed(name) => return Err(Report::changed(&name, &offered)),
+            Offer::NotPinned | Offer::Expected => return Err(Report::not_pinned(&host, &offered)),
+            Offer::Unknown { known_as } => known_as,
+        };
+        if let Some(name) = new_name {
+            let waiting = self.redial(offered).await?;
+            self.store(name, offered)?;
+            return Ok(waiting);
+        }
+        let Speaker::Terminal(terminal) = speaker else {
+            return Err(Report::unknown_host(&host, &offered, known_as.as_ref()));
+        };
+        if !ask::about_server(terminal, self.console, &host, &offered, known_as.as_ref()).await? {
+            return Err(Report::new(
+                Exit::Trust,
+                format!("You declined the key of {host}. Nothing was said to it."),
+                "Ask your peer for the output of `turnchat fingerprint`, and compare.",
+            ));
+        }
+        self.redial(offered).await
+    }
+
+    /// One dial. `Err` is a key that is not accepted.
+    async fn dial(&self, accepted: Vec<KeyId>) -> Result<Result<Waiting, KeyId>, Report> {
+        let address = &self.target.address;
+        let client = Client::new(&self.identity, accepted).map_err(|error| tls_failed(&error))?;
+        self.console.detail(&format!("Dialling {address}."));
+        let error = match client
+            .connect(tcp::dial(address.host(), address.port()))
+            .await
+        {
+            Ok(waiting) => return Ok(Ok(waiting)),
+            Err(error) => error,
+        };
+        if let ConnectError::Handshake(HandshakeError::Tls(tls)) = &error
+            && let HandshakeFailure::UnexpectedKey(key) = HandshakeFailure::of(tls)
+        {
+            return Ok(Err(key));
+        }
+        Err(Report::connect(&error, &address.to_string()))
+    }
+
+    async fn redial(&self, approved: KeyId) -> Result<Waiting, Report> {
+        let host = self.target.address.to_string();
+        self.dial(vec![approved])
+            .await?
+            .map_err(|other| Report::not_pinned(&host, &other))
+    }
+
+    fn store(&self, name: &Petname, key: KeyId) -> Result<(), Report> {
+        let address = Some(self.target.address.clone());
+        AddressBook::edit(&self.home.book_path(), |book| {
+            book.add(name.clone(), key, address)
+        })
+        .map_err(|error: BookError| Report::from(&error))?;
+        self.console.say(&format!(
+            "Stored {key} as {name}; from now on only it is accepted there."
+        ));
+        Ok(())
+    }
+
+    /// Waits for `welcome`; `Err` if the end comes first.
+    async fn wait(
+        &self,
+        mut waiting: Waiting,
+        speaker: &mut Speaker,
+        signals: &mut Signals,
+    ) -> Result<Result<Talk, Ending>, Report> {
+        let mut ending = Ending::default();
+        loop {
+            tokio::select! {
+                biased;
+                stop = signals.stop() => match stop {
+                    Stop::Terminate => {
+                        ending.stop = Some(stop);
+                        return Ok(Err(ending));
+                    }
+                    Stop::Interrupt => {
+                        ending.stop = Some(stop);
+                        break;
+                    }
+                },
+                notice = waiting.notice() => match notice {
+                    Some(notice) => speaker.notice(notice)?,
+                    None => return Ok(waiting.welcome().await.map_err(|over| Ending {
+                        over: Some(over),
+                        ..Ending::default()
+                    })),
+                },
+                said = speaker.idle() => {
+                    if let Said::Failed(report) = said {
+                        ending.failure = Some(report);
+                    }
+                    break;
+                }
+            }
+        }
+        waiting.quit();
+        ending.over = Some(match waiting.welcome().await {
+            Err(over) => over,
+            Ok(talk) => over_of(talk).await,
+        });
+        Ok(Err(ending))
+    }
+
+    fn petname(&self, key: &KeyId, new_name: Option<&Petname>) -> Option<String> {
+        let known = self.book.name_of(key).or(match &self.target.expected {
+            Expected::Unknown => new_name,
+            Expected::Peer { name, .. } | Expected::Host { name, .. } => Some(name),
+            Expected::Pins(_) => None,
+        });
+        known.map(ToString::to_string)
+    }
+}
+
+/// The `welcome` crossed our `quit`: the end of the conversation that began.
+async fn over_of(talk: Talk) -> Over {
+    match talk.turn {
+        crate::link::Turn::Mine(mine) => mine.quit().await,
+        crate::link::Turn::Theirs(theirs) => match theirs.hear().await {
+            Err(over) => over,
+            Ok((_, mine)) => mine.quit().await,
+        },
+    }
+}
+
+/// What a new key is stored as.
+fn name_for(command: &cli::Client, target: &Target, book: &AddressBook) -> Result<Petname, Report> {
+    let name = match &command.name {
+        Some(name) => name.clone(),
+        None => target.address.host().parse().map_err(|_| {
+            Report::new(
+                Exit::Usage,
+                format!(
+                    "{} cannot be a name in the address book.",
+                    target.address.host()
+                ),
+                "Choose a name with `--as NAME`.",
+            )
+        })?,
+    };
+    match (&target.expected, book.get(&name)) {
+        (Expected::Unknown, Some(_)) => Err(Report::new(
+            Exit::Usage,
+            format!("The name {name} is in the address book already."),
+            "Choose another with `--as NAME`; see `turnchat peers list`.",
+        )),
+        _ => Ok(name),
+    }
+}
+
+fn no_target(error: &TargetError, argument: &str) -> Report {
+    match error {
+        TargetError::NoAddress(name) => Report::new(
+            Exit::Usage,
+            format!("The address book does not say where to reach {name}."),
+            format!(
+                "Dial its host with `turnchat client HOST`, or add `address = \"HOST:PORT\"` to {name} in the book."
+            ),
+        ),
+        _ => Report::new(
+            Exit::Usage,
+            format!("`{argument}` is neither a name in the address book nor a host."),
+            "Give HOST, HOST:PORT or [IPv6]:PORT; see `turnchat peers list` for names.",
+        ),
+    }
+}
+
+/// The identity cannot be used for TLS.
+pub(super) fn tls_failed(error: &rustls::Error) -> Report {
+    Report::new(
+        Exit::Failure,
+        format!("TLS cannot use this key: {error}."),
+        "Make a new identity with `turnchat gen-cert --out DIR`.",
+    )
+}
+
+/// Signals cannot be listened to.
+pub(super) fn signals_failed(error: &std::io::Error) -> Report {
+    Report::new(
+        Exit::Failure,
+        format!("Signals cannot be listened to: {error}."),
+        "Run turnchat outside of the sandbox that forbids it.",
+    )
+}

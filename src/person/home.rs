@@ -1,0 +1,116 @@
+//! [`Home`]: the one directory that everything is kept in.
+
+use std::path::{Path, PathBuf};
+
+use etcetera::BaseStrategy as _;
+
+use super::cli::{IdentityFiles, Named};
+use super::console::Console;
+use super::report::{Exit, Report};
+use crate::trust::{
+    AddressBook, Algorithm, Identity, KeyId, key_of_certificate_file, peers::BOOK_FILE,
+};
+
+/// Certificate, key and address book. Deleting it deletes everything.
+#[derive(Debug, Clone)]
+pub struct Home(PathBuf);
+
+impl Home {
+    /// `--home`, else `$TURNCHAT_HOME`, else `turnchat` in the XDG
+    /// configuration directory.
+    ///
+    /// # Errors
+    /// Where none of them says anything.
+    pub fn find(argument: Option<PathBuf>) -> Result<Self, Report> {
+        let from_environment = || std::env::var_os("TURNCHAT_HOME").filter(|dir| !dir.is_empty());
+        if let Some(dir) = argument.or_else(|| from_environment().map(PathBuf::from)) {
+            return Ok(Self(dir));
+        }
+        let base = etcetera::base_strategy::Xdg::new().map_err(|_| {
+            Report::new(
+                Exit::Failure,
+                "There is no home directory to keep your key in.",
+                "Set HOME, or give a directory with `--home DIR`.",
+            )
+        })?;
+        Ok(Self(base.config_dir().join("turnchat")))
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Where the address book is.
+    pub fn book_path(&self) -> PathBuf {
+        self.0.join(BOOK_FILE)
+    }
+
+    /// The address book; empty where there is none.
+    ///
+    /// # Errors
+    /// It is damaged, or cannot be read.
+    pub fn book(&self) -> Result<AddressBook, Report> {
+        AddressBook::load(&self.book_path()).map_err(|error| Report::from(&error))
+    }
+
+    /// One's own identity: from these files, or the home's. Where the home has
+    /// none, one is made, and that is said.
+    ///
+    /// # Errors
+    /// It is damaged, open to others, or cannot be read or written.
+    pub fn identity(&self, files: &IdentityFiles, console: &Console) -> Result<Identity, Report> {
+        let identity = match (&files.cert, &files.key) {
+            (Some(cert), Some(key)) => Identity::load(cert, key).map(Some),
+            _ => Identity::load_from(&self.0),
+        };
+        let made = match identity.map_err(|error| Report::from(&error))? {
+            Some(identity) => return Ok(identity),
+            None => Identity::create(&self.0, Algorithm::default()),
+        };
+        let made = made.map_err(|error| Report::from(&error))?;
+        console.say(&format!(
+            "You had no key: made one in {}, {}.",
+            self.0.display(),
+            made.key_id()
+        ));
+        Ok(made)
+    }
+}
+
+/// The keys that are named.
+///
+/// # Errors
+/// A certificate that cannot be read, or a name that is not in the book.
+pub fn keys(named: &[Named], book: &AddressBook) -> Result<Vec<KeyId>, Report> {
+    let mut keys = Vec::new();
+    for name in named {
+        match name {
+            Named::Key(key) => keys.push(*key),
+            Named::File(path) => keys.push(certificate_key(path)?),
+            Named::Peer(name) => match book.get(name) {
+                Some(entry) => keys.extend(entry.keys()),
+                None => {
+                    return Err(Report::new(
+                        Exit::Usage,
+                        format!("Nobody in the address book is called {name}."),
+                        "See `turnchat peers list`; a certificate is named by a path with `/` or ending in `.pem`.",
+                    ));
+                }
+            },
+        }
+    }
+    Ok(keys)
+}
+
+/// The key of a certificate file.
+///
+/// # Errors
+/// It cannot be read, or holds no certificate.
+pub fn certificate_key(path: &Path) -> Result<KeyId, Report> {
+    key_of_certificate_file(path).map_err(|error| Report {
+        advice: "Check the path, and that it is the certificate (`cert.pem`) of your peer."
+            .to_owned(),
+        ..Report::from(&error)
+    })
+}

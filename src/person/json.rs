@@ -1,0 +1,265 @@
+//! [`Json`]: a program speaks, with `--json`. Commands are read at all times,
+//! one a line; events are written, one a line.
+
+use std::io::{self, Write as _};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::input::{Entry, Input};
+use super::report::{Exit, Report};
+use super::screen;
+use super::speaker::{Partner, Said};
+use crate::link::{Cause, LinkError, Notice, Over};
+use crate::protocol::{ConversationId, Role, Text};
+
+/// A program, over stdin and stdout.
+#[derive(Debug)]
+pub struct Json {
+    input: Input,
+    first: Option<Text>,
+    conversation: Option<ConversationId>,
+    /// The turn that `your-turn` was told of last.
+    announced: Option<u64>,
+    is_at_end: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+enum Command {
+    Say { text: String, turn: Option<u64> },
+    Quit {},
+}
+
+impl Json {
+    /// Bytes that a line of commands may have, LF aside: what a frame may have.
+    pub const LINE: usize = 524_288;
+
+    /// Reads from `input`; `first` is said in turn 1 before the program is asked.
+    pub fn new(input: Input, first: Option<Text>) -> Self {
+        Self {
+            input,
+            first,
+            conversation: None,
+            announced: None,
+            is_at_end: false,
+        }
+    }
+
+    pub(super) fn connected(&mut self, partner: &Partner) -> Result<(), Report> {
+        self.conversation = Some(partner.conversation);
+        self.announced = None;
+        let mut peer = json!({ "key": partner.key.to_string() });
+        if let (Some(petname), Some(peer)) = (&partner.petname, peer.as_object_mut()) {
+            peer.insert("petname".to_owned(), petname.clone().into());
+        }
+        let role = match partner.role {
+            Role::Server => "server",
+            Role::Client => "client",
+        };
+        self.event(
+            "connected",
+            json!({ "peer": peer, "role": role, "resumed": false }),
+        )
+    }
+
+    pub(super) async fn ask(&mut self, turn: u64) -> Said {
+        if let (1, Some(first)) = (turn, &self.first) {
+            return Said::Message(first.clone());
+        }
+        if self.announced != Some(turn) {
+            if let Err(report) = self.event("your-turn", json!({ "turn": turn })) {
+                return Said::Failed(report);
+            }
+            self.announced = Some(turn);
+        }
+        self.command(Some(turn)).await
+    }
+
+    /// Reads commands while it is nobody's turn here. Returns only for `quit`
+    /// and for a failure.
+    pub(super) async fn idle(&mut self) -> Said {
+        if self.is_at_end {
+            return std::future::pending().await;
+        }
+        match self.command(None).await {
+            Said::Quit if self.is_at_end => std::future::pending().await,
+            said => said,
+        }
+    }
+
+    /// Whether the input has ended, which acts as `quit` at the next turn.
+    pub fn is_at_end(&self) -> bool {
+        self.is_at_end
+    }
+
+    /// Between conversations: refuses what is said to nobody, until the input
+    /// ends.
+    ///
+    /// # Errors
+    /// stdin or stdout fails.
+    pub async fn until_end(&mut self) -> Result<(), Report> {
+        while !self.is_at_end {
+            match self.command(None).await {
+                Said::Failed(report) => return Err(report),
+                Said::Quit if self.is_at_end => {}
+                Said::Quit | Said::Message(_) => self.error(
+                    "not-your-turn",
+                    &Report::new(
+                        Exit::Usage,
+                        "There is no conversation to quit.",
+                        "Wait for `connected`; end the input to stop the server.",
+                    ),
+                )?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The next command that can be done in `turn`; the others get an `error`
+    /// event and change nothing.
+    async fn command(&mut self, turn: Option<u64>) -> Said {
+        loop {
+            let (code, what, advice) = match self.input.entry().await {
+                Entry::Line(line) => match serde_json::from_str(&line) {
+                    Ok(Command::Quit {}) => return Said::Quit,
+                    Ok(Command::Say { text, turn: wanted }) => match (turn, Text::new(text)) {
+                        (_, Err(error)) => {
+                            ("too-long", error.to_string(), "Say it in several turns.")
+                        }
+                        (Some(turn), Ok(text)) if wanted.is_none_or(|wanted| wanted == turn) => {
+                            return Said::Message(text);
+                        }
+                        (Some(turn), Ok(_)) => (
+                            "not-your-turn",
+                            format!("it is turn {turn}"),
+                            "Answer what the last `your-turn` event asked.",
+                        ),
+                        (None, Ok(_)) => (
+                            "not-your-turn",
+                            "it is not your turn".to_owned(),
+                            "Wait for the `your-turn` event.",
+                        ),
+                    },
+                    Err(error) => ("bad-input", error.to_string(), COMMANDS),
+                },
+                Entry::TooLong => (
+                    "too-long",
+                    format!("a line of more than {} bytes", Self::LINE),
+                    "Say it in several turns.",
+                ),
+                Entry::NotUtf8 => ("bad-input", "a line that is not UTF-8".to_owned(), COMMANDS),
+                Entry::End => {
+                    self.is_at_end = true;
+                    return Said::Quit;
+                }
+                Entry::Failed(error) => return Said::Failed(Report::stdin(&error)),
+            };
+            let report = Report::new(Exit::Usage, what, advice);
+            if let Err(report) = self.error(code, &report) {
+                return Said::Failed(report);
+            }
+        }
+    }
+
+    pub(super) fn turn(&mut self, turn: u64, speaker: &str, text: &Text) -> Result<(), Report> {
+        self.event(
+            "turn",
+            json!({ "turn": turn, "speaker": speaker, "text": text.as_str() }),
+        )
+    }
+
+    pub(super) fn notice(&mut self, notice: Notice) -> Result<(), Report> {
+        match notice {
+            Notice::Waiting { ahead } => self.event("waiting", json!({ "ahead": ahead })),
+            Notice::Delivered { turn } => self.event("delivered", json!({ "turn": turn })),
+        }
+    }
+
+    pub(super) fn ended(&mut self, over: &Over) -> Result<(), Report> {
+        let (by, detail) = match &over.cause {
+            Cause::Me => ("me", None),
+            Cause::Peer => ("peer", None),
+            Cause::Refused(reason) => ("refused", Some(reason.word().to_owned())),
+            Cause::Link(error) => (
+                match error {
+                    LinkError::Cut | LinkError::Io(_) | LinkError::Overdue(_) => "lost",
+                    _ => "error",
+                },
+                Some(error.to_string()),
+            ),
+        };
+        let mut ended = json!({ "by": by, "turns": over.turns });
+        if let Some(ended) = ended.as_object_mut() {
+            if let Some((turn, text)) = &over.unacknowledged {
+                let message = json!({ "turn": turn, "text": text.as_str() });
+                ended.insert("unacknowledged".to_owned(), message);
+            }
+            if let Some(detail) = detail {
+                ended.insert("detail".to_owned(), detail.into());
+            }
+        }
+        self.event("ended", ended)?;
+        self.conversation = None;
+        Ok(())
+    }
+
+    /// The `listening` event of a server.
+    ///
+    /// # Errors
+    /// stdout is closed.
+    pub fn listening(&mut self, address: &str, key: &str) -> Result<(), Report> {
+        self.event("listening", json!({ "address": address, "key": key }))
+    }
+
+    /// The `refused` event of a server.
+    ///
+    /// # Errors
+    /// stdout is closed.
+    pub fn refused(&mut self, key: &str, reason: &str) -> Result<(), Report> {
+        self.event("refused", json!({ "key": key, "reason": reason }))
+    }
+
+    pub(super) fn error(&mut self, code: &str, report: &Report) -> Result<(), Report> {
+        self.event(
+            "error",
+            json!({ "code": code, "what": report.what, "advice": report.advice }),
+        )
+    }
+
+    fn event(&self, name: &str, members: Value) -> Result<(), Report> {
+        let mut event = serde_json::Map::new();
+        event.insert("event".to_owned(), name.into());
+        if let Some(conversation) = &self.conversation {
+            event.insert("conversation".to_owned(), conversation.to_string().into());
+        }
+        if let Value::Object(members) = members {
+            event.extend(members);
+        }
+        let mut line = printable(&Value::Object(event).to_string());
+        line.push('\n');
+        let mut stdout = io::stdout().lock();
+        stdout
+            .write_all(line.as_bytes())
+            .and_then(|()| stdout.flush())
+            .map_err(|error| Report::stdout(&error))
+    }
+}
+
+const COMMANDS: &str = "A command is {\"say\":{\"text\":\"…\"}} or {\"quit\":{}}, one a line.";
+
+/// The same JSON, with all but printable characters escaped: a terminal may
+/// see it.
+fn printable(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for c in json.chars() {
+        if !screen::is_hidden(c) {
+            shown.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            shown.push_str(&format!("\\u{unit:04x}"));
+        }
+    }
+    shown
+}

@@ -1,0 +1,142 @@
+//! [`Pipe`]: lines from a pipe or a file speak. A line is read only when it is
+//! this side's turn, and the transcript reads as a typed one.
+
+use super::console::Console;
+use super::input::{Entry, Input};
+use super::line::Typed;
+use super::report::{Exit, Report};
+use super::speaker::{Partner, Said};
+use super::transcript::{OURS, THEIRS, Transcript};
+use crate::link::{Cause, Notice, Over};
+use crate::protocol::Text;
+
+/// Lines from a pipe.
+#[derive(Debug)]
+pub struct Pipe {
+    input: Input,
+    console: Console,
+    first: Option<Text>,
+    /// Read, and not said yet.
+    kept: Option<Text>,
+    peer: String,
+}
+
+impl Pipe {
+    /// Reads from `input`; `first` is said in turn 1 before anything is read.
+    pub fn new(input: Input, console: Console, first: Option<Text>) -> Self {
+        Self {
+            input,
+            console,
+            first,
+            kept: None,
+            peer: String::new(),
+        }
+    }
+
+    pub(super) fn connected(&mut self, partner: &Partner) -> Result<(), Report> {
+        self.peer = partner.name();
+        self.console.say(&format!("Connected with {}.", self.peer));
+        Ok(())
+    }
+
+    pub(super) async fn ask(&mut self, turn: u64) -> Said {
+        if let (1, Some(first)) = (turn, &self.first) {
+            return Said::Message(first.clone());
+        }
+        if let Some(text) = self.kept.take() {
+            return Said::Message(text);
+        }
+        match self.read().await {
+            Ok(Some(text)) => Said::Message(text),
+            Ok(None) => Said::Quit,
+            Err(report) => Said::Failed(report),
+        }
+    }
+
+    /// Between conversations: reads ahead. Returns at the end of the input;
+    /// a line is kept for the next prompt.
+    ///
+    /// # Errors
+    /// The input cannot be read or said.
+    pub async fn read_ahead(&mut self) -> Result<(), Report> {
+        if self.kept.is_none() {
+            self.kept = self.read().await?;
+        }
+        match &self.kept {
+            Some(_) => std::future::pending().await,
+            None => Ok(()),
+        }
+    }
+
+    /// The next line; `None` for QUIT and for the end.
+    async fn read(&mut self) -> Result<Option<Text>, Report> {
+        let too_long = || {
+            Report::new(
+                Exit::Failure,
+                format!(
+                    "A line of standard input is over {} bytes: it was not sent.",
+                    Text::MAX
+                ),
+                "Cut it into several lines.",
+            )
+        };
+        match self.input.entry().await {
+            Entry::Line(line) => match Typed::parse(&line) {
+                Typed::Quit => {
+                    Transcript::message(OURS, "QUIT")?;
+                    Ok(None)
+                }
+                Typed::Message(words) => Text::new(words).map(Some).map_err(|_| too_long()),
+            },
+            Entry::TooLong => Err(too_long()),
+            Entry::NotUtf8 => Err(Report::new(
+                Exit::Failure,
+                "A line of standard input is not UTF-8: it was not sent.",
+                "Convert the input, for example with `iconv -t UTF-8`.",
+            )),
+            Entry::End => Ok(None),
+            Entry::Failed(error) => Err(Report::stdin(&error)),
+        }
+    }
+
+    pub(super) fn said(&mut self, text: &Text) -> Result<(), Report> {
+        Transcript::message(OURS, text.as_str())
+    }
+
+    pub(super) fn unsaid(&mut self, text: Text) {
+        if self.first.as_ref() != Some(&text) {
+            self.kept = Some(text);
+        }
+    }
+
+    pub(super) fn heard(&mut self, text: &Text) -> Result<(), Report> {
+        Transcript::message(THEIRS, text.as_str())
+    }
+
+    pub(super) fn notice(&mut self, notice: Notice) -> Result<(), Report> {
+        tell(&self.console, notice);
+        Ok(())
+    }
+
+    pub(super) fn ended(&mut self, over: &Over) -> Result<(), Report> {
+        tell_end(&self.console, &self.peer, over);
+        Ok(())
+    }
+}
+
+/// A notice, as words.
+pub(super) fn tell(console: &Console, notice: Notice) {
+    match notice {
+        Notice::Waiting { ahead: 0 } => console.say("Waiting: you are next."),
+        Notice::Waiting { ahead: 1 } => console.say("Waiting: one is before you."),
+        Notice::Waiting { ahead } => console.say(&format!("Waiting: {ahead} are before you.")),
+        Notice::Delivered { turn } => console.detail(&format!("Turn {turn} is delivered.")),
+    }
+}
+
+/// An orderly end, as words; what went wrong is told as a report.
+pub(super) fn tell_end(console: &Console, peer: &str, over: &Over) {
+    if matches!(over.cause, Cause::Peer) {
+        console.say(&format!("{peer} has ended the conversation."));
+    }
+}

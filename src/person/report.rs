@@ -1,0 +1,399 @@
+//! Outcomes as words, advice and exit code. Every failure is told in two
+//! parts: what happened, and what to do now.
+
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::link::{Cause, ConnectError, HandshakeError, LinkError, Over};
+use crate::protocol::{Code, Overdue, Reason};
+use crate::trust::{BookError, HandshakeFailure, IdentityError, KeyId, Petname};
+
+/// How the program ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// As it should.
+    Success,
+    /// Our own failure: disk, port, a damaged file, stdout closed.
+    Failure,
+    /// Wrong arguments; a malformed key or address.
+    Usage,
+    /// Trust: an unknown, wrong or changed key; key permissions.
+    Trust,
+    /// The link could not be made, or was lost.
+    Link,
+    /// The peer broke the protocol, or speaks another.
+    Protocol,
+    /// The server has no place.
+    Busy,
+    /// Ctrl-C.
+    Interrupted,
+    /// SIGTERM, on a client.
+    Terminated,
+}
+
+impl Exit {
+    /// The number that the shell sees.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::Failure => 1,
+            Self::Usage => 2,
+            Self::Trust => 3,
+            Self::Link => 4,
+            Self::Protocol => 5,
+            Self::Busy => 6,
+            Self::Interrupted => 130,
+            Self::Terminated => 143,
+        }
+    }
+
+    /// What an `error` event of `--json` calls it.
+    pub fn event_code(self) -> &'static str {
+        match self {
+            Self::Usage => "bad-input",
+            Self::Trust => "trust",
+            Self::Link | Self::Busy => "link",
+            Self::Protocol => "protocol",
+            Self::Success | Self::Failure | Self::Interrupted | Self::Terminated => "internal",
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// A failure, as a person learns of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// How the program ends for it, if it does.
+    pub exit: Exit,
+    /// What happened: a sentence.
+    pub what: String,
+    /// What to do now: a sentence.
+    pub advice: String,
+}
+
+impl Report {
+    /// A failure of this kind.
+    pub fn new(exit: Exit, what: impl Into<String>, advice: impl Into<String>) -> Self {
+        let (what, advice) = (what.into(), advice.into());
+        Self { exit, what, advice }
+    }
+
+    /// stdout cannot be written.
+    pub fn stdout(error: &io::Error) -> Self {
+        Self::new(
+            Exit::Failure,
+            format!("The transcript cannot be written: {error}."),
+            "Keep standard output open for as long as the conversation goes on.",
+        )
+    }
+
+    /// stdin cannot be read.
+    pub fn stdin(error: &io::Error) -> Self {
+        Self::new(
+            Exit::Failure,
+            format!("Standard input cannot be read: {error}."),
+            "Run turnchat in a terminal, or give it a pipe or a file to read.",
+        )
+    }
+
+    /// The port cannot be had.
+    pub fn listen(address: &str, error: &io::Error) -> Self {
+        let advice = match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                "Stop the program that listens there, or choose another port with `--listen`."
+            }
+            io::ErrorKind::PermissionDenied => "Choose a port above 1023 with `--listen`.",
+            _ => "Choose an address of this machine with `--listen`.",
+        };
+        Self::new(
+            Exit::Failure,
+            format!("Cannot listen on {address}: {error}."),
+            advice,
+        )
+    }
+
+    /// A key that is none of those given with `--pin`.
+    pub fn not_pinned(host: &str, key: &KeyId) -> Self {
+        Self::new(
+            Exit::Trust,
+            format!("{host} has another key than the one pinned: {key}. Nothing was said to it."),
+            "Ask your peer for the output of `turnchat fingerprint`; if it is this key, pin it with `--pin`. If not, somebody else answers there.",
+        )
+    }
+
+    /// A known peer has another key than the book says.
+    pub fn changed(name: &Petname, key: &KeyId) -> Self {
+        Self::new(
+            Exit::Trust,
+            format!("The key of {name} has changed: {key}. Nothing was said to it."),
+            format!(
+                "Somebody else may answer in the place of {name}. If your peer has a new key and tells you so, run `turnchat peers remove {name}`, then add it anew with `turnchat peers add`."
+            ),
+        )
+    }
+
+    /// A host that the book does not know, and nobody to ask.
+    pub fn unknown_host(host: &str, key: &KeyId, known_as: Option<&Petname>) -> Self {
+        let known = known_as.map_or(String::new(), |name| {
+            format!(" You know this key as {name}, at another address.")
+        });
+        Self::new(
+            Exit::Trust,
+            format!("{host} has a key that you don't know: {key}.{known} Nothing was said to it."),
+            format!(
+                "Ask your peer to run `turnchat fingerprint`; if it prints this key, run the same command with `--pin {key}`."
+            ),
+        )
+    }
+}
+
+/// What became of a conversation, for its own side's exit code; `Err` where
+/// there is something to say about it.
+pub fn outcome(over: &Over) -> Result<Exit, Report> {
+    let unacknowledged = |exit| match over.unacknowledged {
+        None => Ok(exit),
+        Some((turn, _)) => Err(Report::new(
+            Exit::Link,
+            format!("Your message of turn {turn} was not acknowledged before the end."),
+            "Your peer may not have it: say it again in the next conversation.",
+        )),
+    };
+    match &over.cause {
+        Cause::Me | Cause::Peer => unacknowledged(Exit::Success),
+        Cause::Refused(reason) => Err(refused(*reason)),
+        Cause::Link(error) => {
+            let mut report = Report::from(error);
+            if let Some((turn, _)) = over.unacknowledged {
+                report.what += &format!(" Your message of turn {turn} was not acknowledged.");
+            }
+            Err(report)
+        }
+    }
+}
+
+fn refused(reason: Reason) -> Report {
+    match reason {
+        Reason::UnknownPeer => Report::new(
+            Exit::Trust,
+            "The server does not know your key.",
+            "Give your peer the output of `turnchat fingerprint`, to be allowed there with `--allow` or `turnchat peers add`.",
+        ),
+        Reason::Declined => Report::new(
+            Exit::Trust,
+            "The server declined to talk with your key.",
+            "Ask your peer why, and check that you do not dial yourself.",
+        ),
+        Reason::Busy => Report::new(Exit::Busy, "The server is busy.", "Try again later."),
+        Reason::Ended => Report::new(
+            Exit::Success,
+            "The conversation is over on the server's side.",
+            "Run the same command again to begin a new one.",
+        ),
+    }
+}
+
+impl From<&LinkError> for Report {
+    fn from(error: &LinkError) -> Self {
+        let again = "Run the same command again to begin a new conversation.";
+        match error {
+            LinkError::Cut => Self::new(Exit::Link, "The connection was lost.", again),
+            LinkError::Io(io) => match HandshakeFailure::of(io) {
+                HandshakeFailure::Io(kind) => Self::new(
+                    Exit::Link,
+                    format!("The connection was lost: {kind}."),
+                    again,
+                ),
+                failure => handshake(&failure, "the peer"),
+            },
+            LinkError::Overdue(overdue) => {
+                let what = match overdue {
+                    Overdue::Silent => {
+                        "Nothing came from the peer for a minute: the connection is lost."
+                    }
+                    Overdue::Line => {
+                        "The peer began a message and did not go on: the connection was given up."
+                    }
+                    Overdue::Write => "The peer takes no more data: the connection is lost.",
+                    Overdue::FirstFrame => "The server did not answer the greeting.",
+                    Overdue::Quit => "The peer did not acknowledge the end of the conversation.",
+                };
+                Self::new(Exit::Link, what, again)
+            }
+            LinkError::Malformed(_) | LinkError::Violation(_) => Self::new(
+                Exit::Protocol,
+                format!("The conversation was stopped: {error}."),
+                "The other program is at fault; ask your peer which one it is, and in which version.",
+            ),
+            LinkError::Reported { code, detail } => {
+                let detail = detail.as_ref().map_or(String::new(), |detail| {
+                    format!(" It adds: {}", detail.as_str())
+                });
+                match code {
+                    Code::ProtocolError | Code::OutOfTurn => Self::new(
+                        Exit::Failure,
+                        format!(
+                            "The peer says that we broke the protocol (`{}`).{detail}",
+                            code.word()
+                        ),
+                        "One of the two programs is at fault; please report it with the versions of both.",
+                    ),
+                    Code::Timeout => Self::new(
+                        Exit::Link,
+                        format!("The peer gave up: a message took too long on its way.{detail}"),
+                        again,
+                    ),
+                    Code::Internal => Self::new(
+                        Exit::Link,
+                        format!("The peer's program failed.{detail}"),
+                        "Ask your peer to look at its messages, then run the same command again.",
+                    ),
+                    Code::Replaced => Self::new(
+                        Exit::Link,
+                        "A newer connection with your key has taken the place of this one.",
+                        "Go on there, or end it first.",
+                    ),
+                }
+            }
+        }
+    }
+}
+
+impl Report {
+    /// There is no proven connection to `host`.
+    pub fn connect(error: &ConnectError, host: &str) -> Self {
+        match error {
+            ConnectError::Dial(error) => Self::new(
+                Exit::Link,
+                format!("Cannot reach {host}: {error}."),
+                "Check the name and the port, and that `turnchat server` runs there.",
+            ),
+            ConnectError::Handshake(error) => match error {
+                HandshakeError::Tls(error) => handshake(&HandshakeFailure::of(error), host),
+                HandshakeError::NotProven(error) => handshake(&error.clone().into(), host),
+                HandshakeError::TimedOut => Self::new(
+                    Exit::Link,
+                    format!("{host} took the connection, and then did not answer."),
+                    "Check that it is a turnchat server that listens there.",
+                ),
+            },
+        }
+    }
+}
+
+fn handshake(failure: &HandshakeFailure, host: &str) -> Report {
+    let other_program = "Check the address and the port: another program seems to listen there.";
+    match failure {
+        HandshakeFailure::UnexpectedKey(key) => Report::not_pinned(host, key),
+        HandshakeFailure::NoProof(error) => Report::new(
+            Exit::Trust,
+            format!("{host} did not prove its key: {error}."),
+            "Somebody may hold a copy of your peer's certificate. Do not go on before you have asked your peer.",
+        ),
+        HandshakeFailure::CertificateRefused(alert) => Report::new(
+            Exit::Trust,
+            format!("The peer does not accept our certificate ({alert:?})."),
+            "Make a new one for the same key with `turnchat gen-cert --renew`.",
+        ),
+        HandshakeFailure::NoCommonProtocol => Report::new(
+            Exit::Protocol,
+            format!("{host} does not speak turnchat/1."),
+            other_program,
+        ),
+        HandshakeFailure::NotTls13 => Report::new(
+            Exit::Protocol,
+            format!("{host} does not speak TLS 1.3."),
+            other_program,
+        ),
+        HandshakeFailure::NotTls => Report::new(
+            Exit::Protocol,
+            format!("{host} does not speak TLS."),
+            other_program,
+        ),
+        HandshakeFailure::Io(kind) => Report::new(
+            Exit::Link,
+            format!("The connection to {host} was lost before it was secured: {kind}."),
+            "Check that it is a turnchat server that listens there, and try again.",
+        ),
+        other => Report::new(
+            Exit::Protocol,
+            format!("No secured connection to {host}: {other}."),
+            other_program,
+        ),
+    }
+}
+
+impl From<&IdentityError> for Report {
+    fn from(error: &IdentityError) -> Self {
+        let what = format!("{}.", capitalized(&error.to_string()));
+        let (exit, advice) = match error {
+            IdentityError::Exists { .. } => (
+                Exit::Failure,
+                "Nothing was changed. Choose another directory with `--out`, or renew the certificate with `--renew`.".to_owned(),
+            ),
+            IdentityError::LooseKey { path, .. } => (
+                Exit::Trust,
+                format!("Close it with `chmod 600 {}`.", shell_quoted(path)),
+            ),
+            IdentityError::Mismatch { .. } => (
+                Exit::Failure,
+                "Give the certificate and the key of one identity, or renew the certificate with `turnchat gen-cert --renew`.".to_owned(),
+            ),
+            IdentityError::Unwritable { .. } => (
+                Exit::Failure,
+                "Check that the directory can be written and the disk is not full.".to_owned(),
+            ),
+            IdentityError::Unreadable { .. } => (
+                Exit::Failure,
+                "Check the path and its permissions; `turnchat gen-cert` makes a new identity.".to_owned(),
+            ),
+            _ => (
+                Exit::Failure,
+                "Restore the file from a backup, or make a new identity with `turnchat gen-cert --out DIR`.".to_owned(),
+            ),
+        };
+        Self { exit, what, advice }
+    }
+}
+
+impl From<&BookError> for Report {
+    fn from(error: &BookError) -> Self {
+        let advice = match error {
+            BookError::Refused(_) => "See `turnchat peers list`; nothing was changed.",
+            BookError::Unwritable { .. } => {
+                "Check that the directory can be written and the disk is not full; nothing was changed."
+            }
+            _ => {
+                "Mend the file, or move it away to begin with an empty address book; it was left as it is."
+            }
+        };
+        Self::new(
+            Exit::Failure,
+            format!("{}.", capitalized(&error.to_string())),
+            advice,
+        )
+    }
+}
+
+/// A path as a shell takes it.
+pub fn shell_quoted(path: &Path) -> String {
+    let path = path.display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
+    match !path.is_empty() && path.chars().all(is_plain) {
+        true => path,
+        false => format!("'{}'", path.replace('\'', r"'\''")),
+    }
+}
+
+fn capitalized(sentence: &str) -> String {
+    let mut chars = sentence.chars();
+    match chars.next() {
+        Some(first) => first.to_uppercase().chain(chars).collect(),
+        None => String::new(),
+    }
+}

@@ -1,0 +1,424 @@
+//! `turnchat server`: one conversation after another, and what happens between
+//! them.
+
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::ask;
+use super::cli;
+use super::console::Console;
+use super::dial::{signals_failed, tls_failed};
+use super::home::{Home, keys};
+use super::report::{Exit, Report, shell_quoted};
+use super::signals::{Signals, Stop, hangup};
+use super::speaker::{Partner, Speaker};
+use super::talk::{Ending, converse};
+use crate::link::{Answer, Lobby, Server, ServerBuilder, Talk, Verdict, Visitor, Visitors, tcp};
+use crate::protocol::{Limits, Reason, Role};
+use crate::trust::{self, AddressBook, KeyId, ServerTrust};
+
+/// Runs `turnchat server`.
+///
+/// # Errors
+/// What there is to say before the exit.
+pub async fn run(
+    command: cli::Server,
+    home: &Home,
+    console: &Console,
+    speaker: &mut Speaker,
+) -> Result<Exit, Report> {
+    let mut signals = Signals::listen(Exit::Success).map_err(|error| signals_failed(&error))?;
+    let rules = Rules::read(&command, home)?;
+    let identity = home.identity(&command.talk.identity, console)?;
+    let own = identity.key_id();
+    let listener = listen(command.listen)?;
+    announce(&listener, &own, console, speaker)?;
+
+    let is_terminal = matches!(speaker, Speaker::Terminal(_));
+    let rules = Arc::new(Mutex::new(rules));
+    let judging = Arc::clone(&rules);
+    let limits = Limits {
+        queue: command.queue,
+        ..Limits::default()
+    };
+    let mut server = ServerBuilder::new(&identity, move |key| {
+        match (lock(&judging).trust.judge(key, &own), is_terminal) {
+            (trust::Verdict::Admit, _) => Verdict::Admit,
+            (trust::Verdict::Unknown, true) => Verdict::Ask,
+            (trust::Verdict::Unknown, false) | (trust::Verdict::NotAllowed, _) => {
+                Verdict::Refuse(Reason::UnknownPeer)
+            }
+            (trust::Verdict::OwnKey, _) => Verdict::Refuse(Reason::Declined),
+        }
+    })
+    .map_err(|error| tls_failed(&error))?
+    .with_limits(limits)
+    .start(tcp::acceptor(listener));
+
+    let mut host = Host {
+        lobby: server.lobby(),
+        visitors: server.visitors(),
+        server,
+        rules,
+        command: &command,
+        home,
+        console,
+        told: VecDeque::new(),
+    };
+    let exit = host.serve(speaker, &mut signals).await;
+    host.server.stop().await;
+    exit
+}
+
+/// Who is let in, and what they are called.
+struct Rules {
+    trust: ServerTrust,
+    book: AddressBook,
+}
+
+impl Rules {
+    fn read(command: &cli::Server, home: &Home) -> Result<Self, Report> {
+        let book = home.book()?;
+        let trust = if command.allow_anyone {
+            ServerTrust::Anyone
+        } else if command.allow.is_empty() {
+            ServerTrust::Book(book.clone())
+        } else {
+            ServerTrust::Allow(keys(&command.allow, &book)?)
+        };
+        Ok(Self { trust, book })
+    }
+}
+
+fn lock(rules: &Mutex<Rules>) -> MutexGuard<'_, Rules> {
+    rules.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, Report> {
+    let everywhere = address.ip() == std::net::Ipv6Addr::UNSPECIFIED;
+    match tcp::listen(address) {
+        // A machine without IPv6.
+        Err(error) if everywhere && error.kind() == std::io::ErrorKind::Unsupported => {
+            tcp::listen((Ipv4Addr::UNSPECIFIED, address.port()).into())
+        }
+        listener => listener,
+    }
+    .map_err(|error| Report::listen(&address.to_string(), &error))
+}
+
+fn announce(
+    listener: &TcpListener,
+    own: &KeyId,
+    console: &Console,
+    speaker: &mut Speaker,
+) -> Result<(), Report> {
+    let address = listener
+        .local_addr()
+        .map_err(|error| Report::listen("the address", &error))?;
+    console.announce(&format!("Listening on {address}"));
+    console.announce(&format!(
+        "Your peer runs: turnchat client {} --pin {own}",
+        reachable(address)
+    ));
+    if let Speaker::Json(json) = speaker {
+        json.listening(&address.to_string(), &own.to_string())?;
+    }
+    Ok(())
+}
+
+/// The address as a peer may dial it: this host's name where any will do.
+fn reachable(address: SocketAddr) -> String {
+    let host = match address.ip() {
+        ip if ip.is_unspecified() => nix::unistd::gethostname()
+            .ok()
+            .and_then(|name| name.into_string().ok())
+            .unwrap_or_else(|| "HOST".to_owned()),
+        std::net::IpAddr::V6(v6) if address.port() != trust::address::DEFAULT_PORT => {
+            format!("[{v6}]")
+        }
+        ip => ip.to_string(),
+    };
+    match address.port() {
+        trust::address::DEFAULT_PORT => host,
+        port => format!("{host}:{port}"),
+    }
+}
+
+struct Host<'a> {
+    server: Server,
+    lobby: watch::Receiver<Lobby>,
+    visitors: Option<Visitors>,
+    rules: Arc<Mutex<Rules>>,
+    command: &'a cli::Server,
+    home: &'a Home,
+    console: &'a Console,
+    /// When a refused key was last told of.
+    told: VecDeque<Instant>,
+}
+
+/// What happened between conversations.
+enum Between {
+    Talk(Talk),
+    Stop(Stop),
+    /// The input has ended.
+    End,
+}
+
+/// Refused keys are told of this often at most.
+const TOLD: usize = 5;
+const TOLD_WINDOW: Duration = Duration::from_secs(60);
+
+impl Host<'_> {
+    async fn serve(
+        &mut self,
+        speaker: &mut Speaker,
+        signals: &mut Signals,
+    ) -> Result<Exit, Report> {
+        let mut is_first = true;
+        loop {
+            let talk = match self.between(speaker, signals, is_first).await? {
+                Between::Talk(talk) => talk,
+                Between::Stop(Stop::Interrupt) => return Ok(Exit::Interrupted),
+                Between::Stop(Stop::Terminate) | Between::End => return Ok(Exit::Success),
+            };
+            is_first = false;
+            speaker.connected(&self.partner(&talk))?;
+            let ending = converse(talk.turn, speaker, signals).await;
+            if let Some(exit) = self.finish(&ending, speaker)? {
+                return exit;
+            }
+        }
+    }
+
+    /// Tells of the end of a conversation; `Some` if it ends the program.
+    fn finish(
+        &self,
+        ending: &Ending,
+        speaker: &mut Speaker,
+    ) -> Result<Option<Result<Exit, Report>>, Report> {
+        let exit = ending.exit();
+        if let Err(report) = &exit {
+            speaker.failed(report)?;
+        }
+        if let Some(over) = &ending.over {
+            speaker.ended(over)?;
+        }
+        if ending.stop == Some(Stop::Terminate) {
+            return Ok(Some(Ok(Exit::Success)));
+        }
+        if self.command.once || ending.failure.is_some() || ending.stop.is_some() {
+            return Ok(Some(exit));
+        }
+        // What ended one conversation does not end the server.
+        if let Err(report) = exit {
+            self.console.fail(&report);
+        }
+        Ok(None)
+    }
+
+    async fn between(
+        &mut self,
+        speaker: &mut Speaker,
+        signals: &mut Signals,
+        is_first: bool,
+    ) -> Result<Between, Report> {
+        let mut hangup = hangup().map_err(|error| signals_failed(&error))?;
+        let mut gate = Gate::new(speaker, is_first);
+        loop {
+            let lobby = *self.lobby.borrow_and_update();
+            self.show(&mut gate, lobby, speaker).await;
+            tokio::select! {
+                biased;
+                stop = signals.stop() => return Ok(Between::Stop(stop)),
+                _ = hangup.recv() => self.reread(),
+                Some(visitor) = next_visitor(&mut self.visitors) => self.tell(&visitor, speaker)?,
+                talk = self.server.next(), if gate.is_open() => {
+                    return Ok(talk.map_or(Between::End, Between::Talk));
+                }
+                _ = self.lobby.changed() => {}
+                input = read_between(speaker, &gate) => match input? {
+                    None => return Ok(Between::End),
+                    Some(line) => self.answered(&mut gate, &line).await,
+                },
+            }
+        }
+    }
+
+    /// Puts to the person what waits, at a terminal.
+    async fn show(&self, gate: &mut Gate, lobby: Lobby, speaker: &mut Speaker) {
+        let Speaker::Terminal(terminal) = speaker else {
+            return;
+        };
+        match *gate {
+            Gate::Question(key, _) if lobby.asking != Some(key) => {
+                self.console
+                    .say("The key that you were asked about has left.");
+                *gate = gate.behind();
+            }
+            Gate::Next(key) if lobby.next != Some(key) => {
+                self.console.say("The next one has left.");
+                *gate = Gate::Closed;
+            }
+            _ => {}
+        }
+        if lobby.question.is_some() && matches!(gate, Gate::Open | Gate::Closed) {
+            if let Some(key) = self.server.ask().await {
+                ask::about_client(terminal, self.console, &key);
+                *gate = Gate::Question(key, matches!(gate, Gate::Open));
+            }
+        } else if let (Gate::Closed, Some(next)) = (&gate, lobby.next) {
+            terminal.discard();
+            let name = self.name(&next);
+            self.console
+                .ask(&format!("Next: {name} is waiting. Press Enter to begin. "));
+            *gate = Gate::Next(next);
+        }
+    }
+
+    /// A line was typed at a question.
+    async fn answered(&self, gate: &mut Gate, line: &str) {
+        match *gate {
+            Gate::Next(_) => *gate = Gate::Open,
+            Gate::Question(key, _) => match ask::understood(line) {
+                Some(true) => {
+                    self.server.answer(key, Answer::Accept).await;
+                    *gate = Gate::Open;
+                }
+                Some(false) => {
+                    self.server.answer(key, Answer::Decline).await;
+                    *gate = gate.behind();
+                }
+                None => ask::again(self.console),
+            },
+            Gate::Open | Gate::Closed => {}
+        }
+    }
+
+    /// Somebody did not get a conversation.
+    fn tell(&mut self, visitor: &Visitor, speaker: &mut Speaker) -> Result<(), Report> {
+        match visitor {
+            Visitor::Refused { key, reason } => {
+                if let Speaker::Json(json) = speaker {
+                    json.refused(&key.to_string(), reason.word())?;
+                }
+                if *reason == Reason::UnknownPeer && self.may_tell() {
+                    let remedy = match self.command.allow.is_empty() {
+                        true => format!(
+                            "turnchat peers add NAME {key} --home {}",
+                            shell_quoted(self.home.path())
+                        ),
+                        false => format!("--allow {key}"),
+                    };
+                    self.console.say(&format!(
+                        "Refused a key that is not known: {key}. To let it in: {remedy}"
+                    ));
+                } else {
+                    self.console
+                        .detail(&format!("Refused {}: {}.", self.name(key), reason.word()));
+                }
+            }
+            Visitor::Failed(incident) => {
+                self.console
+                    .detail(&format!("A connection failed: {incident}."));
+            }
+        }
+        Ok(())
+    }
+
+    fn may_tell(&mut self) -> bool {
+        let now = Instant::now();
+        self.told
+            .retain(|told| now.duration_since(*told) < TOLD_WINDOW);
+        let may = self.told.len() < TOLD;
+        if may {
+            self.told.push_back(now);
+        }
+        may
+    }
+
+    /// Reads the address book again; a damaged one changes nothing.
+    fn reread(&self) {
+        match Rules::read(self.command, self.home) {
+            Ok(rules) => {
+                *lock(&self.rules) = rules;
+                self.console.say("Read the address book again.");
+            }
+            Err(report) => self.console.fail(&report),
+        }
+    }
+
+    fn partner(&self, talk: &Talk) -> Partner {
+        let key = talk.peer.key();
+        Partner {
+            key,
+            petname: self.petname(&key),
+            role: Role::Server,
+            conversation: talk.conversation,
+        }
+    }
+
+    fn petname(&self, key: &KeyId) -> Option<String> {
+        lock(&self.rules).book.name_of(key).map(ToString::to_string)
+    }
+
+    fn name(&self, key: &KeyId) -> String {
+        self.petname(key).unwrap_or_else(|| key.to_string())
+    }
+}
+
+/// Whether the next conversation may begin. Only at a terminal it is ever not
+/// open: there, what is typed belongs to one conversation.
+#[derive(Clone, Copy, Debug)]
+enum Gate {
+    Open,
+    /// A conversation has ended; the next needs an Enter.
+    Closed,
+    /// The person sees who is next, and has not pressed Enter.
+    Next(KeyId),
+    /// The person is asked about this key; and whether the gate was open before.
+    Question(KeyId, bool),
+}
+
+impl Gate {
+    fn new(speaker: &Speaker, is_first: bool) -> Self {
+        match speaker {
+            Speaker::Terminal(_) if !is_first => Self::Closed,
+            _ => Self::Open,
+        }
+    }
+
+    fn is_open(self) -> bool {
+        matches!(self, Self::Open)
+    }
+
+    /// As it was before the question.
+    fn behind(self) -> Self {
+        match self {
+            Self::Question(_, true) => Self::Open,
+            _ => Self::Closed,
+        }
+    }
+}
+
+async fn next_visitor(visitors: &mut Option<Visitors>) -> Option<Visitor> {
+    visitors.as_mut()?.next().await
+}
+
+/// What is typed or piped between conversations: a line at a question, or
+/// `None` at the end of the input.
+async fn read_between(speaker: &mut Speaker, gate: &Gate) -> Result<Option<String>, Report> {
+    match (speaker, gate) {
+        (Speaker::Terminal(terminal), Gate::Next(_) | Gate::Question(..)) => {
+            terminal.answer().await
+        }
+        (Speaker::Terminal(_), Gate::Open | Gate::Closed) => std::future::pending().await,
+        (Speaker::Pipe(pipe), _) => pipe.read_ahead().await.map(|()| None),
+        (Speaker::Json(json), _) => json.until_end().await.map(|()| None),
+    }
+}

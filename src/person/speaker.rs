@@ -1,0 +1,154 @@
+//! [`Speaker`]: who speaks on this side. A person at a terminal, a pipe, or a
+//! program that speaks JSON; one value, made once.
+
+use super::json::Json;
+use super::pipe::Pipe;
+use super::report::Report;
+use super::terminal::Terminal;
+use crate::link::{Notice, Over};
+use crate::protocol::{ConversationId, Role, Text};
+use crate::trust::KeyId;
+
+/// Who speaks on this side.
+#[derive(Debug)]
+pub enum Speaker {
+    /// A person.
+    Terminal(Terminal),
+    /// Lines from a pipe or a file.
+    Pipe(Pipe),
+    /// A program, with `--json`.
+    Json(Json),
+}
+
+/// What the speaker wants.
+#[derive(Debug)]
+pub enum Said {
+    /// To say this.
+    Message(Text),
+    /// To end the conversation.
+    Quit,
+    /// It cannot go on; the conversation is ended for it.
+    Failed(Report),
+}
+
+/// With whom a conversation is.
+#[derive(Clone, Debug)]
+pub struct Partner {
+    /// The proven key.
+    pub key: KeyId,
+    /// What the address book calls it.
+    pub petname: Option<String>,
+    /// Which side we are.
+    pub role: Role,
+    /// What both sides call the conversation.
+    pub conversation: ConversationId,
+}
+
+impl Partner {
+    /// What to call the peer.
+    pub fn name(&self) -> String {
+        self.petname.clone().unwrap_or_else(|| self.key.to_string())
+    }
+}
+
+impl Speaker {
+    /// A conversation is on.
+    ///
+    /// # Errors
+    /// stdout is closed.
+    pub fn connected(&mut self, partner: &Partner) -> Result<(), Report> {
+        match self {
+            Self::Terminal(terminal) => terminal.connected(partner),
+            Self::Pipe(pipe) => pipe.connected(partner),
+            Self::Json(json) => json.connected(partner),
+        }
+    }
+
+    /// It is our turn, of this number: what is to be said? May be dropped at
+    /// any time and asked again; nothing typed is lost.
+    pub async fn ask(&mut self, turn: u64) -> Said {
+        match self {
+            Self::Terminal(terminal) => terminal.ask(turn).await,
+            Self::Pipe(pipe) => pipe.ask(turn).await,
+            Self::Json(json) => json.ask(turn).await,
+        }
+    }
+
+    /// It is not our turn. Returns only when the conversation is to be ended
+    /// all the same.
+    pub async fn idle(&mut self) -> Said {
+        match self {
+            // Typed ahead or waiting in the pipe, it is read in its turn.
+            Self::Terminal(_) | Self::Pipe(_) => std::future::pending().await,
+            Self::Json(json) => json.idle().await,
+        }
+    }
+
+    /// This was said, in this turn.
+    ///
+    /// # Errors
+    /// stdout is closed.
+    pub fn said(&mut self, turn: u64, text: &Text) -> Result<(), Report> {
+        match self {
+            Self::Terminal(terminal) => terminal.said(text),
+            Self::Pipe(pipe) => pipe.said(text),
+            Self::Json(json) => json.turn(turn, "me", text),
+        }
+    }
+
+    /// The conversation was over before this could be said.
+    pub fn unsaid(&mut self, text: Text) {
+        match self {
+            Self::Pipe(pipe) => pipe.unsaid(text),
+            // At a terminal what was typed for one peer is never kept for the next.
+            Self::Terminal(_) | Self::Json(_) => {}
+        }
+    }
+
+    /// The peer said this, in this turn.
+    ///
+    /// # Errors
+    /// stdout is closed.
+    pub fn heard(&mut self, turn: u64, text: &Text) -> Result<(), Report> {
+        match self {
+            Self::Terminal(terminal) => terminal.heard(text),
+            Self::Pipe(pipe) => pipe.heard(text),
+            Self::Json(json) => json.turn(turn, "peer", text),
+        }
+    }
+
+    /// Something to know.
+    ///
+    /// # Errors
+    /// stdout is closed.
+    pub fn notice(&mut self, notice: Notice) -> Result<(), Report> {
+        match self {
+            Self::Terminal(terminal) => terminal.notice(notice),
+            Self::Pipe(pipe) => pipe.notice(notice),
+            Self::Json(json) => json.notice(notice),
+        }
+    }
+
+    /// The conversation is over.
+    ///
+    /// # Errors
+    /// stdout is closed.
+    pub fn ended(&mut self, over: &Over) -> Result<(), Report> {
+        match self {
+            Self::Terminal(terminal) => terminal.ended(over),
+            Self::Pipe(pipe) => pipe.ended(over),
+            Self::Json(json) => json.ended(over),
+        }
+    }
+
+    /// Something failed.
+    ///
+    /// # Errors
+    /// stdout is closed.
+    pub fn failed(&mut self, report: &Report) -> Result<(), Report> {
+        match self {
+            Self::Json(json) => json.error(report.exit.event_code(), report),
+            Self::Terminal(_) | Self::Pipe(_) => Ok(()),
+        }
+    }
+}

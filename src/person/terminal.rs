@@ -1,0 +1,209 @@
+//! [`Terminal`]: a person speaks. Every prompt belongs to one conversation and
+//! one turn; what was typed before it stands unsent until Enter is pressed.
+
+use super::console::Console;
+use super::input::{Entry, Input};
+use super::line::Typed;
+use super::pipe::{tell, tell_end};
+use super::report::Report;
+use super::speaker::{Partner, Said};
+use super::transcript::{OURS, THEIRS, Transcript};
+use crate::link::{Notice, Over};
+use crate::protocol::Text;
+
+/// A person at a terminal.
+#[derive(Debug)]
+pub struct Terminal {
+    input: Input,
+    console: Console,
+    first: Option<Text>,
+    /// The turn whose prompt was begun; what came before it was typed ahead.
+    asked: Option<u64>,
+    /// Typed before the prompt, and sent at Enter.
+    typed_ahead: Option<String>,
+    /// What is said stands on the screen already, as it was typed there.
+    is_echoed: bool,
+    peer: String,
+}
+
+impl Terminal {
+    /// Reads from `input`; `first` is said in turn 1 before the person is asked.
+    pub fn new(input: Input, console: Console, first: Option<Text>) -> Self {
+        Self {
+            input,
+            console,
+            first,
+            asked: None,
+            typed_ahead: None,
+            is_echoed: false,
+            peer: String::new(),
+        }
+    }
+
+    pub(super) fn connected(&mut self, partner: &Partner) -> Result<(), Report> {
+        self.peer = partner.name();
+        // Typed for nobody, or for whoever came before.
+        let _ = self.input.discard();
+        self.asked = None;
+        self.typed_ahead = None;
+        self.console.say(&format!(
+            "Connected with {}. QUIT on a line of its own ends the conversation.",
+            self.peer
+        ));
+        Ok(())
+    }
+
+    pub(super) async fn ask(&mut self, turn: u64) -> Said {
+        self.is_echoed = false;
+        if let (1, Some(first)) = (turn, &self.first) {
+            return Said::Message(first.clone());
+        }
+        loop {
+            if self.asked != Some(turn) {
+                self.take_typed_ahead().await;
+                self.asked = Some(turn);
+            }
+            if let Err(report) = self.prompt() {
+                return Said::Failed(report);
+            }
+            let entry = self.input.entry().await;
+            // Enter has ended the row; at the end of input nothing has.
+            match &entry {
+                Entry::End | Entry::Failed(_) => self.console.break_prompt(),
+                _ => self.console.set_prompt(false),
+            }
+            match entry {
+                Entry::Line(line) => match self.understand(line) {
+                    Some(Typed::Quit) => return self.quit(),
+                    Some(Typed::Message(words)) => match Text::new(words) {
+                        Ok(text) => return self.message(text),
+                        Err(_) => self.too_long(),
+                    },
+                    None => {}
+                },
+                Entry::TooLong => self.too_long(),
+                Entry::NotUtf8 => self.console.say(
+                    "That was not UTF-8, and was not sent. Set the terminal to UTF-8 and type it again.",
+                ),
+                Entry::End => return Said::Quit,
+                Entry::Failed(error) => return Said::Failed(Report::stdin(&error)),
+            }
+        }
+    }
+
+    /// One line of an answer to a question that stands on the console.
+    ///
+    /// # Errors
+    /// The terminal cannot be read. `None` at its end.
+    pub async fn answer(&mut self) -> Result<Option<String>, Report> {
+        loop {
+            let entry = self.input.entry().await;
+            self.console.set_prompt(false);
+            match entry {
+                Entry::Line(line) => return Ok(Some(line)),
+                Entry::TooLong | Entry::NotUtf8 => return Ok(Some(String::new())),
+                Entry::End => return Ok(None),
+                Entry::Failed(error) => return Err(Report::stdin(&error)),
+            }
+        }
+    }
+
+    /// Throws away what was typed and not read.
+    pub fn discard(&mut self) {
+        let _ = self.input.discard();
+    }
+
+    async fn take_typed_ahead(&mut self) {
+        let mut lines = Vec::new();
+        while self.input.is_ready() {
+            match self.input.entry().await {
+                Entry::Line(line) => lines.push(line),
+                Entry::TooLong | Entry::NotUtf8 => {}
+                Entry::End | Entry::Failed(_) => break,
+            }
+        }
+        if !lines.is_empty() {
+            let text = lines.join("\n");
+            self.console
+                .say(&format!("Typed before your turn, and not sent: {text}"));
+            self.console
+                .say("Enter alone sends it; anything else is sent in its place.");
+            self.typed_ahead = Some(text);
+        }
+    }
+
+    fn prompt(&mut self) -> Result<(), Report> {
+        if self.console.has_prompt() {
+            return Ok(());
+        }
+        match Transcript::is_terminal() {
+            true => Transcript::prompt()?,
+            // The transcript goes elsewhere, whole; the person is asked here.
+            false => self.console.ask(OURS),
+        }
+        self.console.set_prompt(true);
+        Ok(())
+    }
+
+    /// `None` for an empty line, which is asked again.
+    fn understand(&mut self, line: String) -> Option<Typed> {
+        match (line.is_empty(), self.typed_ahead.take()) {
+            (true, None) => None,
+            (true, Some(ahead)) => Some(Typed::parse(&ahead)),
+            (false, _) => {
+                self.is_echoed = Transcript::is_terminal();
+                Some(Typed::parse(&line))
+            }
+        }
+    }
+
+    fn message(&mut self, text: Text) -> Said {
+        self.asked = None;
+        Said::Message(text)
+    }
+
+    fn quit(&mut self) -> Said {
+        if !self.is_echoed
+            && let Err(report) = Transcript::message(OURS, "QUIT")
+        {
+            return Said::Failed(report);
+        }
+        Said::Quit
+    }
+
+    fn too_long(&self) {
+        self.console.say(&format!(
+            "That was over {} bytes, and was not sent. Say it in several turns.",
+            Text::MAX
+        ));
+    }
+
+    pub(super) fn said(&mut self, text: &Text) -> Result<(), Report> {
+        if self.is_echoed {
+            return Ok(());
+        }
+        self.console.break_prompt();
+        Transcript::message(OURS, text.as_str())
+    }
+
+    pub(super) fn heard(&mut self, text: &Text) -> Result<(), Report> {
+        self.console.break_prompt();
+        Transcript::message(THEIRS, text.as_str())
+    }
+
+    pub(super) fn notice(&mut self, notice: Notice) -> Result<(), Report> {
+        tell(&self.console, notice);
+        Ok(())
+    }
+
+    pub(super) fn ended(&mut self, over: &Over) -> Result<(), Report> {
+        let had_prompt = self.console.has_prompt();
+        tell_end(&self.console, &self.peer, over);
+        if had_prompt || self.input.is_ready() {
+            self.console
+                .say("What you were typing was not sent; it is discarded.");
+        }
+        let _ = self.input.discard();
+        Ok(())
+    }
+}

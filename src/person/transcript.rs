@@ -1,0 +1,59 @@
+//! [`Transcript`]: stdout, where the conversation stands and nothing else.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use anstyle::Style;
+use terminal_size::{Width, terminal_size_of};
+
+use super::layout;
+use super::report::Report;
+
+/// Before what the peer said.
+pub const THEIRS: &str = "They say: ";
+/// Before what was said here, and the prompt for it.
+pub const OURS: &str = "Your message: ";
+
+const PREFIX: Style = Style::new().bold();
+
+/// The conversation as a person reads it.
+#[derive(Debug)]
+pub struct Transcript;
+
+impl Transcript {
+    /// Whether stdout is a terminal, so that rows are wrapped and a prompt
+    /// can stand there.
+    pub fn is_terminal() -> bool {
+        io::stdout().is_terminal()
+    }
+
+    /// One message, with whose it is before it.
+    ///
+    /// # Errors
+    /// stdout is closed.
+    pub fn message(whose: &str, text: &str) -> Result<(), Report> {
+        let rows = layout::transcript(whose, text, columns());
+        let words = rows.strip_prefix(whose).unwrap_or(&rows);
+        Self::write(&format!("{PREFIX}{whose}{PREFIX:#}{words}"))
+    }
+
+    /// The prompt, without an end.
+    ///
+    /// # Errors
+    /// stdout is closed.
+    pub fn prompt() -> Result<(), Report> {
+        Self::write(&format!("{PREFIX}{OURS}{PREFIX:#}"))
+    }
+
+    fn write(text: &str) -> Result<(), Report> {
+        let mut stdout = anstream::stdout().lock();
+        stdout
+            .write_all(text.as_bytes())
+            .and_then(|()| stdout.flush())
+            .map_err(|error| Report::stdout(&error))
+    }
+}
+
+fn columns() -> Option<usize> {
+    let (Width(columns), _) = terminal_size_of(io::stdout())?;
+    Some(columns.into())
+}
