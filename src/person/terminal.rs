@@ -96,15 +96,13 @@ impl Terminal {
     /// # Errors
     /// The terminal cannot be read. `None` at its end.
     pub async fn answer(&mut self) -> Result<Option<String>, Report> {
-        loop {
-            let entry = self.input.entry().await;
-            self.console.set_prompt(false);
-            match entry {
-                Entry::Line(line) => return Ok(Some(line)),
-                Entry::TooLong | Entry::NotUtf8 => return Ok(Some(String::new())),
-                Entry::End => return Ok(None),
-                Entry::Failed(error) => return Err(Report::stdin(&error)),
-            }
+        let entry = self.input.entry().await;
+        self.console.set_prompt(false);
+        match entry {
+            Entry::Line(line) => Ok(Some(line)),
+            Entry::TooLong | Entry::NotUtf8 => Ok(Some(String::new())),
+            Entry::End => Ok(None),
+            Entry::Failed(error) => Err(Report::stdin(&error)),
         }
     }
 
