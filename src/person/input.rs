@@ -318,7 +318,7 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    const MAX_LINE: usize = 1_000;
+    const MAX_LINE: usize = 65_536;
 
     use super::{CHUNK, Entry, Input, Source};
     use nix::poll::PollTimeout;
