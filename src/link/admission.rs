@@ -71,6 +71,13 @@ pub enum Order {
     Replaced,
     /// Say `welcome`: the conversation is on.
     Welcome(Admitted),
+    /// Hand the connection over to this conversation, which goes on with it.
+    Resume {
+        /// The connection with which it was begun.
+        with: ConnectionId,
+        /// The highest turn that the peer has heard.
+        heard: u64,
+    },
     /// End the conversation that is on, with `quit`.
     Quit,
 }
@@ -91,6 +98,9 @@ pub struct Admission {
     seats: usize,
     /// When the person was last asked, the oldest first.
     asked: VecDeque<Instant>,
+    /// Conversations that ended and could be mistaken for new ones, the
+    /// oldest first.
+    ended: VecDeque<(Instant, KeyId, ConversationId)>,
 }
 
 #[derive(Debug)]
@@ -110,6 +120,7 @@ enum Stage {
         hello: Hello,
         told: Option<u64>,
     },
+    /// In a conversation, which may outlive the connection.
     Talking {
         key: KeyId,
         conversation: ConversationId,
@@ -175,6 +186,7 @@ impl Admission {
             queue: VecDeque::new(),
             seats: 0,
             asked: VecDeque::new(),
+            ended: VecDeque::new(),
         }
     }
 
@@ -232,6 +244,28 @@ impl Admission {
         self.connections.remove(&id);
         self.queue.retain(|queued| *queued != id);
         self.tell_places()
+    }
+
+    /// A conversation has ended, and its client may not know that it ever
+    /// began: its `hello` could come once more, as if for a new one.
+    pub fn remember_end(&mut self, key: KeyId, conversation: ConversationId, now: Instant) {
+        let time = self.limits.ended_time;
+        self.ended
+            .retain(|(ended, ..)| now.duration_since(*ended) < time);
+        if self.ended.len() >= self.limits.ended {
+            self.ended.pop_front();
+        }
+        self.ended.push_back((now, key, conversation));
+    }
+
+    fn has_ended(&self, key: &KeyId, conversation: ConversationId) -> bool {
+        let mut ended = self.ended.iter();
+        ended.any(|(_, of, id)| of == key && *id == conversation)
+    }
+
+    /// Whether somebody waits for a place.
+    pub fn is_crowded(&self) -> bool {
+        !self.queue.is_empty()
     }
 
     /// One more conversation may begin.
@@ -360,12 +394,21 @@ impl Admission {
         {
             return vec![self.dismiss(id, Order::Close)];
         }
-        let is_live = |other: &(ConnectionId, (KeyId, ConversationId, u64))| {
-            let (other, (_, conversation, _)) = other;
+        let held = others.iter().find(|(other, (_, conversation, _))| {
             *conversation == hello.conversation && !self.queue.contains(other)
-        };
-        if hello.heard > 0 || others.iter().any(is_live) {
-            // Nothing that was begun is gone on with. Refused, it changes nothing.
+        });
+        if let Some((with, (key, conversation, _))) = held {
+            let (with, heard) = (*with, hello.heard);
+            let talking = Stage::Talking {
+                key: *key,
+                conversation: *conversation,
+                clienthello: hello.clienthello,
+            };
+            self.set_stage(with, talking);
+            return vec![self.dismiss(id, Order::Resume { with, heard })];
+        }
+        if hello.heard > 0 || self.has_ended(&key, hello.conversation) {
+            // Refused, it changes nothing.
             return vec![self.dismiss(id, Order::Refuse(Reason::Ended))];
         }
         let queued = |(other, _): &(ConnectionId, _)| self.queue.contains(other);

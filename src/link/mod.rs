@@ -6,6 +6,7 @@ pub mod client;
 pub mod handshake;
 pub mod over;
 pub mod reception;
+mod redial;
 pub mod server;
 mod session;
 pub mod tcp;

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::admission::{Admitted, ConnectionId, Hello, Order};
 use super::handshake::{self, HandshakeError};
-use super::session::{self, Command};
+use super::session::{Attachment, Command, REPLACED, Session, Source};
 use super::turn::{self, Talk};
 use super::wire::{LinkError, Wire};
-use crate::protocol::{Code, Conversation, Frame, Limits, Role, Violation};
+use crate::protocol::{Conversation, ConversationId, Frame, Limits, Reason, Role, Violation};
+use crate::trust::KeyId;
 
 /// What a connection tells the hub.
 pub(super) enum Report {
@@ -21,9 +22,33 @@ pub(super) enum Report {
     Hello(Hello),
     /// It was welcomed.
     Welcomed(Talk),
+    /// Its conversation is over before the client has acknowledged turn 1.
+    EndedEarly(KeyId, ConversationId),
     /// It is gone, and why, if something went wrong.
     Left(Option<Incident>),
 }
+
+/// What the hub tells a connection.
+pub(super) enum Errand<S> {
+    /// What was decided about it.
+    Order(Order),
+    /// To be handed over to this conversation.
+    Join {
+        conversation: mpsc::Sender<Attachment<Tls<S>>>,
+        heard: u64,
+    },
+}
+
+/// What a connection hears from the hub.
+pub(super) struct Mailbox<S> {
+    pub(super) errands: mpsc::Receiver<Errand<S>>,
+    /// Later connections for the conversation that begins on this one.
+    pub(super) attachments: mpsc::Receiver<Attachment<Tls<S>>>,
+    /// Whether somebody waits for a place.
+    pub(super) crowded: watch::Receiver<bool>,
+}
+
+pub(super) type Tls<S> = tokio_rustls::server::TlsStream<S>;
 
 /// What went wrong with a connection that had not become a conversation.
 #[derive(Debug, thiserror::Error)]
@@ -53,19 +78,20 @@ impl Hub {
     }
 }
 
-/// Receives one connection, to its end.
+/// Receives one connection, to its end or to the end of the conversation that
+/// began on it.
 pub(super) async fn receive<S>(
     stream: S,
     config: Arc<rustls::ServerConfig>,
     limits: Limits,
     hub: Hub,
-    mut orders: mpsc::Receiver<Order>,
+    mut mailbox: Mailbox<S>,
 ) where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let incident = match greet(stream, config, &limits, &hub, &mut orders).await {
+    let incident = match greet(stream, config, &limits, &hub, &mut mailbox.errands).await {
         Ok(Some((wire, admitted))) => {
-            converse(wire, admitted, &hub, orders).await;
+            converse(wire, admitted, &limits, &hub, mailbox).await;
             None
         }
         Ok(None) => None,
@@ -74,15 +100,13 @@ pub(super) async fn receive<S>(
     hub.report(Report::Left(incident)).await;
 }
 
-type Tls<S> = tokio_rustls::server::TlsStream<S>;
-
-/// Up to `welcome`; `None` if there is none.
+/// Up to `welcome`; `None` if there is none to be given here.
 async fn greet<S>(
     stream: S,
     config: Arc<rustls::ServerConfig>,
     limits: &Limits,
     hub: &Hub,
-    orders: &mut mpsc::Receiver<Order>,
+    errands: &mut mpsc::Receiver<Errand<S>>,
 ) -> Result<Option<(Wire<Tls<S>>, Admitted)>, Incident>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -113,27 +137,41 @@ where
     let (mut wire, hello) = tokio::select! {
         greeted = hurried => greeted?,
         // Before `hello` there is one order: to make room.
-        _ = orders.recv() => return Ok(None),
+        _ = errands.recv() => return Ok(None),
     };
     hub.report(Report::Hello(hello)).await;
     loop {
         tokio::select! {
-            order = orders.recv() => match order {
-                Some(Order::Wait { ahead }) => wire.queue(&Frame::Wait { ahead }),
-                Some(Order::Welcome(admitted)) => return Ok(Some((wire, admitted))),
-                Some(Order::Refuse(reason)) => {
-                    wire.close_with(&Frame::Refuse { reason }).await;
+            // What was decided comes first: a `quit` that has come meanwhile may
+            // be for the conversation that goes on.
+            biased;
+            errand = errands.recv() => match errand {
+                Some(Errand::Order(Order::Wait { ahead })) => wire.queue(&Frame::Wait { ahead }),
+                Some(Errand::Order(Order::Welcome(admitted))) => return Ok(Some((wire, admitted))),
+                Some(Errand::Order(Order::Refuse(reason))) => {
+                    wire.close_with(Frame::Refuse { reason }).await;
                     return Ok(None);
                 }
-                Some(Order::Replaced) => {
-                    wire.close_with(&replaced()).await;
+                Some(Errand::Order(Order::Replaced)) => {
+                    wire.close_with(REPLACED).await;
                     return Ok(None);
                 }
-                Some(Order::Close | Order::Quit) | None => return Ok(None),
+                Some(Errand::Join { conversation, heard }) => {
+                    let attachment = Attachment { wire, heard };
+                    if let Err(error) = conversation.send(attachment).await {
+                        // It has ended just now.
+                        let reason = Reason::Ended;
+                        error.0.wire.close_with(Frame::Refuse { reason }).await;
+                    }
+                    return Ok(None);
+                }
+                Some(Errand::Order(Order::Close | Order::Quit | Order::Resume { .. })) | None => {
+                    return Ok(None);
+                }
             },
             frame = wire.next() => match frame {
                 Ok(Frame::Quit {}) => {
-                    wire.close_with(&Frame::Quit {}).await;
+                    wire.close_with(Frame::Quit {}).await;
                     return Ok(None);
                 }
                 Ok(other) => return Err(part(wire, out_of_place(&other)).await),
@@ -143,14 +181,22 @@ where
     }
 }
 
+/// Holds the conversation that begins on this connection, to its end.
 async fn converse<S>(
-    wire: Wire<S>,
+    wire: Wire<Tls<S>>,
     admitted: Admitted,
+    limits: &Limits,
     hub: &Hub,
-    mut orders: mpsc::Receiver<Order>,
+    mailbox: Mailbox<S>,
 ) where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    let Mailbox {
+        mut errands,
+        attachments,
+        crowded,
+    } = mailbox;
+    let key = admitted.peer.key();
     let mut conversation = Conversation::new(Role::Server, admitted.conversation);
     if let Err(violation) = conversation.accept(admitted.heard) {
         part(wire, violation.into()).await;
@@ -159,12 +205,23 @@ async fn converse<S>(
     let (user, talk) = turn::welcomed(admitted.peer, &conversation);
     let quitter = user.quitter.clone();
     hub.report(Report::Welcomed(talk)).await;
-    let running = session::run(conversation, wire, user);
+
+    let source = Source::Accept {
+        attachments,
+        crowded,
+    };
+    let running = Session::new(conversation, wire, user, source, limits).run();
     tokio::pin!(running);
     loop {
         tokio::select! {
-            () = &mut running => return,
-            order = orders.recv() => match (order, quitter.upgrade()) {
+            is_known = &mut running => {
+                if !is_known {
+                    hub.report(Report::EndedEarly(key, admitted.conversation)).await;
+                }
+                return;
+            }
+            errand = errands.recv() => match (errand, quitter.upgrade()) {
+                // The server stops.
                 (None, _) => return,
                 (Some(_), Some(commands)) => {
                     let _ = commands.try_send(Command::Quit);
@@ -181,7 +238,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     if let Some(last) = error.farewell() {
-        wire.close_with(&last).await;
+        wire.close_with(last).await;
     }
     error.into()
 }
@@ -191,11 +248,4 @@ fn out_of_place(frame: &Frame) -> LinkError {
         kind: frame.kind(),
         phase: "before `welcome`",
     })
-}
-
-fn replaced() -> Frame {
-    Frame::Error {
-        code: Code::Replaced,
-        detail: None,
-    }
 }

@@ -14,7 +14,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::admission::{Admission, Answer, ConnectionId, Hello, Order, Orders, Verdict};
-use super::reception::{self, Hub, Incident, Report};
+use super::reception::{self, Errand, Hub, Incident, Mailbox, Report, Tls};
+use super::session::Attachment;
 use super::turn::Talk;
 use crate::protocol::{Limits, Reason};
 use crate::trust::tls::server_config;
@@ -163,6 +164,7 @@ impl ServerBuilder {
             accepted: 0,
             talks,
             lobby,
+            crowded: watch::Sender::new(false),
             incidents,
             asking: None,
         };
@@ -243,38 +245,43 @@ impl Server {
 }
 
 /// The task that keeps [`Admission`] and gives its orders out.
-struct House {
+struct House<S> {
     builder: ServerBuilder,
     admission: Admission,
-    guests: BTreeMap<ConnectionId, Guest>,
+    guests: BTreeMap<ConnectionId, Guest<S>>,
     tasks: JoinSet<()>,
     reports: mpsc::Sender<(ConnectionId, Report)>,
     clienthellos: Arc<AtomicU64>,
     accepted: u64,
     talks: mpsc::Sender<Talk>,
     lobby: watch::Sender<Lobby>,
+    crowded: watch::Sender<bool>,
     incidents: mpsc::Sender<Visitor>,
     /// What the person was last asked about.
     asking: Option<KeyId>,
 }
 
-struct Guest {
-    orders: mpsc::Sender<Order>,
+struct Guest<S> {
+    errands: mpsc::Sender<Errand<S>>,
+    /// The way into the conversation that begins on this connection.
+    attachments: mpsc::Sender<Attachment<Tls<S>>>,
     key: Option<KeyId>,
 }
 
-/// Orders that a connection may be behind with. Of `wait` there can be one for
-/// each place in the queue.
-const ORDERS: usize = 64;
+/// Errands that a connection may be behind with. Of `wait` there can be one
+/// for each place in the queue.
+const ERRANDS: usize = 64;
 
-impl House {
-    async fn run<S, A, F>(
+impl<S> House<S>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    async fn run<A, F>(
         mut self,
         mut accept: A,
         mut requests: mpsc::Receiver<Request>,
         mut reports: mpsc::Receiver<(ConnectionId, Report)>,
     ) where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
         A: FnMut() -> F + Send + 'static,
         F: Future<Output = io::Result<(S, Option<IpAddr>)>> + Send + 'static,
     {
@@ -323,14 +330,22 @@ impl House {
         }
     }
 
-    fn receive<S>(&mut self, stream: S, address: Option<IpAddr>)
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
+    fn receive(&mut self, stream: S, address: Option<IpAddr>) {
         let id = ConnectionId(self.accepted);
         self.accepted += 1;
-        let (orders, ordered) = mpsc::channel(ORDERS);
-        self.guests.insert(id, Guest { orders, key: None });
+        let (errands, errands_out) = mpsc::channel(ERRANDS);
+        let (attachments, attachments_out) = mpsc::channel(1);
+        let guest = Guest {
+            errands,
+            attachments,
+            key: None,
+        };
+        self.guests.insert(id, guest);
+        let mailbox = Mailbox {
+            errands: errands_out,
+            attachments: attachments_out,
+            crowded: self.crowded.subscribe(),
+        };
         let hub = Hub {
             id,
             reports: self.reports.clone(),
@@ -339,7 +354,7 @@ impl House {
         let config = Arc::clone(&self.builder.config);
         let limits = self.builder.limits;
         self.tasks
-            .spawn(reception::receive(stream, config, limits, hub, ordered));
+            .spawn(reception::receive(stream, config, limits, hub, mailbox));
         let orders = self.admission.arrive(id, address);
         self.give(orders);
     }
@@ -349,6 +364,10 @@ impl House {
             Report::Hello(hello) => self.hello(id, hello),
             Report::Welcomed(talk) => {
                 let _ = self.talks.send(talk).await;
+                return;
+            }
+            Report::EndedEarly(key, conversation) => {
+                self.admission.remember_end(key, conversation, now());
                 return;
             }
             Report::Left(incident) => {
@@ -380,8 +399,19 @@ impl House {
                 let reason = *reason;
                 let _ = self.incidents.try_send(Visitor::Refused { key, reason });
             }
-            // One that does not keep up with its orders has to go.
-            if guest.orders.try_send(order).is_err() {
+            let errand = match order {
+                Order::Resume { with, heard } => {
+                    self.guests
+                        .get(&with)
+                        .map_or(Errand::Order(Order::Close), |held| Errand::Join {
+                            conversation: held.attachments.clone(),
+                            heard,
+                        })
+                }
+                order => Errand::Order(order),
+            };
+            // One that does not keep up with its errands has to go.
+            if guest.errands.try_send(errand).is_err() {
                 self.guests.remove(&id);
             }
         }
@@ -394,11 +424,11 @@ impl House {
             question: self.admission.question(now()),
             asking: self.asking,
         };
-        self.lobby.send_if_modified(|published| {
-            let is_new = *published != lobby;
-            *published = lobby;
-            is_new
-        });
+        self.lobby
+            .send_if_modified(|published| std::mem::replace(published, lobby) != lobby);
+        let crowded = self.admission.is_crowded();
+        self.crowded
+            .send_if_modified(|published| std::mem::replace(published, crowded) != crowded);
     }
 
     async fn close(mut self) {

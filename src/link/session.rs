@@ -1,12 +1,20 @@
-//! Drives one [`Conversation`] over one [`Wire`]: what its user commands and
-//! what the peer sends go in, what the conversation puts out is done in order.
+//! Runs one [`Conversation`] over its connections, one after another: what its
+//! user commands and what the peer sends go in, what the conversation puts
+//! out is done in order. A connection that was lost is waited for, or dialled
+//! anew, for as long as the conversation is held (PROTOCOL §4).
+
+use std::future::pending;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until};
 
 use super::over::{Cause, Over};
+use super::redial::Redial;
 use super::wire::{LinkError, Wire};
-use crate::protocol::{By, Conversation, End, Frame, Output, SayError, Text};
+use crate::protocol::{
+    By, Code, Conversation, Frame, Limits, Output, Overdue, Reason, SayError, Text,
+};
 
 /// What a conversation's user wants of it.
 pub(crate) enum Command {
@@ -20,6 +28,8 @@ pub(crate) enum Event {
     Connected,
     Heard { turn: u64, text: Text },
     Delivered { turn: u64 },
+    Lost,
+    Resumed,
     Over(Over),
 }
 
@@ -38,75 +48,312 @@ impl User {
     }
 }
 
-/// Runs the conversation, already connected or accepted, to its end and closes
-/// the connection; the last event is [`Event::Over`].
-pub(crate) async fn run<S>(mut conversation: Conversation, mut wire: Wire<S>, mut user: User)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let over = match drive(&mut conversation, &mut wire, &mut user).await {
-        Ok(end) => {
-            wire.close().await;
-            Over::from(end)
-        }
-        Err(error) => {
-            if let Some(last) = error.farewell() {
-                wire.close_with(&last).await;
-            }
-            let standing = conversation.end(By::Me);
-            Over {
-                cause: Cause::Link(error),
-                turns: standing.turns,
-                unacknowledged: standing.unacknowledged,
-            }
-        }
-    };
-    user.tell(Event::Over(over)).await;
+/// A later connection of the same peer, for the same conversation.
+pub(crate) struct Attachment<S> {
+    pub(crate) wire: Wire<S>,
+    /// From its `hello`: the highest turn that the client has heard.
+    pub(crate) heard: u64,
 }
 
-async fn drive<S>(
-    conversation: &mut Conversation,
-    wire: &mut Wire<S>,
-    user: &mut User,
-) -> Result<End, LinkError>
+/// Where a conversation's next connection comes from.
+pub(crate) enum Source<S> {
+    /// The client dials.
+    Dial(Redial<S>),
+    /// The server is given it.
+    Accept {
+        attachments: mpsc::Receiver<Attachment<S>>,
+        /// Whether somebody is waiting for this conversation's place.
+        crowded: watch::Receiver<bool>,
+    },
+}
+
+/// One conversation, to its end.
+pub(crate) struct Session<S> {
+    conversation: Conversation,
+    limits: Limits,
+    user: User,
+    source: Source<S>,
+    wire: Option<Wire<S>>,
+    /// The conversation has been on: a lost link is not the end of it.
+    has_begun: bool,
+    lost: Option<Lost>,
+    /// Our `quit` has to be acknowledged by then.
+    quit_by: Option<Instant>,
+}
+
+/// The connection is gone, and the next one is not there.
+struct Lost {
+    error: LinkError,
+    /// How long the conversation is held.
+    until: Instant,
+    /// How long, once somebody waits for its place.
+    until_if_crowded: Instant,
+}
+
+impl<S> Session<S>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    loop {
-        while let Some(output) = conversation.poll_output() {
-            match output {
-                Output::Store(_) => conversation.stored(),
-                Output::Send(frame) => {
-                    if matches!(frame, Frame::Welcome { .. }) {
-                        wire.welcomed();
+    /// A session for a conversation that was just connected or accepted on
+    /// this wire.
+    pub(crate) fn new(
+        conversation: Conversation,
+        wire: Wire<S>,
+        user: User,
+        source: Source<S>,
+        limits: &Limits,
+    ) -> Self {
+        Self {
+            conversation,
+            limits: *limits,
+            user,
+            source,
+            wire: Some(wire),
+            has_begun: false,
+            lost: None,
+            quit_by: None,
+        }
+    }
+
+    /// Runs the conversation to its end; the last event is [`Event::Over`].
+    /// Returns whether the peer is known to know of the conversation.
+    pub(crate) async fn run(mut self) -> bool {
+        self.run_to_end().await;
+        self.conversation.is_acknowledged()
+    }
+
+    async fn run_to_end(&mut self) {
+        let cause = match self.drive().await {
+            Ok(over) => {
+                if let Some(wire) = self.wire.take() {
+                    wire.close().await;
+                }
+                return self.user.tell(Event::Over(over)).await;
+            }
+            Err(error) => {
+                if let (Some(wire), Some(last)) = (self.wire.take(), error.farewell()) {
+                    wire.close_with(last).await;
+                }
+                Cause::Link(error)
+            }
+        };
+        let end = self.conversation.end(By::Me);
+        let over = Over {
+            cause,
+            turns: end.turns,
+            unacknowledged: end.unacknowledged,
+        };
+        self.user.tell(Event::Over(over)).await;
+    }
+
+    async fn drive(&mut self) -> Result<Over, LinkError> {
+        loop {
+            if let Some(over) = self.put_out().await? {
+                return Ok(over);
+            }
+            let deadline = self.deadline();
+            tokio::select! {
+                biased;
+                command = self.user.commands.recv() => match command {
+                    Some(Command::Say(text, result)) => {
+                        let _ = result.send(self.conversation.say(text));
                     }
-                    wire.queue(&frame);
+                    Some(Command::Quit) => self.quit(),
+                    // A user that let go of its turn did not say the end: the link is cut.
+                    None => return Err(LinkError::Cut),
+                },
+                attachment = self.source.next(self.wire.is_none()) => {
+                    if let Some(attachment) = attachment {
+                        self.attach(attachment);
+                    }
                 }
-                Output::Waiting { ahead } => user.tell(Event::Waiting { ahead }).await,
-                Output::Connected => {
-                    wire.welcomed();
-                    user.tell(Event::Connected).await;
-                }
+                frame = next(&mut self.wire) => match frame {
+                    Ok(frame) => self.receive(frame).await?,
+                    Err(error) => self.lose(error).await?,
+                },
+                () = until(deadline) => return Err(self.give_up()),
+            }
+        }
+    }
+
+    /// Does what the conversation has put out, in order.
+    async fn put_out(&mut self) -> Result<Option<Over>, LinkError> {
+        while let Some(output) = self.conversation.poll_output() {
+            match output {
+                Output::Store(_) => self.conversation.stored(),
+                Output::Send(frame) => self.send(&frame),
+                Output::Waiting { ahead } => self.user.tell(Event::Waiting { ahead }).await,
+                Output::Connected => self.connected().await,
                 Output::Deliver { turn, text } => {
-                    user.tell(Event::Heard { turn, text }).await;
+                    self.user.tell(Event::Heard { turn, text }).await;
                     // A user who answers at once does it here: `heard` and the answer share a packet.
                     tokio::task::yield_now().await;
                 }
-                Output::Delivered { turn } => user.tell(Event::Delivered { turn }).await,
-                Output::Over(end) => return Ok(end),
+                Output::Delivered { turn } => self.user.tell(Event::Delivered { turn }).await,
+                Output::Over(end) => return Ok(Some(end.into())),
             }
         }
-        tokio::select! {
-            biased;
-            command = user.commands.recv() => match command {
-                Some(Command::Say(text, result)) => {
-                    let _ = result.send(conversation.say(text));
-                }
-                Some(Command::Quit) => conversation.quit(),
-                // A user that let go of its turn did not say the end: the link is cut.
-                None => return Err(LinkError::Cut),
-            },
-            frame = wire.next() => conversation.receive(frame?)?,
+        Ok(None)
+    }
+
+    fn send(&mut self, frame: &Frame) {
+        if let Some(wire) = &mut self.wire {
+            if matches!(frame, Frame::Welcome { .. }) {
+                wire.welcomed();
+            }
+            wire.queue(frame);
         }
+    }
+
+    async fn connected(&mut self) {
+        if let Some(wire) = &mut self.wire {
+            wire.welcomed();
+        }
+        self.lost = None;
+        let event = match std::mem::replace(&mut self.has_begun, true) {
+            true => Event::Resumed,
+            false => Event::Connected,
+        };
+        self.user.tell(event).await;
+    }
+
+    fn quit(&mut self) {
+        self.quit_by
+            .get_or_insert_with(|| Instant::now() + self.limits.quit);
+        self.conversation.quit();
+        self.source.quitting();
+    }
+
+    async fn receive(&mut self, frame: Frame) -> Result<(), LinkError> {
+        if self.has_begun
+            && frame
+                == (Frame::Refuse {
+                    reason: Reason::Busy,
+                })
+        {
+            // No place at the moment for a conversation that is to go on.
+            return self.lose(LinkError::Busy).await;
+        }
+        Ok(self.conversation.receive(frame)?)
+    }
+
+    /// The connection cannot go on. The conversation can, if it had begun and
+    /// the fault is the link's.
+    async fn lose(&mut self, error: LinkError) -> Result<(), LinkError> {
+        if !self.has_begun || self.limits.hold.is_zero() || !error.is_passing() {
+            return Err(error);
+        }
+        if let (Some(wire), Some(last)) = (self.wire.take(), error.farewell()) {
+            tokio::spawn(wire.close_with(last));
+        }
+        self.conversation.detach();
+        if self.lost.is_none() {
+            let now = Instant::now();
+            self.lost = Some(Lost {
+                error,
+                until: now + self.limits.hold,
+                until_if_crowded: now + self.limits.hold.min(self.limits.crowded_hold),
+            });
+            self.user.tell(Event::Lost).await;
+        }
+        Ok(())
+    }
+
+    /// The peer has a new connection, which takes the place of the old one.
+    fn attach(&mut self, attachment: Attachment<S>) {
+        let Attachment { wire, heard } = attachment;
+        if let Source::Dial(_) = self.source {
+            self.wire = Some(wire);
+            self.conversation.connect();
+            return;
+        }
+        let replaced = match self.conversation.accept(heard) {
+            // From here on the old connection is not read any more.
+            Ok(()) => self.wire.replace(wire).map(|old| (old, REPLACED)),
+            // The conversation, and its connection, are as they were.
+            Err(violation) => LinkError::from(violation)
+                .farewell()
+                .map(|last| (wire, last)),
+        };
+        if let Some((wire, last)) = replaced {
+            tokio::spawn(wire.close_with(last));
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let held = self
+            .lost
+            .as_ref()
+            .map(|lost| match self.source.is_crowded() {
+                true => lost.until_if_crowded,
+                false => lost.until,
+            });
+        held.into_iter().chain(self.quit_by).min()
+    }
+
+    fn give_up(&mut self) -> LinkError {
+        match self.quit_by {
+            Some(_) => LinkError::Overdue(Overdue::Quit),
+            None => self.lost.take().map_or(LinkError::Cut, |lost| lost.error),
+        }
+    }
+}
+
+/// To a connection whose place a newer one has taken.
+pub(crate) const REPLACED: Frame = Frame::Error {
+    code: Code::Replaced,
+    detail: None,
+};
+
+impl<S> Source<S>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    /// The next connection, which a client has only when it `is_wanted`;
+    /// `None` when somebody has begun, or ceased, to wait for this
+    /// conversation's place.
+    async fn next(&mut self, is_wanted: bool) -> Option<Attachment<S>> {
+        match self {
+            Self::Dial(redial) if is_wanted => Some(redial.next().await),
+            Self::Dial(_) => pending().await,
+            Self::Accept {
+                attachments,
+                crowded,
+            } => tokio::select! {
+                Some(attachment) = attachments.recv() => Some(attachment),
+                Ok(()) = crowded.changed() => None,
+                else => pending().await,
+            },
+        }
+    }
+
+    fn quitting(&mut self) {
+        if let Self::Dial(redial) = self {
+            redial.quitting();
+        }
+    }
+
+    fn is_crowded(&self) -> bool {
+        match self {
+            Self::Dial(_) => false,
+            Self::Accept { crowded, .. } => *crowded.borrow(),
+        }
+    }
+}
+
+async fn next<S>(wire: &mut Option<Wire<S>>) -> Result<Frame, LinkError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    match wire {
+        Some(wire) => wire.next().await,
+        None => pending().await,
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => pending().await,
     }
 }

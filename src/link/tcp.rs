@@ -56,6 +56,19 @@ pub fn acceptor(listener: TcpListener) -> impl FnMut() -> Accepting + Send + 'st
 /// A connection that is to come.
 pub type Accepting = Pin<Box<dyn Future<Output = io::Result<(TcpStream, Option<IpAddr>)>> + Send>>;
 
+/// What [`Client::connect`](super::Client::connect) dials with: each call is
+/// one [`dial`].
+pub fn dialer(host: impl Into<String>, port: u16) -> impl FnMut() -> Dialing + Send + 'static {
+    let host = host.into();
+    move || {
+        let host = host.clone();
+        Box::pin(async move { dial(&host, port).await })
+    }
+}
+
+/// A connection that is to be made.
+pub type Dialing = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
+
 /// Connects to the first address of `host` that answers. Each next one is
 /// tried as soon as the one before has failed, or a quarter of a second later.
 ///

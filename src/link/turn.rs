@@ -112,6 +112,11 @@ pub enum Notice {
         /// Which turn.
         turn: u64,
     },
+    /// The link is lost. The conversation is held: what is said now is kept,
+    /// and said once there is a link.
+    Lost,
+    /// The link is back, and the conversation goes on where it was.
+    Resumed,
 }
 
 impl Waiting {
@@ -249,6 +254,8 @@ impl Line {
             self.pending = match self.events.recv().await {
                 Some(Event::Waiting { ahead }) => return Some(Notice::Waiting { ahead }),
                 Some(Event::Delivered { turn }) => return Some(Notice::Delivered { turn }),
+                Some(Event::Lost) => return Some(Notice::Lost),
+                Some(Event::Resumed) => return Some(Notice::Resumed),
                 Some(Event::Connected) => self.awaits_welcome.then_some(Outcome::Connected),
                 Some(Event::Heard { turn, text }) => Some(Outcome::Heard { turn, text }),
                 Some(Event::Over(over)) => Some(Outcome::Over(over)),

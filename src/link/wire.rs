@@ -34,6 +34,10 @@ pub enum LinkError {
     /// The peer sent a frame that has no place where it came.
     #[error("the peer broke the protocol: {0}")]
     Violation(#[from] Violation),
+    /// The server has no place at the moment for the conversation that was to
+    /// go on.
+    #[error("the server is busy")]
+    Busy,
     /// The peer says, by `error`, that it cannot go on.
     #[error("the peer reports `{}`", code.word())]
     Reported {
@@ -55,6 +59,17 @@ fn overdue(overdue: Overdue) -> &'static str {
 }
 
 impl LinkError {
+    /// Whether the fault may pass with the connection, so that the
+    /// conversation can go on over another. Whoever breaks the protocol, or
+    /// says that we did, would do so again.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Cut | Self::Io(_) | Self::Overdue(_) | Self::Busy => true,
+            Self::Reported { code, .. } => *code == Code::Timeout,
+            Self::Malformed(_) | Self::Violation(_) => false,
+        }
+    }
+
     /// What the other side is told before the connection is closed. Nothing
     /// of our own state travels in it.
     pub(crate) fn farewell(&self) -> Option<Frame> {
@@ -64,7 +79,7 @@ impl LinkError {
                 (violation.code(), Detail::new(violation.to_string()).ok())
             }
             Self::Overdue(Overdue::Line) => (Code::Timeout, None),
-            Self::Cut | Self::Io(_) | Self::Reported { .. } => return None,
+            Self::Cut | Self::Io(_) | Self::Busy | Self::Reported { .. } => return None,
             Self::Overdue(
                 Overdue::Silent | Overdue::Write | Overdue::FirstFrame | Overdue::Quit,
             ) => return None,
@@ -124,9 +139,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         if self.unsent.is_empty() {
             self.liveness.wrote(Instant::now().into_std(), true);
         }
-        if *frame == (Frame::Quit {}) {
-            self.liveness.quit_sent(Instant::now().into_std());
-        }
         self.unsent.extend_from_slice(&frame.to_line());
     }
 
@@ -167,8 +179,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// Closes in order, after this frame.
-    pub(crate) async fn close_with(mut self, last: &Frame) {
-        self.queue(last);
+    pub(crate) async fn close_with(mut self, last: Frame) {
+        self.queue(&last);
         self.close().await;
     }
 

@@ -1,7 +1,9 @@
 //! `turnchat client`: whom to expect, the dial, and the conversation.
 
+use std::time::Duration;
+
 use crate::link::{Client, ConnectError, HandshakeError, Over, Talk, Waiting, tcp};
-use crate::protocol::Role;
+use crate::protocol::{Limits, Role};
 use crate::trust::{
     AddressBook, BookError, Expected, HandshakeFailure, Identity, KeyId, Offer, Petname, Target,
     TargetError,
@@ -40,6 +42,7 @@ pub async fn run(
         identity,
         target,
         book,
+        hold: command.talk.hold,
         home,
         console,
     };
@@ -88,6 +91,7 @@ struct Caller<'a> {
     identity: Identity,
     target: Target,
     book: AddressBook,
+    hold: Duration,
     home: &'a Home,
     console: &'a Console,
 }
@@ -134,10 +138,16 @@ impl Caller<'_> {
     /// One dial. `Err` is a key that is not accepted.
     async fn dial(&self, accepted: Vec<KeyId>) -> Result<Result<Waiting, KeyId>, Report> {
         let address = &self.target.address;
-        let client = Client::new(&self.identity, accepted).map_err(|error| tls_failed(&error))?;
+        let limits = Limits {
+            hold: self.hold,
+            ..Limits::default()
+        };
+        let client = Client::new(&self.identity, accepted)
+            .map_err(|error| tls_failed(&error))?
+            .with_limits(limits);
         self.console.detail(&format!("Dialling {address}."));
         let error = match client
-            .connect(tcp::dial(address.host(), address.port()))
+            .connect(tcp::dialer(address.host(), address.port()))
             .await
         {
             Ok(waiting) => return Ok(Ok(waiting)),

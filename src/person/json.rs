@@ -172,6 +172,8 @@ impl Json {
     pub(super) fn notice(&mut self, notice: Notice) -> Result<(), Report> {
         match notice {
             Notice::Waiting { ahead } => self.event("waiting", json!({ "ahead": ahead })),
+            Notice::Lost => self.event("lost", json!({})),
+            Notice::Resumed => self.event("resumed", json!({})),
             Notice::Delivered { turn } => self.event("delivered", json!({ "turn": turn })),
         }
     }

@@ -130,6 +130,10 @@ pub(super) fn tell(console: &Console, notice: Notice) {
         Notice::Waiting { ahead: 0 } => console.say("Waiting: you are next."),
         Notice::Waiting { ahead: 1 } => console.say("Waiting: one is before you."),
         Notice::Waiting { ahead } => console.say(&format!("Waiting: {ahead} are before you.")),
+        Notice::Lost => console.say(
+            "The link is lost. The conversation is held and goes on when the link is back; until then nothing is delivered.",
+        ),
+        Notice::Resumed => console.say("The link is back; the conversation goes on."),
         Notice::Delivered { turn } => console.detail(&format!("Turn {turn} is delivered.")),
     }
 }

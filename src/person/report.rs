@@ -225,6 +225,7 @@ impl From<&LinkError> for Report {
                 };
                 Self::new(Exit::Link, what, again)
             }
+            LinkError::Busy => refused(Reason::Busy),
             LinkError::Malformed(_) | LinkError::Violation(_) => Self::new(
                 Exit::Protocol,
                 format!("The conversation was stopped: {error}."),

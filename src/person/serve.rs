@@ -45,6 +45,7 @@ pub async fn run(
     let judging = Arc::clone(&rules);
     let limits = Limits {
         queue: command.queue,
+        hold: command.talk.hold,
         ..Limits::default()
     };
     let mut server = ServerBuilder::new(&identity, move |key| {

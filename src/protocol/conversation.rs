@@ -265,6 +265,12 @@ impl Conversation {
         self.role.speaks_in(self.next_turn())
     }
 
+    /// Whether the other side is known to hold a message of ours: then it
+    /// cannot take this conversation for a new one.
+    pub fn is_acknowledged(&self) -> bool {
+        self.record.acknowledged > 0
+    }
+
     /// How this conversation would stand if it ended now.
     pub fn end(&self, by: By) -> End {
         let Snapshot {

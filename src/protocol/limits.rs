@@ -34,8 +34,13 @@ pub struct Limits {
     pub ping_after: Duration,
     /// Nothing received for this long: the link is lost (60 s).
     pub silence: Duration,
-    /// From our `quit` to its acknowledgement (10 s).
+    /// From our `quit` to its acknowledgement, redials included (10 s).
     pub quit: Duration,
+    /// How long a conversation that was cut is held (15 min). Zero: a cut
+    /// ends it.
+    pub hold: Duration,
+    /// How long, at most, once somebody waits for its place (30 s).
+    pub crowded_hold: Duration,
     /// How long a closing side reads and drops what still comes (2 s).
     pub close_time: Duration,
     /// How many bytes a closing side reads and drops (1 MiB).
@@ -43,6 +48,10 @@ pub struct Limits {
 
     /// Admitted clients in the queue (16).
     pub queue: usize,
+    /// Ended conversations that are remembered (1,000).
+    pub ended: usize,
+    /// For how long (24 h).
+    pub ended_time: Duration,
     /// Connections that are not admitted yet (128).
     pub strangers: usize,
     /// Of these, from one address (8): an IPv4 address or an IPv6 /64;
@@ -76,9 +85,13 @@ impl Default for Limits {
             ping_after: seconds(20),
             silence: seconds(60),
             quit: seconds(10),
+            hold: seconds(900),
+            crowded_hold: seconds(30),
             close_time: seconds(2),
             close_bytes: 1 << 20,
             queue: 16,
+            ended: 1_000,
+            ended_time: seconds(24 * 3_600),
             strangers: 128,
             strangers_per_address: 8,
             questions: 4,

@@ -34,7 +34,6 @@ pub struct Liveness {
     line_since: Option<Instant>,
     writing_since: Option<Instant>,
     first_frame_by: Option<Instant>,
-    quit_by: Option<Instant>,
 }
 
 /// What took too long. The link is lost; a slow line is also answered with
@@ -49,7 +48,8 @@ pub enum Overdue {
     Write,
     /// The other's first frame did not come.
     FirstFrame,
-    /// Our `quit` was not acknowledged.
+    /// Our `quit` was not acknowledged, over however many connections; of
+    /// that the session keeps the time.
     Quit,
 }
 
@@ -66,18 +66,12 @@ impl Liveness {
             line_since: None,
             writing_since: None,
             first_frame_by: None,
-            quit_by: None,
         }
     }
 
     /// The other's first frame has to be there by this instant.
     pub fn expect_first_frame(&mut self, by: Instant) {
         self.first_frame_by = Some(by);
-    }
-
-    /// Our `quit` was sent and wants an acknowledgement.
-    pub fn quit_sent(&mut self, now: Instant) {
-        self.quit_by = self.quit_by.or(Some(now + self.limits.quit));
     }
 
     /// `welcome` has come or gone: lines may be long from now on.
@@ -158,7 +152,7 @@ impl Liveness {
             .unwrap_or(self.received + self.limits.silence)
     }
 
-    fn deadlines(&self) -> [Option<(Instant, Overdue)>; 5] {
+    fn deadlines(&self) -> [Option<(Instant, Overdue)>; 4] {
         let silent = self.received + self.limits.silence;
         let line = self.line_since.map(|since| match self.welcomed {
             true => (since + self.limits.line_time).min(self.received + self.limits.line_pause),
@@ -171,7 +165,6 @@ impl Liveness {
             line.map(|at| (at, Overdue::Line)),
             write.map(|at| (at, Overdue::Write)),
             self.first_frame_by.map(|at| (at, Overdue::FirstFrame)),
-            self.quit_by.map(|at| (at, Overdue::Quit)),
             Some((silent, Overdue::Silent)),
         ]
     }
@@ -300,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_frame_and_the_end_have_their_own_time() {
+    fn the_first_frame_has_its_own_time() {
         let start = Instant::now();
         let mut liveness = Liveness::new(start, &Limits::default());
         liveness.expect_first_frame(start + 10 * SECOND);
@@ -311,12 +304,6 @@ mod tests {
         );
         liveness.filter(Frame::Wait { ahead: 0 }).unwrap();
         assert_eq!(liveness.overdue(start + 10 * SECOND), None);
-
-        let (start, mut liveness) = live();
-        liveness.quit_sent(start);
-        liveness.quit_sent(start + 5 * SECOND);
-        assert_eq!(liveness.wake_at(), start + 10 * SECOND);
-        assert_eq!(liveness.overdue(start + 10 * SECOND), Some(Overdue::Quit));
     }
 
     #[test]
