@@ -1,7 +1,7 @@
 //! [`Admission`]: who is let in, who waits, who is told what. Pure values:
 //! arrivals, verdicts and instants in, orders to connections out.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -101,6 +101,10 @@ pub struct Admission {
     /// Conversations that ended and could be mistaken for new ones, the
     /// oldest first.
     ended: VecDeque<(Instant, KeyId, ConversationId)>,
+    /// Conversations that can still go on.
+    parked: BTreeSet<(KeyId, ConversationId)>,
+    /// Of these, the ones that a peer has given up.
+    given_up: Vec<(KeyId, ConversationId)>,
 }
 
 #[derive(Debug)]
@@ -187,6 +191,8 @@ impl Admission {
             seats: 0,
             asked: VecDeque::new(),
             ended: VecDeque::new(),
+            parked: BTreeSet::new(),
+            given_up: Vec::new(),
         }
     }
 
@@ -256,6 +262,56 @@ impl Admission {
             self.ended.pop_front();
         }
         self.ended.push_back((now, key, conversation));
+    }
+
+    /// A conversation is held no longer, and can still go on.
+    pub fn park(&mut self, key: KeyId, conversation: ConversationId) {
+        self.parked.insert((key, conversation));
+    }
+
+    /// A conversation that was on before a restart holds its place, as if this
+    /// connection had begun it.
+    pub fn hold(&mut self, id: ConnectionId, key: KeyId, conversation: ConversationId) {
+        let stage = Stage::Talking {
+            key,
+            conversation,
+            clienthello: 0,
+        };
+        self.connections.insert(
+            id,
+            Connection {
+                address: None,
+                stage,
+            },
+        );
+    }
+
+    /// The parked conversations that were given up since this was last asked.
+    pub fn given_up(&mut self) -> Vec<(KeyId, ConversationId)> {
+        std::mem::take(&mut self.given_up)
+    }
+
+    /// A `quit` has come from a connection that was not welcomed: it ends the
+    /// conversation that its `hello` named, wherever that stands.
+    pub fn quit(&mut self, id: ConnectionId) -> Orders {
+        let stage = self.connections.get(&id).map(|c| &c.stage);
+        let Some(Stage::Asking { hello, .. } | Stage::Queued { hello, .. }) = stage else {
+            // Welcomed meanwhile; the conversation takes note of it.
+            return Vec::new();
+        };
+        let named = (hello.peer.key(), hello.conversation);
+        if self.parked.remove(&named) {
+            self.given_up.push(named);
+        }
+        let mut orders = vec![self.dismiss(id, Order::Quit)];
+        orders.extend(self.tell_places());
+        orders
+    }
+
+    /// Whether this conversation is on, held or parked.
+    pub fn is_open(&self, key: &KeyId, conversation: ConversationId) -> bool {
+        let of_this = |c: &Connection| matches!(c.stage, Stage::Talking { key: of, conversation: id, .. } if of == *key && id == conversation);
+        self.parked.contains(&(*key, conversation)) || self.connections.values().any(of_this)
     }
 
     fn has_ended(&self, key: &KeyId, conversation: ConversationId) -> bool {
@@ -407,7 +463,9 @@ impl Admission {
             self.set_stage(with, talking);
             return vec![self.dismiss(id, Order::Resume { with, heard })];
         }
-        if hello.heard > 0 || self.has_ended(&key, hello.conversation) {
+        let named = (key, hello.conversation);
+        let is_new = !self.parked.contains(&named);
+        if is_new && (hello.heard > 0 || self.has_ended(&key, hello.conversation)) {
             // Refused, it changes nothing.
             return vec![self.dismiss(id, Order::Refuse(Reason::Ended))];
         }
@@ -432,6 +490,12 @@ impl Admission {
                 false => self.dismiss(other, Order::Refuse(Reason::Ended)),
             });
         }
+        if self.one_at_a_time {
+            let is_other = |parked: &(KeyId, ConversationId)| parked.0 == key && *parked != named;
+            self.given_up
+                .extend(self.parked.iter().copied().filter(is_other));
+            self.parked.retain(|parked| !is_other(parked));
+        }
         let place = place.unwrap_or(self.queue.len()).min(self.queue.len());
         self.queue.insert(place, id);
         self.set_stage(id, Stage::Queued { hello, told: None });
@@ -449,6 +513,7 @@ impl Admission {
                 self.seats -= 1;
                 let (key, conversation) = (hello.peer.key(), hello.conversation);
                 let clienthello = hello.clienthello;
+                self.parked.remove(&(key, conversation));
                 self.set_stage(
                     id,
                     Stage::Talking {

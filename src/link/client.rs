@@ -1,7 +1,7 @@
 //! [`Client`]: dials, proves both sides, and greets.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::rand;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -9,13 +9,14 @@ use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
 use super::handshake::{self, HandshakeError};
+use super::journal::{Journal, JournalError, Page};
 use super::redial::Redial;
 use super::session::{Session, Source};
 use super::turn::{self, Waiting};
 use super::wire::Wire;
-use crate::protocol::{Conversation, ConversationId, Limits, Role};
+use crate::protocol::{By, Conversation, ConversationId, End, Limits, Role};
 use crate::trust::tls::client_config;
-use crate::trust::{Identity, KeyId, Peer};
+use crate::trust::{HandshakeFailure, Identity, KeyId, Peer};
 
 /// A client: one identity, and the keys that it accepts at the other end.
 ///
@@ -34,8 +35,10 @@ use crate::trust::{Identity, KeyId, Peer};
 #[derive(Clone, Debug)]
 pub struct Client {
     identity: Identity,
+    accepted: Vec<KeyId>,
     config: Arc<rustls::ClientConfig>,
     limits: Limits,
+    journal: Option<Journal>,
 }
 
 /// Why a client did not get as far as `hello`.
@@ -48,6 +51,22 @@ pub enum ConnectError {
     /// There is, but not to one of the keys that are accepted.
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
+    /// The conversation cannot be kept, or another process goes on with it.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+impl ConnectError {
+    /// Whether it may pass, so that an open conversation is tried again.
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Dial(_) | Self::Handshake(HandshakeError::TimedOut) => true,
+            Self::Handshake(HandshakeError::Tls(error)) => {
+                matches!(HandshakeFailure::of(error), HandshakeFailure::Io(_))
+            }
+            Self::Handshake(HandshakeError::NotProven(_)) | Self::Journal(_) => false,
+        }
+    }
 }
 
 impl Client {
@@ -60,8 +79,10 @@ impl Client {
     pub fn new(identity: &Identity, accepted: Vec<KeyId>) -> Result<Self, rustls::Error> {
         Ok(Self {
             identity: identity.clone(),
-            config: client_config(identity, accepted)?,
+            config: client_config(identity, accepted.clone())?,
+            accepted,
             limits: Limits::default(),
+            journal: None,
         })
     }
 
@@ -72,37 +93,134 @@ impl Client {
         self
     }
 
-    /// Dials once, proves both keys and says `hello` for a new conversation.
-    /// Whether there will be one, [`Waiting::welcome`] tells. Once it is on, a
-    /// lost link is dialled anew, and only the same key is accepted then.
+    /// The same client, which keeps its open conversations there, and goes on
+    /// with them after a crash.
+    #[must_use]
+    pub fn with_journal(mut self, journal: Journal) -> Self {
+        self.journal = Some(journal);
+        self
+    }
+
+    /// Dials, proves both keys and says `hello`: for the conversation with
+    /// this peer that the journal holds open, else for a new one. Whether
+    /// there will be one, [`Waiting::welcome`] tells.
+    ///
+    /// Once it is on, a lost link is dialled anew, for as long as
+    /// [`Limits::hold`] says, and only the same key is accepted then. A first
+    /// dial that fails is only repeated for a conversation in the journal.
     ///
     /// # Errors
     /// [`ConnectError`]; nothing was said then.
-    pub async fn connect<S, D, F>(&self, mut dial: D) -> Result<Waiting, ConnectError>
+    pub async fn connect<S, D, F>(&self, dial: D) -> Result<Waiting, ConnectError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
         D: FnMut() -> F + Send + 'static,
         F: Future<Output = io::Result<S>> + Send + 'static,
     {
-        let (wire, peer) = prove(Arc::clone(&self.config), self.limits, dial()).await?;
-        let mut conversation = Conversation::new(Role::Client, random_id());
-        conversation.connect();
-        let (user, waiting) = turn::greeting(peer, &conversation);
-
-        let redialler = Self {
-            config: client_config(&self.identity, vec![peer.key()])
-                .map_err(|error| HandshakeError::Tls(io::Error::other(error)))?,
-            ..self.clone()
-        };
-        let redial = Redial::new(move || {
-            let proving = prove(Arc::clone(&redialler.config), redialler.limits, dial());
-            Box::pin(async move { proving.await.ok().map(|(wire, _)| wire) })
-        });
-        let source = Source::Dial(redial);
-        let session = Session::new(conversation, wire, user, source, &self.limits);
-        tokio::spawn(session.run());
-        Ok(waiting)
+        let dial = shared(dial);
+        loop {
+            let proven = prove(Arc::clone(&self.config), self.limits, dial()).await;
+            let (peer, wire, open) = match proven {
+                Ok((wire, peer)) => (peer, Some(wire), self.open(&peer.key())?),
+                Err(error) if error.is_passing() => match self.held()? {
+                    Some((peer, open)) => (peer, None, open),
+                    None => return Err(error),
+                },
+                Err(error) => return Err(error),
+            };
+            let Open { page, conversation } = open;
+            let is_over = conversation.has_quit();
+            let has_begun = conversation.next_turn() > 1;
+            let (user, waiting) = turn::greeting(peer, &conversation);
+            let source = Source::Dial(self.redial(peer.key(), dial.clone())?);
+            let mut session = Session::held(conversation, page, user, source, &self.limits);
+            if let Some(wire) = wire {
+                session = session.greet(wire, has_begun);
+            }
+            tokio::spawn(session.run());
+            if !is_over {
+                return Ok(waiting);
+            }
+            // Left over from before a crash, it only wanted its end to be told.
+            let _ = waiting.welcome().await;
+        }
     }
+
+    /// Gives up the conversations with the accepted peers that the journal
+    /// holds, and says how they stood. A server ends its side when a new one
+    /// begins.
+    ///
+    /// # Errors
+    /// [`JournalError`], where one cannot be read or removed.
+    pub fn give_up(&self) -> Result<Vec<End>, JournalError> {
+        let mut ends = Vec::new();
+        let Some(journal) = &self.journal else {
+            return Ok(ends);
+        };
+        for key in self.accepted.iter().filter(|key| journal.has_client(key)) {
+            let (page, stored) = journal.client(key)?;
+            ends.extend(stored.map(|conversation| conversation.end(By::Me)));
+            page.remove()?;
+        }
+        Ok(ends)
+    }
+
+    /// The page for this peer, and the conversation on it or a new one.
+    fn open(&self, peer: &KeyId) -> Result<Open, JournalError> {
+        let (page, stored) = match &self.journal {
+            None => (None, None),
+            Some(journal) => {
+                let (page, stored) = journal.client(peer)?;
+                (Some(Arc::new(page)), stored)
+            }
+        };
+        let conversation = stored.unwrap_or_else(|| Conversation::new(Role::Client, random_id()));
+        Ok(Open { page, conversation })
+    }
+
+    /// A conversation that had begun, with one of the accepted peers.
+    fn held(&self) -> Result<Option<(Peer, Open)>, JournalError> {
+        let Some(journal) = &self.journal else {
+            return Ok(None);
+        };
+        for key in self.accepted.iter().filter(|key| journal.has_client(key)) {
+            let open = self.open(key)?;
+            if open.conversation.next_turn() > 1 {
+                return Ok(Some((Peer::remembered(*key), open)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn redial<S, D, F>(&self, key: KeyId, mut dial: D) -> Result<Redial<TlsStream<S>>, ConnectError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        D: FnMut() -> F + Send + 'static,
+        F: Future<Output = io::Result<S>> + Send + 'static,
+    {
+        let limits = self.limits;
+        let config = client_config(&self.identity, vec![key])
+            .map_err(|error| HandshakeError::Tls(io::Error::other(error)))?;
+        Ok(Redial::new(move || {
+            let proving = prove(Arc::clone(&config), limits, dial());
+            Box::pin(async move { proving.await.ok().map(|(wire, _)| wire) })
+        }))
+    }
+}
+
+/// A conversation that is about to be greeted with.
+struct Open {
+    page: Option<Arc<Page>>,
+    conversation: Conversation,
+}
+
+/// The same dialler, for whoever needs it.
+fn shared<D, F>(dial: D) -> impl Fn() -> F + Clone + Send + 'static
+where
+    D: FnMut() -> F + Send + 'static,
+{
+    let dial = Arc::new(Mutex::new(dial));
+    move || (dial.lock().unwrap_or_else(PoisonError::into_inner))()
 }
 
 /// A connection with both keys proven, on which nothing was said.

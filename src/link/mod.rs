@@ -4,6 +4,7 @@
 pub mod admission;
 pub mod client;
 pub mod handshake;
+pub mod journal;
 pub mod over;
 pub mod reception;
 mod redial;
@@ -16,6 +17,7 @@ pub mod wire;
 pub use admission::{Answer, Verdict};
 pub use client::{Client, ConnectError};
 pub use handshake::HandshakeError;
+pub use journal::{Journal, JournalError};
 pub use over::{Cause, Over};
 pub use reception::Incident;
 pub use server::{Lobby, Server, ServerBuilder, Visitor, Visitors};

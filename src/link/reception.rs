@@ -10,20 +10,23 @@ use tokio::time::Instant;
 
 use super::admission::{Admitted, ConnectionId, Hello, Order};
 use super::handshake::{self, HandshakeError};
-use super::session::{Attachment, Command, REPLACED, Session, Source};
+use super::journal::Page;
+use super::session::{Attachment, Command, REPLACED, Rest, Session, Source};
 use super::turn::{self, Talk};
 use super::wire::{LinkError, Wire};
-use crate::protocol::{Conversation, ConversationId, Frame, Limits, Reason, Role, Violation};
-use crate::trust::KeyId;
+use crate::protocol::{Conversation, ConversationId, Frame, Limits, Reason, Violation};
+use crate::trust::{KeyId, Peer};
 
 /// What a connection tells the hub.
 pub(super) enum Report {
     /// Its `hello` has come.
     Hello(Hello),
+    /// Its `quit` has come, before it was welcomed.
+    Quit,
     /// It was welcomed.
     Welcomed(Talk),
-    /// Its conversation is over before the client has acknowledged turn 1.
-    EndedEarly(KeyId, ConversationId),
+    /// What is left of the conversation that was held here.
+    Rest(KeyId, ConversationId, Rest),
     /// It is gone, and why, if something went wrong.
     Left(Option<Incident>),
 }
@@ -32,11 +35,20 @@ pub(super) enum Report {
 pub(super) enum Errand<S> {
     /// What was decided about it.
     Order(Order),
+    /// To begin this conversation, or to go on with it.
+    Begin(Beginning),
     /// To be handed over to this conversation.
     Join {
         conversation: mpsc::Sender<Attachment<Tls<S>>>,
         heard: u64,
     },
+}
+
+/// A conversation, and its admitted peer.
+pub(super) struct Beginning {
+    pub(super) admitted: Admitted,
+    pub(super) conversation: Conversation,
+    pub(super) page: Option<Arc<Page>>,
 }
 
 /// What a connection hears from the hub.
@@ -90,9 +102,8 @@ pub(super) async fn receive<S>(
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let incident = match greet(stream, config, &limits, &hub, &mut mailbox.errands).await {
-        Ok(Some((wire, admitted))) => {
-            converse(wire, admitted, &limits, &hub, mailbox).await;
-            None
+        Ok(Some((attachment, beginning))) => {
+            converse(attachment, beginning, &limits, &hub, mailbox).await
         }
         Ok(None) => None,
         Err(incident) => Some(incident),
@@ -107,7 +118,7 @@ async fn greet<S>(
     limits: &Limits,
     hub: &Hub,
     errands: &mut mpsc::Receiver<Errand<S>>,
-) -> Result<Option<(Wire<Tls<S>>, Admitted)>, Incident>
+) -> Result<Option<(Attachment<Tls<S>>, Beginning)>, Incident>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -140,24 +151,19 @@ where
         _ = errands.recv() => return Ok(None),
     };
     hub.report(Report::Hello(hello)).await;
+    let mut has_quit = false;
     loop {
         tokio::select! {
-            // What was decided comes first: a `quit` that has come meanwhile may
-            // be for the conversation that goes on.
             biased;
             errand = errands.recv() => match errand {
                 Some(Errand::Order(Order::Wait { ahead })) => wire.queue(&Frame::Wait { ahead }),
-                Some(Errand::Order(Order::Welcome(admitted))) => return Ok(Some((wire, admitted))),
-                Some(Errand::Order(Order::Refuse(reason))) => {
-                    wire.close_with(Frame::Refuse { reason }).await;
-                    return Ok(None);
-                }
-                Some(Errand::Order(Order::Replaced)) => {
-                    wire.close_with(REPLACED).await;
-                    return Ok(None);
+                Some(Errand::Begin(beginning)) => {
+                    let heard = beginning.admitted.heard;
+                    let attachment = Attachment { wire, heard, has_quit };
+                    return Ok(Some((attachment, beginning)));
                 }
                 Some(Errand::Join { conversation, heard }) => {
-                    let attachment = Attachment { wire, heard };
+                    let attachment = Attachment { wire, heard, has_quit };
                     if let Err(error) = conversation.send(attachment).await {
                         // It has ended just now.
                         let reason = Reason::Ended;
@@ -165,15 +171,21 @@ where
                     }
                     return Ok(None);
                 }
-                Some(Errand::Order(Order::Close | Order::Quit | Order::Resume { .. })) | None => {
+                Some(Errand::Order(order)) => {
+                    if let Some(last) = last_word(order) {
+                        wire.close_with(last).await;
+                    }
                     return Ok(None);
                 }
+                None => return Ok(None),
             },
             frame = wire.next() => match frame {
                 Ok(Frame::Quit {}) => {
-                    wire.close_with(Frame::Quit {}).await;
-                    return Ok(None);
+                    has_quit = true;
+                    hub.report(Report::Quit).await;
                 }
+                // After its `quit` nothing else of a peer counts.
+                Ok(_) if has_quit => {}
                 Ok(other) => return Err(part(wire, out_of_place(&other)).await),
                 Err(error) => return Err(part(wire, error).await),
             },
@@ -181,50 +193,117 @@ where
     }
 }
 
+/// What is said to a connection that is sent away.
+fn last_word(order: Order) -> Option<Frame> {
+    match order {
+        Order::Refuse(reason) => Some(Frame::Refuse { reason }),
+        Order::Replaced => Some(REPLACED),
+        Order::Quit => Some(Frame::Quit {}),
+        Order::Close | Order::Wait { .. } | Order::Welcome(_) | Order::Resume { .. } => None,
+    }
+}
+
 /// Holds the conversation that begins on this connection, to its end.
 async fn converse<S>(
-    wire: Wire<Tls<S>>,
-    admitted: Admitted,
+    attachment: Attachment<Tls<S>>,
+    beginning: Beginning,
     limits: &Limits,
     hub: &Hub,
+    mailbox: Mailbox<S>,
+) -> Option<Incident>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let Beginning {
+        admitted,
+        conversation,
+        page,
+    } = beginning;
+    let kept = page
+        .clone()
+        .map(|page| Rest::Parked(conversation.clone(), page));
+    let (talk, session, errands) = hold(admitted.peer, conversation, page, limits, mailbox);
+    let (key, id) = (admitted.peer.key(), admitted.conversation);
+    match session.accept(attachment, false) {
+        Ok(session) => {
+            hub.report(Report::Welcomed(talk)).await;
+            run(key, id, session, hub, errands).await;
+            None
+        }
+        Err((wire, violation)) => {
+            if let Some(kept) = kept {
+                hub.report(Report::Rest(key, id, kept)).await;
+            }
+            Some(part(wire, violation.into()).await)
+        }
+    }
+}
+
+/// Holds a conversation that was on before a restart, to its end. Its peer
+/// comes later.
+pub(super) async fn wait<S>(
+    peer: Peer,
+    stored: (Conversation, Arc<Page>),
+    limits: Limits,
+    hub: Hub,
     mailbox: Mailbox<S>,
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    let (conversation, page) = stored;
+    let id = conversation.id();
+    let (talk, session, errands) = hold(peer, conversation, Some(page), &limits, mailbox);
+    hub.report(Report::Welcomed(talk)).await;
+    run(peer.key(), id, session, &hub, errands).await;
+    hub.report(Report::Left(None)).await;
+}
+
+type Errands<S> = mpsc::Receiver<Errand<S>>;
+
+fn hold<S>(
+    peer: Peer,
+    conversation: Conversation,
+    page: Option<Arc<Page>>,
+    limits: &Limits,
+    mailbox: Mailbox<S>,
+) -> (Talk, Session<Tls<S>>, Errands<S>)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let Mailbox {
-        mut errands,
+        errands,
         attachments,
         crowded,
     } = mailbox;
-    let key = admitted.peer.key();
-    let mut conversation = Conversation::new(Role::Server, admitted.conversation);
-    if let Err(violation) = conversation.accept(admitted.heard) {
-        part(wire, violation.into()).await;
-        return;
-    }
-    let (user, talk) = turn::welcomed(admitted.peer, &conversation);
-    let quitter = user.quitter.clone();
-    hub.report(Report::Welcomed(talk)).await;
-
+    let (user, talk) = turn::welcomed(peer, &conversation);
     let source = Source::Accept {
         attachments,
         crowded,
     };
-    let running = Session::new(conversation, wire, user, source, limits).run();
+    let session = Session::held(conversation, page, user, source, limits);
+    (talk, session, errands)
+}
+
+async fn run<S>(
+    key: KeyId,
+    id: ConversationId,
+    session: Session<Tls<S>>,
+    hub: &Hub,
+    mut errands: Errands<S>,
+) where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let commands = session.commands();
+    let running = session.run();
     tokio::pin!(running);
     loop {
         tokio::select! {
-            is_known = &mut running => {
-                if !is_known {
-                    hub.report(Report::EndedEarly(key, admitted.conversation)).await;
-                }
-                return;
-            }
-            errand = errands.recv() => match (errand, quitter.upgrade()) {
+            rest = &mut running => return hub.report(Report::Rest(key, id, rest)).await,
+            errand = errands.recv() => match (errand, commands.upgrade()) {
                 // The server stops.
                 (None, _) => return,
                 (Some(_), Some(commands)) => {
-                    let _ = commands.try_send(Command::Quit);
+                    let _ = commands.try_send(Command::Supersede);
                 }
                 (Some(_), None) => {}
             },

@@ -9,7 +9,6 @@ use std::time::Duration;
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::sleep;
 
-use super::session::Attachment;
 use super::wire::Wire;
 
 /// Before the first try, as much again as jitter at most.
@@ -48,7 +47,7 @@ impl<S: 'static> Redial<S> {
 
     /// The next connection. May be dropped at any time, and the try that is on
     /// goes on when this is called again.
-    pub(crate) async fn next(&mut self) -> Attachment<S> {
+    pub(crate) async fn next(&mut self) -> Wire<S> {
         loop {
             let attempt = match &mut self.attempt {
                 Some(attempt) => attempt,
@@ -69,7 +68,7 @@ impl<S: 'static> Redial<S> {
             self.attempt = None;
             if let Some(wire) = wire {
                 self.delays = delays();
-                return Attachment { wire, heard: 0 };
+                return wire;
             }
         }
     }

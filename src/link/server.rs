@@ -2,6 +2,7 @@
 //! conversations out.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,16 +11,17 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::admission::{Admission, Answer, ConnectionId, Hello, Order, Orders, Verdict};
-use super::reception::{self, Errand, Hub, Incident, Mailbox, Report, Tls};
-use super::session::Attachment;
+use super::admission::{Admission, Admitted, Answer, ConnectionId, Hello, Order, Orders, Verdict};
+use super::journal::{Journal, JournalError, Page, Shelf, Stored};
+use super::reception::{self, Beginning, Errand, Hub, Incident, Mailbox, Report, Tls};
+use super::session::{Attachment, Rest};
 use super::turn::Talk;
-use crate::protocol::{Limits, Reason};
+use crate::protocol::{By, Conversation, ConversationId, End, Limits, Reason, Role, Text};
 use crate::trust::tls::server_config;
-use crate::trust::{Identity, KeyId};
+use crate::trust::{Identity, KeyId, Peer};
 
 /// How long accepting rests after it failed: out of file descriptors, mostly.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
@@ -47,6 +49,7 @@ pub struct ServerBuilder {
     limits: Limits,
     one_at_a_time: bool,
     verdict: Box<dyn Fn(&KeyId) -> Verdict + Send>,
+    journal: Option<(Journal, Shelf)>,
 }
 
 /// A server that receives connections. Dropped, it lets go of them all.
@@ -97,6 +100,15 @@ pub enum Visitor {
     },
     /// A connection failed before anything was decided.
     Failed(Incident),
+    /// A peer has begun another conversation, or given this one up, which had
+    /// been cut and could have gone on.
+    GaveUp {
+        /// Whose.
+        key: KeyId,
+        /// Our last message in it, and its turn, if the peer is not known to
+        /// hold it.
+        unacknowledged: Option<(u64, Text)>,
+    },
 }
 
 enum Request {
@@ -122,6 +134,7 @@ impl ServerBuilder {
             limits: Limits::default(),
             one_at_a_time: true,
             verdict: Box::new(verdict),
+            journal: None,
         })
     }
 
@@ -140,6 +153,18 @@ impl ServerBuilder {
         self
     }
 
+    /// The same server, which keeps its open conversations there, and goes on
+    /// with them after a crash. The one that was on holds its place, for one
+    /// [`Limits::hold`]; [`Server::next`] yields it first.
+    ///
+    /// # Errors
+    /// [`JournalError`]; the files are as they were.
+    pub fn with_journal(mut self, journal: Journal) -> Result<Self, JournalError> {
+        let shelf = journal.shelf()?;
+        self.journal = Some((journal, shelf));
+        Ok(self)
+    }
+
     /// Begins to receive what `accept` yields: streams, and where they come
     /// from. Handshakes run beside it, under deadlines; a failing `accept` is
     /// tried again.
@@ -154,9 +179,18 @@ impl ServerBuilder {
         let (lobby, lobby_out) = watch::channel(Lobby::default());
         let (incidents, incidents_out) = mpsc::channel(64);
         let (reports, reported) = mpsc::channel(64);
-        let house = House {
-            admission: Admission::new(&self.limits, self.one_at_a_time),
-            builder: self,
+        let mut builder = self;
+        let journal = builder.journal.take();
+        let (journal, stored, shelf_lock) = match journal {
+            Some((journal, Shelf { stored, lock })) => (Some(journal), stored, Some(lock)),
+            None => (None, Vec::new(), None),
+        };
+        let mut house = House {
+            admission: Admission::new(&builder.limits, builder.one_at_a_time),
+            builder,
+            journal,
+            _shelf_lock: shelf_lock,
+            parked: BTreeMap::new(),
             guests: BTreeMap::new(),
             tasks: JoinSet::new(),
             reports,
@@ -168,6 +202,7 @@ impl ServerBuilder {
             incidents,
             asking: None,
         };
+        house.restore(stored);
         tokio::spawn(house.run(accept, requested, reported));
         Server {
             requests,
@@ -247,6 +282,10 @@ impl Server {
 /// The task that keeps [`Admission`] and gives its orders out.
 struct House<S> {
     builder: ServerBuilder,
+    journal: Option<Journal>,
+    /// Nobody else serves the conversations in the journal meanwhile.
+    _shelf_lock: Option<File>,
+    parked: BTreeMap<(KeyId, ConversationId), (Conversation, Arc<Page>)>,
     admission: Admission,
     guests: BTreeMap<ConnectionId, Guest<S>>,
     tasks: JoinSet<()>,
@@ -299,6 +338,7 @@ where
         };
         tokio::pin!(accepting);
         loop {
+            self.end_given_up().await;
             self.publish();
             let wake_at = self.admission.wake_at().map(Instant::from_std);
             tokio::select! {
@@ -331,6 +371,17 @@ where
     }
 
     fn receive(&mut self, stream: S, address: Option<IpAddr>) {
+        let (hub, mailbox) = self.expect_guest();
+        let id = hub.id;
+        let config = Arc::clone(&self.builder.config);
+        let limits = self.builder.limits;
+        self.tasks
+            .spawn(reception::receive(stream, config, limits, hub, mailbox));
+        let orders = self.admission.arrive(id, address);
+        self.give(orders);
+    }
+
+    fn expect_guest(&mut self) -> (Hub, Mailbox<S>) {
         let id = ConnectionId(self.accepted);
         self.accepted += 1;
         let (errands, errands_out) = mpsc::channel(ERRANDS);
@@ -351,12 +402,66 @@ where
             reports: self.reports.clone(),
             clienthellos: Arc::clone(&self.clienthellos),
         };
-        let config = Arc::clone(&self.builder.config);
-        let limits = self.builder.limits;
-        self.tasks
-            .spawn(reception::receive(stream, config, limits, hub, mailbox));
-        let orders = self.admission.arrive(id, address);
-        self.give(orders);
+        (hub, mailbox)
+    }
+
+    /// Takes up what the journal holds, the newest last.
+    fn restore(&mut self, stored: Vec<Stored>) {
+        let is_held = |s: &Stored| s.is_live && !s.conversation.has_quit();
+        let held = stored.iter().rposition(is_held);
+        let held = held.filter(|_| self.builder.one_at_a_time);
+        for (
+            place,
+            Stored {
+                page,
+                peer,
+                conversation,
+                ..
+            },
+        ) in stored.into_iter().enumerate()
+        {
+            let id = conversation.id();
+            if conversation.has_quit() {
+                self.admission.remember_end(peer, id, now());
+            } else if held == Some(place) {
+                let (hub, mailbox) = self.expect_guest();
+                self.admission.hold(hub.id, peer, id);
+                let stored = (conversation, Arc::new(page));
+                let peer = Peer::remembered(peer);
+                let limits = self.builder.limits;
+                self.tasks
+                    .spawn(reception::wait(peer, stored, limits, hub, mailbox));
+            } else {
+                self.admission.park(peer, id);
+                self.parked
+                    .insert((peer, id), (conversation, Arc::new(page)));
+            }
+        }
+    }
+
+    /// Ends what a peer has given up by beginning anew.
+    async fn end_given_up(&mut self) {
+        for (key, id) in self.admission.given_up() {
+            let Some((mut conversation, page)) = self.parked.remove(&(key, id)) else {
+                continue;
+            };
+            conversation.quit();
+            let End { unacknowledged, .. } = conversation.end(By::Peer);
+            let _ = self.incidents.try_send(Visitor::GaveUp {
+                key,
+                unacknowledged,
+            });
+            let may_return = !conversation.is_acknowledged();
+            if may_return {
+                self.admission.remember_end(key, id, now());
+            }
+            // What fails here shows at the next start: the conversation is still parked.
+            let _ = spawn_blocking(move || match may_return {
+                true => page.store(&conversation.snapshot(), false),
+                false => page.remove(),
+            })
+            .await;
+        }
     }
 
     async fn reported(&mut self, id: ConnectionId, report: Report) {
@@ -366,8 +471,16 @@ where
                 let _ = self.talks.send(talk).await;
                 return;
             }
-            Report::EndedEarly(key, conversation) => {
-                self.admission.remember_end(key, conversation, now());
+            Report::Quit => self.admission.quit(id),
+            Report::Rest(key, conversation, rest) => {
+                match rest {
+                    Rest::Nothing => {}
+                    Rest::End => self.admission.remember_end(key, conversation, now()),
+                    Rest::Parked(parked, page) => {
+                        self.admission.park(key, conversation);
+                        self.parked.insert((key, conversation), (parked, page));
+                    }
+                }
                 return;
             }
             Report::Left(incident) => {
@@ -386,7 +499,11 @@ where
         if let Some(guest) = self.guests.get_mut(&id) {
             guest.key = Some(key);
         }
-        let verdict = (self.builder.verdict)(&key);
+        let verdict = match (self.builder.verdict)(&key) {
+            // The person was asked when it began.
+            Verdict::Ask if self.admission.is_open(&key, hello.conversation) => Verdict::Admit,
+            verdict => verdict,
+        };
         self.admission.hello(id, hello, verdict, now())
     }
 
@@ -395,6 +512,7 @@ where
             let Some(guest) = self.guests.get(&id) else {
                 continue;
             };
+            let errands = guest.errands.clone();
             if let (Order::Refuse(reason), Some(key)) = (&order, guest.key) {
                 let reason = *reason;
                 let _ = self.incidents.try_send(Visitor::Refused { key, reason });
@@ -408,12 +526,32 @@ where
                             heard,
                         })
                 }
+                Order::Welcome(admitted) => Errand::Begin(self.begin(admitted)),
                 order => Errand::Order(order),
             };
             // One that does not keep up with its errands has to go.
-            if guest.errands.try_send(errand).is_err() {
+            if errands.try_send(errand).is_err() {
                 self.guests.remove(&id);
             }
+        }
+    }
+
+    fn begin(&mut self, admitted: Admitted) -> Beginning {
+        let (key, id) = (admitted.peer.key(), admitted.conversation);
+        let (conversation, page) = match self.parked.remove(&(key, id)) {
+            Some((conversation, page)) => (conversation, Some(page)),
+            None => {
+                let page = self
+                    .journal
+                    .as_ref()
+                    .map(|journal| journal.server(&key, id));
+                (Conversation::new(Role::Server, id), page.map(Arc::new))
+            }
+        };
+        Beginning {
+            admitted,
+            conversation,
+            page,
         }
     }
 

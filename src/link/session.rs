@@ -4,22 +4,27 @@
 //! anew, for as long as the conversation is held (PROTOCOL §4).
 
 use std::future::pending;
+use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until};
 
+use super::journal::Page;
 use super::over::{Cause, Over};
 use super::redial::Redial;
 use super::wire::{LinkError, Wire};
 use crate::protocol::{
-    By, Code, Conversation, Frame, Limits, Output, Overdue, Reason, SayError, Text,
+    By, Code, Conversation, Frame, Limits, Output, Overdue, Reason, SayError, Text, Violation,
 };
 
 /// What a conversation's user wants of it.
 pub(crate) enum Command {
     Say(Text, oneshot::Sender<Result<(), SayError>>),
     Quit,
+    /// The peer has begun another conversation: this one is over for it.
+    Supersede,
 }
 
 /// What a conversation's user learns of it.
@@ -53,6 +58,19 @@ pub(crate) struct Attachment<S> {
     pub(crate) wire: Wire<S>,
     /// From its `hello`: the highest turn that the client has heard.
     pub(crate) heard: u64,
+    /// A `quit` has come behind the `hello`.
+    pub(crate) has_quit: bool,
+}
+
+/// What is left of a conversation that this session does not go on with.
+#[derive(Debug)]
+pub(crate) enum Rest {
+    /// It is over, and the peer cannot take it for a new one.
+    Nothing,
+    /// It is over, and the peer may ask for it as if it were new.
+    End,
+    /// It stands on its page, and can go on later.
+    Parked(Conversation, Arc<Page>),
 }
 
 /// Where a conversation's next connection comes from.
@@ -73,6 +91,7 @@ pub(crate) struct Session<S> {
     limits: Limits,
     user: User,
     source: Source<S>,
+    page: Option<Arc<Page>>,
     wire: Option<Wire<S>>,
     /// The conversation has been on: a lost link is not the end of it.
     has_begun: bool,
@@ -94,56 +113,132 @@ impl<S> Session<S>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    /// A session for a conversation that was just connected or accepted on
-    /// this wire.
-    pub(crate) fn new(
+    /// A session that holds the conversation: its connection is lost, or was
+    /// before a restart.
+    pub(crate) fn held(
         conversation: Conversation,
-        wire: Wire<S>,
+        page: Option<Arc<Page>>,
         user: User,
         source: Source<S>,
         limits: &Limits,
     ) -> Self {
-        Self {
+        let quit_by = conversation
+            .has_quit()
+            .then(|| Instant::now() + limits.quit);
+        let mut session = Self {
             conversation,
             limits: *limits,
             user,
             source,
+            page,
+            wire: None,
+            has_begun: true,
+            lost: Some(Lost::now(LinkError::Cut, limits)),
+            quit_by,
+        };
+        if quit_by.is_some() {
+            session.source.quitting();
+        }
+        session
+    }
+
+    /// The same session on a client's first connection.
+    pub(crate) fn greet(mut self, wire: Wire<S>, has_begun: bool) -> Self {
+        self.conversation.connect();
+        self.on(wire, has_begun)
+    }
+
+    /// The same session on a server's first connection, which said `hello`.
+    ///
+    /// # Errors
+    /// The counters cannot be; the connection is given back, and whatever
+    /// stands on the page stands there still.
+    pub(crate) fn accept(
+        mut self,
+        attachment: Attachment<S>,
+        has_begun: bool,
+    ) -> Result<Self, (Wire<S>, Violation)> {
+        let Attachment {
+            wire,
+            heard,
+            has_quit,
+        } = attachment;
+        if let Err(violation) = self.conversation.accept(heard) {
+            return Err((wire, violation));
+        }
+        if has_quit {
+            // It stands where a `quit` may always stand.
+            let _ = self.conversation.receive(Frame::Quit {});
+        }
+        Ok(self.on(wire, has_begun))
+    }
+
+    fn on(self, wire: Wire<S>, has_begun: bool) -> Self {
+        Self {
             wire: Some(wire),
-            has_begun: false,
+            has_begun,
             lost: None,
-            quit_by: None,
+            ..self
         }
     }
 
-    /// Runs the conversation to its end; the last event is [`Event::Over`].
-    /// Returns whether the peer is known to know of the conversation.
-    pub(crate) async fn run(mut self) -> bool {
-        self.run_to_end().await;
-        self.conversation.is_acknowledged()
+    /// For whoever else may end the conversation. It keeps nothing open.
+    pub(crate) fn commands(&self) -> mpsc::WeakSender<Command> {
+        self.user.quitter.clone()
     }
 
-    async fn run_to_end(&mut self) {
-        let cause = match self.drive().await {
+    /// Runs the conversation to its end, or until it is parked; the last
+    /// event is [`Event::Over`].
+    pub(crate) async fn run(mut self) -> Rest {
+        let (over, is_parked) = match self.drive().await {
             Ok(over) => {
                 if let Some(wire) = self.wire.take() {
                     wire.close().await;
                 }
-                return self.user.tell(Event::Over(over)).await;
+                (over, false)
             }
             Err(error) => {
                 if let (Some(wire), Some(last)) = (self.wire.take(), error.farewell()) {
                     wire.close_with(last).await;
                 }
-                Cause::Link(error)
+                let end = self.conversation.end(By::Me);
+                let over = Over {
+                    cause: Cause::Link(error),
+                    turns: end.turns,
+                    unacknowledged: end.unacknowledged,
+                };
+                (over, !self.conversation.has_quit())
             }
         };
-        let end = self.conversation.end(By::Me);
-        let over = Over {
-            cause,
-            turns: end.turns,
-            unacknowledged: end.unacknowledged,
-        };
+        let rest = self.put_away(&over, is_parked).await;
         self.user.tell(Event::Over(over)).await;
+        rest
+    }
+
+    /// Leaves the page as what comes later has to find it.
+    async fn put_away(&mut self, over: &Over, is_parked: bool) -> Rest {
+        let is_refused = matches!(over.cause, Cause::Refused(_));
+        let may_return = match self.source {
+            // It is the client that comes back, and asks.
+            Source::Accept { .. } => !self.conversation.is_acknowledged(),
+            Source::Dial(_) => is_refused && over.turns > 0,
+        };
+        let Some(page) = self.page.take() else {
+            return if may_return { Rest::End } else { Rest::Nothing };
+        };
+        if is_parked {
+            let snapshot = self.conversation.snapshot();
+            let parked = Arc::clone(&page);
+            // What stands there already is enough to go on.
+            let _ = spawn_blocking(move || parked.store(&snapshot, false)).await;
+            return Rest::Parked(self.conversation.clone(), page);
+        }
+        if may_return {
+            return Rest::End;
+        }
+        // The end stands there, stored before it was said.
+        let _ = spawn_blocking(move || page.remove()).await;
+        Rest::Nothing
     }
 
     async fn drive(&mut self) -> Result<Over, LinkError> {
@@ -159,6 +254,11 @@ where
                         let _ = result.send(self.conversation.say(text));
                     }
                     Some(Command::Quit) => self.quit(),
+                    Some(Command::Supersede) => {
+                        self.conversation.quit();
+                        self.put_out().await?;
+                        return Ok(self.conversation.end(By::Peer).into());
+                    }
                     // A user that let go of its turn did not say the end: the link is cut.
                     None => return Err(LinkError::Cut),
                 },
@@ -180,7 +280,13 @@ where
     async fn put_out(&mut self) -> Result<Option<Over>, LinkError> {
         while let Some(output) = self.conversation.poll_output() {
             match output {
-                Output::Store(_) => self.conversation.stored(),
+                Output::Store(snapshot) => {
+                    if let Some(page) = self.page.clone() {
+                        let storing = spawn_blocking(move || page.store(&snapshot, true));
+                        storing.await.map_err(|gone| LinkError::Io(gone.into()))??;
+                    }
+                    self.conversation.stored();
+                }
                 Output::Send(frame) => self.send(&frame),
                 Output::Waiting { ahead } => self.user.tell(Event::Waiting { ahead }).await,
                 Output::Connected => self.connected().await,
@@ -248,12 +354,7 @@ where
         }
         self.conversation.detach();
         if self.lost.is_none() {
-            let now = Instant::now();
-            self.lost = Some(Lost {
-                error,
-                until: now + self.limits.hold,
-                until_if_crowded: now + self.limits.hold.min(self.limits.crowded_hold),
-            });
+            self.lost = Some(Lost::now(error, &self.limits));
             self.user.tell(Event::Lost).await;
         }
         Ok(())
@@ -261,7 +362,11 @@ where
 
     /// The peer has a new connection, which takes the place of the old one.
     fn attach(&mut self, attachment: Attachment<S>) {
-        let Attachment { wire, heard } = attachment;
+        let Attachment {
+            wire,
+            heard,
+            has_quit,
+        } = attachment;
         if let Source::Dial(_) = self.source {
             self.wire = Some(wire);
             self.conversation.connect();
@@ -269,7 +374,12 @@ where
         }
         let replaced = match self.conversation.accept(heard) {
             // From here on the old connection is not read any more.
-            Ok(()) => self.wire.replace(wire).map(|old| (old, REPLACED)),
+            Ok(()) => {
+                if has_quit {
+                    let _ = self.conversation.receive(Frame::Quit {});
+                }
+                self.wire.replace(wire).map(|old| (old, REPLACED))
+            }
             // The conversation, and its connection, are as they were.
             Err(violation) => LinkError::from(violation)
                 .farewell()
@@ -299,6 +409,17 @@ where
     }
 }
 
+impl Lost {
+    fn now(error: LinkError, limits: &Limits) -> Self {
+        let now = Instant::now();
+        Self {
+            error,
+            until: now + limits.hold,
+            until_if_crowded: now + limits.hold.min(limits.crowded_hold),
+        }
+    }
+}
+
 /// To a connection whose place a newer one has taken.
 pub(crate) const REPLACED: Frame = Frame::Error {
     code: Code::Replaced,
@@ -314,7 +435,11 @@ where
     /// conversation's place.
     async fn next(&mut self, is_wanted: bool) -> Option<Attachment<S>> {
         match self {
-            Self::Dial(redial) if is_wanted => Some(redial.next().await),
+            Self::Dial(redial) if is_wanted => Some(Attachment {
+                wire: redial.next().await,
+                heard: 0,
+                has_quit: false,
+            }),
             Self::Dial(_) => pending().await,
             Self::Accept {
                 attachments,

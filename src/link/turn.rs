@@ -68,6 +68,11 @@ pub struct Talk {
     pub peer: Peer,
     /// What both sides call this conversation.
     pub conversation: ConversationId,
+    /// It goes on, after a restart of this side.
+    pub is_resumed: bool,
+    /// Of a resumed one, the last message heard and its turn, where it has not
+    /// been answered: it may not have been seen before the restart.
+    pub unanswered: Option<(u64, Text)>,
     /// Who speaks next.
     pub turn: Turn,
 }
@@ -93,8 +98,17 @@ pub struct TheirTurn(Line);
 #[derive(Debug)]
 pub struct Waiting {
     line: Line,
+    greeted: Greeted,
+}
+
+/// What is known of a conversation before its first connection.
+#[derive(Debug)]
+struct Greeted {
     peer: Peer,
     conversation: ConversationId,
+    is_resumed: bool,
+    is_my_turn: bool,
+    unanswered: Option<(u64, Text)>,
 }
 
 /// Something to know that changes nobody's turn.
@@ -129,11 +143,7 @@ impl Waiting {
         match self.line.outcome().await {
             Outcome::Connected => {
                 self.line.awaits_welcome = false;
-                Ok(Talk {
-                    peer: self.peer,
-                    conversation: self.conversation,
-                    turn: Turn::Theirs(TheirTurn(self.line)),
-                })
+                Ok(self.greeted.talk(self.line))
             }
             Outcome::Heard { .. } => Err(self.line.lost_driver()),
             Outcome::Over(over) => Err(over),
@@ -154,7 +164,12 @@ impl Waiting {
 
     /// Who was met: a key that has been proven on this connection.
     pub fn peer(&self) -> &Peer {
-        &self.peer
+        &self.greeted.peer
+    }
+
+    /// Whether this is a conversation that goes on, after a restart.
+    pub fn is_resuming(&self) -> bool {
+        self.greeted.is_resumed
     }
 }
 
@@ -255,8 +270,11 @@ impl Line {
                 Some(Event::Waiting { ahead }) => return Some(Notice::Waiting { ahead }),
                 Some(Event::Delivered { turn }) => return Some(Notice::Delivered { turn }),
                 Some(Event::Lost) => return Some(Notice::Lost),
+                Some(Event::Connected | Event::Resumed) if self.awaits_welcome => {
+                    Some(Outcome::Connected)
+                }
                 Some(Event::Resumed) => return Some(Notice::Resumed),
-                Some(Event::Connected) => self.awaits_welcome.then_some(Outcome::Connected),
+                Some(Event::Connected) => None,
                 Some(Event::Heard { turn, text }) => Some(Outcome::Heard { turn, text }),
                 Some(Event::Over(over)) => Some(Outcome::Over(over)),
                 None => Some(Outcome::Over(self.lost_driver())),
@@ -319,27 +337,42 @@ fn join(conversation: &Conversation, awaits_welcome: bool) -> (User, Line) {
     )
 }
 
-/// The server's side of a conversation that is about to be welcomed.
+impl Greeted {
+    fn new(peer: Peer, conversation: &Conversation) -> Self {
+        let is_my_turn = conversation.is_my_turn();
+        let unanswered = conversation.last_heard().filter(|_| is_my_turn);
+        Self {
+            peer,
+            conversation: conversation.id(),
+            is_resumed: conversation.next_turn() > 1,
+            is_my_turn,
+            unanswered: unanswered.map(|(turn, text)| (turn, text.clone())),
+        }
+    }
+
+    fn talk(self, line: Line) -> Talk {
+        Talk {
+            peer: self.peer,
+            conversation: self.conversation,
+            is_resumed: self.is_resumed,
+            unanswered: self.unanswered,
+            turn: match self.is_my_turn {
+                true => Turn::Mine(MyTurn(line)),
+                false => Turn::Theirs(TheirTurn(line)),
+            },
+        }
+    }
+}
+
+/// The server's side of a conversation that is about to be welcomed, or held.
 pub(super) fn welcomed(peer: Peer, conversation: &Conversation) -> (User, Talk) {
     let (user, line) = join(conversation, false);
-    let talk = Talk {
-        peer,
-        conversation: conversation.id(),
-        turn: match conversation.is_my_turn() {
-            true => Turn::Mine(MyTurn(line)),
-            false => Turn::Theirs(TheirTurn(line)),
-        },
-    };
-    (user, talk)
+    (user, Greeted::new(peer, conversation).talk(line))
 }
 
 /// The client's side of a conversation whose `hello` is about to go.
 pub(super) fn greeting(peer: Peer, conversation: &Conversation) -> (User, Waiting) {
     let (user, line) = join(conversation, true);
-    let waiting = Waiting {
-        line,
-        peer,
-        conversation: conversation.id(),
-    };
-    (user, waiting)
+    let greeted = Greeted::new(peer, conversation);
+    (user, Waiting { line, greeted })
 }

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
+use super::journal::JournalError;
 use crate::protocol::{
     Code, Decoder, Detail, Frame, FrameError, Limits, Liveness, Overdue, Violation,
 };
@@ -38,6 +39,9 @@ pub enum LinkError {
     /// go on.
     #[error("the server is busy")]
     Busy,
+    /// Our own fault: the conversation cannot be kept.
+    #[error("the journal failed: {0}")]
+    Journal(#[from] JournalError),
     /// The peer says, by `error`, that it cannot go on.
     #[error("the peer reports `{}`", code.word())]
     Reported {
@@ -66,7 +70,7 @@ impl LinkError {
         match self {
             Self::Cut | Self::Io(_) | Self::Overdue(_) | Self::Busy => true,
             Self::Reported { code, .. } => *code == Code::Timeout,
-            Self::Malformed(_) | Self::Violation(_) => false,
+            Self::Malformed(_) | Self::Violation(_) | Self::Journal(_) => false,
         }
     }
 
@@ -79,6 +83,7 @@ impl LinkError {
                 (violation.code(), Detail::new(violation.to_string()).ok())
             }
             Self::Overdue(Overdue::Line) => (Code::Timeout, None),
+            Self::Journal(_) => (Code::Internal, None),
             Self::Cut | Self::Io(_) | Self::Busy | Self::Reported { .. } => return None,
             Self::Overdue(
                 Overdue::Silent | Overdue::Write | Overdue::FirstFrame | Overdue::Quit,

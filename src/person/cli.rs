@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use super::speaker::Speaker;
 use crate::protocol::Text;
 use crate::trust::{Address, Algorithm, KeyId, Petname};
 
@@ -155,6 +156,9 @@ pub struct Client {
     /// The name to store it under [default: HOST]
     #[arg(long = "as", value_name = "NAME", requires = "accept_new", value_parser = Petname::from_str)]
     pub name: Option<Petname>,
+    /// Give up the conversation that was cut, and begin a new one
+    #[arg(long)]
+    pub new: bool,
     /// How both sides talk.
     #[command(flatten)]
     pub talk: Talk,
@@ -166,12 +170,25 @@ pub struct Talk {
     /// How long a conversation that was cut is held (15m; 0s: a cut ends it)
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = humantime::parse_duration)]
     pub hold: Duration,
+    /// Keep the open conversation on disk, and go on with it after a restart [default: at a terminal and with --json]
+    #[arg(long, overrides_with = "no_journal")]
+    pub journal: bool,
+    /// Keep nothing on disk
+    #[arg(long)]
+    pub no_journal: bool,
     /// Talk in JSON lines, for programs
     #[arg(long)]
     pub json: bool,
     /// Whose side this is.
     #[command(flatten)]
     pub identity: IdentityFiles,
+}
+
+impl Talk {
+    /// Whether open conversations are kept on disk for this speaker.
+    pub fn keeps_journal(&self, speaker: &Speaker) -> bool {
+        (self.journal || speaker.can_go_on()) && !self.no_journal
+    }
 }
 
 /// An identity that is not in the home.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::link::{Client, ConnectError, HandshakeError, Over, Talk, Waiting, tcp};
+use crate::link::{Cause, Client, ConnectError, HandshakeError, Over, Talk, Waiting, tcp};
 use crate::protocol::{Limits, Role};
 use crate::trust::{
     AddressBook, BookError, Expected, HandshakeFailure, Identity, KeyId, Offer, Petname, Target,
@@ -13,7 +13,7 @@ use super::ask;
 use super::cli;
 use super::console::Console;
 use super::home::{Home, keys};
-use super::report::{Exit, Report};
+use super::report::{Exit, Report, outcome};
 use super::signals::{Signals, Stop};
 use super::speaker::{Partner, Said, Speaker};
 use super::talk::{Ending, converse};
@@ -38,30 +38,50 @@ pub async fn run(
         false => None,
     };
     let identity = home.identity(&command.talk.identity, console)?;
-    let caller = Caller {
+    let mut caller = Caller {
         identity,
         target,
         book,
         hold: command.talk.hold,
+        keeps_journal: command.talk.keeps_journal(speaker),
+        gives_up: command.new,
         home,
         console,
     };
 
-    let waiting = tokio::select! {
-        waiting = caller.connect(new_name.as_ref(), speaker) => waiting?,
-        stop = signals.stop() => return Ok(stopped(stop)),
-    };
-    let talk = match caller.wait(waiting, speaker, &mut signals).await? {
-        Ok(talk) => talk,
-        Err(ending) => return finish(&ending, speaker),
+    let talk = loop {
+        let waiting = tokio::select! {
+            waiting = caller.connect(new_name.as_ref(), speaker) => waiting?,
+            stop = signals.stop() => return Ok(stopped(stop)),
+        };
+        let is_resuming = waiting.is_resuming();
+        let key = waiting.peer().key();
+        let ending = match caller.wait(waiting, speaker, &mut signals).await? {
+            Ok(talk) => break talk,
+            Err(ending) => ending,
+        };
+        match &ending.over {
+            // What was to go on is over on the other side: a new one is begun.
+            Some(over)
+                if is_resuming && ending.stop.is_none() && matches!(over.cause, Cause::Peer) =>
+            {
+                tell_of_end(over, console, speaker)?;
+                caller.target.expected = Expected::Pins(vec![key]);
+            }
+            _ => return finish(&ending, speaker),
+        }
     };
     let partner = Partner {
         key: talk.peer.key(),
         petname: caller.petname(&talk.peer.key(), new_name.as_ref()),
         role: Role::Client,
         conversation: talk.conversation,
+        is_resumed: talk.is_resumed,
     };
     speaker.connected(&partner)?;
+    if let Some((turn, text)) = &talk.unanswered {
+        speaker.again(*turn, text)?;
+    }
     let ending = converse(talk.turn, speaker, &mut signals).await;
     finish(&ending, speaker)
 }
@@ -80,6 +100,16 @@ fn finish(ending: &Ending, speaker: &mut Speaker) -> Result<Exit, Report> {
     }
 }
 
+/// A conversation that was to go on, and cannot.
+fn tell_of_end(over: &Over, console: &Console, speaker: &mut Speaker) -> Result<(), Report> {
+    console.say("Your last conversation was ended meanwhile; this is a new one.");
+    if let Err(report) = outcome(over) {
+        speaker.failed(&report)?;
+        console.fail(&report);
+    }
+    Ok(())
+}
+
 fn stopped(stop: Stop) -> Exit {
     match stop {
         Stop::Interrupt => Exit::Interrupted,
@@ -92,6 +122,8 @@ struct Caller<'a> {
     target: Target,
     book: AddressBook,
     hold: Duration,
+    keeps_journal: bool,
+    gives_up: bool,
     home: &'a Home,
     console: &'a Console,
 }
@@ -145,6 +177,13 @@ impl Caller<'_> {
         let client = Client::new(&self.identity, accepted)
             .map_err(|error| tls_failed(&error))?
             .with_limits(limits);
+        let client = match self.keeps_journal {
+            true => client.with_journal(self.home.journal(&self.identity.key_id())),
+            false => client,
+        };
+        if self.gives_up {
+            self.give_up(&client)?;
+        }
         self.console.detail(&format!("Dialling {address}."));
         let error = match client
             .connect(tcp::dialer(address.host(), address.port()))
@@ -159,6 +198,18 @@ impl Caller<'_> {
             return Ok(Err(key));
         }
         Err(Report::connect(&error, &address.to_string()))
+    }
+
+    /// Gives up what the journal holds, for `--new`.
+    fn give_up(&self, client: &Client) -> Result<(), Report> {
+        for end in client.give_up().map_err(|error| Report::from(&error))? {
+            let message = end.unacknowledged.map_or(String::new(), |(turn, _)| {
+                format!(" Your message of turn {turn} was not acknowledged.")
+            });
+            self.console
+                .say(&format!("Gave up the last conversation.{message}"));
+        }
+        Ok(())
     }
 
     async fn redial(&self, approved: KeyId) -> Result<Waiting, Report> {

@@ -7,6 +7,7 @@ use etcetera::BaseStrategy as _;
 use super::cli::{IdentityFiles, Named};
 use super::console::Console;
 use super::report::{Exit, Report};
+use crate::link::Journal;
 use crate::trust::{
     AddressBook, Algorithm, Identity, KeyId, key_of_certificate_file, peers::BOOK_FILE,
 };
@@ -44,6 +45,11 @@ impl Home {
     /// Where the address book is.
     pub fn book_path(&self) -> PathBuf {
         self.0.join(BOOK_FILE)
+    }
+
+    /// Where open conversations are kept.
+    pub fn journal(&self, own: &KeyId) -> Journal {
+        Journal::new(&self.0.join("journal"), own)
     }
 
     /// The address book; empty where there is none.

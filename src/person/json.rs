@@ -59,7 +59,7 @@ impl Json {
         };
         self.event(
             "connected",
-            json!({ "peer": peer, "role": role, "resumed": false }),
+            json!({ "peer": peer, "role": role, "resumed": partner.is_resumed }),
         )
     }
 
@@ -166,6 +166,14 @@ impl Json {
         self.event(
             "turn",
             json!({ "turn": turn, "speaker": speaker, "text": text.as_str() }),
+        )
+    }
+
+    /// A message that was heard before a restart.
+    pub(super) fn again(&mut self, turn: u64, text: &Text) -> Result<(), Report> {
+        self.event(
+            "turn",
+            json!({ "turn": turn, "speaker": "peer", "text": text.as_str(), "again": true }),
         )
     }
 

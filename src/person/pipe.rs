@@ -34,8 +34,8 @@ impl Pipe {
     }
 
     pub(super) fn connected(&mut self, partner: &Partner) -> Result<(), Report> {
-        self.peer = partner.name();
-        self.console.say(&format!("Connected with {}.", self.peer));
+        self.peer = partner.short_name();
+        self.console.say(&partner.greeting());
         Ok(())
     }
 

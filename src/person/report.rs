@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::link::{Cause, ConnectError, HandshakeError, LinkError, Over};
+use crate::link::{Cause, ConnectError, HandshakeError, JournalError, LinkError, Over};
 use crate::protocol::{Code, Overdue, Reason};
 use crate::trust::{BookError, HandshakeFailure, IdentityError, KeyId, Petname};
 
@@ -225,6 +225,7 @@ impl From<&LinkError> for Report {
                 };
                 Self::new(Exit::Link, what, again)
             }
+            LinkError::Journal(error) => Self::from(error),
             LinkError::Busy => refused(Reason::Busy),
             LinkError::Malformed(_) | LinkError::Violation(_) => Self::new(
                 Exit::Protocol,
@@ -274,6 +275,7 @@ impl Report {
                 format!("Cannot reach {host}: {error}."),
                 "Check the name and the port, and that `turnchat server` runs there.",
             ),
+            ConnectError::Journal(error) => Self::from(error),
             ConnectError::Handshake(error) => match error {
                 HandshakeError::Tls(error) => handshake(&HandshakeFailure::of(error), host),
                 HandshakeError::NotProven(error) => handshake(&error.clone().into(), host),
@@ -371,6 +373,29 @@ impl From<&BookError> for Report {
             }
             _ => {
                 "Mend the file, or move it away to begin with an empty address book; it was left as it is."
+            }
+        };
+        Self::new(
+            Exit::Failure,
+            format!("{}.", capitalized(&error.to_string())),
+            advice,
+        )
+    }
+}
+
+impl From<&JournalError> for Report {
+    fn from(error: &JournalError) -> Self {
+        let advice = match error {
+            JournalError::InUse { .. } => "Go on there, or end that process first.",
+            JournalError::Unwritable { .. } => {
+                "Check that the directory can be written and the disk is not full; or run the same command with `--no-journal`."
+            }
+            JournalError::Unreadable { .. } => "Check its permissions; it was left as it is.",
+            JournalError::OtherVersion { .. } => {
+                "Go on with the version that wrote it, or give the conversation up by removing the file."
+            }
+            _ => {
+                "Restore it from a backup, or give the conversation up by removing the file; it was left as it is."
             }
         };
         Self::new(

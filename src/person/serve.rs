@@ -48,7 +48,8 @@ pub async fn run(
         hold: command.talk.hold,
         ..Limits::default()
     };
-    let mut server = ServerBuilder::new(&identity, move |key| {
+    let keeps = command.talk.keeps_journal(speaker);
+    let mut builder = ServerBuilder::new(&identity, move |key| {
         match (lock(&judging).trust.judge(key, &own), is_terminal) {
             (trust::Verdict::Admit, _) => Verdict::Admit,
             (trust::Verdict::Unknown, true) => Verdict::Ask,
@@ -59,8 +60,13 @@ pub async fn run(
         }
     })
     .map_err(|error| tls_failed(&error))?
-    .with_limits(limits)
-    .start(tcp::acceptor(listener));
+    .with_limits(limits);
+    if keeps {
+        builder = builder
+            .with_journal(home.journal(&own))
+            .map_err(|error| Report::from(&error))?;
+    }
+    let mut server = builder.start(tcp::acceptor(listener));
 
     let mut host = Host {
         lobby: server.lobby(),
@@ -190,6 +196,9 @@ impl Host<'_> {
             };
             is_first = false;
             speaker.connected(&self.partner(&talk))?;
+            if let Some((turn, text)) = &talk.unanswered {
+                speaker.again(*turn, text)?;
+            }
             let ending = converse(talk.turn, speaker, signals).await;
             if let Some(exit) = self.finish(&ending, speaker)? {
                 return exit;
@@ -232,6 +241,11 @@ impl Host<'_> {
         let mut hangup = hangup().map_err(|error| signals_failed(&error))?;
         let mut gate = Gate::new(speaker, is_first);
         loop {
+            if let Speaker::Terminal(terminal) = &speaker
+                && terminal.is_gone()
+            {
+                return Ok(Between::End);
+            }
             let lobby = *self.lobby.borrow_and_update();
             self.show(&mut gate, lobby, speaker).await;
             tokio::select! {
@@ -324,6 +338,18 @@ impl Host<'_> {
                         .detail(&format!("Refused {}: {}.", self.name(key), reason.word()));
                 }
             }
+            Visitor::GaveUp {
+                key,
+                unacknowledged,
+            } => {
+                let message = unacknowledged.as_ref().map_or(String::new(), |(turn, _)| {
+                    format!(" Your message of turn {turn} in it was not acknowledged.")
+                });
+                self.console.say(&format!(
+                    "{} has given up the conversation that was cut.{message}",
+                    self.name(key)
+                ));
+            }
             Visitor::Failed(incident) => {
                 self.console
                     .detail(&format!("A connection failed: {incident}."));
@@ -361,6 +387,7 @@ impl Host<'_> {
             petname: self.petname(&key),
             role: Role::Server,
             conversation: talk.conversation,
+            is_resumed: talk.is_resumed,
         }
     }
 

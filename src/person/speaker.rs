@@ -42,6 +42,8 @@ pub struct Partner {
     pub role: Role,
     /// What both sides call the conversation.
     pub conversation: ConversationId,
+    /// It goes on, after a restart of this side.
+    pub is_resumed: bool,
 }
 
 impl Partner {
@@ -49,9 +51,41 @@ impl Partner {
     pub fn name(&self) -> String {
         self.petname.clone().unwrap_or_else(|| self.key.to_string())
     }
+
+    /// What to call the peer where it is clear who is meant.
+    pub fn short_name(&self) -> String {
+        let nameless = || "Your peer".to_owned();
+        self.petname.clone().unwrap_or_else(nameless)
+    }
+
+    /// What a person is told when the conversation is on.
+    pub fn greeting(&self) -> String {
+        match self.is_resumed {
+            true => format!("Going on with your conversation with {}.", self.name()),
+            false => format!("Connected with {}.", self.name()),
+        }
+    }
 }
 
 impl Speaker {
+    /// Whether this speaker knows where the talk stands after a restart, so
+    /// that a conversation can be kept for it. A pipe would repeat its lines.
+    pub fn can_go_on(&self) -> bool {
+        !matches!(self, Self::Pipe(_))
+    }
+
+    /// The last message heard before a restart, which waits for an answer.
+    ///
+    /// # Errors
+    /// stdout is closed.
+    pub fn again(&mut self, turn: u64, text: &Text) -> Result<(), Report> {
+        match self {
+            Self::Terminal(terminal) => terminal.heard(text),
+            Self::Pipe(pipe) => pipe.heard(text),
+            Self::Json(json) => json.again(turn, text),
+        }
+    }
+
     /// A conversation is on.
     ///
     /// # Errors

@@ -1,6 +1,10 @@
 //! [`Terminal`]: a person speaks. Every prompt belongs to one conversation and
 //! one turn; what was typed before it stands unsent until Enter is pressed.
 
+use std::io;
+
+use nix::sys::termios::tcgetattr;
+
 use super::console::Console;
 use super::input::{Entry, Input};
 use super::line::Typed;
@@ -8,7 +12,7 @@ use super::pipe::{tell, tell_end};
 use super::report::Report;
 use super::speaker::{Partner, Said};
 use super::transcript::{OURS, THEIRS, Transcript};
-use crate::link::{Notice, Over};
+use crate::link::{Cause, Notice, Over};
 use crate::protocol::Text;
 
 /// A person at a terminal.
@@ -23,6 +27,7 @@ pub struct Terminal {
     typed_ahead: Option<String>,
     /// What is said stands on the screen already, as it was typed there.
     is_echoed: bool,
+    is_at_end: bool,
     peer: String,
 }
 
@@ -36,19 +41,20 @@ impl Terminal {
             asked: None,
             typed_ahead: None,
             is_echoed: false,
+            is_at_end: false,
             peer: String::new(),
         }
     }
 
     pub(super) fn connected(&mut self, partner: &Partner) -> Result<(), Report> {
-        self.peer = partner.name();
+        self.peer = partner.short_name();
         // Typed for nobody, or for whoever came before.
         let _ = self.input.discard();
         self.asked = None;
         self.typed_ahead = None;
         self.console.say(&format!(
-            "Connected with {}. QUIT on a line of its own ends the conversation.",
-            self.peer
+            "{} QUIT on a line of its own ends it.",
+            partner.greeting()
         ));
         Ok(())
     }
@@ -85,7 +91,10 @@ impl Terminal {
                 Entry::NotUtf8 => self.console.say(
                     "That was not UTF-8, and was not sent. Set the terminal to UTF-8 and type it again.",
                 ),
-                Entry::End => return Said::Quit,
+                Entry::End => {
+                    self.is_at_end = true;
+                    return Said::Quit;
+                }
                 Entry::Failed(error) => return Said::Failed(Report::stdin(&error)),
             }
         }
@@ -104,6 +113,12 @@ impl Terminal {
             Entry::End => Ok(None),
             Entry::Failed(error) => Err(Report::stdin(&error)),
         }
+    }
+
+    /// Whether nobody can type here any more: the input has ended, or the
+    /// terminal was closed.
+    pub fn is_gone(&self) -> bool {
+        self.is_at_end || tcgetattr(io::stdin()).is_err()
     }
 
     /// Throws away what was typed and not read.
@@ -197,7 +212,8 @@ impl Terminal {
     pub(super) fn ended(&mut self, over: &Over) -> Result<(), Report> {
         let had_prompt = self.console.has_prompt();
         tell_end(&self.console, &self.peer, over);
-        if had_prompt || self.input.is_ready() {
+        let was_ours = matches!(over.cause, Cause::Me);
+        if !was_ours && (had_prompt || self.input.is_ready()) {
             self.console
                 .say("What you were typing was not sent; it is discarded.");
         }

@@ -5,6 +5,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use super::conversation_id::ConversationId;
 use super::frame::{Code, Frame, Reason};
 use super::text::Text;
@@ -82,7 +84,8 @@ enum Phase {
 }
 
 /// What going on with a conversation needs, after a cut or a restart.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Snapshot {
     /// Which conversation.
     pub id: ConversationId,
@@ -250,9 +253,47 @@ impl Conversation {
         }
     }
 
+    /// A conversation that goes on from what was stored of it, without a
+    /// connection yet. `None` where no conversation of this role can stand so.
+    pub fn restore(role: Role, record: Snapshot) -> Option<Self> {
+        let Snapshot {
+            said,
+            heard,
+            acknowledged,
+            ..
+        } = record;
+        let mut conversation = Self::new(role, record.id);
+        conversation.record = record;
+        let Snapshot {
+            last_said,
+            last_heard,
+            ..
+        } = &conversation.record;
+        let stands = said.abs_diff(heard) <= 1
+            && (said == 0 || role.speaks_in(said))
+            && (heard == 0 || !role.speaks_in(heard))
+            && (acknowledged == said || acknowledged == said.saturating_sub(2))
+            && (said > 0) == last_said.is_some()
+            && (heard > 0) == last_heard.is_some();
+        stands.then_some(conversation)
+    }
+
     /// Which conversation this is.
     pub fn id(&self) -> ConversationId {
         self.record.id
+    }
+
+    /// The last message heard, and its turn.
+    pub fn last_heard(&self) -> Option<(u64, &Text)> {
+        let Snapshot {
+            heard, last_heard, ..
+        } = &self.record;
+        last_heard.as_ref().map(|text| (*heard, text))
+    }
+
+    /// Whether this side wants the end, or has it.
+    pub fn has_quit(&self) -> bool {
+        self.record.quit
     }
 
     /// The number of the turn that comes next, or is being thought about.
@@ -269,6 +310,11 @@ impl Conversation {
     /// cannot take this conversation for a new one.
     pub fn is_acknowledged(&self) -> bool {
         self.record.acknowledged > 0
+    }
+
+    /// What going on with it needs.
+    pub fn snapshot(&self) -> Snapshot {
+        self.record.clone()
     }
 
     /// How this conversation would stand if it ended now.

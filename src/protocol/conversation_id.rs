@@ -5,11 +5,12 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// 128 random bits chosen by the client, written as 22 characters of
 /// unpadded base64url (RFC 4648, section 5).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
 pub struct ConversationId([u8; 16]);
 
 impl ConversationId {
@@ -31,6 +32,14 @@ impl FromStr for ConversationId {
     fn from_str(text: &str) -> Result<Self, MalformedId> {
         let bits = URL_SAFE_NO_PAD.decode(text).map_err(|_| MalformedId)?;
         Ok(Self(bits.try_into().map_err(|_| MalformedId)?))
+    }
+}
+
+impl TryFrom<String> for ConversationId {
+    type Error = MalformedId;
+
+    fn try_from(text: String) -> Result<Self, MalformedId> {
+        text.parse()
     }
 }
 

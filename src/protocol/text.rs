@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One message: at most [`Text::MAX`] bytes of UTF-8, line feeds and U+0000
 /// included, possibly empty. Cheap to clone.
@@ -19,8 +19,8 @@ use serde::Serialize;
 /// assert!(Text::new("x".repeat(Text::MAX + 1)).is_err());
 /// # Ok::<(), turnchat::protocol::TooLong>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Text(#[serde(serialize_with = "as_str")] Arc<str>);
 
 /// A text over its limit.
@@ -48,6 +48,14 @@ impl Text {
     /// The words.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl TryFrom<String> for Text {
+    type Error = TooLong;
+
+    fn try_from(words: String) -> Result<Self, TooLong> {
+        Self::new(words)
     }
 }
 

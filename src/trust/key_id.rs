@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use aws_lc_rs::digest;
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
 
 /// The identity of a peer: SHA-256 over the `SubjectPublicKeyInfo` of its
 /// key (as RFC 7858, section 4.2 pins keys), printed as `SHA256:` and 43
@@ -19,7 +20,8 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 /// assert_eq!(key.to_string(), printed);
 /// # Ok::<(), turnchat::trust::key_id::MalformedKey>(())
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
 pub struct KeyId([u8; 32]);
 
 impl KeyId {
@@ -36,6 +38,14 @@ impl KeyId {
     }
 }
 
+impl KeyId {
+    /// The key as part of a file's name: 43 characters of unpadded base64url
+    /// (RFC 4648, section 5).
+    pub fn file_name(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+}
+
 /// A text that is no key: not `SHA256:` and 43 characters of base64.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a key: a key is `SHA256:` and 43 letters, digits, `+` or `/`")]
@@ -48,6 +58,20 @@ impl FromStr for KeyId {
         let encoded = text.strip_prefix(Self::PREFIX).ok_or(MalformedKey)?;
         let bytes = STANDARD_NO_PAD.decode(encoded).map_err(|_| MalformedKey)?;
         Ok(Self(bytes.try_into().map_err(|_| MalformedKey)?))
+    }
+}
+
+impl Serialize for KeyId {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl TryFrom<String> for KeyId {
+    type Error = MalformedKey;
+
+    fn try_from(text: String) -> Result<Self, MalformedKey> {
+        text.parse()
     }
 }
 

@@ -3,7 +3,7 @@
 
 pub mod address;
 pub mod certificate;
-mod durable;
+pub(crate) mod durable;
 pub mod identity;
 pub mod key_id;
 pub mod peers;

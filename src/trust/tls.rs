@@ -122,6 +122,12 @@ impl Peer {
         })
     }
 
+    /// A peer that proved its key in an earlier process, as this side's own
+    /// journal has it. Every connection proves the key anew.
+    pub(crate) fn remembered(key: KeyId) -> Self {
+        Self { key }
+    }
+
     /// The key that was proven.
     pub fn key(&self) -> KeyId {
         self.key

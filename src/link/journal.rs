@@ -1,0 +1,311 @@
+//! [`Journal`]: the open conversations on disk. Each has one small file, which
+//! is replaced whole and synced before the step that depends on it. With it a
+//! conversation goes on after a crash, at any instant, of either side.
+//!
+//! ```text
+//! DIR/OWN-KEY/client-PEER-KEY.json    a client's conversation with that peer
+//! DIR/OWN-KEY/server-ID.json          a server's, live, parked or just ended
+//! DIR/OWN-KEY/*.lock                  empty; locked by the process that goes on with it
+//! ```
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::{Conversation, ConversationId, Role, Snapshot};
+use crate::trust::KeyId;
+use crate::trust::durable::{PRIVATE, create_private_dir, replace};
+
+/// The form of the files; another is another program's.
+const VERSION: u32 = 1;
+/// Parked conversations that are kept (1,000), the newest.
+const PARKED: usize = 1_000;
+/// For how long (30 days).
+const PARKED_TIME: Duration = Duration::from_secs(30 * 24 * 3_600);
+
+/// For how long an end is remembered (24 hours).
+const ENDED_TIME: Duration = Duration::from_secs(24 * 3_600);
+
+/// Where one identity's open conversations are kept.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    dir: PathBuf,
+}
+
+/// Why a conversation cannot be kept, or gone on with. The files are as they
+/// were.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JournalError {
+    /// A file or directory cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file or directory cannot be written: the disk is full, or read-only.
+    #[error("cannot write {}: {source}", path.display())]
+    Unwritable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file is not what this program has written.
+    #[error("{} is damaged", path.display())]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A file was written by another version of this program.
+    #[error("{} has the form of version {version}", path.display())]
+    OtherVersion {
+        /// Which.
+        path: PathBuf,
+        /// The version of its form.
+        version: u32,
+    },
+    /// Another process goes on with this conversation, or serves these.
+    #[error("another process holds {}", path.display())]
+    InUse {
+        /// What it holds.
+        path: PathBuf,
+    },
+}
+
+/// One conversation's file.
+#[derive(Debug)]
+pub(crate) struct Page {
+    path: PathBuf,
+    role: Role,
+    peer: KeyId,
+    /// Held for as long as the conversation is gone on with here.
+    _lock: Option<File>,
+}
+
+/// A file's content.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Record {
+    version: u32,
+    peer: KeyId,
+    /// Seconds since 1970, when this was written.
+    written: u64,
+    /// It was on, or held, when this was written; else it is parked.
+    live: bool,
+    conversation: Snapshot,
+}
+
+/// Only the part that every version has.
+#[derive(Deserialize)]
+struct AnyRecord {
+    version: u32,
+}
+
+/// What a server's journal holds.
+#[derive(Debug)]
+pub(crate) struct Shelf {
+    pub(crate) stored: Vec<Stored>,
+    /// Nobody else serves these meanwhile.
+    pub(crate) lock: File,
+}
+
+/// A conversation that was read from its file.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    pub(crate) page: Page,
+    pub(crate) peer: KeyId,
+    pub(crate) conversation: Conversation,
+    pub(crate) is_live: bool,
+    written: u64,
+}
+
+impl Journal {
+    /// The journal in this directory, of the identity with this key. Nothing
+    /// is made before there is something to keep.
+    pub fn new(dir: &Path, own: &KeyId) -> Self {
+        Self {
+            dir: dir.join(own.file_name()),
+        }
+    }
+
+    /// A client's page for its conversation with this peer, and what stands on
+    /// it.
+    pub(crate) fn client(
+        &self,
+        peer: &KeyId,
+    ) -> Result<(Page, Option<Conversation>), JournalError> {
+        let name = format!("client-{}", peer.file_name());
+        let page = Page {
+            path: self.dir.join(format!("{name}.json")),
+            role: Role::Client,
+            peer: *peer,
+            _lock: Some(self.lock(&name)?),
+        };
+        let stored = page.read()?.filter(|record| record.peer == *peer);
+        let conversation = stored.map(|record| page.restore(record)).transpose()?;
+        Ok((page, conversation))
+    }
+
+    /// Whether there is a client's conversation with this peer to go on with.
+    pub(crate) fn has_client(&self, peer: &KeyId) -> bool {
+        let name = format!("client-{}.json", peer.file_name());
+        self.dir.join(name).exists()
+    }
+
+    /// A server's page for a new conversation.
+    pub(crate) fn server(&self, peer: &KeyId, id: ConversationId) -> Page {
+        Page {
+            path: self.dir.join(format!("server-{id}.json")),
+            role: Role::Server,
+            peer: *peer,
+            _lock: None,
+        }
+    }
+
+    /// Everything that a server's journal holds, the newest last. What is too
+    /// old, or one too many, is dropped.
+    pub(crate) fn shelf(&self) -> Result<Shelf, JournalError> {
+        let lock = self.lock("server")?;
+        let mut stored = Vec::new();
+        let entries = fs::read_dir(&self.dir).map_err(|source| self.unreadable(source))?;
+        for entry in entries {
+            let path = entry.map_err(|source| self.unreadable(source))?.path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            let is_page = name.is_some_and(|n| n.starts_with("server-") && n.ends_with(".json"));
+            if !is_page {
+                continue;
+            }
+            let peer = KeyId::of_spki(&[]);
+            let page = Page {
+                path,
+                role: Role::Server,
+                peer,
+                _lock: None,
+            };
+            let Some(record) = page.read()? else {
+                continue;
+            };
+            let (peer, is_live, written) = (record.peer, record.live, record.written);
+            let conversation = page.restore(record)?;
+            let page = Page { peer, ..page };
+            stored.push(Stored {
+                page,
+                peer,
+                conversation,
+                is_live,
+                written,
+            });
+        }
+        stored.sort_by_key(|stored| stored.written);
+        let excess = stored.len().saturating_sub(PARKED);
+        let old: Vec<_> = stored.extract_if(..excess, |_| true).collect();
+        let is_old = |stored: &mut Stored| {
+            let time = if stored.conversation.has_quit() {
+                ENDED_TIME
+            } else {
+                PARKED_TIME
+            };
+            stored.written < now().saturating_sub(time.as_secs())
+        };
+        let old = old.into_iter().chain(stored.extract_if(.., is_old));
+        old.map(|stored| stored.page.remove())
+            .collect::<Result<(), _>>()?;
+        Ok(Shelf { stored, lock })
+    }
+
+    fn unreadable(&self, source: io::Error) -> JournalError {
+        JournalError::Unreadable {
+            path: self.dir.clone(),
+            source,
+        }
+    }
+
+    fn lock(&self, name: &str) -> Result<File, JournalError> {
+        let unwritable = |path: &Path, source| JournalError::Unwritable {
+            path: path.to_owned(),
+            source,
+        };
+        create_private_dir(&self.dir).map_err(|source| unwritable(&self.dir, source))?;
+        let path = self.dir.join(format!("{name}.lock"));
+        let file = File::create(&path).map_err(|source| unwritable(&path, source))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(JournalError::InUse { path }),
+            Err(TryLockError::Error(source)) => Err(unwritable(&path, source)),
+        }
+    }
+}
+
+impl Page {
+    /// Keeps this, durably, in the place of what was there.
+    pub(crate) fn store(&self, conversation: &Snapshot, is_live: bool) -> Result<(), JournalError> {
+        let unwritable = |source| JournalError::Unwritable {
+            path: self.path.clone(),
+            source,
+        };
+        let record = Record {
+            version: VERSION,
+            peer: self.peer,
+            written: now(),
+            live: is_live,
+            conversation: conversation.clone(),
+        };
+        let json = serde_json::to_vec(&record).map_err(|error| unwritable(error.into()))?;
+        replace(&self.path, &json, PRIVATE).map_err(unwritable)
+    }
+
+    /// The conversation is over, and nobody needs to be told so any more.
+    pub(crate) fn remove(&self) -> Result<(), JournalError> {
+        match fs::remove_file(&self.path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(JournalError::Unwritable {
+                    path: self.path.clone(),
+                    source,
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn read(&self) -> Result<Option<Record>, JournalError> {
+        let json = match fs::read(&self.path) {
+            Ok(json) => json,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => {
+                return Err(JournalError::Unreadable {
+                    path: self.path.clone(),
+                    source,
+                });
+            }
+        };
+        let damaged = || JournalError::Damaged {
+            path: self.path.clone(),
+        };
+        let AnyRecord { version } = serde_json::from_slice(&json).map_err(|_| damaged())?;
+        if version != VERSION {
+            let path = self.path.clone();
+            return Err(JournalError::OtherVersion { path, version });
+        }
+        serde_json::from_slice(&json)
+            .map(Some)
+            .map_err(|_| damaged())
+    }
+
+    fn restore(&self, record: Record) -> Result<Conversation, JournalError> {
+        Conversation::restore(self.role, record.conversation).ok_or_else(|| JournalError::Damaged {
+            path: self.path.clone(),
+        })
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
