@@ -94,8 +94,9 @@ pub struct Admission {
     connections: BTreeMap<ConnectionId, Connection>,
     /// In the order of their turns.
     queue: VecDeque<ConnectionId>,
-    /// Conversations that may begin at once.
-    seats: usize,
+    /// Conversations that may begin at once; below zero, one is on already
+    /// for which nobody has made room.
+    seats: isize,
     /// When the person was last asked, the oldest first.
     asked: VecDeque<Instant>,
     /// Conversations that ended and could be mistaken for new ones, the
@@ -270,13 +271,14 @@ impl Admission {
     }
 
     /// A conversation that was on before a restart holds its place, as if this
-    /// connection had begun it.
+    /// connection had begun it. It takes the next [`seat`](Self::seat).
     pub fn hold(&mut self, id: ConnectionId, key: KeyId, conversation: ConversationId) {
         let stage = Stage::Talking {
             key,
             conversation,
             clienthello: 0,
         };
+        self.seats -= 1;
         self.connections.insert(
             id,
             Connection {

@@ -82,7 +82,6 @@ pub enum JournalError {
 #[derive(Debug)]
 pub(crate) struct Page {
     path: PathBuf,
-    role: Role,
     peer: KeyId,
     /// Held for as long as the conversation is gone on with here.
     _lock: Option<File>,
@@ -143,13 +142,12 @@ impl Journal {
         let name = format!("client-{}", peer.file_name());
         let page = Page {
             path: self.dir.join(format!("{name}.json")),
-            role: Role::Client,
             peer: *peer,
             _lock: Some(self.lock(&name)?),
         };
-        let stored = page.read()?.filter(|record| record.peer == *peer);
-        let conversation = stored.map(|record| page.restore(record)).transpose()?;
-        Ok((page, conversation))
+        let stored = Record::read(&page.path)?;
+        let conversation = stored.map(|record| record.restore(Role::Client, &page.path));
+        Ok((page, conversation.transpose()?))
     }
 
     /// Whether there is a client's conversation with this peer to go on with.
@@ -162,7 +160,6 @@ impl Journal {
     pub(crate) fn server(&self, peer: &KeyId, id: ConversationId) -> Page {
         Page {
             path: self.dir.join(format!("server-{id}.json")),
-            role: Role::Server,
             peer: *peer,
             _lock: None,
         }
@@ -177,46 +174,21 @@ impl Journal {
         for entry in entries {
             let path = entry.map_err(|source| self.unreadable(source))?.path();
             let name = path.file_name().and_then(|name| name.to_str());
-            let is_page = name.is_some_and(|n| n.starts_with("server-") && n.ends_with(".json"));
-            if !is_page {
-                continue;
+            if name.is_some_and(|n| n.starts_with("server-") && n.ends_with(".json")) {
+                stored.extend(Stored::read(path)?);
             }
-            let peer = KeyId::of_spki(&[]);
-            let page = Page {
-                path,
-                role: Role::Server,
-                peer,
-                _lock: None,
-            };
-            let Some(record) = page.read()? else {
-                continue;
-            };
-            let (peer, is_live, written) = (record.peer, record.live, record.written);
-            let conversation = page.restore(record)?;
-            let page = Page { peer, ..page };
-            stored.push(Stored {
-                page,
-                peer,
-                conversation,
-                is_live,
-                written,
-            });
         }
         stored.sort_by_key(|stored| stored.written);
         let excess = stored.len().saturating_sub(PARKED);
-        let old: Vec<_> = stored.extract_if(..excess, |_| true).collect();
-        let is_old = |stored: &mut Stored| {
-            let time = if stored.conversation.has_quit() {
-                ENDED_TIME
-            } else {
-                PARKED_TIME
-            };
-            stored.written < now().saturating_sub(time.as_secs())
-        };
-        let old = old.into_iter().chain(stored.extract_if(.., is_old));
-        old.map(|stored| stored.page.remove())
-            .collect::<Result<(), _>>()?;
-        Ok(Shelf { stored, lock })
+        let (mut kept, mut old) = (Vec::new(), Vec::new());
+        for (place, stored) in stored.into_iter().enumerate() {
+            match place < excess || stored.is_old() {
+                true => old.push(stored),
+                false => kept.push(stored),
+            }
+        }
+        old.iter().try_for_each(|old| old.page.remove())?;
+        Ok(Shelf { stored: kept, lock })
     }
 
     fn unreadable(&self, source: io::Error) -> JournalError {
@@ -239,6 +211,37 @@ impl Journal {
             Err(TryLockError::WouldBlock) => Err(JournalError::InUse { path }),
             Err(TryLockError::Error(source)) => Err(unwritable(&path, source)),
         }
+    }
+}
+
+impl Stored {
+    /// A server's conversation, unless its file has just gone.
+    fn read(path: PathBuf) -> Result<Option<Self>, JournalError> {
+        let Some(record) = Record::read(&path)? else {
+            return Ok(None);
+        };
+        let (peer, is_live, written) = (record.peer, record.live, record.written);
+        let conversation = record.restore(Role::Server, &path)?;
+        let page = Page {
+            path,
+            peer,
+            _lock: None,
+        };
+        Ok(Some(Self {
+            page,
+            peer,
+            conversation,
+            is_live,
+            written,
+        }))
+    }
+
+    fn is_old(&self) -> bool {
+        let time = match self.conversation.has_quit() {
+            true => ENDED_TIME,
+            false => PARKED_TIME,
+        };
+        self.written < now().saturating_sub(time.as_secs())
     }
 }
 
@@ -272,35 +275,29 @@ impl Page {
             _ => Ok(()),
         }
     }
+}
 
-    fn read(&self) -> Result<Option<Record>, JournalError> {
-        let json = match fs::read(&self.path) {
+impl Record {
+    fn read(path: &Path) -> Result<Option<Self>, JournalError> {
+        let path = path.to_owned();
+        let json = match fs::read(&path) {
             Ok(json) => json,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => {
-                return Err(JournalError::Unreadable {
-                    path: self.path.clone(),
-                    source,
-                });
-            }
+            Err(source) => return Err(JournalError::Unreadable { path, source }),
         };
-        let damaged = || JournalError::Damaged {
-            path: self.path.clone(),
-        };
-        let AnyRecord { version } = serde_json::from_slice(&json).map_err(|_| damaged())?;
-        if version != VERSION {
-            let path = self.path.clone();
-            return Err(JournalError::OtherVersion { path, version });
+        match serde_json::from_slice(&json) {
+            Ok(AnyRecord { version: VERSION }) => {}
+            Ok(AnyRecord { version }) => return Err(JournalError::OtherVersion { path, version }),
+            Err(_) => return Err(JournalError::Damaged { path }),
         }
-        serde_json::from_slice(&json)
-            .map(Some)
-            .map_err(|_| damaged())
+        serde_json::from_slice(&json).map_err(|_| JournalError::Damaged { path })
     }
 
-    fn restore(&self, record: Record) -> Result<Conversation, JournalError> {
-        Conversation::restore(self.role, record.conversation).ok_or_else(|| JournalError::Damaged {
-            path: self.path.clone(),
-        })
+    fn restore(self, role: Role, path: &Path) -> Result<Conversation, JournalError> {
+        let damaged = || JournalError::Damaged {
+            path: path.to_owned(),
+        };
+        Conversation::restore(role, self.conversation).ok_or_else(damaged)
     }
 }
 

@@ -230,7 +230,8 @@ where
             run(key, id, session, hub, errands).await;
             None
         }
-        Err((wire, violation)) => {
+        Err(refused) => {
+            let (wire, violation) = *refused;
             if let Some(kept) = kept {
                 hub.report(Report::Rest(key, id, kept)).await;
             }

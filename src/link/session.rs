@@ -98,6 +98,7 @@ pub(crate) struct Session<S> {
     lost: Option<Lost>,
     /// Our `quit` has to be acknowledged by then.
     quit_by: Option<Instant>,
+    is_let_go: bool,
 }
 
 /// The connection is gone, and the next one is not there.
@@ -135,6 +136,7 @@ where
             has_begun: true,
             lost: Some(Lost::now(LinkError::Cut, limits)),
             quit_by,
+            is_let_go: false,
         };
         if quit_by.is_some() {
             session.source.quitting();
@@ -157,14 +159,14 @@ where
         mut self,
         attachment: Attachment<S>,
         has_begun: bool,
-    ) -> Result<Self, (Wire<S>, Violation)> {
+    ) -> Result<Self, Box<(Wire<S>, Violation)>> {
         let Attachment {
             wire,
             heard,
             has_quit,
         } = attachment;
         if let Err(violation) = self.conversation.accept(heard) {
-            return Err((wire, violation));
+            return Err(Box::new((wire, violation)));
         }
         if has_quit {
             // It stands where a `quit` may always stand.
@@ -227,6 +229,9 @@ where
             return if may_return { Rest::End } else { Rest::Nothing };
         };
         if is_parked {
+            if self.is_let_go {
+                return Rest::Parked(self.conversation.clone(), page);
+            }
             let snapshot = self.conversation.snapshot();
             let parked = Arc::clone(&page);
             // What stands there already is enough to go on.
@@ -257,10 +262,16 @@ where
                     Some(Command::Supersede) => {
                         self.conversation.quit();
                         self.put_out().await?;
+                        // The next one is not kept waiting for the goodbye.
+                        self.wire.take().map(|wire| tokio::spawn(wire.close()));
                         return Ok(self.conversation.end(By::Peer).into());
                     }
-                    // A user that let go of its turn did not say the end: the link is cut.
-                    None => return Err(LinkError::Cut),
+                    // A user that let go of its turn did not say the end: the link is
+                    // cut, and what stands on the page stays as it is.
+                    None => {
+                        self.is_let_go = true;
+                        return Err(LinkError::Cut);
+                    }
                 },
                 attachment = self.source.next(self.wire.is_none()) => {
                     if let Some(attachment) = attachment {

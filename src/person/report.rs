@@ -386,7 +386,9 @@ impl From<&BookError> for Report {
 impl From<&JournalError> for Report {
     fn from(error: &JournalError) -> Self {
         let advice = match error {
-            JournalError::InUse { .. } => "Go on there, or end that process first.",
+            JournalError::InUse { .. } => {
+                "Go on there, or end that process first; or run this one with another `--home` or with `--no-journal`."
+            }
             JournalError::Unwritable { .. } => {
                 "Check that the directory can be written and the disk is not full; or run the same command with `--no-journal`."
             }

@@ -24,7 +24,7 @@ impl Budget {
 }
 
 /// The client's end of a link; the cut is made here.
-pub struct Link {
+pub(crate) struct Link {
     /// `None` once it is cut: the other end sees the end of the stream.
     stream: Option<DuplexStream>,
     budget: Budget,
@@ -83,18 +83,20 @@ impl AsyncWrite for Link {
     }
 }
 
+/// What a link was to carry, and what is left of that.
+pub(crate) type Carried = Arc<Mutex<Vec<(usize, Arc<Mutex<usize>>)>>>;
 type Dialling = Pin<Box<dyn Future<Output = io::Result<Link>> + Send>>;
 type Accepting = Pin<Box<dyn Future<Output = io::Result<(DuplexStream, Option<IpAddr>)>> + Send>>;
 
 /// A network between one client and one server. The n-th link is cut after
 /// the n-th number of bytes; the later ones never are. Also returns how many
 /// bytes the links have carried, one number a link.
-pub fn network(
+pub(crate) fn network(
     cuts: Vec<usize>,
 ) -> (
     impl FnMut() -> Dialling + Clone + Send + 'static,
     impl FnMut() -> Accepting + Send + 'static,
-    Arc<Mutex<Vec<(usize, Arc<Mutex<usize>>)>>>,
+    Carried,
 ) {
     let (dialled, accepted) = mpsc::unbounded_channel();
     let accepted = Arc::new(tokio::sync::Mutex::new(accepted));
