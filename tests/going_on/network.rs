@@ -95,7 +95,7 @@ pub(crate) fn network(
     cuts: Vec<usize>,
 ) -> (
     impl FnMut() -> Dialling + Clone + Send + 'static,
-    impl FnMut() -> Accepting + Send + 'static,
+    impl FnMut() -> Accepting + Clone + Send + 'static,
     Carried,
 ) {
     let (dialled, accepted) = mpsc::unbounded_channel();

@@ -1,0 +1,255 @@
+//! Crashes of either side, with a journal.
+
+use std::time::Duration;
+
+use turnchat::link::{
+    Cause, Client, ConnectError, Journal, JournalError, MyTurn, Server, Talk, TheirTurn, Turn,
+    Waiting,
+};
+use turnchat::protocol::Text;
+
+use crate::Sides;
+use crate::network::{Link, network};
+
+fn text(words: &str) -> Text {
+    Text::new(words).unwrap()
+}
+
+fn mine(talk: Talk) -> MyTurn {
+    match talk.turn {
+        Turn::Mine(mine) => mine,
+        Turn::Theirs(theirs) => panic!("turn {} is theirs", theirs.number()),
+    }
+}
+
+fn theirs(talk: Talk) -> TheirTurn {
+    match talk.turn {
+        Turn::Theirs(theirs) => theirs,
+        Turn::Mine(mine) => panic!("turn {} is mine", mine.number()),
+    }
+}
+
+struct Kept {
+    sides: Sides,
+    dir: tempfile::TempDir,
+}
+
+impl Kept {
+    fn new() -> Self {
+        Self {
+            sides: Sides::new(),
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn client(&self) -> Client {
+        let journal = Journal::new(self.dir.path(), &self.sides.client.key_id());
+        self.sides.client().with_journal(journal)
+    }
+
+    /// A server on its journal, once the one before has let go of it.
+    async fn serve<A, F>(&self, mut accept: impl FnMut() -> A) -> Server
+    where
+        A: FnMut() -> F + Send + 'static,
+        F: Future<Output = std::io::Result<(tokio::io::DuplexStream, Option<std::net::IpAddr>)>>
+            + Send
+            + 'static,
+    {
+        loop {
+            let journal = Journal::new(self.dir.path(), &self.sides.server.key_id());
+            match self.sides.builder().with_journal(journal) {
+                Ok(builder) => return builder.start(accept()),
+                Err(JournalError::InUse { .. }) => tokio::task::yield_now().await,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// Dials, once the client before has let go of the conversation.
+    async fn connect<D, F>(&self, dial: D) -> Waiting
+    where
+        D: FnMut() -> F + Clone + Send + 'static,
+        F: Future<Output = std::io::Result<Link>> + Send + 'static,
+    {
+        loop {
+            match self.client().connect(dial.clone()).await {
+                Ok(waiting) => return waiting,
+                Err(ConnectError::Journal(JournalError::InUse { .. })) => {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn both_sides_go_on_after_both_have_crashed() {
+    let kept = Kept::new();
+    let (dial, accept, _) = network(vec![]);
+    let mut server = kept.serve(|| accept.clone()).await;
+    let waiting = kept.connect(dial.clone()).await;
+    let (here, there) = tokio::join!(server.next(), waiting.welcome());
+    let here = mine(here.unwrap()).say(text("one")).await.unwrap();
+    let (heard, there) = theirs(there.unwrap()).hear().await.unwrap();
+    assert_eq!(heard, text("one"));
+    let there = there.say(text("two")).await.unwrap();
+    let (heard, here) = here.hear().await.unwrap();
+    assert_eq!(heard, text("two"));
+
+    drop((here, there));
+    server.stop().await;
+    let (dial, accept, _) = network(vec![]);
+    let mut server = kept.serve(|| accept.clone()).await;
+
+    // The server holds the place, shows what was not answered, and can speak.
+    let here = server.next().await.unwrap();
+    assert!(here.is_resumed);
+    assert_eq!(here.unanswered, Some((2, text("two"))));
+    let here = mine(here);
+    assert_eq!(here.number(), 3);
+    let here = here.say(text("three")).await.unwrap();
+
+    let waiting = kept.connect(dial).await;
+    assert!(waiting.is_resuming());
+    let there = waiting.welcome().await.unwrap();
+    assert_eq!(there.unanswered, None);
+    let (heard, there) = theirs(there).hear().await.unwrap();
+    assert_eq!((heard, there.number()), (text("three"), 4));
+    let over = there.quit().await;
+    assert!(matches!(over.cause, Cause::Me), "{over:?}");
+    let over = here.hear().await.unwrap_err();
+    assert!(matches!(over.cause, Cause::Peer), "{over:?}");
+    assert_eq!((over.turns, over.unacknowledged), (3, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_process_on_a_live_conversation_is_turned_away() {
+    let kept = Kept::new();
+    let (dial, accept, _) = network(vec![]);
+    let mut server = kept.serve(|| accept.clone()).await;
+    let waiting = kept.connect(dial.clone()).await;
+    let (_here, _there) = tokio::join!(server.next(), waiting.welcome());
+    let second = kept.client().connect(dial).await;
+    assert!(matches!(
+        second,
+        Err(ConnectError::Journal(JournalError::InUse { .. }))
+    ));
+    let journal = Journal::new(kept.dir.path(), &kept.sides.server.key_id());
+    let second = kept.sides.builder().with_journal(journal);
+    assert!(matches!(second.err(), Some(JournalError::InUse { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_conversation_is_dialled_until_the_server_is_back() {
+    let kept = Kept::new();
+    let (dial, accept, _) = network(vec![]);
+    let mut server = kept.serve(|| accept.clone()).await;
+    let waiting = kept.connect(dial).await;
+    let (here, there) = tokio::join!(server.next(), waiting.welcome());
+    let here = mine(here.unwrap()).say(text("one")).await.unwrap();
+    let (_, there) = theirs(there.unwrap()).hear().await.unwrap();
+    drop((here, there));
+    server.stop().await;
+
+    // Ten dials fail in the handshake.
+    let (dial, accept, _) = network(vec![0; 10]);
+    let waiting = kept.connect(dial).await;
+    let mut server = kept.serve(|| accept.clone()).await;
+    let (here, there) = tokio::join!(server.next(), waiting.welcome());
+    let there = there.unwrap();
+    assert_eq!(there.unanswered, Some((1, text("one"))));
+    let there = mine(there).say(text("two")).await.unwrap();
+    let (heard, _here) = theirs(here.unwrap()).hear().await.unwrap();
+    assert_eq!(heard, text("two"));
+    drop(there);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_server_ended_meanwhile_is_ended_and_a_new_one_begins() {
+    let kept = Kept::new();
+    let (dial, accept, _) = network(vec![]);
+    let mut server = kept.serve(|| accept.clone()).await;
+    let waiting = kept.connect(dial).await;
+    let (here, there) = tokio::join!(server.next(), waiting.welcome());
+    let here = mine(here.unwrap()).say(text("one")).await.unwrap();
+    let (_, there) = theirs(there.unwrap()).hear().await.unwrap();
+    drop(there);
+    here.quit();
+    let over = here.hear().await.unwrap_err();
+    assert!(matches!(over.cause, Cause::Link(_)), "{over:?}");
+    server.stop().await;
+
+    let (dial, accept, _) = network(vec![]);
+    let mut server = kept.serve(|| accept.clone()).await;
+    let waiting = kept.connect(dial.clone()).await;
+    assert!(waiting.is_resuming());
+    let over = waiting.welcome().await.unwrap_err();
+    assert!(matches!(over.cause, Cause::Peer), "{over:?}");
+
+    let waiting = kept.connect(dial).await;
+    assert!(!waiting.is_resuming());
+    let (here, there) = tokio::join!(server.next(), waiting.welcome());
+    assert!(!here.unwrap().is_resumed);
+    assert!(there.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_journal_stops_before_anything_is_sent() {
+    let kept = Kept::new();
+    let (dial, accept, _) = network(vec![]);
+    let mut server = kept.serve(|| accept.clone()).await;
+    let waiting = kept.connect(dial.clone()).await;
+    let (here, there) = tokio::join!(server.next(), waiting.welcome());
+    let here = mine(here.unwrap()).say(text("one")).await.unwrap();
+    let (_, there) = theirs(there.unwrap()).hear().await.unwrap();
+    drop((here, there));
+    server.stop().await;
+
+    for own in [kept.sides.client.key_id(), kept.sides.server.key_id()] {
+        let dir = kept.dir.path().join(own.file_name());
+        let page = std::fs::read_dir(dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .find(|path| {
+                path.extension()
+                    .is_some_and(|extension| extension == "json")
+            })
+            .unwrap();
+        let whole = std::fs::read_to_string(&page).unwrap();
+        for damaged in [
+            "",
+            "{",
+            &whole[..whole.len() - 2],
+            &whole.replace("\"version\":1", "\"version\":2"),
+            &whole.replace("\"said\":", "\"sayd\":"),
+        ] {
+            std::fs::write(&page, damaged).unwrap();
+            let error = match own == kept.sides.client.key_id() {
+                true => loop {
+                    match kept.client().connect(dial.clone()).await {
+                        Err(ConnectError::Journal(JournalError::InUse { .. })) => {
+                            tokio::task::yield_now().await
+                        }
+                        Err(ConnectError::Journal(error)) => break error,
+                        // No server: the page of a conversation that had begun is asked for.
+                        other => panic!("{other:?}"),
+                    }
+                },
+                false => {
+                    let journal = Journal::new(kept.dir.path(), &own);
+                    kept.sides.builder().with_journal(journal).err().unwrap()
+                }
+            };
+            assert!(
+                matches!(
+                    error,
+                    JournalError::Damaged { .. } | JournalError::OtherVersion { version: 2, .. }
+                ),
+                "{error}"
+            );
+            assert_eq!(std::fs::read_to_string(&page).unwrap(), damaged);
+        }
+        std::fs::write(&page, whole).unwrap();
+    }
+}
