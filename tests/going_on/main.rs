@@ -16,8 +16,6 @@ mod restarts;
 
 use std::io;
 
-use network::{Link, network};
-use tokio::sync::oneshot;
 use turnchat::link::{Client, Over, Server, ServerBuilder, Talk, Turn, Verdict};
 use turnchat::protocol::Text;
 use turnchat::trust::{Algorithm, Identity};

@@ -1,0 +1,108 @@
+//! kill -9 of either side or both, at random instants, over one conversation.
+
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use proptest::prelude::Rng as _;
+use proptest::test_runner::{RngAlgorithm, TestRng};
+
+use crate::side::{Side, Who, identity, port};
+use crate::{PATIENCE, assert_whole, number};
+
+#[test]
+fn one_conversation_survives_kills_of_both_sides() {
+    let kills = number("TURNCHAT_KILLS", 40);
+    // A kill falls into every few turns; the conversation outlives the last one.
+    let last = kills * 6;
+    let dir = tempfile::tempdir().unwrap();
+    let homes = [dir.path().join("alice"), dir.path().join("bob")];
+    let [alice, bob] = homes.each_ref().map(|home| identity(home));
+    let home = |at: usize| homes[at].to_str().unwrap().to_owned();
+
+    let serve = |port: u16| {
+        let listen = format!("127.0.0.1:{port}");
+        let arguments = [
+            "server",
+            "--json",
+            "--home",
+            &home(0),
+            "--allow",
+            &bob,
+            "--listen",
+            &listen,
+        ];
+        arguments.map(str::to_owned).to_vec()
+    };
+    let (tell, told) = channel();
+    let mut server = Side::start(Who::Server, serve(0), tell.clone());
+    let port = port(&told);
+    server.with_arguments(serve(port));
+    let address = format!("127.0.0.1:{port}");
+    let call = [
+        "client",
+        &address,
+        "--json",
+        "--home",
+        &home(1),
+        "--pin",
+        &alice,
+    ];
+    let mut client = Side::start(Who::Client, call.map(str::to_owned).to_vec(), tell);
+
+    let mut rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let mut killed = 0;
+    let mut next_kill = Instant::now();
+    let mut progress = Instant::now();
+    while client.ended.is_none() {
+        // Before turn 1 has come, a client that cannot dial gives up.
+        let may_kill = killed < kills && !client.heard.is_empty();
+        let wait = match may_kill {
+            true => next_kill.saturating_duration_since(Instant::now()),
+            false => PATIENCE,
+        };
+        match told.recv_timeout(wait) {
+            Ok((who, life, Some(event))) => {
+                let side = if who == Who::Server {
+                    &mut server
+                } else {
+                    &mut client
+                };
+                if life == side.lives {
+                    side.on(&event, last);
+                    progress = Instant::now();
+                }
+            }
+            // Nobody stops by itself before the end.
+            Ok((who, life, None)) => {
+                let side = if who == Who::Server { &server } else { &client };
+                assert_ne!(life, side.lives, "{who:?} stopped");
+            }
+            Err(RecvTimeoutError::Timeout) if may_kill => {
+                match rng.next_u32() % 3 {
+                    0 => server.crash(),
+                    1 => client.crash(),
+                    _ => {
+                        server.kill();
+                        client.crash();
+                        server.crash();
+                    }
+                }
+                killed += 1;
+                next_kill =
+                    Instant::now() + Duration::from_micros(u64::from(rng.next_u32() % 250_000));
+            }
+            Err(error) => panic!("{error}"),
+        }
+        assert!(progress.elapsed() < PATIENCE, "nothing goes on");
+    }
+    assert!(killed >= kills / 2, "only {killed} kills");
+    let turns = client.ended.clone().unwrap()["turns"].as_u64().unwrap();
+    while server.ended.is_none() {
+        if let (Who::Server, _, Some(event)) = told.recv_timeout(PATIENCE).unwrap() {
+            server.on(&event, last);
+        }
+    }
+    assert_eq!(server.ended.clone().unwrap()["turns"].as_u64(), Some(turns));
+    assert_whole(&server, &client, turns);
+    eprintln!("{killed} kills over {turns} turns");
+}

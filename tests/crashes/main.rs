@@ -1,0 +1,46 @@
+//! The real binaries, killed and cut at any instant: nothing is lost, and
+//! nothing comes twice.
+//!
+//! `TURNCHAT_KILLS` and `TURNCHAT_CUT_STEP` make the runs longer
+//! (`scripts/prove`).
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test may stop at the first surprise, and tells its figures"
+)]
+
+mod cuts;
+mod kills;
+mod side;
+
+use std::time::Duration;
+
+use side::{Side, words};
+
+/// Only to fail rather than hang.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).map_or(default, |number| number.parse().unwrap())
+}
+
+/// Both have heard everything that the other said in turns 1 to `last`, and
+/// agree about the end.
+fn assert_whole(server: &Side, client: &Side, last: u64) {
+    for side in [server, client] {
+        let other = match side.who {
+            side::Who::Server => side::Who::Client,
+            side::Who::Client => side::Who::Server,
+        };
+        let parity = u64::from(other == side::Who::Server);
+        let expected: Vec<_> = (1..=last)
+            .filter(|turn| turn % 2 == parity)
+            .map(|turn| (turn, words(other, turn)))
+            .collect();
+        let heard: Vec<_> = side.heard.clone().into_iter().collect();
+        assert_eq!(heard, expected, "{:?}", side.who);
+    }
+}
