@@ -128,14 +128,17 @@ impl Client {
                 },
                 Err(error) => return Err(error),
             };
-            let Open { page, conversation } = open;
+            let Open {
+                page,
+                conversation,
+                is_stored,
+            } = open;
             let is_over = conversation.has_quit();
-            let has_begun = conversation.next_turn() > 1;
-            let (user, waiting) = turn::greeting(peer, &conversation);
+            let (user, waiting) = turn::greeting(peer, &conversation, is_stored);
             let source = Source::Dial(self.redial(peer.key(), dial.clone())?);
             let mut session = Session::held(conversation, page, user, source, &self.limits);
             if let Some(wire) = wire {
-                session = session.greet(wire, has_begun);
+                session = session.greet(wire, is_stored);
             }
             tokio::spawn(session.run());
             if !is_over {
@@ -174,18 +177,23 @@ impl Client {
                 (Some(Arc::new(page)), stored)
             }
         };
+        let is_stored = stored.is_some();
         let conversation = stored.unwrap_or_else(|| Conversation::new(Role::Client, random_id()));
-        Ok(Open { page, conversation })
+        Ok(Open {
+            page,
+            conversation,
+            is_stored,
+        })
     }
 
-    /// A conversation that had begun, with one of the accepted peers.
+    /// An open conversation, with one of the accepted peers.
     fn held(&self) -> Result<Option<(Peer, Open)>, JournalError> {
         let Some(journal) = &self.journal else {
             return Ok(None);
         };
         for key in self.accepted.iter().filter(|key| journal.has_client(key)) {
             let open = self.open(key)?;
-            if open.conversation.next_turn() > 1 {
+            if open.is_stored {
                 return Ok(Some((Peer::remembered(*key), open)));
             }
         }
@@ -212,6 +220,8 @@ impl Client {
 struct Open {
     page: Option<Arc<Page>>,
     conversation: Conversation,
+    /// It was open before this process.
+    is_stored: bool,
 }
 
 /// The same dialler, for whoever needs it.

@@ -247,6 +247,9 @@ where
     }
 
     async fn drive(&mut self) -> Result<Over, LinkError> {
+        if self.lost.is_some() {
+            self.user.tell(Event::Lost).await;
+        }
         loop {
             if let Some(over) = self.put_out().await? {
                 return Ok(over);

@@ -338,13 +338,13 @@ fn join(conversation: &Conversation, awaits_welcome: bool) -> (User, Line) {
 }
 
 impl Greeted {
-    fn new(peer: Peer, conversation: &Conversation) -> Self {
+    fn new(peer: Peer, conversation: &Conversation, is_resumed: bool) -> Self {
         let is_my_turn = conversation.is_my_turn();
         let unanswered = conversation.last_heard().filter(|_| is_my_turn);
         Self {
             peer,
             conversation: conversation.id(),
-            is_resumed: conversation.next_turn() > 1,
+            is_resumed,
             is_my_turn,
             unanswered: unanswered.map(|(turn, text)| (turn, text.clone())),
         }
@@ -367,12 +367,20 @@ impl Greeted {
 /// The server's side of a conversation that is about to be welcomed, or held.
 pub(super) fn welcomed(peer: Peer, conversation: &Conversation) -> (User, Talk) {
     let (user, line) = join(conversation, false);
-    (user, Greeted::new(peer, conversation).talk(line))
+    let is_resumed = conversation.next_turn() > 1;
+    (
+        user,
+        Greeted::new(peer, conversation, is_resumed).talk(line),
+    )
 }
 
 /// The client's side of a conversation whose `hello` is about to go.
-pub(super) fn greeting(peer: Peer, conversation: &Conversation) -> (User, Waiting) {
+pub(super) fn greeting(
+    peer: Peer,
+    conversation: &Conversation,
+    is_resumed: bool,
+) -> (User, Waiting) {
     let (user, line) = join(conversation, true);
-    let greeted = Greeted::new(peer, conversation);
+    let greeted = Greeted::new(peer, conversation, is_resumed);
     (user, Waiting { line, greeted })
 }

@@ -49,7 +49,10 @@ impl Terminal {
     pub(super) fn connected(&mut self, partner: &Partner) -> Result<(), Report> {
         self.peer = partner.short_name();
         // Typed for nobody, or for whoever came before.
-        let _ = self.input.discard();
+        if self.input.discard().unwrap_or(false) {
+            self.console
+                .say("What you typed before is not sent; it is discarded.");
+        }
         self.asked = None;
         self.typed_ahead = None;
         self.console.say(&format!(
