@@ -92,7 +92,7 @@ pub struct GenCert {
     /// The directory to write to, made if need be [default: the home]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// The kind of key
+    /// The kind of key: ecdsa-p256 or ed25519
     #[arg(long, value_name = "ALGORITHM", default_value_t, value_parser = Algorithm::from_str)]
     pub algorithm: Algorithm,
     /// Make a new certificate for the key that is there: the fingerprint stays
@@ -204,6 +204,10 @@ pub struct IdentityFiles {
 
 /// `turnchat fingerprint`
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  turnchat fingerprint
+  turnchat fingerprint certs/bob/cert.pem")]
 pub struct Fingerprint {
     /// A certificate [default: your own]
     #[arg(value_name = "CERT.pem", conflicts_with_all = ["cert", "key"])]
@@ -215,8 +219,13 @@ pub struct Fingerprint {
 
 /// `turnchat peers`
 #[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  turnchat peers add bob certs/bob/cert.pem
+  turnchat peers list")]
 pub enum Peers {
     /// List the address book: name, keys, address
+    #[command(after_help = "Example:\n  turnchat peers list")]
     List,
     /// Add a peer by its key
     #[command(
@@ -234,12 +243,14 @@ pub enum Peers {
         address: Option<Address>,
     },
     /// Remove a peer
+    #[command(after_help = "Example:\n  turnchat peers remove bob")]
     Remove {
         /// What you call the peer
         #[arg(value_parser = Petname::from_str)]
         name: Petname,
     },
     /// Call a peer something else
+    #[command(after_help = "Example:\n  turnchat peers rename bob robert")]
     Rename {
         /// What you call it now
         #[arg(value_parser = Petname::from_str)]
