@@ -78,11 +78,7 @@ pub async fn run(
         conversation: talk.conversation,
         is_resumed: talk.is_resumed,
     };
-    speaker.connected(&partner)?;
-    if let Some((turn, text)) = &talk.unanswered {
-        speaker.again(*turn, text)?;
-    }
-    let ending = converse(talk.turn, speaker, &mut signals).await;
+    let ending = converse(talk, &partner, speaker, &mut signals).await;
     finish(&ending, speaker)
 }
 

@@ -195,11 +195,8 @@ impl Host<'_> {
                 Between::Stop(Stop::Terminate) | Between::End => return Ok(Exit::Success),
             };
             is_first = false;
-            speaker.connected(&self.partner(&talk))?;
-            if let Some((turn, text)) = &talk.unanswered {
-                speaker.again(*turn, text)?;
-            }
-            let ending = converse(talk.turn, speaker, signals).await;
+            let partner = self.partner(&talk);
+            let ending = converse(talk, &partner, speaker, signals).await;
             if let Some(exit) = self.finish(&ending, speaker)? {
                 return exit;
             }

@@ -3,8 +3,8 @@
 
 use super::report::{Exit, Report, outcome};
 use super::signals::{Signals, Stop};
-use super::speaker::{Said, Speaker};
-use crate::link::{MyTurn, Over, TheirTurn, Turn};
+use super::speaker::{Partner, Said, Speaker};
+use crate::link::{MyTurn, Over, Talk, TheirTurn, Turn};
 
 /// How a conversation ended for this side.
 #[derive(Debug, Default)]
@@ -49,9 +49,23 @@ enum Wish {
     Decided,
 }
 
-/// Holds the conversation to its end.
-pub async fn converse(turn: Turn, speaker: &mut Speaker, signals: &mut Signals) -> Ending {
-    let mut turn = turn;
+/// Holds the conversation with `partner` to its end.
+pub async fn converse(
+    talk: Talk,
+    partner: &Partner,
+    speaker: &mut Speaker,
+    signals: &mut Signals,
+) -> Ending {
+    let begun = speaker
+        .connected(partner)
+        .and_then(|()| match &talk.unanswered {
+            Some((turn, text)) => speaker.again(*turn, text),
+            None => Ok(()),
+        });
+    if let Err(report) = begun {
+        return withdraw(talk.turn, speaker, report).await;
+    }
+    let mut turn = talk.turn;
     loop {
         let next = match turn {
             Turn::Mine(mine) => speak(mine, speaker, signals).await,
@@ -91,7 +105,7 @@ async fn speak(
                     Err(report) => {
                         theirs.quit();
                         ending.failure = Some(report);
-                        leave(theirs, speaker, ending).await
+                        Err(Box::new(leave(theirs, speaker, ending).await))
                     }
                 };
             }
@@ -151,18 +165,30 @@ async fn listen(
                 Wish::Said(_) | Wish::Decided => {}
             }
             theirs.quit();
-            return leave(theirs, speaker, ending).await;
+            ending = leave(theirs, speaker, ending).await;
         }
     }
     Err(Box::new(ending))
 }
 
+/// The speaker cannot even begin: the peer is told the end all the same.
+async fn withdraw(turn: Turn, speaker: &mut Speaker, report: Report) -> Ending {
+    let mut ending = Ending {
+        failure: Some(report),
+        ..Ending::default()
+    };
+    match turn {
+        Turn::Mine(mine) => ending.over = Some(mine.quit().await),
+        Turn::Theirs(theirs) => {
+            theirs.quit();
+            ending = leave(theirs, speaker, ending).await;
+        }
+    }
+    ending
+}
+
 /// After a `quit` out of turn: what had come before it is still shown.
-async fn leave(
-    theirs: TheirTurn,
-    speaker: &mut Speaker,
-    mut ending: Ending,
-) -> Result<Turn, Box<Ending>> {
+async fn leave(theirs: TheirTurn, speaker: &mut Speaker, mut ending: Ending) -> Ending {
     let number = theirs.number();
     ending.over = Some(match theirs.hear().await {
         Err(over) => over,
@@ -173,5 +199,5 @@ async fn leave(
             mine.quit().await
         }
     });
-    Err(Box::new(ending))
+    ending
 }
