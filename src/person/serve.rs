@@ -254,7 +254,7 @@ impl Host<'_> {
                     return Ok(talk.map_or(Between::End, Between::Talk));
                 }
                 _ = self.lobby.changed() => {}
-                input = read_between(speaker, &gate) => match input? {
+                input = read_between(speaker, &gate, is_first) => match input? {
                     None => return Ok(Between::End),
                     Some(line) => self.answered(&mut gate, &line).await,
                 },
@@ -437,12 +437,18 @@ async fn next_visitor(visitors: &mut Option<Visitors>) -> Option<Visitor> {
 
 /// What is typed or piped between conversations: a line at a question, or
 /// `None` at the end of the input.
-async fn read_between(speaker: &mut Speaker, gate: &Gate) -> Result<Option<String>, Report> {
+async fn read_between(
+    speaker: &mut Speaker,
+    gate: &Gate,
+    is_first: bool,
+) -> Result<Option<String>, Report> {
     match (speaker, gate) {
         (Speaker::Terminal(terminal), Gate::Next(_) | Gate::Question(..)) => {
             terminal.answer().await
         }
         (Speaker::Terminal(_), Gate::Open | Gate::Closed) => std::future::pending().await,
+        // It is nobody's turn yet, and no conversation has left anything over.
+        (Speaker::Pipe(_), _) if is_first => std::future::pending().await,
         (Speaker::Pipe(pipe), _) => pipe.read_ahead().await.map(|()| None),
         (Speaker::Json(json), _) => json.until_end().await.map(|()| None),
     }
