@@ -22,6 +22,10 @@ pub struct Json {
     /// The turn that `your-turn` was told of last.
     announced: Option<u64>,
     is_at_end: bool,
+    /// The failure that an `error` event told of last.
+    told: Option<Report>,
+    /// `ended` was told of the last conversation.
+    is_over: bool,
 }
 
 #[derive(Deserialize)]
@@ -43,6 +47,8 @@ impl Json {
             conversation: None,
             announced: None,
             is_at_end: false,
+            told: None,
+            is_over: false,
         }
     }
 
@@ -211,6 +217,25 @@ impl Json {
         }
         self.event("ended", ended)?;
         self.conversation = None;
+        self.is_over = true;
+        Ok(())
+    }
+
+    pub(super) fn failed(&mut self, report: &Report) -> Result<(), Report> {
+        self.told = Some(report.clone());
+        self.error(report.exit.event_code(), report)
+    }
+
+    /// The program stops for this. What the conversation has not told of it
+    /// yet comes now: on a client, `ended` is the last event always.
+    pub(super) fn stopped(&mut self, report: &Report, role: Role) -> Result<(), Report> {
+        if self.told.as_ref() != Some(report) {
+            self.failed(report)?;
+        }
+        if role == Role::Client && !self.is_over {
+            let ended = json!({ "by": "error", "turns": 0, "detail": report.what });
+            self.event("ended", ended)?;
+        }
         Ok(())
     }
 

@@ -30,7 +30,7 @@ use report::{Exit, Report};
 use speaker::Speaker;
 use terminal::Terminal;
 
-use crate::protocol::Text;
+use crate::protocol::{Role, Text};
 
 /// Does what the command line says, and tells of what failed.
 pub fn run(arguments: Arguments) -> Exit {
@@ -56,11 +56,13 @@ fn execute(command: Command, home: &Home, console: &Console) -> Result<Exit, Rep
         Command::Peers(command) => commands::peers(&command, home, console)?,
         Command::Server(command) => {
             let mut speaker = speaker(command.talk.json, command.first.clone(), console)?;
-            return block_on(serve::run(command, home, console, &mut speaker));
+            let done = block_on(serve::run(command, home, console, &mut speaker));
+            return done.inspect_err(|report| speaker.stopped(report, Role::Server));
         }
         Command::Client(command) => {
             let mut speaker = speaker(command.talk.json, None, console)?;
-            return block_on(dial::run(command, home, console, &mut speaker));
+            let done = block_on(dial::run(command, home, console, &mut speaker));
+            return done.inspect_err(|report| speaker.stopped(report, Role::Client));
         }
     }
     Ok(Exit::Success)

@@ -181,8 +181,16 @@ impl Speaker {
     /// stdout is closed.
     pub fn failed(&mut self, report: &Report) -> Result<(), Report> {
         match self {
-            Self::Json(json) => json.error(report.exit.event_code(), report),
+            Self::Json(json) => json.failed(report),
             Self::Terminal(_) | Self::Pipe(_) => Ok(()),
+        }
+    }
+
+    /// The program stops for this, in this role.
+    pub fn stopped(&mut self, report: &Report, role: Role) {
+        if let Self::Json(json) = self {
+            // Where stdout is closed, the exit code tells.
+            let _ = json.stopped(report, role);
         }
     }
 }
