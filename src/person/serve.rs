@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -34,6 +35,7 @@ pub async fn run(
     speaker: &mut Speaker,
 ) -> Result<Exit, Report> {
     let mut signals = Signals::listen(Exit::Success).map_err(|error| signals_failed(&error))?;
+    let hangup = hangup().map_err(|error| signals_failed(&error))?;
     let rules = Rules::read(&command, home)?;
     let identity = home.identity(&command.talk.identity, console)?;
     let own = identity.key_id();
@@ -77,6 +79,7 @@ pub async fn run(
         home,
         console,
         told: VecDeque::new(),
+        hangup,
     };
     let exit = host.serve(speaker, &mut signals).await;
     host.server.stop().await;
@@ -167,6 +170,8 @@ struct Host<'a> {
     console: &'a Console,
     /// When a refused key was last told of.
     told: VecDeque<Instant>,
+    /// Heard from the start to the end: unheard, SIGHUP would end the program.
+    hangup: Signal,
 }
 
 /// What happened between conversations.
@@ -196,9 +201,27 @@ impl Host<'_> {
             };
             is_first = false;
             let partner = self.partner(&talk);
-            let ending = converse(talk, &partner, speaker, signals).await;
+            let ending = self.converse(talk, &partner, speaker, signals).await;
             if let Some(exit) = self.finish(&ending, speaker)? {
                 return exit;
+            }
+        }
+    }
+
+    async fn converse(
+        &mut self,
+        talk: Talk,
+        partner: &Partner,
+        speaker: &mut Speaker,
+        signals: &mut Signals,
+    ) -> Ending {
+        let conversing = converse(talk, partner, speaker, signals);
+        tokio::pin!(conversing);
+        loop {
+            tokio::select! {
+                ending = &mut conversing => return ending,
+                // The queue is judged by the new book at once.
+                _ = self.hangup.recv() => self.reread(),
             }
         }
     }
@@ -235,7 +258,6 @@ impl Host<'_> {
         signals: &mut Signals,
         is_first: bool,
     ) -> Result<Between, Report> {
-        let mut hangup = hangup().map_err(|error| signals_failed(&error))?;
         let mut gate = Gate::new(speaker, is_first);
         loop {
             if let Speaker::Terminal(terminal) = &speaker
@@ -248,7 +270,7 @@ impl Host<'_> {
             tokio::select! {
                 biased;
                 stop = signals.stop() => return Ok(Between::Stop(stop)),
-                _ = hangup.recv() => self.reread(),
+                _ = self.hangup.recv() => self.reread(),
                 Some(visitor) = next_visitor(&mut self.visitors) => self.tell(&visitor, speaker)?,
                 talk = self.server.next(), if gate.is_open() => {
                     return Ok(talk.map_or(Between::End, Between::Talk));
