@@ -1,0 +1,608 @@
+//! The program run from outside: people with a home of their own, and programs
+//! whose output is read as it comes. Every wait ends at the program's deadline,
+//! so that a test fails instead of hanging; nothing here sleeps.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long a program may take from its start to its end. Generous: it only
+/// makes a test fail that would hang.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Somebody with an own home directory, deleted at the end of the test.
+pub(crate) struct Person {
+    dir: TempDir,
+}
+
+impl Person {
+    /// Somebody with an identity.
+    pub(crate) fn new() -> Self {
+        let person = Self::without_identity();
+        person.run(&["gen-cert"]).succeeds();
+        person
+    }
+
+    /// Somebody whose home is still missing.
+    pub(crate) fn without_identity() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        Self { dir }
+    }
+
+    /// The directory of certificate, key and address book.
+    pub(crate) fn home(&self) -> PathBuf {
+        self.dir.path().join("home")
+    }
+
+    /// A path beside the home.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn certificate(&self) -> String {
+        utf8(self.home().join("cert.pem"))
+    }
+
+    pub(crate) fn key_file(&self) -> PathBuf {
+        self.home().join("key.pem")
+    }
+
+    pub(crate) fn book(&self) -> PathBuf {
+        self.home().join("peers.toml")
+    }
+
+    /// The fingerprint of the key.
+    pub(crate) fn key(&self) -> String {
+        let printed = self.run(&["fingerprint"]).succeeds();
+        printed.trim_end().to_owned()
+    }
+
+    /// Adds somebody to the address book.
+    pub(crate) fn knows(&self, name: &str, other: &Self) {
+        self.run(&["peers", "add", name, &other.certificate()])
+            .succeeds();
+    }
+
+    /// The command `turnchat` with these arguments, as this person runs it.
+    pub(crate) fn turnchat<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_turnchat"));
+        command
+            .args(arguments)
+            .env_clear()
+            .env("HOME", self.dir.path())
+            .env("TURNCHAT_HOME", self.home())
+            .env("TERM", "xterm")
+            .current_dir(self.dir.path());
+        command
+    }
+
+    /// Runs it to its end, with nothing to read.
+    pub(crate) fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Finished {
+        self.start(arguments).without_input().finish()
+    }
+
+    /// Starts it, with pipes.
+    pub(crate) fn start<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Program {
+        Program::start(self.turnchat(arguments))
+    }
+
+    /// Starts a server on a free port, and waits until it listens.
+    pub(crate) fn serve(&self, arguments: &[&str]) -> Server {
+        Server::of(self.start(&server(arguments)))
+    }
+
+    /// Starts a client of this server that pins its key. A lost link ends it:
+    /// what `--hold` does is not tested here.
+    pub(crate) fn call(&self, server: &Server, whose: &Self, arguments: &[&str]) -> Program {
+        self.start(&self.calling(server, whose, arguments))
+    }
+
+    /// The arguments of [`call`](Self::call).
+    pub(crate) fn calling(&self, server: &Server, whose: &Self, arguments: &[&str]) -> Vec<String> {
+        let certificate = whose.certificate();
+        let mut all = vec!["client", &server.address, "--pin", &certificate];
+        all.extend(["--hold", "0s"]);
+        all.extend(arguments);
+        all.into_iter().map(str::to_owned).collect()
+    }
+}
+
+/// The arguments of a server on a free port of loopback, which a lost link
+/// ends the conversation of.
+pub(crate) fn server<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+    let mut all = vec!["server", "--listen", "127.0.0.1:0", "--hold", "0s"];
+    all.extend(arguments);
+    all
+}
+
+/// Two people, and a server that admits exactly the second one.
+pub(crate) struct Pair {
+    pub(crate) alice: Person,
+    pub(crate) bob: Person,
+    pub(crate) server: Server,
+}
+
+impl Pair {
+    pub(crate) fn new(arguments: &[&str]) -> Self {
+        let (alice, bob) = (Person::new(), Person::new());
+        let certificate = bob.certificate();
+        let mut all = vec!["--allow", &certificate];
+        all.extend(arguments);
+        let server = alice.serve(&all);
+        Self { alice, bob, server }
+    }
+
+    /// A client of bob's.
+    pub(crate) fn client(&self, arguments: &[&str]) -> Program {
+        self.bob.call(&self.server, &self.alice, arguments)
+    }
+}
+
+/// A server that listens.
+pub(crate) struct Server {
+    pub(crate) program: Program,
+    /// Where a client reaches it.
+    pub(crate) address: String,
+}
+
+impl Server {
+    pub(crate) fn of(mut program: Program) -> Self {
+        let line = program.stderr.line_with("Listening on ");
+        let address = line.trim_start_matches("Listening on ").to_owned();
+        Self { program, address }
+    }
+}
+
+/// A program that runs. Dropped, it is killed.
+pub(crate) struct Program {
+    child: Child,
+    stdin: Option<mpsc::Sender<Vec<u8>>>,
+    pub(crate) stdout: Output,
+    pub(crate) stderr: Output,
+}
+
+impl Program {
+    pub(crate) fn start(mut command: Command) -> Self {
+        command.stdout(Stdio::piped());
+        Self::start_with(command)
+    }
+
+    /// Starts it with the stdout that the command has.
+    pub(crate) fn start_with(mut command: Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("turnchat starts");
+        // What the command holds open would keep a pipe from its end.
+        drop(command);
+        let (stdin, written) = mpsc::channel::<Vec<u8>>();
+        let mut pipe = child.stdin.take().expect("its stdin");
+        // On a thread: a program reads a pipe only in its turn.
+        thread::spawn(move || {
+            for bytes in written {
+                if pipe.write_all(&bytes).and_then(|()| pipe.flush()).is_err() {
+                    return;
+                }
+            }
+        });
+        let stdout: Box<dyn Read + Send> = match child.stdout.take() {
+            Some(stdout) => Box::new(stdout),
+            None => Box::new(io::empty()),
+        };
+        let stdout = Output::of("stdout", stdout);
+        let stderr = Output::of("stderr", child.stderr.take().expect("its stderr"));
+        Self {
+            child,
+            stdin: Some(stdin),
+            stdout,
+            stderr,
+        }
+    }
+
+    /// Writes a line to its stdin.
+    pub(crate) fn say(&self, line: &str) {
+        self.write(format!("{line}\n").as_bytes());
+    }
+
+    pub(crate) fn write(&self, bytes: &[u8]) {
+        let stdin = self.stdin.as_ref().expect("its stdin is open");
+        let _ = stdin.send(bytes.to_vec());
+    }
+
+    /// Ends its input.
+    pub(crate) fn end_input(&mut self) {
+        self.stdin = None;
+    }
+
+    pub(crate) fn without_input(mut self) -> Self {
+        self.end_input();
+        self
+    }
+
+    pub(crate) fn send(&self, signal: Signal) {
+        signal::kill(pid(&self.child), signal).expect("a signal is sent");
+    }
+
+    /// Whether it has not ended yet.
+    #[track_caller]
+    pub(crate) fn is_running(&mut self) -> bool {
+        assert!(!self.stderr.is_overdue(), "it hangs");
+        self.child.try_wait().expect("its state").is_none()
+    }
+
+    /// The next line of the transcript is this one.
+    #[track_caller]
+    pub(crate) fn shows(&mut self, line: &str) {
+        assert_eq!(self.stdout.line(), line);
+    }
+
+    /// The next event, with `--json`.
+    #[track_caller]
+    pub(crate) fn event(&mut self) -> Value {
+        let line = self.stdout.line();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
+    }
+
+    /// The next event, which has this name.
+    #[track_caller]
+    pub(crate) fn expect(&mut self, name: &str) -> Value {
+        let event = self.event();
+        assert_eq!(event["event"], name, "{event}");
+        event
+    }
+
+    /// Waits for its end, with the input as it is.
+    #[track_caller]
+    pub(crate) fn finish(mut self) -> Finished {
+        let stdout = self.stdout.all();
+        let stderr = self.stderr.all();
+        let status = self.child.wait().expect("its exit code");
+        Finished {
+            code: status.code(),
+            stdout,
+            stderr,
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A program that has ended.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    /// `None` if a signal ended it.
+    pub(crate) code: Option<i32>,
+    /// Everything that it wrote.
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Finished {
+    /// It ended with 0; what it printed.
+    #[track_caller]
+    pub(crate) fn succeeds(self) -> String {
+        self.exits(0);
+        self.stdout
+    }
+
+    #[track_caller]
+    pub(crate) fn exits(&self, code: i32) {
+        assert_eq!(self.code, Some(code), "{self:#?}");
+    }
+
+    /// It ended with this code, and said at its end what happened and what to
+    /// do now, both in a sentence; these words are in it.
+    #[track_caller]
+    pub(crate) fn fails(&self, code: i32, words: &[&str]) -> String {
+        self.exits(code);
+        let own: Vec<_> = self
+            .stderr
+            .lines()
+            .filter_map(|line| line.strip_prefix("turnchat: "))
+            .collect();
+        let [.., what, advice] = own[..] else {
+            panic!("not two parts: {self:#?}");
+        };
+        for part in [what, advice] {
+            let begins_well = part.starts_with(|c: char| !c.is_lowercase());
+            assert!(begins_well && part.ends_with(['.', '`']), "{self:#?}");
+        }
+        let told = format!("{what}\n{advice}");
+        for word in words {
+            assert!(told.contains(word), "no {word:?} in {self:#?}");
+        }
+        told
+    }
+
+    /// The arguments were refused before anything was done: exit 2, what is
+    /// wrong, and where help is.
+    #[track_caller]
+    pub(crate) fn misuses(&self, words: &[&str]) {
+        self.exits(2);
+        assert_eq!(self.stdout, "");
+        assert!(self.stderr.starts_with("error: "), "{self:#?}");
+        assert!(self.stderr.contains("--help"), "{self:#?}");
+        for word in words {
+            assert!(self.stderr.contains(word), "no {word:?} in {self:#?}");
+        }
+    }
+}
+
+/// What a program writes, as it comes.
+pub(crate) struct Output {
+    name: &'static str,
+    written: Arc<Written>,
+    /// Up to where it was taken.
+    taken: usize,
+    deadline: Instant,
+}
+
+#[derive(Default)]
+struct Written {
+    state: Mutex<WrittenState>,
+    grown: Condvar,
+}
+
+#[derive(Default)]
+struct WrittenState {
+    bytes: Vec<u8>,
+    is_closed: bool,
+}
+
+impl Output {
+    fn of(name: &'static str, mut from: impl Read + Send + 'static) -> Self {
+        let written = Arc::new(Written::default());
+        let writing = Arc::clone(&written);
+        thread::spawn(move || {
+            let mut chunk = [0; 4096];
+            loop {
+                // A terminal that is gone is an error; here it is an end.
+                let length = from.read(&mut chunk).unwrap_or(0);
+                let mut state = writing.lock();
+                state.bytes.extend_from_slice(&chunk[..length]);
+                state.is_closed = length == 0;
+                writing.grown.notify_all();
+                if length == 0 {
+                    return;
+                }
+            }
+        });
+        Self {
+            name,
+            written,
+            taken: 0,
+            deadline: Instant::now() + DEADLINE,
+        }
+    }
+
+    /// The next line, without its end.
+    #[track_caller]
+    pub(crate) fn line(&mut self) -> String {
+        let taken = self.taken;
+        let line = self.wait("a line", |bytes, _| {
+            let rest = &bytes[taken..];
+            let end = rest.iter().position(|byte| *byte == b'\n')?;
+            Some(rest[..end].to_vec())
+        });
+        self.taken += line.len() + 1;
+        String::from_utf8(line).expect("UTF-8")
+    }
+
+    /// The next line that has these words; those before it are passed over.
+    #[track_caller]
+    pub(crate) fn line_with(&mut self, words: &str) -> String {
+        loop {
+            let line = self.line();
+            if line.contains(words) {
+                return line;
+            }
+        }
+    }
+
+    /// All of it, from the start to its end.
+    #[track_caller]
+    pub(crate) fn all(&self) -> String {
+        let all = self.wait("the end", |bytes, is_closed| {
+            is_closed.then(|| bytes.to_vec())
+        });
+        String::from_utf8(all).expect("UTF-8")
+    }
+
+    /// Whether the program takes longer than it may.
+    pub(crate) fn is_overdue(&self) -> bool {
+        Instant::now() > self.deadline
+    }
+
+    /// What came so far.
+    pub(crate) fn so_far(&self) -> Vec<u8> {
+        self.written.lock().bytes.clone()
+    }
+
+    /// Waits until `found` finds something in all that came.
+    #[track_caller]
+    pub(crate) fn wait<T>(
+        &self,
+        for_what: &str,
+        mut found: impl FnMut(&[u8], bool) -> Option<T>,
+    ) -> T {
+        let mut state = self.written.lock();
+        loop {
+            if let Some(value) = found(&state.bytes, state.is_closed) {
+                return value;
+            }
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            if state.is_closed || left.is_zero() {
+                let why = if state.is_closed { "ended" } else { "hangs" };
+                let shown = String::from_utf8_lossy(&state.bytes);
+                panic!("{} {why} before {for_what} came:\n{shown}", self.name);
+            }
+            let waited = self.written.grown.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl Written {
+    fn lock(&self) -> MutexGuard<'_, WrittenState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A program at a terminal of its own.
+pub(crate) struct Terminal {
+    child: Child,
+    pty: Arc<pty_process::blocking::Pty>,
+    output: Output,
+    columns: u16,
+}
+
+impl Terminal {
+    pub(crate) const ROWS: u16 = 40;
+    pub(crate) const COLUMNS: u16 = 100;
+
+    pub(crate) fn start(command: Command) -> Self {
+        Self::sized(command, Self::COLUMNS)
+    }
+
+    /// A terminal with this many columns.
+    pub(crate) fn sized(command: Command, columns: u16) -> Self {
+        Self::with(command.into(), columns)
+    }
+
+    /// A terminal for all but the transcript, which goes elsewhere.
+    pub(crate) fn without_transcript(command: Command, transcript: File) -> Self {
+        let command = pty_process::blocking::Command::from(command);
+        Self::with(command.stdout(transcript), Self::COLUMNS)
+    }
+
+    fn with(command: pty_process::blocking::Command, columns: u16) -> Self {
+        let (pty, pts) = pty_process::blocking::open().expect("a terminal");
+        pty.resize(pty_process::Size::new(Self::ROWS, columns))
+            .expect("a terminal has a size");
+        let child = command.spawn(pts).expect("turnchat starts");
+        let pty = Arc::new(pty);
+        Self {
+            child,
+            output: Output::of("the terminal", Master(Arc::clone(&pty))),
+            pty,
+            columns,
+        }
+    }
+
+    /// Types this; Enter is `\r`.
+    pub(crate) fn types(&self, keys: &str) {
+        (&*self.pty)
+            .write_all(keys.as_bytes())
+            .expect("a terminal takes what is typed");
+    }
+
+    /// The rows that the screen shows, without blanks at their ends and empty
+    /// rows at its end.
+    pub(crate) fn screen(&self) -> Vec<String> {
+        self.rows_of(&self.output.so_far())
+    }
+
+    fn rows_of(&self, bytes: &[u8]) -> Vec<String> {
+        let size = |cells| NonZero::new(cells).expect("a terminal has a size");
+        let mut parser = vt100::Parser::new(size(Self::ROWS), size(self.columns), 0);
+        parser.process(bytes);
+        let rows = parser.screen().rows(0, self.columns);
+        let mut rows: Vec<_> = rows.map(|row| row.trim_end().to_owned()).collect();
+        while rows.last().is_some_and(String::is_empty) {
+            rows.pop();
+        }
+        rows
+    }
+
+    /// Waits until the screen is so.
+    #[track_caller]
+    pub(crate) fn until(&self, what: &str, is_so: impl Fn(&[String]) -> bool) -> Vec<String> {
+        self.output.wait(what, |bytes, _| {
+            let rows = self.rows_of(bytes);
+            is_so(&rows).then_some(rows)
+        })
+    }
+
+    /// Waits until these words stand somewhere on the screen.
+    #[track_caller]
+    pub(crate) fn shows(&self, words: &str) -> Vec<String> {
+        self.until(words, |rows| rows.iter().any(|row| row.contains(words)))
+    }
+
+    /// Waits until the last row is this.
+    #[track_caller]
+    pub(crate) fn ends_with(&self, row: &str) -> Vec<String> {
+        self.until(row, |rows| {
+            rows.last().is_some_and(|last| last == row.trim_end())
+        })
+    }
+
+    /// Its exit code, and the screen at its end.
+    #[track_caller]
+    pub(crate) fn finish(mut self) -> (Option<i32>, Vec<String>) {
+        let rows = self.output.wait("its end", |bytes, is_closed| {
+            is_closed.then(|| self.rows_of(bytes))
+        });
+        let status = self.child.wait().expect("its exit code");
+        (status.code(), rows)
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The terminal's other end, to be read on a thread.
+struct Master(Arc<pty_process::blocking::Pty>);
+
+impl Read for Master {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&*self.0).read(buffer)
+    }
+}
+
+fn pid(child: &Child) -> Pid {
+    Pid::from_raw(child.id().try_into().expect("a process id"))
+}
+
+/// A path, as an argument.
+pub(crate) fn utf8(path: impl AsRef<Path>) -> String {
+    path.as_ref().to_str().expect("a path in UTF-8").to_owned()
+}
+
+/// Every file below a directory and what it holds.
+pub(crate) fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).expect("a directory") {
+        let path = entry.expect("its entry").path();
+        match path.is_dir() {
+            true => files.extend(contents(&path)),
+            false => {
+                let bytes = std::fs::read(&path).expect("a file");
+                files.insert(path, bytes);
+            }
+        }
+    }
+    files
+}

@@ -1,0 +1,5 @@
+//! The built program from outside: arguments, standard input and output,
+//! terminals, signals and exit codes. Peers that are no `turnchat` are not here.
+
+mod conversation;
+mod harness;
