@@ -1,0 +1,152 @@
+//! Signals, and a stdout that is closed.
+
+use std::io;
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+
+use crate::harness::{Pair, Person, Program, Server};
+
+#[test]
+fn sigterm_stops_a_server_that_waits_with_0() {
+    let server = Person::new().serve(&[]);
+    server.program.send(Signal::SIGTERM);
+    server.program.finish().exits(0);
+}
+
+#[test]
+fn sigterm_stops_a_server_with_0_and_its_peer_sees_a_lost_link() {
+    let mut pair = Pair::new(&["--first", "Hello"]);
+    let mut client = pair.client(&[]);
+    client.shows("They say: Hello");
+    client.stderr.line_with("Connected with");
+    pair.server.program.shows("Your message: Hello");
+    pair.server.program.send(Signal::SIGTERM);
+    pair.server.program.finish().exits(0);
+    client.say("Are you there?");
+    client.finish().fails(4, &["lost"]);
+}
+
+#[test]
+fn sigterm_stops_a_client_with_143_and_its_peer_sees_a_lost_link() {
+    let mut pair = Pair::new(&["--once", "--first", "Hello"]);
+    let mut client = pair.client(&[]);
+    client.shows("They say: Hello");
+    client.send(Signal::SIGTERM);
+    client.finish().exits(143);
+    pair.server.program.shows("Your message: Hello");
+    pair.server.program.finish().fails(4, &["lost"]);
+}
+
+#[test]
+fn sigterm_while_waiting_stops_a_client_with_143() {
+    let (alice, bob, other) = (Person::new(), Person::new(), Person::new());
+    let server = alice.serve(&["--allow-anyone", "--first", "Hello"]);
+    let mut talking = bob.call(&server, &alice, &[]);
+    talking.shows("They say: Hello");
+    let mut waiting = other.call(&server, &alice, &["--json"]);
+    waiting.expect("waiting");
+    waiting.send(Signal::SIGTERM);
+    waiting.finish().exits(143);
+}
+
+#[test]
+fn ctrl_c_ends_the_conversation_politely_whoever_has_the_turn() {
+    for is_server in [true, false] {
+        for has_turn in [true, false] {
+            let mut pair = Pair::new(&["--once"]);
+            let mut client = pair.client(&[]);
+            pair.server.program.say("Hello");
+            client.shows("They say: Hello");
+            pair.server.program.shows("Your message: Hello");
+            if is_server == has_turn {
+                client.say("Hi");
+                client.shows("Your message: Hi");
+                pair.server.program.shows("They say: Hi");
+            }
+            let Server { program, .. } = pair.server;
+            let (stops, stays) = match is_server {
+                true => (program, client),
+                false => (client, program),
+            };
+            stops.send(Signal::SIGINT);
+            stops.finish().exits(130);
+            stays.finish().exits(0);
+        }
+    }
+}
+
+#[test]
+fn ctrl_c_stops_a_server_that_waits_with_130() {
+    let server = Person::new().serve(&[]);
+    server.program.send(Signal::SIGINT);
+    server.program.finish().exits(130);
+}
+
+#[test]
+fn ctrl_c_stops_a_server_also_without_once() {
+    let mut pair = Pair::new(&["--first", "Hello"]);
+    let mut client = pair.client(&[]);
+    client.shows("They say: Hello");
+    pair.server.program.shows("Your message: Hello");
+    pair.server.program.send(Signal::SIGINT);
+    pair.server.program.finish().exits(130);
+    client.finish().exits(0);
+}
+
+#[test]
+fn a_second_ctrl_c_leaves_at_once() {
+    let mut pair = Pair::new(&["--first", "Hello"]);
+    let mut client = pair.client(&[]);
+    client.shows("They say: Hello");
+    pair.server.program.shows("Your message: Hello");
+    pair.server.program.send(Signal::SIGSTOP);
+    // Two that come together count as one, so there are more; the program ends
+    // long before its `quit` is given up.
+    while client.is_running() {
+        client.send(Signal::SIGINT);
+        std::thread::yield_now();
+    }
+    let done = client.finish();
+    done.exits(130);
+    assert!(!done.stderr.contains("did not acknowledge"), "{done:?}");
+}
+
+/// Starts a program whose stdout nobody reads.
+fn without_reader(mut command: Command) -> Program {
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    command.stdout(writer);
+    Program::start_with(command)
+}
+
+#[test]
+fn a_client_whose_stdout_is_closed_says_so_and_ends_in_order() {
+    let pair = Pair::new(&["--once", "--first", "Hello"]);
+    let calling = pair.bob.calling(&pair.server, &pair.alice, &[]);
+    let client = without_reader(pair.bob.turnchat(&calling));
+    let done = client.finish();
+    done.fails(1, &["transcript", "standard output"]);
+    pair.server.program.finish().exits(0);
+}
+
+#[test]
+fn a_server_whose_stdout_is_closed_says_so_and_ends_in_order() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let arguments = ["--allow-anyone", "--first", "Hello"];
+    let server = Server::of(without_reader(
+        alice.turnchat(&crate::harness::server(&arguments)),
+    ));
+    let client = bob.call(&server, &alice, &[]);
+    client.finish().exits(0);
+    server.program.finish().fails(1, &["transcript"]);
+}
+
+#[test]
+fn events_that_nobody_reads_end_the_program_too() {
+    let pair = Pair::new(&["--once"]);
+    let calling = pair.bob.calling(&pair.server, &pair.alice, &["--json"]);
+    let done = without_reader(pair.bob.turnchat(&calling)).finish();
+    done.fails(1, &["standard output"]);
+    pair.server.program.finish().exits(0);
+}
