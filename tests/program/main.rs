@@ -3,5 +3,7 @@
 
 mod conversation;
 mod harness;
+mod identity;
+mod peers;
 mod serving;
 mod stopping;

@@ -1,0 +1,147 @@
+//! The address book from the command line.
+
+use std::fs;
+
+use crate::harness::{Person, utf8};
+
+#[test]
+fn the_book_is_listed_as_it_was_made() {
+    let (alice, bob, other) = (Person::new(), Person::new(), Person::new());
+    let empty = alice.run(&["peers", "list"]);
+    assert_eq!(empty.stdout, "");
+    assert!(empty.stderr.contains("turnchat peers add"), "{empty:?}");
+
+    alice.knows("bob", &bob);
+    let key = other.key();
+    let added = [
+        "peers",
+        "add",
+        "bob-laptop",
+        &key,
+        "--address",
+        "Laptop.example",
+    ];
+    assert_eq!(alice.run(&added).succeeds(), "");
+    let listed = alice.run(&["peers", "list"]).succeeds();
+    let (bob, key) = (bob.key(), other.key());
+    assert_eq!(
+        listed,
+        format!("bob         {bob}\nbob-laptop  {key}  laptop.example:8876\n")
+    );
+
+    alice.run(&["peers", "rename", "bob", "old"]).succeeds();
+    alice.run(&["peers", "remove", "bob-laptop"]).succeeds();
+    let listed = alice.run(&["peers", "list"]).succeeds();
+    assert_eq!(listed, format!("old  {bob}\n"));
+    alice.run(&["peers", "remove", "old"]).succeeds();
+    assert_eq!(alice.run(&["peers", "list"]).succeeds(), "");
+}
+
+#[test]
+fn an_edit_that_contradicts_the_book_changes_nothing() {
+    let (alice, bob, other) = (Person::new(), Person::new(), Person::new());
+    let (key, another) = (bob.key(), other.key());
+    let add = |name, key| ["peers", "add", name, key, "--address", "host:1"];
+    alice.run(&add("bob", &key)).succeeds();
+    let third = Person::new();
+    alice.knows("other", &third);
+    let before = fs::read(alice.book()).unwrap();
+    for (arguments, words) in [
+        (&["peers", "add", "bob", &another][..], "name bob is taken"),
+        (&["peers", "add", "robert", &key], "as bob"),
+        (
+            &add("robert", &another),
+            "address is in the address book as bob",
+        ),
+        (&["peers", "remove", "robert"], "called robert"),
+        (&["peers", "rename", "robert", "rob"], "called robert"),
+        (&["peers", "rename", "bob", "other"], "name other is taken"),
+    ] {
+        let refused = alice.run(arguments);
+        refused.fails(1, &[words]);
+        assert_eq!(refused.stdout, "");
+        assert_eq!(fs::read(alice.book()).unwrap(), before, "{arguments:?}");
+    }
+}
+
+#[test]
+fn malformed_names_keys_and_addresses_are_misuse() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let key = bob.key();
+    for (arguments, words) in [
+        (&["peers", "add", "-bob", &key][..], "-b"),
+        (&["peers", "add", "bob.pem", &key], "not a name"),
+        (&["peers", "add", "a b", &key], "not a name"),
+        (&["peers", "add", "bob", "SHA256:short"], "not a key"),
+        (&["peers", "add", "bob", "robert"], "neither a key"),
+        (
+            &["peers", "add", "bob", &key, "--address", "a:b:c"],
+            "not an address",
+        ),
+        (&["peers", "add", "bob"], "required"),
+        (&["peers", "remove", "a b"], "not a name"),
+        (&["peers", "rename", "bob", ""], "not a name"),
+        (&["peers"], "Usage"),
+    ] {
+        let refused = alice.run(arguments);
+        refused.exits(2);
+        assert!(refused.stderr.contains(words), "{arguments:?}: {refused:?}");
+    }
+    assert!(!alice.book().exists());
+}
+
+#[test]
+fn a_file_without_a_certificate_is_added_to_no_book() {
+    let alice = Person::new();
+    let key_file = utf8(alice.key_file());
+    let refused = alice.run(&["peers", "add", "bob", &key_file]);
+    refused.fails(1, &["No certificate"]);
+    let refused = alice.run(&["peers", "add", "bob", "./nowhere.pem"]);
+    refused.fails(1, &["nowhere.pem"]);
+    assert!(!alice.book().exists());
+}
+
+#[test]
+fn a_damaged_book_stops_everything_and_stays_as_it_is() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let certificate = bob.certificate();
+    for damaged in [
+        &b"[bob\nkeys = []\n"[..],
+        b"[bob]\nkeys = [\"SHA256:short\"]\n",
+        b"[bob]\nkeys = []\n",
+        b"[bob]\nkey = \"x\"\n",
+        b"\xff\xfe",
+        b"<<<<<<< HEAD\n",
+    ] {
+        fs::write(alice.book(), damaged).unwrap();
+        for arguments in [
+            &["peers", "list"][..],
+            &["peers", "add", "bob", &certificate],
+            &["peers", "remove", "bob"],
+            &["peers", "rename", "bob", "robert"],
+            &["server", "--listen", "127.0.0.1:0"],
+            &["client", "127.0.0.1:1"],
+            &["client", "127.0.0.1:1", "--accept-new", "--as", "bob"],
+        ] {
+            let refused = alice.run(arguments);
+            refused.fails(1, &["peers.toml"]);
+            assert_eq!(refused.stdout, "", "{arguments:?}");
+        }
+        assert_eq!(fs::read(alice.book()).unwrap(), damaged);
+    }
+}
+
+#[test]
+fn what_a_person_wrote_into_the_book_survives_an_edit() {
+    let (alice, bob) = (Person::new(), Person::new());
+    alice.knows("bob", &bob);
+    let mut book = fs::read_to_string(alice.book()).unwrap();
+    book.push_str("# bob's key was compared on the phone\n");
+    fs::write(alice.book(), &book).unwrap();
+    alice.knows("other", &Person::new());
+    let edited = fs::read_to_string(alice.book()).unwrap();
+    assert!(
+        edited.contains("# bob's key was compared on the phone"),
+        "{edited}"
+    );
+}
