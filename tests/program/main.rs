@@ -3,7 +3,9 @@
 
 mod conversation;
 mod harness;
+mod help;
 mod identity;
 mod peers;
+mod refusals;
 mod serving;
 mod stopping;
