@@ -9,3 +9,4 @@ mod peers;
 mod refusals;
 mod serving;
 mod stopping;
+mod trust;
