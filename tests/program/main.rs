@@ -5,6 +5,7 @@ mod conversation;
 mod harness;
 mod help;
 mod identity;
+mod json;
 mod peers;
 mod refusals;
 mod serving;
