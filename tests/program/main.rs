@@ -10,4 +10,5 @@ mod peers;
 mod refusals;
 mod serving;
 mod stopping;
+mod terminal;
 mod trust;

@@ -1,0 +1,513 @@
+//! A person at a real terminal: prompts, questions, and what is typed too
+//! early.
+
+use crate::harness::{Pair, Person, Program, Server, Terminal, server};
+
+const PROMPT: &str = "Your message: ";
+
+/// Bob at a terminal, and alice's server with a pipe.
+fn at_the_client(columns: u16) -> (Pair, Terminal) {
+    let pair = Pair::new(&[]);
+    let calling = pair.bob.calling(&pair.server, &pair.alice, &[]);
+    let terminal = Terminal::sized(pair.bob.turnchat(&calling), columns);
+    terminal.shows("Connected with");
+    (pair, terminal)
+}
+
+/// Alice's server at a terminal.
+struct AtTheServer {
+    alice: Person,
+    terminal: Terminal,
+    address: String,
+}
+
+impl AtTheServer {
+    fn start(alice: Person, arguments: &[&str]) -> Self {
+        let terminal = Terminal::start(alice.turnchat(&server(arguments)));
+        let rows = terminal.shows("Your peer runs: ");
+        let listening = rows
+            .iter()
+            .find_map(|row| row.strip_prefix("Listening on "));
+        let address = listening.expect("where it listens").to_owned();
+        Self {
+            alice,
+            terminal,
+            address,
+        }
+    }
+
+    fn call(&self, who: &Person, arguments: &[&str]) -> Program {
+        let pin = self.alice.key();
+        let calling = ["client", &self.address, "--pin", &pin, "--hold", "0s"];
+        who.start(&[&calling, arguments].concat())
+    }
+}
+
+#[test]
+fn the_prompt_appears_only_on_ones_turn() {
+    let (mut pair, terminal) = at_the_client(Terminal::COLUMNS);
+    assert!(
+        !terminal
+            .screen()
+            .iter()
+            .any(|row| row.contains("Your message"))
+    );
+    pair.server.program.say("Hello");
+    let rows = terminal.ends_with(PROMPT);
+    assert_eq!(rows[rows.len() - 2], "They say: Hello");
+
+    terminal.types("Hi\r");
+    pair.server.program.shows("Your message: Hello");
+    pair.server.program.shows("They say: Hi");
+    let rows = terminal.until("no second prompt", |rows| {
+        rows.last().is_some_and(|row| row == "Your message: Hi")
+    });
+    assert_eq!(rows.iter().filter(|row| row.contains("Hi")).count(), 1);
+
+    pair.server.program.say("Bye");
+    terminal.ends_with(PROMPT);
+    terminal.types("QUIT\r");
+    let (code, rows) = terminal.finish();
+    assert_eq!(code, Some(0));
+    let transcript: Vec<_> = rows.iter().filter(|row| row.contains(": ")).collect();
+    let end = &transcript[transcript.len() - 4..];
+    let expected = [
+        "They say: Hello",
+        "Your message: Hi",
+        "They say: Bye",
+        "Your message: QUIT",
+    ];
+    assert_eq!(end, expected);
+}
+
+#[test]
+fn an_empty_line_is_asked_again() {
+    let (mut pair, terminal) = at_the_client(Terminal::COLUMNS);
+    pair.server.program.say("Hello");
+    terminal.ends_with(PROMPT);
+    terminal.types("\r");
+    terminal.until("a second prompt", |rows| {
+        rows.ends_with(&[PROMPT.trim_end().to_owned(), PROMPT.trim_end().to_owned()])
+    });
+    terminal.types("Hi\r");
+    pair.server.program.shows("Your message: Hello");
+    pair.server.program.shows("They say: Hi");
+}
+
+#[test]
+fn what_was_typed_ahead_is_shown_at_the_prompt_and_sent_only_at_enter() {
+    let (mut pair, terminal) = at_the_client(Terminal::COLUMNS);
+    terminal.types("too early\r");
+    terminal.shows("too early");
+    pair.server.program.say("Hello");
+    terminal.shows("not sent: too early");
+    terminal.ends_with(PROMPT);
+    pair.server.program.shows("Your message: Hello");
+
+    // Enter alone sends it.
+    terminal.types("\r");
+    pair.server.program.shows("They say: too early");
+    terminal.shows("Your message: too early");
+
+    // Anything else is sent in its place.
+    terminal.types("early again\r");
+    terminal.shows("early again");
+    pair.server.program.say("Go on");
+    terminal.shows("not sent: early again");
+    terminal.ends_with(PROMPT);
+    terminal.types("in its place\r");
+    pair.server.program.shows("Your message: Go on");
+    pair.server.program.shows("They say: in its place");
+}
+
+#[test]
+fn quit_typed_ahead_does_not_quit_before_enter() {
+    let (pair, terminal) = at_the_client(Terminal::COLUMNS);
+    terminal.types("QUIT\r");
+    terminal.shows("QUIT");
+    pair.server.program.say("Hello");
+    terminal.shows("not sent: QUIT");
+    terminal.ends_with(PROMPT);
+    terminal.types("\r");
+    assert_eq!(terminal.finish().0, Some(0));
+}
+
+#[test]
+fn the_end_of_input_at_a_terminal_is_quit() {
+    let (pair, terminal) = at_the_client(Terminal::COLUMNS);
+    pair.server.program.say("Hello");
+    terminal.ends_with(PROMPT);
+    terminal.types("\u{4}");
+    let (code, rows) = terminal.finish();
+    assert_eq!(code, Some(0));
+    assert_eq!(rows.last().unwrap(), PROMPT.trim_end());
+    let mut server = pair.server;
+    server
+        .program
+        .stderr
+        .line_with("has ended the conversation");
+}
+
+#[test]
+fn ctrl_c_typed_ends_the_conversation_in_and_out_of_turn() {
+    for has_turn in [true, false] {
+        let (mut pair, terminal) = at_the_client(Terminal::COLUMNS);
+        if has_turn {
+            pair.server.program.say("Hello");
+            terminal.ends_with(PROMPT);
+        }
+        terminal.types("\u{3}");
+        assert_eq!(terminal.finish().0, Some(130));
+        pair.server
+            .program
+            .stderr
+            .line_with("has ended the conversation");
+    }
+}
+
+#[test]
+fn ctrl_c_typed_stops_a_server_that_waits() {
+    let server = AtTheServer::start(Person::new(), &[]);
+    server.terminal.types("\u{3}");
+    assert_eq!(server.terminal.finish().0, Some(130));
+}
+
+#[test]
+fn a_message_arriving_leaves_the_prompt_alone_and_other_words_do_not() {
+    let (pair, terminal) = at_the_client(Terminal::COLUMNS);
+    pair.server.program.say("Hello");
+    terminal.ends_with(PROMPT);
+    terminal.types("half a line");
+    terminal.ends_with("Your message: half a line");
+    drop(pair.server);
+    let (code, rows) = terminal.finish();
+    assert_eq!(code, Some(4));
+    let prompt = rows
+        .iter()
+        .position(|row| row == "Your message: half a line");
+    let prompt = prompt.expect("the prompt stands on a row of its own");
+    let said = rows[prompt + 1..].join(" ");
+    assert!(said.starts_with("turnchat: "), "{said}");
+    assert!(said.contains("was not sent"), "{said}");
+    assert!(said.contains("The connection was lost"), "{said}");
+}
+
+#[test]
+fn long_foreign_text_is_wrapped_with_every_row_indented() {
+    let (pair, terminal) = at_the_client(40);
+    let words = "word ".repeat(30);
+    let unbroken = "x".repeat(100);
+    let wide = "日本語".repeat(20);
+    pair.server.program.say(&format!("{words}{unbroken}{wide}"));
+    let rows = terminal.ends_with(PROMPT);
+    let first = rows
+        .iter()
+        .position(|row| row.starts_with("They say: word"));
+    let first = first.expect("the message");
+    let message = &rows[first..rows.len() - 1];
+    assert!(message.len() > 7, "{rows:#?}");
+    for row in &message[1..] {
+        assert!(
+            row.starts_with("    ") && !row.starts_with("     "),
+            "{rows:#?}"
+        );
+    }
+    let mut shown = String::new();
+    for row in message {
+        let width: usize = row.chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum();
+        assert!(width <= 39, "{width}: {row}");
+        shown += row.trim_start_matches("They say:").trim();
+    }
+    assert_eq!(
+        shown.replace(' ', ""),
+        format!("{words}{unbroken}{wide}").replace(' ', "")
+    );
+}
+
+#[test]
+fn hostile_text_cannot_forge_a_row() {
+    let forged = "x\nturnchat: Connected with bob.\n\u{1b}[1A\u{1b}[2KYour message: I owe you";
+    let pair = Pair::new(&["--first", forged]);
+    let calling = pair.bob.calling(&pair.server, &pair.alice, &[]);
+    let terminal = Terminal::start(pair.bob.turnchat(&calling));
+    let rows = terminal.ends_with(PROMPT);
+    let shown = &rows[rows.len() - 4..];
+    assert_eq!(
+        shown,
+        [
+            "They say: x",
+            "    turnchat: Connected with bob.",
+            "    \\u{1b}[1A\\u{1b}[2KYour message: I owe you",
+            "Your message:",
+        ]
+    );
+}
+
+#[test]
+fn what_was_typed_for_one_peer_is_never_sent_to_the_next() {
+    let (alice, bob, other) = (Person::new(), Person::new(), Person::new());
+    alice.knows("bob", &bob);
+    alice.knows("robert", &other);
+    let server = AtTheServer::start(alice, &[]);
+    let mut first = server.call(&bob, &["--json"]);
+    first.expect("connected");
+    server.terminal.ends_with(PROMPT);
+    server.terminal.types("for bob alone");
+    server.terminal.ends_with("Your message: for bob alone");
+    let mut second = server.call(&other, &["--json"]);
+    second.expect("waiting");
+
+    first.say("{\"quit\":{}}");
+    first.finish().exits(0);
+    let rows = server
+        .terminal
+        .ends_with("Next: robert is waiting. Press Enter to begin.");
+    let told = rows.join("\n");
+    assert!(told.contains("bob has ended the conversation"), "{told}");
+    assert!(told.contains("not sent; it is discarded"), "{told}");
+
+    // Neither what stood at the old prompt nor what comes before Enter.
+    server.terminal.types("hasty\r");
+    second.expect("connected");
+    server.terminal.shows("Connected with robert");
+    server.terminal.ends_with(PROMPT);
+    server.terminal.types("Hello, robert\r");
+    assert_eq!(second.expect("turn")["text"], "Hello, robert");
+    second.expect("your-turn");
+}
+
+#[test]
+fn a_whole_line_typed_out_of_turn_is_not_sent_to_the_next_peer() {
+    let (alice, bob, other) = (Person::new(), Person::new(), Person::new());
+    alice.knows("bob", &bob);
+    alice.knows("robert", &other);
+    let server = AtTheServer::start(alice, &["--first", "Hello"]);
+    let mut first = server.call(&bob, &["--json"]);
+    first.stdout.line_with("your-turn");
+    server.terminal.shows("Your message: Hello");
+    server.terminal.types("a secret for bob\r");
+    server.terminal.shows("a secret for bob");
+    let mut second = server.call(&other, &["--json"]);
+    second.expect("waiting");
+    first.say("{\"quit\":{}}");
+    first.finish().exits(0);
+    server
+        .terminal
+        .ends_with("Next: robert is waiting. Press Enter to begin.");
+    server.terminal.types("\r");
+    second.expect("connected");
+    second.stdout.line_with("your-turn");
+    second.say("{\"say\":{\"text\":\"Hi\"}}");
+    let rows = server.terminal.until("the next prompt", |rows| {
+        rows.ends_with(&["They say: Hi".to_owned(), PROMPT.trim_end().to_owned()])
+    });
+    assert!(!rows.join("\n").contains("not sent: a secret"), "{rows:#?}");
+}
+
+#[test]
+fn a_peer_that_leaves_while_the_person_decides_is_said() {
+    let (alice, bob) = (Person::new(), Person::new());
+    alice.knows("bob", &bob);
+    let server = AtTheServer::start(alice, &["--first", "Hello"]);
+    let mut first = server.call(&bob, &[]);
+    first.shows("They say: Hello");
+    first.say("QUIT");
+    first.finish().exits(0);
+    let mut again = server.call(&bob, &["--json"]);
+    again.expect("waiting");
+    server
+        .terminal
+        .ends_with("Next: bob is waiting. Press Enter to begin.");
+    again.say("{\"quit\":{}}");
+    again.finish().exits(0);
+    server.terminal.shows("The next one has left.");
+}
+
+const CHOICES: &str = "Type `accept` for this once, or `decline`: ";
+
+#[test]
+fn a_person_lets_an_unknown_key_in_with_a_whole_word() {
+    let bob = Person::new();
+    let server = AtTheServer::start(Person::new(), &[]);
+    let mut client = server.call(&bob, &["--json"]);
+    assert_eq!(client.expect("waiting")["ahead"], 0);
+    let rows = server.terminal.ends_with(CHOICES);
+    assert!(rows.join("\n").contains(&bob.key()), "{rows:#?}");
+    // Nothing but a whole word is an answer.
+    for (number, answer) in ["", "a", "y", "acceptt", "accept it", "ACCEPT", "decl"]
+        .into_iter()
+        .enumerate()
+    {
+        server.terminal.types(&format!("{answer}\r"));
+        server.terminal.until("the question again", |rows| {
+            let asked = rows
+                .iter()
+                .filter(|row| row.starts_with(CHOICES.trim_end()));
+            asked.count() == number + 2
+        });
+    }
+    server.terminal.types(" accept \r");
+    client.expect("connected");
+    server.terminal.ends_with(PROMPT);
+    assert!(!server.alice.book().exists());
+    server.terminal.types("Hello\r");
+    assert_eq!(client.expect("turn")["text"], "Hello");
+}
+
+#[test]
+fn a_person_declines_an_unknown_key() {
+    let bob = Person::new();
+    let server = AtTheServer::start(Person::new(), &[]);
+    let client = server.call(&bob, &[]);
+    server.terminal.ends_with(CHOICES);
+    server.terminal.types("decline\r");
+    let done = client.finish();
+    done.fails(3, &["declined"]);
+    // And is asked again another time.
+    let mut client = server.call(&bob, &["--json"]);
+    client.expect("waiting");
+    server.terminal.until("a second question", |rows| {
+        rows.iter()
+            .filter(|row| row.contains("A key that you don't know"))
+            .count()
+            == 2
+    });
+}
+
+#[test]
+fn an_answer_typed_before_the_question_is_none() {
+    let bob = Person::new();
+    let server = AtTheServer::start(Person::new(), &[]);
+    server.terminal.types("accept\r");
+    server.terminal.shows("accept");
+    let mut client = server.call(&bob, &["--json"]);
+    client.expect("waiting");
+    server.terminal.ends_with(CHOICES);
+    server.terminal.types("decline\r");
+    client.expect("error");
+    client.finish().fails(3, &["declined"]);
+}
+
+#[test]
+fn nobody_is_asked_about_where_there_is_a_list() {
+    let bob = Person::new();
+    let other = Person::new().key();
+    let server = AtTheServer::start(Person::new(), &["--allow", &other]);
+    let client = server.call(&bob, &[]);
+    client.finish().fails(3, &["does not know your key"]);
+}
+
+#[test]
+fn an_unknown_key_waits_until_the_conversation_is_over() {
+    let (alice, bob, other) = (Person::new(), Person::new(), Person::new());
+    alice.knows("bob", &bob);
+    let server = AtTheServer::start(alice, &[]);
+    let mut talking = server.call(&bob, &[]);
+    server.terminal.ends_with(PROMPT);
+    let mut unknown = server.call(&other, &["--json"]);
+    unknown.expect("waiting");
+    server.terminal.types("Hello\r");
+    talking.shows("They say: Hello");
+    assert!(!server.terminal.screen().join("\n").contains("don't know"));
+    talking.say("QUIT");
+    talking.finish().exits(0);
+    server.terminal.ends_with(CHOICES);
+    server.terminal.types("accept\r");
+    unknown.stdout.line_with("\"connected\"");
+}
+
+/// Bob at a terminal, dialling a server that he has no key of.
+fn at_an_unknown_host(arguments: &[&str]) -> (Server, Person, Person, Terminal) {
+    let (alice, bob) = (Person::new(), Person::new());
+    let server = alice.serve(&["--allow-anyone", "--first", "Hello"]);
+    let calling = [&["client", &server.address], arguments].concat();
+    let terminal = Terminal::start(bob.turnchat(&calling));
+    let rows = terminal.ends_with(CHOICES);
+    let told = rows.join("\n");
+    assert!(
+        told.contains(&alice.key()) && told.contains(&server.address),
+        "{told}"
+    );
+    assert!(told.contains("turnchat fingerprint"), "{told}");
+    (server, alice, bob, terminal)
+}
+
+#[test]
+fn a_person_accepts_an_unknown_server_once() {
+    let (_server, _alice, bob, terminal) = at_an_unknown_host(&[]);
+    for (number, answer) in ["a", "yes"].into_iter().enumerate() {
+        terminal.types(&format!("{answer}\r"));
+        terminal.until("the question again", |rows| {
+            let asked = rows
+                .iter()
+                .filter(|row| row.starts_with(CHOICES.trim_end()));
+            asked.count() == number + 2
+        });
+    }
+    terminal.types("accept\r");
+    terminal.shows("They say: Hello");
+    terminal.ends_with(PROMPT);
+    terminal.types("QUIT\r");
+    assert_eq!(terminal.finish().0, Some(0));
+    assert!(!bob.book().exists());
+}
+
+#[test]
+fn a_person_declines_an_unknown_server() {
+    let (_server, _alice, _bob, terminal) = at_an_unknown_host(&[]);
+    terminal.types("decline\r");
+    let (code, rows) = terminal.finish();
+    assert_eq!(code, Some(3));
+    assert!(
+        rows.join("\n").contains("You declined the key"),
+        "{rows:#?}"
+    );
+}
+
+#[test]
+fn the_end_of_input_at_a_question_is_no_yes() {
+    let (_server, _alice, _bob, terminal) = at_an_unknown_host(&[]);
+    terminal.types("\u{4}");
+    assert_eq!(terminal.finish().0, Some(3));
+}
+
+#[test]
+fn ctrl_c_at_a_question_stops_the_client() {
+    let (_server, _alice, _bob, terminal) = at_an_unknown_host(&[]);
+    terminal.types("\u{3}");
+    assert_eq!(terminal.finish().0, Some(130));
+}
+
+#[test]
+fn nobody_is_asked_with_json() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let server = alice.serve(&["--allow-anyone", "--first", "Hello"]);
+    let terminal = Terminal::start(bob.turnchat(&["client", &server.address, "--json"]));
+    assert_eq!(terminal.finish().0, Some(3));
+}
+
+#[test]
+fn a_transcript_that_goes_elsewhere_is_whole() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let server = alice.serve(&["--allow", &bob.key(), "--first", "Hello"]);
+    let calling = bob.calling(&server, &alice, &[]);
+    let transcript = bob.path("transcript");
+    let file = std::fs::File::create(&transcript).unwrap();
+    let terminal = Terminal::without_transcript(bob.turnchat(&calling), file);
+    terminal.ends_with(PROMPT);
+    terminal.types("Hi\r");
+    server.program.say("Bye");
+    terminal.until("a second prompt", |rows| {
+        rows.iter()
+            .filter(|row| row.starts_with(PROMPT.trim_end()))
+            .count()
+            == 2
+            && rows.last().is_some_and(|row| row == PROMPT.trim_end())
+    });
+    terminal.types("QUIT\r");
+    assert_eq!(terminal.finish().0, Some(0));
+    assert_eq!(
+        std::fs::read_to_string(transcript).unwrap(),
+        "They say: Hello\nYour message: Hi\nThey say: Bye\nYour message: QUIT\n"
+    );
+}
