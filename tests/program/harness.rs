@@ -2,11 +2,13 @@
 //! whose output is read as it comes. Every wait ends at the program's deadline,
 //! so that a test fails instead of hanging; nothing here sleeps.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::num::NonZero;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
@@ -22,16 +24,39 @@ use tempfile::TempDir;
 /// makes a test fail that would hang.
 const DEADLINE: Duration = Duration::from_secs(30);
 
+/// What `gen-cert` makes.
+const FILES: [&str; 2] = ["cert.pem", "key.pem"];
+
 /// Somebody with an own home directory, deleted at the end of the test.
 pub(crate) struct Person {
     dir: TempDir,
 }
 
 impl Person {
-    /// Somebody with an identity.
+    /// Somebody with an identity that nobody else in this test has.
+    ///
+    /// Different tests share them: making one costs as much as a conversation.
     pub(crate) fn new() -> Self {
+        thread_local!(static MET: Cell<usize> = const { Cell::new(0) });
+        static MADE: Mutex<Vec<[Vec<u8>; 2]>> = Mutex::new(Vec::new());
+
         let person = Self::without_identity();
-        person.run(&["gen-cert"]).succeeds();
+        let number = MET.replace(MET.get() + 1);
+        let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+        if made.len() == number {
+            person.run(&["gen-cert"]).succeeds();
+            let read = |file| fs::read(person.home().join(file)).expect("an identity");
+            made.push(FILES.map(read));
+            return person;
+        }
+        let mut private = fs::DirBuilder::new();
+        private.mode(0o700).create(person.home()).expect("a home");
+        for (file, bytes) in FILES.iter().zip(&made[number]) {
+            let mut private = File::options();
+            private.write(true).create_new(true).mode(0o600);
+            let mut file = private.open(person.home().join(file)).expect("a new file");
+            file.write_all(bytes).expect("an identity is written");
+        }
         person
     }
 
@@ -594,12 +619,12 @@ pub(crate) fn utf8(path: impl AsRef<Path>) -> String {
 /// Every file below a directory and what it holds.
 pub(crate) fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
-    for entry in std::fs::read_dir(dir).expect("a directory") {
+    for entry in fs::read_dir(dir).expect("a directory") {
         let path = entry.expect("its entry").path();
         match path.is_dir() {
             true => files.extend(contents(&path)),
             false => {
-                let bytes = std::fs::read(&path).expect("a file");
+                let bytes = fs::read(&path).expect("a file");
                 files.insert(path, bytes);
             }
         }

@@ -32,7 +32,8 @@ fn gen_cert_prints_the_fingerprint_alone() {
 
 #[test]
 fn only_its_owner_can_read_what_gen_cert_makes() {
-    let alice = Person::new();
+    let alice = Person::without_identity();
+    alice.run(&["gen-cert"]).succeeds();
     has_mode(&alice.home(), 0o700);
     has_mode(&alice.key_file(), 0o600);
     assert_eq!(contents(&alice.home()).len(), 2);

@@ -238,7 +238,8 @@ fn a_last_command_without_line_feed_counts() {
 
 #[test]
 fn a_command_between_conversations_is_an_error() {
-    let mut server = Person::new().serve(&["--json"]);
+    let alice = Person::new();
+    let mut server = alice.serve(&["--json"]);
     server.program.expect("listening");
     for command in [&say("Hello"), "{\"quit\":{}}"] {
         server.program.say(command);

@@ -1,5 +1,12 @@
 //! The built program from outside: arguments, standard input and output,
 //! terminals, signals and exit codes. Peers that are no `turnchat` are not here.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may stop at the first surprise, and so may what it calls"
+)]
 
 mod conversation;
 mod harness;

@@ -9,7 +9,8 @@ use crate::harness::{Pair, Person, Program, Server};
 
 #[test]
 fn sigterm_stops_a_server_that_waits_with_0() {
-    let server = Person::new().serve(&[]);
+    let alice = Person::new();
+    let server = alice.serve(&[]);
     server.program.send(Signal::SIGTERM);
     server.program.finish().exits(0);
 }
@@ -78,7 +79,8 @@ fn ctrl_c_ends_the_conversation_politely_whoever_has_the_turn() {
 
 #[test]
 fn ctrl_c_stops_a_server_that_waits_with_130() {
-    let server = Person::new().serve(&[]);
+    let alice = Person::new();
+    let server = alice.serve(&[]);
     server.program.send(Signal::SIGINT);
     server.program.finish().exits(130);
 }
