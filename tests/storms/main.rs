@@ -262,7 +262,7 @@ fn no_storm_loses_or_doubles_a_message() {
     };
     let seeds = match number("TURNCHAT_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("TURNCHAT_SEEDS").unwrap_or(100),
+        None => 0..number("TURNCHAT_SEEDS").unwrap_or(200),
     };
     let sides = Arc::new(Sides {
         server: Identity::generate(Algorithm::EcdsaP256).unwrap(),
