@@ -1,0 +1,60 @@
+//! The whole loop in one process: two identities, mutual TLS on loopback, and
+//! a conversation in turns. Run it with `cargo run --example minimal`.
+#![expect(clippy::print_stdout, reason = "an example shows itself")]
+
+use turnchat::link::{Client, Over, ServerBuilder, Talk, Turn, Verdict, tcp};
+use turnchat::protocol::{Reason, Text};
+use turnchat::trust::{Algorithm, Identity};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let alice = Identity::generate(Algorithm::default())?;
+    let bob = Identity::generate(Algorithm::default())?;
+    let bobs_key = bob.key_id();
+
+    // Alice listens, and lets nobody in but Bob.
+    let listener = tcp::listen("127.0.0.1:0".parse()?)?;
+    let port = listener.local_addr()?.port();
+    let admit = move |key: &_| match *key == bobs_key {
+        true => Verdict::Admit,
+        false => Verdict::Refuse(Reason::UnknownPeer),
+    };
+    let mut server = ServerBuilder::new(&alice, admit)?.start(tcp::acceptor(listener));
+
+    // Bob dials, and talks to nobody but Alice.
+    let client = Client::new(&bob, vec![alice.key_id()])?;
+    let waiting = client.connect(tcp::dial("127.0.0.1", port)).await?;
+    let talk = server.next().await.ok_or("the server has stopped")?;
+    let (alices_end, bobs_end) = tokio::join!(
+        converse("Alice", talk, &["Hello, client!", "Then say QUIT."]),
+        converse(
+            "Bob",
+            waiting.welcome().await?,
+            &["Hi back! How does it end?"]
+        ),
+    );
+    println!("Alice: {alices_end}. Bob: {bobs_end}.");
+    Ok(())
+}
+
+/// Says these lines, each in its turn, then quits.
+async fn converse(who: &str, talk: Talk, lines: &[&str]) -> Over {
+    let (mut turn, mut lines) = (talk.turn, lines.iter());
+    loop {
+        let passed = match turn {
+            Turn::Mine(mine) => match lines.next().and_then(|line| Text::new(*line).ok()) {
+                Some(text) => mine.say(text).await.map(Turn::Theirs),
+                None => return mine.quit().await,
+            },
+            Turn::Theirs(theirs) => theirs.hear().await.map(|(text, mine)| {
+                // Foreign text: `{:?}` escapes what could steer a terminal.
+                println!("{who} hears {:?}", text.as_str());
+                Turn::Mine(mine)
+            }),
+        };
+        turn = match passed {
+            Ok(turn) => turn,
+            Err(over) => return over,
+        };
+    }
+}
