@@ -16,6 +16,8 @@ mod held;
 mod readme;
 #[path = "repository/rust.rs"]
 mod rust;
+#[path = "repository/wire.rs"]
+mod wire;
 
 /// The repository's root.
 fn root() -> &'static Path {

@@ -1,0 +1,87 @@
+//! The conversation in docs/PROTOCOL.md, held by two machines.
+
+use turnchat::protocol::{Conversation, Frame, Output, Role};
+
+use super::read;
+use super::readme::block;
+
+struct Side {
+    machine: Conversation,
+    to_send: Vec<Frame>,
+    is_over: bool,
+}
+
+impl Side {
+    fn new(role: Role, hello: &Frame) -> Self {
+        let Frame::Hello { conversation, .. } = hello else {
+            panic!("it begins with {hello:?}");
+        };
+        Self {
+            machine: Conversation::new(role, *conversation),
+            to_send: Vec::new(),
+            is_over: false,
+        }
+    }
+
+    /// Says this frame, of its own accord or as its user's command.
+    fn send(&mut self, frame: &Frame) {
+        self.settle();
+        if self.to_send.is_empty() {
+            match frame {
+                Frame::Say { text, .. } => self.machine.say(text.clone()).unwrap(),
+                Frame::Quit {} => self.machine.quit(),
+                _ => {}
+            }
+            self.settle();
+        }
+        assert!(
+            !self.to_send.is_empty(),
+            "nothing to send, and shown is {frame:?}"
+        );
+        assert_eq!(self.to_send.remove(0), *frame);
+    }
+
+    fn receive(&mut self, frame: &Frame) {
+        match frame {
+            Frame::Hello { heard, .. } => self.machine.accept(*heard).unwrap(),
+            other => self.machine.receive(other.clone()).unwrap(),
+        }
+    }
+
+    fn settle(&mut self) {
+        while let Some(output) = self.machine.poll_output() {
+            match output {
+                Output::Store(_) => self.machine.stored(),
+                Output::Send(frame) => self.to_send.push(frame),
+                Output::Over(_) => self.is_over = true,
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn the_conversation_that_is_shown_is_the_one_that_machines_hold() {
+    let shown = block(&read("docs/PROTOCOL.md"), "text frames");
+    let lines: Vec<_> = shown.lines().map(|line| line.split_at(2)).collect();
+    let frame = |line: &str| Frame::from_line(line.as_bytes()).unwrap();
+    let hello = frame(lines[0].1);
+    let mut client = Side::new(Role::Client, &hello);
+    let mut server = Side::new(Role::Server, &hello);
+    client.machine.connect();
+    for (from, line) in lines {
+        let frame = frame(line);
+        assert_eq!(frame.to_line(), format!("{line}\n").into_bytes());
+        let (sender, receiver) = match from {
+            "C " => (&mut client, &mut server),
+            "S " => (&mut server, &mut client),
+            other => panic!("{other} is nobody"),
+        };
+        sender.send(&frame);
+        receiver.receive(&frame);
+    }
+    for side in [&mut client, &mut server] {
+        side.settle();
+        assert!(side.is_over && side.to_send.is_empty());
+    }
+}
