@@ -130,11 +130,11 @@ pub enum FrameError {
     #[error("a member that the frame does not have, or has only once")]
     UnknownMember,
     /// The member named is not there.
-    #[error("`{0}` is missing")]
+    #[error("a frame without `{0}`")]
     Missing(&'static str),
     /// The member named has a value that it cannot have: another type, a
     /// number over 2^53 − 1, a text over its limit, an id or word that is none.
-    #[error("`{0}` has a value that it cannot have")]
+    #[error("a frame whose `{0}` has a value that it cannot have")]
     BadValue(&'static str),
 }
 
