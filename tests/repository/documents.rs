@@ -219,3 +219,47 @@ fn what_is_not_there_yet_is_not_there() {
     let both: BTreeSet<_> = missing.intersection(&there).cloned().collect();
     assert!(both.is_subset(&accepted), "{both:?}");
 }
+
+#[test]
+fn the_tour_names_what_is_there() {
+    let tour = read("docs/TOUR.md");
+    let mut steps = 0;
+    for row in tour.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<_> = row
+            .split('|')
+            .map(|cell| cell.trim().trim_matches('`'))
+            .collect();
+        let [_, number, file, function, ..] = cells[..] else {
+            continue;
+        };
+        if number.parse::<u32>().is_err() {
+            continue;
+        }
+        let name = function.rsplit("::").next().unwrap_or(function);
+        let source = read(Path::new("src").join(file));
+        let is_there = ["(", "<"]
+            .iter()
+            .any(|it| source.contains(&format!("fn {name}{it}")));
+        let owner = function
+            .strip_suffix(name)
+            .and_then(|owner| owner.strip_suffix("::"));
+        assert!(
+            is_there && owner.is_none_or(|owner| source.contains(owner)),
+            "{row}"
+        );
+        steps += 1;
+    }
+    assert_eq!(steps, 33);
+
+    let words = tour
+        .split('`')
+        .filter(|word| word.ends_with(".rs") && word.contains('/'));
+    for file in words {
+        let below = if file.starts_with("tests/") {
+            ""
+        } else {
+            "src"
+        };
+        assert!(root().join(below).join(file).exists(), "{file}");
+    }
+}
