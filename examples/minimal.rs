@@ -23,7 +23,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // Bob dials, and talks to nobody but Alice.
     let client = Client::new(&bob, vec![alice.key_id()])?;
-    let waiting = client.connect(tcp::dial("127.0.0.1", port)).await?;
+    let waiting = client.connect(tcp::dialer("127.0.0.1", port)).await?;
     let talk = server.next().await.ok_or("the server has stopped")?;
     let (alices_end, bobs_end) = tokio::join!(
         converse("Alice", talk, &["Hello, client!", "Then say QUIT."]),
