@@ -1,6 +1,13 @@
 //! The repository checks itself: its floors, its documents, and what it must
 //! not hold. What the README shows is run with the program that was built.
 #![cfg(feature = "cli")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may stop at the first surprise"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
