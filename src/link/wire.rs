@@ -1,4 +1,4 @@
-//! [`Wire`]: frames over any byte stream, under the deadlines of
+//! `Wire`: frames over any byte stream, under the deadlines of
 //! [`Liveness`]. It knows nothing of turns.
 
 use std::future::poll_fn;
