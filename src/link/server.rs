@@ -229,7 +229,8 @@ impl Server {
     }
 
     /// Hands each conversation to `handler`, at most `many` at once, until
-    /// the server stops. The others queue.
+    /// the server stops. The others queue. Of one peer only the newest
+    /// conversation is kept, unless [`ServerBuilder::many_at_a_time`] was said.
     pub async fn serve<H, F>(mut self, many: usize, mut handler: H)
     where
         H: FnMut(Talk) -> F,
@@ -457,7 +458,7 @@ where
             }
             // What fails here shows at the next start: the conversation is still parked.
             let _ = spawn_blocking(move || match may_return {
-                true => page.store(&conversation.snapshot(), false),
+                true => page.store(&conversation.epitaph(), false),
                 false => page.remove(),
             })
             .await;

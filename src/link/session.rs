@@ -209,7 +209,8 @@ where
                     turns: end.turns,
                     unacknowledged: end.unacknowledged,
                 };
-                (over, !self.conversation.has_quit())
+                let is_held = self.is_let_go || !self.limits.hold.is_zero();
+                (over, is_held && !self.conversation.has_quit())
             }
         };
         let rest = self.put_away(&over, is_parked).await;
@@ -225,25 +226,28 @@ where
             Source::Accept { .. } => !self.conversation.is_acknowledged(),
             Source::Dial(_) => is_refused && over.turns > 0,
         };
+        let rest = if may_return { Rest::End } else { Rest::Nothing };
         let Some(page) = self.page.take() else {
-            return if may_return { Rest::End } else { Rest::Nothing };
+            return rest;
         };
         if is_parked {
-            if self.is_let_go {
-                return Rest::Parked(self.conversation.clone(), page);
+            let parked = Rest::Parked(self.conversation.clone(), Arc::clone(&page));
+            if !self.is_let_go {
+                let snapshot = self.conversation.snapshot();
+                // What stands there already is enough to go on.
+                let _ = spawn_blocking(move || page.store(&snapshot, false)).await;
             }
-            let snapshot = self.conversation.snapshot();
-            let parked = Arc::clone(&page);
-            // What stands there already is enough to go on.
-            let _ = spawn_blocking(move || parked.store(&snapshot, false)).await;
-            return Rest::Parked(self.conversation.clone(), page);
+            return parked;
         }
-        if may_return {
-            return Rest::End;
-        }
-        // The end stands there, stored before it was said.
-        let _ = spawn_blocking(move || page.remove()).await;
-        Rest::Nothing
+        let epitaph = self.conversation.epitaph();
+        // The end stood there before it was said, and still does if this fails.
+        let _ = spawn_blocking(move || match may_return {
+            true if is_refused => Ok(()),
+            true => page.store(&epitaph, false),
+            false => page.remove(),
+        })
+        .await;
+        rest
     }
 
     async fn drive(&mut self) -> Result<Over, LinkError> {

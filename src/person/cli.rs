@@ -40,7 +40,7 @@ pub struct Arguments {
 /// Options that stand before or after the subcommand.
 #[derive(Debug, Args)]
 pub struct Common {
-    /// Where your certificate, key and address book are [default: $TURNCHAT_HOME, else ~/.config/turnchat]
+    /// Where your certificate, key and address book are [default: $TURNCHAT_HOME, else turnchat in $XDG_CONFIG_HOME or ~/.config]
     #[arg(long, global = true, value_name = "DIR")]
     pub home: Option<PathBuf>,
     /// Tell details

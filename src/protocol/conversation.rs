@@ -273,8 +273,8 @@ impl Conversation {
             && (said == 0 || role.speaks_in(said))
             && (heard == 0 || !role.speaks_in(heard))
             && (acknowledged == said || acknowledged == said.saturating_sub(2))
-            && (said > 0) == last_said.is_some()
-            && (heard > 0) == last_heard.is_some();
+            && (conversation.record.quit
+                || ((said > 0) == last_said.is_some() && (heard > 0) == last_heard.is_some()));
         stands.then_some(conversation)
     }
 
@@ -310,6 +310,16 @@ impl Conversation {
     /// cannot take this conversation for a new one.
     pub fn is_acknowledged(&self) -> bool {
         self.record.acknowledged > 0
+    }
+
+    /// What remembering its end needs: none of its words.
+    pub fn epitaph(&self) -> Snapshot {
+        Snapshot {
+            quit: true,
+            last_said: None,
+            last_heard: None,
+            ..self.record.clone()
+        }
     }
 
     /// What going on with it needs.

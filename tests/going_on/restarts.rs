@@ -180,6 +180,13 @@ async fn what_the_server_ended_meanwhile_is_ended_and_a_new_one_begins() {
     assert!(matches!(over.cause, Cause::Link(_)), "{over:?}");
     server.stop().await;
 
+    // The end is remembered, and none of the words.
+    let pages = pages(&kept.dir.path().join(kept.sides.server.key_id().file_name()));
+    let [page] = &pages[..] else {
+        panic!("{pages:?}");
+    };
+    assert!(!std::fs::read_to_string(page).unwrap().contains("one"));
+
     let (dial, accept, _) = network(vec![]);
     let mut server = kept.serve(|| accept.clone()).await;
     let waiting = kept.connect(dial.clone()).await;
@@ -207,15 +214,7 @@ async fn a_damaged_journal_stops_before_anything_is_sent() {
     server.stop().await;
 
     for own in [kept.sides.client.key_id(), kept.sides.server.key_id()] {
-        let dir = kept.dir.path().join(own.file_name());
-        let page = std::fs::read_dir(dir)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .find(|path| {
-                path.extension()
-                    .is_some_and(|extension| extension == "json")
-            })
-            .unwrap();
+        let page = pages(&kept.dir.path().join(own.file_name())).remove(0);
         let whole = std::fs::read_to_string(&page).unwrap();
         for damaged in [
             "",
@@ -252,4 +251,36 @@ async fn a_damaged_journal_stops_before_anything_is_sent() {
         }
         std::fs::write(&page, whole).unwrap();
     }
+}
+
+/// The files of conversations in this directory.
+fn pages(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let is_page = |path: &std::path::PathBuf| path.extension().is_some_and(|e| e == "json");
+    let entries = std::fs::read_dir(dir).unwrap();
+    entries
+        .map(|entry| entry.unwrap().path())
+        .filter(is_page)
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_hold_a_cut_ends_what_the_journal_kept() {
+    let kept = Kept::new();
+    let limits = turnchat::protocol::Limits {
+        hold: Duration::ZERO,
+        ..Default::default()
+    };
+    let (dial, accept, links) = network(vec![usize::MAX]);
+    let mut server = kept.serve(|| accept.clone()).await;
+    let client = kept.client().with_limits(limits);
+    let waiting = client.connect::<Link, _, _>(dial).await.unwrap();
+    let (here, there) = tokio::join!(server.next(), waiting.welcome());
+    let _here = mine(here.unwrap()).say(text("one")).await.unwrap();
+    let (_, there) = theirs(there.unwrap()).hear().await.unwrap();
+    let dir = kept.dir.path().join(kept.sides.client.key_id().file_name());
+    assert_eq!(pages(&dir).len(), 1);
+    *links.lock().unwrap()[0].1.lock().unwrap() = 0;
+    let over = there.say(text("two")).await.unwrap().hear().await;
+    assert_eq!(over.unwrap_err().unacknowledged, Some((2, text("two"))));
+    assert_eq!(pages(&dir).len(), 0);
 }
