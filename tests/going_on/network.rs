@@ -86,7 +86,8 @@ impl AsyncWrite for Link {
 /// What a link was to carry, and what is left of that.
 pub(crate) type Carried = Arc<Mutex<Vec<(usize, Arc<Mutex<usize>>)>>>;
 type Dialling = Pin<Box<dyn Future<Output = io::Result<Link>> + Send>>;
-type Accepting = Pin<Box<dyn Future<Output = io::Result<(DuplexStream, Option<IpAddr>)>> + Send>>;
+pub(crate) type Accepting =
+    Pin<Box<dyn Future<Output = io::Result<(DuplexStream, Option<IpAddr>)>> + Send>>;
 
 /// A network between one client and one server. The n-th link is cut after
 /// the n-th number of bytes; the later ones never are. Also returns how many

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use turnchat::link::{
-    Cause, Client, ConnectError, Journal, JournalError, MyTurn, Server, Talk, TheirTurn, Turn,
-    Waiting,
+    Cause, Client, ConnectError, Journal, JournalError, MyTurn, Notice, Over, Server, Talk,
+    TheirTurn, Turn, Waiting,
 };
 use turnchat::protocol::Text;
 
 use crate::Sides;
-use crate::network::{Link, network};
+use crate::network::{Accepting, Link, network};
 
 fn text(words: &str) -> Text {
     Text::new(words).unwrap()
@@ -283,4 +283,90 @@ async fn without_a_hold_a_cut_ends_what_the_journal_kept() {
     let over = there.say(text("two")).await.unwrap().hear().await;
     assert_eq!(over.unwrap_err().unacknowledged, Some((2, text("two"))));
     assert_eq!(pages(&dir).len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quit_outlives_a_crash_and_then_a_new_conversation_begins() {
+    let kept = Kept::new();
+    // The first link lasts; after its cut nobody answers.
+    let (dial, accept, links) = network([vec![usize::MAX], vec![0; 100]].concat());
+    let mut server = kept.serve(|| accept.clone()).await;
+    let waiting = kept.connect(dial).await;
+    let (here, there) = tokio::join!(server.next(), waiting.welcome());
+    let here = mine(here.unwrap()).say(text("one")).await.unwrap();
+    let (_, there) = theirs(there.unwrap()).hear().await.unwrap();
+    let mut there = there.say(text("two")).await.unwrap();
+    let (heard, here) = here.hear().await.unwrap();
+    assert_eq!(heard, text("two"));
+    assert_eq!(there.notice().await, Some(Notice::Delivered { turn: 2 }));
+    *links.lock().unwrap()[0].1.lock().unwrap() = 0;
+    assert_eq!(there.notice().await, Some(Notice::Lost));
+    there.quit();
+    // Until the end stands on the page, where a crash then leaves it.
+    let page = kept.dir.path().join(kept.sides.client.key_id().file_name());
+    let page = pages(&page).remove(0);
+    while !std::fs::read_to_string(&page)
+        .unwrap()
+        .contains("\"quit\":true")
+    {
+        tokio::task::yield_now().await;
+    }
+    drop((here, there));
+    server.stop().await;
+
+    let (dial, accept, _) = network(vec![]);
+    let mut server = kept.serve(|| accept.clone()).await;
+    let held = server.next().await.unwrap();
+    assert!(held.is_resumed);
+    let (waiting, over) = tokio::join!(kept.connect(dial), mine(held).quit_of_peer());
+    assert!(matches!(over.cause, Cause::Peer), "{over:?}");
+    assert!(!waiting.is_resuming());
+    let (here, there) = tokio::join!(server.next(), waiting.welcome());
+    assert!(!here.unwrap().is_resumed);
+    assert!(there.is_ok());
+}
+
+trait QuitOfPeer {
+    /// Waits for the peer's end, and says nothing.
+    async fn quit_of_peer(self) -> Over;
+}
+
+impl QuitOfPeer for MyTurn {
+    async fn quit_of_peer(mut self) -> Over {
+        while self.notice().await.is_some() {}
+        self.quit().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conversation_past_its_hold_is_parked_and_goes_on_later() {
+    let kept = Kept::new();
+    let (dial, accept, links) = network([vec![usize::MAX], vec![0; 10_000]].concat());
+    let (later_dial, later_accept, _) = network(vec![]);
+    let either = move || -> Accepting {
+        let (now, later) = (accept.clone()(), later_accept.clone()());
+        Box::pin(async move {
+            tokio::select! { link = now => link, link = later => link }
+        })
+    };
+    let mut server = kept.serve(|| either.clone()).await;
+    let waiting = kept.connect(dial).await;
+    let (here, there) = tokio::join!(server.next(), waiting.welcome());
+    let here = mine(here.unwrap()).say(text("one")).await.unwrap();
+    let (_, there) = theirs(there.unwrap()).hear().await.unwrap();
+    *links.lock().unwrap()[0].1.lock().unwrap() = 0;
+    // Both give up: the client exits, the server is free for others.
+    let (here, there) = tokio::join!(here.hear(), there.quit_of_peer());
+    assert!(matches!(here.unwrap_err().cause, Cause::Link(_)));
+    assert!(matches!(there.cause, Cause::Link(_)), "{there:?}");
+
+    let waiting = kept.connect(later_dial).await;
+    assert!(waiting.is_resuming());
+    let (here, there) = tokio::join!(server.next(), waiting.welcome());
+    let (here, there) = (here.unwrap(), there.unwrap());
+    assert!(here.is_resumed && there.is_resumed);
+    assert_eq!(there.unanswered, Some((1, text("one"))));
+    let _there = mine(there).say(text("two")).await.unwrap();
+    let (heard, _) = theirs(here).hear().await.unwrap();
+    assert_eq!(heard, text("two"));
 }
