@@ -130,6 +130,8 @@ enum Stage {
         key: KeyId,
         conversation: ConversationId,
         clienthello: u64,
+        /// It was there to take its order.
+        has_begun: bool,
     },
     /// Ordered to close, and not gone yet.
     Leaving,
@@ -146,6 +148,7 @@ impl Stage {
                 key,
                 conversation,
                 clienthello,
+                ..
             } => Some((*key, *conversation, *clienthello)),
             Self::Stranger | Self::Leaving => None,
         }
@@ -246,11 +249,29 @@ impl Admission {
         }
     }
 
-    /// A connection is gone, whatever it was doing.
+    /// The conversation that a connection was ordered to welcome has begun.
+    pub fn begin(&mut self, id: ConnectionId) {
+        let stage = self.connections.get_mut(&id).map(|c| &mut c.stage);
+        if let Some(Stage::Talking { has_begun, .. }) = stage {
+            *has_begun = true;
+        }
+    }
+
+    /// A connection is gone, whatever it was doing. If it was ordered to
+    /// welcome and had left before, its seat is free again.
     pub fn leave(&mut self, id: ConnectionId) -> Orders {
-        self.connections.remove(&id);
+        let left = self.connections.remove(&id).map(|c| c.stage);
         self.queue.retain(|queued| *queued != id);
-        self.tell_places()
+        if matches!(
+            left,
+            Some(Stage::Talking {
+                has_begun: false,
+                ..
+            })
+        ) {
+            self.seats += 1;
+        }
+        self.fill_seats()
     }
 
     /// A conversation has ended, and its client may not know that it ever
@@ -277,6 +298,7 @@ impl Admission {
             key,
             conversation,
             clienthello: 0,
+            has_begun: true,
         };
         self.seats -= 1;
         self.connections.insert(
@@ -452,17 +474,24 @@ impl Admission {
         {
             return vec![self.dismiss(id, Order::Close)];
         }
-        let held = others.iter().find(|(other, (_, conversation, _))| {
-            *conversation == hello.conversation && !self.queue.contains(other)
-        });
-        if let Some((with, (key, conversation, _))) = held {
-            let (with, heard) = (*with, hello.heard);
-            let talking = Stage::Talking {
-                key: *key,
-                conversation: *conversation,
-                clienthello: hello.clienthello,
+        let held = others.iter().map(|(other, _)| *other).find(|other| {
+            let stage = self.connections.get_mut(other).map(|c| &mut c.stage);
+            let Some(Stage::Talking {
+                conversation,
+                clienthello,
+                ..
+            }) = stage
+            else {
+                return false;
             };
-            self.set_stage(with, talking);
+            let is_same = *conversation == hello.conversation;
+            if is_same {
+                *clienthello = hello.clienthello;
+            }
+            is_same
+        });
+        if let Some(with) = held {
+            let heard = hello.heard;
             return vec![self.dismiss(id, Order::Resume { with, heard })];
         }
         let named = (key, hello.conversation);
@@ -522,6 +551,7 @@ impl Admission {
                         key,
                         conversation,
                         clienthello,
+                        has_begun: false,
                     },
                 );
                 orders.push((

@@ -469,6 +469,7 @@ where
         let orders = match report {
             Report::Hello(hello) => self.hello(id, hello),
             Report::Welcomed(talk) => {
+                self.admission.begin(id);
                 let _ = self.talks.send(talk).await;
                 return;
             }
