@@ -349,7 +349,7 @@ where
     }
 
     async fn receive(&mut self, frame: Frame) -> Result<(), LinkError> {
-        if self.has_begun
+        if self.lost.is_some()
             && frame
                 == (Frame::Refuse {
                     reason: Reason::Busy,
