@@ -270,7 +270,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 Poll::Ready(Ok(())) => !self.flushed,
                 Poll::Ready(Err(error)) => {
                     self.write_error = Some(error);
-                    false
+                    // There is no progress any more.
+                    true
                 }
             };
             self.liveness.wrote(Instant::now().into_std(), more);

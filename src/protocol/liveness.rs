@@ -144,7 +144,9 @@ impl Liveness {
     /// When to ask [`poll_frame`](Self::poll_frame) and
     /// [`overdue`](Self::overdue) again, if nothing happens before.
     pub fn wake_at(&self) -> Instant {
-        let ping = (!self.pinged).then_some(self.received + self.limits.ping_after);
+        // A ping that is due waits behind what is being written.
+        let can_ping = !self.pinged && self.writing_since.is_none();
+        let ping = can_ping.then_some(self.received + self.limits.ping_after);
         let deadlines = self.deadlines().into_iter().flatten().map(|(at, _)| at);
         deadlines
             .chain(ping)
@@ -290,6 +292,15 @@ mod tests {
         assert_eq!(liveness.overdue(start + 59 * SECOND), Some(Overdue::Write));
         liveness.wrote(start + 59 * SECOND, false);
         assert_eq!(liveness.overdue(start + 59 * SECOND), None);
+    }
+
+    #[test]
+    fn a_ping_that_is_due_waits_for_what_is_being_written() {
+        let (start, mut liveness) = live();
+        liveness.wrote(start + 19 * SECOND, true);
+        assert_eq!(liveness.wake_at(), start + 49 * SECOND);
+        liveness.wrote(start + 40 * SECOND, false);
+        assert_eq!(liveness.wake_at(), start + 20 * SECOND);
     }
 
     #[test]
