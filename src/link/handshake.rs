@@ -11,6 +11,11 @@ use tokio_rustls::{LazyConfigAcceptor, TlsConnector, client, server};
 use crate::trust::Peer;
 use crate::trust::tls::{NotProven, server_name};
 
+/// Bytes that TLS takes from us before the network has taken any. Whether a
+/// write makes progress is seen from above TLS, so a slow link must not need
+/// longer for these than a write may stall.
+const WRITE_BUFFER: usize = 16 * 1024;
+
 /// Why there is no proven peer at the other end.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -37,9 +42,10 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let connecting = TlsConnector::from(config).connect(server_name(), stream);
-    let stream = timeout_at(by, connecting)
+    let mut stream = timeout_at(by, connecting)
         .await
         .map_err(|_| HandshakeError::TimedOut)??;
+    stream.get_mut().1.set_buffer_limit(Some(WRITE_BUFFER));
     let peer = Peer::proven(stream.get_ref().1)?;
     Ok((stream, peer))
 }
@@ -60,9 +66,10 @@ where
         clienthello();
         start.into_stream(config).await
     };
-    let stream = timeout_at(by, accepting)
+    let mut stream = timeout_at(by, accepting)
         .await
         .map_err(|_| HandshakeError::TimedOut)??;
+    stream.get_mut().1.set_buffer_limit(Some(WRITE_BUFFER));
     let peer = Peer::proven(stream.get_ref().1)?;
     Ok((stream, peer))
 }
