@@ -10,8 +10,12 @@
     reason = "a test stops at the first surprise"
 )]
 
+mod closing;
 mod frames;
 mod handshake;
+mod leaving;
 mod ours;
 mod phases;
 mod raw;
+mod streams;
+mod time;

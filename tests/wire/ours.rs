@@ -34,6 +34,8 @@ pub(crate) fn unheld() -> Limits {
 pub(crate) enum Habit {
     /// Says `turn N` in each turn of its own.
     Answers,
+    /// Says the longest text in each turn of its own.
+    Shouts,
     /// Never says anything.
     Thinks,
     /// Answers, and quits when this turn has come, whosever it is.
@@ -55,7 +57,6 @@ pub(crate) type Tale = mpsc::UnboundedReceiver<Told>;
 
 /// Our server, whom anybody with a key may call.
 pub(crate) struct House<S = DuplexStream> {
-    pub(crate) id: KeyId,
     pub(crate) tale: Tale,
     pub(crate) visitors: Visitors,
     arrivals: mpsc::UnboundedSender<S>,
@@ -138,7 +139,6 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> House<S> {
         let (teller, tale) = mpsc::unbounded_channel();
         tokio::spawn(server.serve(1, move |talk| live(talk, habit, teller.clone())));
         Self {
-            id: identity.key_id(),
             tale,
             visitors,
             arrivals,
@@ -250,7 +250,11 @@ async fn speak(
     if habit == Habit::QuitsAt(number) {
         return Err(mine.quit().await);
     }
-    let text = Text::new(format!("turn {number}")).unwrap();
+    let words = match habit {
+        Habit::Shouts => "x".repeat(Text::MAX),
+        _ => format!("turn {number}"),
+    };
+    let text = Text::new(words).unwrap();
     mine.say(text).await.map(Turn::Theirs)
 }
 
@@ -275,6 +279,8 @@ fn tell(teller: &mpsc::UnboundedSender<Told>, notice: Notice) {
     let told = match notice {
         Notice::Waiting { ahead } => Told::Waiting(ahead),
         Notice::Delivered { turn } => Told::Delivered(turn),
+        // There is one link to be had: that it is lost shows at the end.
+        Notice::Lost => return,
         other => panic!("{other:?}"),
     };
     let _ = teller.send(told);

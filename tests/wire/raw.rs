@@ -172,7 +172,7 @@ pub(crate) enum Came {
 /// A raw peer behind its handshake.
 pub(crate) struct Raw<T> {
     pub(crate) stream: T,
-    unread: Vec<u8>,
+    pub(crate) unread: Vec<u8>,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Raw<T> {
@@ -191,6 +191,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Raw<T> {
     pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes).await;
         let _ = self.stream.flush().await;
+    }
+
+    /// Reads once; false at the end of the stream.
+    pub(crate) async fn read_some(&mut self) -> bool {
+        self.unread.reserve(16 * 1024);
+        matches!(self.stream.read_buf(&mut self.unread).await, Ok(1..))
+    }
+
+    /// Whether a whole line was read.
+    pub(crate) fn has_line(&self) -> bool {
+        self.unread.contains(&b'\n')
     }
 
     /// What comes next.

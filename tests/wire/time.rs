@@ -1,0 +1,312 @@
+//! Silence, slow lines, stalled writes and storms (PROTOCOL §5), on played
+//! time.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, duplex};
+use tokio::time::{Instant, sleep, timeout};
+use turnchat::link::{Cause, Client, LinkError, Over};
+use turnchat::protocol::Overdue;
+use turnchat::trust::{Algorithm, Identity};
+
+use super::ours::{Habit, House, Tale, called, told, unheld, welcomed};
+use super::raw::{Came, Face, ID, PING, PONG, Papers, QUIT, Raw, heard, hello, say};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn overdue(over: &Over) -> Overdue {
+    match over.cause {
+        Cause::Link(LinkError::Overdue(overdue)) => overdue,
+        ref other => panic!("{other:?}"),
+    }
+}
+
+/// Is asked after 20 s, does not answer, and is given up after 60 s.
+async fn falls_silent<T: AsyncRead + AsyncWrite + Unpin>(peer: &mut Raw<T>, tale: &mut Tale) {
+    let start = Instant::now();
+    peer.expect(PING).await;
+    assert_eq!(start.elapsed().as_secs(), 20);
+    assert!(matches!(peer.next().await, Came::Cut | Came::Close));
+    assert_eq!(start.elapsed().as_secs(), 60);
+    let (_, over) = told(tale).await;
+    assert_eq!(overdue(&over), Overdue::Silent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_falls_silent_is_asked_and_then_lost() {
+    let mut house = House::new(Habit::Thinks);
+    let mut guest = house.guest().await;
+    guest.begin().await;
+    falls_silent(&mut guest, &mut house.tale).await;
+    house.serves_the_next(Habit::Thinks).await;
+
+    let (mut raw, mut tale) = welcomed(Habit::Thinks).await;
+    falls_silent(&mut raw, &mut tale).await;
+
+    let (mut raw, mut tale) = called(Habit::Thinks).await;
+    raw.hello().await;
+    raw.send("{\"wait\":{\"ahead\":0}}").await;
+    falls_silent(&mut raw, &mut tale).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_client_loses_its_place_in_the_queue() {
+    let house = House::new(Habit::Thinks);
+    let mut first = house.guest().await;
+    first.begin().await;
+    let mut second = house.guest().await;
+    second.send(&hello(ID)).await;
+    second.expect("{\"wait\":{\"ahead\":0}}").await;
+    let start = Instant::now();
+    let keeping_alive = async {
+        loop {
+            sleep(15 * SECOND).await;
+            first.send(PING).await;
+        }
+    };
+    tokio::select! {
+        () = keeping_alive => {}
+        () = second.expect(PING) => {}
+    }
+    assert_eq!(start.elapsed().as_secs(), 20);
+    first.send(PING).await;
+    sleep(30 * SECOND).await;
+    first.send(PING).await;
+    assert!(matches!(second.next().await, Came::Cut | Came::Close));
+    assert_eq!(start.elapsed().as_secs(), 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_byte_is_a_sign_of_life() {
+    let house = House::new(Habit::Answers);
+    let mut guest = house.guest().await;
+    guest.begin().await;
+    guest.expect(&say(1, "turn 1")).await;
+    let line = say(2, "slow");
+    for (sent, byte) in line.bytes().enumerate() {
+        sleep(25 * SECOND).await;
+        // Asked for each time, and a byte is answer enough.
+        assert_eq!(guest.next().await, Came::Line(PING.to_owned()), "{sent}");
+        if sent == 20 {
+            break;
+        }
+        guest.send_bytes(&[byte]).await;
+    }
+    guest.send_bytes(&line.as_bytes()[20..]).await;
+    guest.send("").await;
+    guest.expect(&heard(2)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answered_ping_keeps_a_thinking_person_connected() {
+    let mut house = House::new(Habit::Thinks);
+    let mut guest = house.guest().await;
+    guest.begin().await;
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(24 * 3600) {
+        guest.expect(PING).await;
+        guest.send(PONG).await;
+    }
+    guest.send(QUIT).await;
+    guest.expect(QUIT).await;
+    let (words, _) = told(&mut house.tale).await;
+    assert_eq!(words, ["began"]);
+}
+
+/// Reads past pings to an `error` `timeout`.
+async fn expect_timeout<T: AsyncRead + AsyncWrite + Unpin>(peer: &mut Raw<T>) {
+    loop {
+        match peer.next().await {
+            Came::Line(line) if line == PING => {}
+            came => {
+                let timeout = "{\"error\":{\"code\":\"timeout\"}}".to_owned();
+                assert_eq!(came, Came::Line(timeout));
+                return assert_eq!(peer.next().await, Came::Close);
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_started_line_does_not_pause_for_thirty_seconds() {
+    let mut house = House::new(Habit::Answers);
+    let mut guest = house.guest().await;
+    guest.begin().await;
+    guest.expect(&say(1, "turn 1")).await;
+    let start = Instant::now();
+    guest.send_bytes(b"{\"say\"").await;
+    expect_timeout(&mut guest).await;
+    assert_eq!(start.elapsed().as_secs(), 30);
+    drop(guest);
+    let (words, over) = told(&mut house.tale).await;
+    assert_eq!(
+        (words, overdue(&over)),
+        (vec!["began".into()], Overdue::Line)
+    );
+    house.serves_the_next(Habit::Answers).await;
+
+    let (mut raw, mut tale) = welcomed(Habit::Answers).await;
+    let start = Instant::now();
+    raw.send_bytes(b"{").await;
+    expect_timeout(&mut raw).await;
+    assert_eq!(start.elapsed().as_secs(), 30);
+    let (_, over) = told(&mut tale).await;
+    assert_eq!(overdue(&over), Overdue::Line);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_started_line_ends_in_ten_minutes() {
+    let house = House::new(Habit::Answers);
+    let mut guest = house.guest().await;
+    guest.begin().await;
+    guest.expect(&say(1, "turn 1")).await;
+    let start = Instant::now();
+    while start.elapsed() < 595 * SECOND {
+        guest.send_bytes(b" ").await;
+        sleep(15 * SECOND).await;
+    }
+    expect_timeout(&mut guest).await;
+    assert_eq!(start.elapsed().as_secs(), 600);
+}
+
+#[tokio::test(start_paused = true)]
+async fn before_welcome_a_started_line_ends_in_thirty_seconds() {
+    let house = House::new(Habit::Thinks);
+    let mut first = house.guest().await;
+    first.begin().await;
+    let mut second = house.guest().await;
+    second.send(&hello(ID)).await;
+    second.expect("{\"wait\":{\"ahead\":0}}").await;
+    let start = Instant::now();
+    while start.elapsed() < 29 * SECOND {
+        second.send_bytes(b" ").await;
+        sleep(SECOND).await;
+    }
+    expect_timeout(&mut second).await;
+    assert_eq!(start.elapsed().as_secs(), 30);
+
+    let (mut raw, _tale) = called(Habit::Answers).await;
+    raw.hello().await;
+    raw.send("{\"wait\":{\"ahead\":0}}").await;
+    let start = Instant::now();
+    while start.elapsed() < 29 * SECOND {
+        raw.send_bytes(b" ").await;
+        sleep(SECOND).await;
+    }
+    expect_timeout(&mut raw).await;
+    assert_eq!(start.elapsed().as_secs(), 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_frame_that_only_begins_is_none() {
+    let (mut raw, mut tale) = called(Habit::Answers).await;
+    raw.hello().await;
+    let start = Instant::now();
+    raw.send_bytes(b"{\"wait\"").await;
+    let (_, over) = told(&mut tale).await;
+    assert_eq!(overdue(&over), Overdue::FirstFrame);
+    assert_eq!(start.elapsed().as_secs(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_read_is_lost_after_thirty_seconds() {
+    let mut house = House::on(Habit::Shouts, unheld(), |_| turnchat::link::Verdict::Admit);
+    let (here, there) = duplex(4096);
+    house.arrive(there);
+    let mut guest = Face::new(&Papers::new()).dial(here).await.unwrap();
+    guest.begin().await;
+    let start = Instant::now();
+    // It is there, but takes nothing more.
+    let talking = async {
+        loop {
+            guest.send(PONG).await;
+            sleep(5 * SECOND).await;
+        }
+    };
+    let (_, over) = tokio::select! {
+        () = talking => panic!("it talks for ever"),
+        over = told(&mut house.tale) => over,
+    };
+    assert_eq!(overdue(&over), Overdue::Write);
+    assert_eq!(start.elapsed().as_secs(), 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_reads_slowly_is_not_lost() {
+    let mut house = House::on(Habit::Shouts, unheld(), |_| turnchat::link::Verdict::Admit);
+    let (here, there) = duplex(4096);
+    house.arrive(there);
+    let mut guest = Face::new(&Papers::new()).dial(here).await.unwrap();
+    guest.begin().await;
+    // 16 KiB every 25 seconds.
+    while !guest.has_line() {
+        sleep(25 * SECOND).await;
+        let enough = guest.unread.len() + 16 * 1024;
+        while guest.unread.len() < enough && !guest.has_line() {
+            assert!(guest.read_some().await, "given up");
+        }
+        guest.send(PONG).await;
+    }
+    drop(guest);
+    let (_, over) = told(&mut house.tale).await;
+    assert!(!matches!(over.cause, Cause::Link(LinkError::Overdue(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storm_of_pings_from_a_peer_that_does_not_read_is_not_hoarded() {
+    const PIPE: usize = 4096;
+    let house = House::on(Habit::Thinks, unheld(), |_| turnchat::link::Verdict::Admit);
+    let (here, there) = duplex(PIPE);
+    house.arrive(there);
+    let mut guest = Face::new(&Papers::new()).dial(here).await.unwrap();
+    guest.begin().await;
+    for _ in 0..200 {
+        guest.send(&vec![PING; 100].join("\n")).await;
+    }
+    // What is in the pipe, what is half written, and the one that is owed.
+    let mut pongs = 0;
+    while let Ok(came) = timeout(SECOND, guest.next()).await {
+        assert_eq!(came, Came::Line(PONG.to_owned()));
+        pongs += 1;
+    }
+    let record = PONG.len() + 1 + 22;
+    assert!((1..=PIPE / record + 3).contains(&pongs), "{pongs}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storm_of_waits_is_not_hoarded() {
+    let papers = Papers::new();
+    let (ours, theirs) = duplex(4096);
+    let identity = Identity::generate(Algorithm::default()).unwrap();
+    let client = Client::new(&identity, vec![papers.id]).unwrap();
+    let mut ours = Some(ours);
+    let dial = move || {
+        let stream = ours
+            .take()
+            .ok_or(std::io::ErrorKind::ConnectionRefused.into());
+        async { stream }
+    };
+    let face = Face::new(&papers);
+    let (raw, waiting) = tokio::join!(face.answer(theirs), client.connect(dial));
+    let (mut raw, mut waiting) = (raw.unwrap(), waiting.unwrap());
+    raw.hello().await;
+    // Its user does not ask, so what is not read stays with the sender.
+    let mut sent = 0;
+    let wait = "{\"wait\":{\"ahead\":7}}";
+    while timeout(SECOND, raw.send(&vec![wait; 100].join("\n")))
+        .await
+        .is_ok()
+    {
+        sent += 100;
+        assert!(sent < 20_000, "all is taken");
+    }
+    // Asked, it goes on.
+    let drain = async { while waiting.notice().await.is_some() {} };
+    tokio::select! {
+        () = drain => panic!("no welcome yet"),
+        () = async {
+            raw.send_bytes(b"\n").await;
+            sleep(SECOND).await;
+        } => {}
+    }
+}
