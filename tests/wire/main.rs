@@ -11,11 +11,15 @@
 )]
 
 mod closing;
+mod cut;
+mod exits;
 mod frames;
 mod handshake;
 mod leaving;
+mod openssl;
 mod ours;
 mod phases;
+mod program;
 mod raw;
 mod streams;
 mod time;

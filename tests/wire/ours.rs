@@ -57,6 +57,7 @@ pub(crate) type Tale = mpsc::UnboundedReceiver<Told>;
 
 /// Our server, whom anybody with a key may call.
 pub(crate) struct House<S = DuplexStream> {
+    pub(crate) id: KeyId,
     pub(crate) tale: Tale,
     pub(crate) visitors: Visitors,
     arrivals: mpsc::UnboundedSender<S>,
@@ -139,6 +140,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> House<S> {
         let (teller, tale) = mpsc::unbounded_channel();
         tokio::spawn(server.serve(1, move |talk| live(talk, habit, teller.clone())));
         Self {
+            id: identity.key_id(),
             tale,
             visitors,
             arrivals,
