@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncWriteExt as _, duplex};
 use tokio::time::Instant;
 use turnchat::link::{Cause, LinkError, Verdict};
-use turnchat::protocol::{Overdue, Reason, Text};
+use turnchat::protocol::{Overdue, Text};
 
 use super::ours::{Habit, House, PIPE, called, cause, dial, told, unheld, welcomed};
 use super::raw::{Came, Face, ID, PONG, Papers, QUIT, heard, hello, say, welcome};
@@ -31,18 +31,6 @@ async fn unread_input_does_not_destroy_an_error() {
     guest.expect(&say(1, "turn 1")).await;
     guest.send(&format!("nonsense\n{}", chatter())).await;
     guest.expect_error("protocol-error").await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn unread_input_does_not_destroy_a_refusal() {
-    let refuse = |_: &_| Verdict::Refuse(Reason::UnknownPeer);
-    let house = House::on(Habit::Answers, unheld(), refuse);
-    let mut guest = guest(&house).await;
-    guest.send(&format!("{}\n{}", hello(ID), chatter())).await;
-    guest
-        .expect("{\"refuse\":{\"reason\":\"unknown-peer\"}}")
-        .await;
-    assert_eq!(guest.next().await, Came::Close);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,683 @@
+//! The pure floor from outside: two machines joined in memory, walked at
+//! random; every refusal; and frames as lines, however they are cut.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test stops at the first surprise"
+)]
+
+use std::collections::VecDeque;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use turnchat::protocol::{
+    By, Code, Conversation, ConversationId, Decoder, Detail, End, Frame, FrameError, Limits,
+    Liveness, Output, Reason, Role, SayError, Snapshot, Text, Violation,
+};
+
+const ID: ConversationId = ConversationId::from_bits([7; 16]);
+const OTHER_ID: ConversationId = ConversationId::from_bits([8; 16]);
+
+fn text(words: &str) -> Text {
+    Text::new(words).unwrap()
+}
+
+/// One machine and what was seen of it.
+#[derive(Clone, Debug)]
+struct Side {
+    machine: Conversation,
+    /// Frames on their way to the other side.
+    sent: VecDeque<Frame>,
+    said: Vec<(u64, Text)>,
+    heard: Vec<(u64, Text)>,
+    delivered: Vec<u64>,
+    end: Option<End>,
+}
+
+impl Side {
+    fn new(role: Role) -> Self {
+        Self {
+            machine: Conversation::new(role, ID),
+            sent: VecDeque::new(),
+            said: Vec::new(),
+            heard: Vec::new(),
+            delivered: Vec::new(),
+            end: None,
+        }
+    }
+
+    /// Does all that the machine has put out.
+    fn put_out(&mut self) {
+        while let Some(output) = self.machine.poll_output() {
+            match output {
+                Output::Store(_) => {
+                    assert_eq!(self.machine.poll_output(), None, "behind an unstored store");
+                    self.machine.stored();
+                }
+                Output::Send(frame) => self.sent.push_back(frame),
+                Output::Deliver { turn, text } => self.heard.push((turn, text)),
+                Output::Delivered { turn } => self.delivered.push(turn),
+                Output::Over(end) => {
+                    assert_eq!(self.end, None, "two ends");
+                    self.end = Some(end);
+                }
+                Output::Waiting { .. } | Output::Connected => {}
+            }
+        }
+    }
+
+    fn say(&mut self, words: &str) {
+        let (before, turn) = (self.machine.clone(), self.machine.next_turn());
+        let may = self.machine.is_my_turn();
+        match self.machine.say(text(words)) {
+            Ok(()) => {
+                assert!(may);
+                self.said.push((turn, text(words)));
+            }
+            Err(error) => {
+                assert_eq!(self.machine, before, "{error}");
+                assert!(!may || error == SayError::Over);
+            }
+        }
+    }
+
+    fn receive(&mut self, frame: Frame) -> Result<(), Violation> {
+        let before = self.machine.clone();
+        let result = self.machine.receive(frame);
+        if result.is_err() {
+            assert_eq!(self.machine, before);
+        }
+        result
+    }
+}
+
+/// Both sides, joined by a link that can be cut.
+#[derive(Clone, Debug)]
+struct Pair {
+    server: Side,
+    client: Side,
+    is_linked: bool,
+}
+
+/// What happens next.
+#[derive(Clone, Debug)]
+enum Step {
+    ServerSays(String),
+    ClientSays(String),
+    ServerReads,
+    ClientReads,
+    /// Puts out what it has to, which reading does too.
+    ServerWrites,
+    ClientWrites,
+    ServerQuits,
+    ClientQuits,
+    /// The link is cut, and what is on its way is lost.
+    Cut,
+}
+
+fn words() -> impl Strategy<Value = String> {
+    prop_oneof![4 => "[a-z]{0,6}", 1 => any::<String>(), 1 => Just("QUIT".to_owned())]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => words().prop_map(Step::ServerSays),
+        8 => words().prop_map(Step::ClientSays),
+        16 => Just(Step::ServerReads),
+        16 => Just(Step::ClientReads),
+        8 => Just(Step::ServerWrites),
+        8 => Just(Step::ClientWrites),
+        1 => Just(Step::ServerQuits),
+        1 => Just(Step::ClientQuits),
+        3 => Just(Step::Cut),
+    ]
+}
+
+impl Pair {
+    fn new() -> Self {
+        Self {
+            server: Side::new(Role::Server),
+            client: Side::new(Role::Client),
+            is_linked: false,
+        }
+    }
+
+    /// The client dials and greets.
+    fn link(&mut self) {
+        self.client.machine.connect();
+        self.client.put_out();
+        // Nothing of an earlier link comes out here.
+        assert!(matches!(self.client.sent[0], Frame::Hello { .. }));
+        self.is_linked = true;
+    }
+
+    fn cut(&mut self) {
+        self.is_linked = false;
+        for side in [&mut self.server, &mut self.client] {
+            side.sent.clear();
+            side.machine.detach();
+        }
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::ServerSays(words) => self.server.say(&words),
+            Step::ClientSays(words) => self.client.say(&words),
+            Step::ServerQuits => self.server.machine.quit(),
+            Step::ClientQuits => self.client.machine.quit(),
+            Step::ServerWrites => self.server.put_out(),
+            Step::ClientWrites => self.client.put_out(),
+            Step::Cut => self.cut(),
+            Step::ServerReads | Step::ClientReads if !self.is_linked => {
+                if self.client.end.is_none() {
+                    self.link();
+                }
+            }
+            Step::ServerReads => match self.client.sent.pop_front() {
+                Some(Frame::Hello {
+                    conversation,
+                    heard,
+                }) => {
+                    assert_eq!(conversation, ID);
+                    if self.server.end.is_some() {
+                        let reason = Reason::Ended;
+                        self.server.sent.push_back(Frame::Refuse { reason });
+                    } else {
+                        assert!(self.server.sent.is_empty());
+                        self.server.machine.accept(heard).unwrap();
+                        self.server.put_out();
+                        assert!(matches!(self.server.sent[0], Frame::Welcome { .. }));
+                    }
+                }
+                Some(frame) => {
+                    self.server.receive(frame).unwrap();
+                    self.server.put_out();
+                }
+                None => self.server.put_out(),
+            },
+            Step::ClientReads => {
+                if let Some(frame) = self.server.sent.pop_front() {
+                    self.client.receive(frame).unwrap();
+                }
+                self.client.put_out();
+            }
+        }
+    }
+
+    fn check(&self) {
+        let Self { server, client, .. } = self;
+        // Never two holders of the turn. (That there is none while a message
+        // is on its way is as it should be.)
+        assert!(!(server.machine.is_my_turn() && client.machine.is_my_turn()));
+        for (speaker, listener) in [(server, client), (client, server)] {
+            // Heard is what was said: the same words, in order, once each.
+            assert!(speaker.said.starts_with(&listener.heard));
+            // Delivered is what was heard, and all of it but the last.
+            let heard: Vec<_> = listener.heard.iter().map(|(turn, _)| *turn).collect();
+            assert!(heard.starts_with(&speaker.delivered));
+            assert!(speaker.said.len() - listener.heard.len() <= 1);
+            if let Some(end) = &speaker.end
+                && speaker.machine.clone().poll_output().is_none()
+            {
+                let last = speaker.said.last().cloned();
+                let is_known = last.as_ref().map(|(turn, _)| turn) == speaker.delivered.last();
+                assert_eq!(end.unacknowledged, last.filter(|_| !is_known));
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 256, ..ProptestConfig::default() })]
+
+    #[test]
+    fn two_machines_never_disagree(steps in vec(step(), 1..200)) {
+        let mut pair = Pair::new();
+        for step in steps {
+            pair.take(step);
+            pair.check();
+        }
+        // Whatever happened, the link comes back and all that was said is heard,
+        // unless somebody wanted the end.
+        let wants_end = pair.server.machine.clone().say(text("?")) == Err(SayError::Over)
+            || pair.client.machine.clone().say(text("?")) == Err(SayError::Over);
+        pair.cut();
+        for _ in 0..24 {
+            pair.take(Step::ServerReads);
+            pair.take(Step::ClientReads);
+            pair.check();
+        }
+        if wants_end {
+            // The answer to a server's quit may be lost; it does not dial for it.
+            prop_assert!(pair.client.end.is_some());
+        } else {
+            prop_assert_eq!(&pair.server.said, &pair.client.heard);
+            prop_assert_eq!(&pair.client.said, &pair.server.heard);
+            prop_assert!(pair.server.machine.is_my_turn() != pair.client.machine.is_my_turn());
+        }
+    }
+
+    #[test]
+    fn any_frame_is_taken_or_changes_nothing(
+        steps in vec(step(), 0..40),
+        frames in vec(frame(), 1..20),
+    ) {
+        let mut pair = Pair::new();
+        for step in steps {
+            pair.take(step);
+        }
+        for frame in frames {
+            for side in [&mut pair.server, &mut pair.client] {
+                let heard = side.heard.len();
+                let is_taken = side.receive(frame.clone()).is_ok();
+                side.put_out();
+                let may_hear = is_taken && matches!(frame, Frame::Say { .. });
+                prop_assert_eq!(side.heard.len() > heard, may_hear && side.heard.len() == heard + 1);
+            }
+        }
+    }
+
+    #[test]
+    fn any_counter_is_taken_or_changes_nothing(steps in vec(step(), 0..60), heard in 0_u64..8) {
+        let mut pair = Pair::new();
+        for step in steps {
+            pair.take(step);
+        }
+        if pair.server.end.is_none() {
+            let before = pair.server.machine.clone();
+            let (said, r) = counters(&pair.server);
+            let is_right = (heard == said || heard == said.saturating_sub(2)) && heard + 1 >= r;
+            let accepted = pair.server.machine.accept(heard);
+            prop_assert_eq!(accepted.is_ok(), is_right);
+            if accepted.is_err() {
+                prop_assert_eq!(&pair.server.machine, &before);
+            }
+        }
+        if pair.client.end.is_none() {
+            pair.cut();
+            pair.link();
+            let before = pair.client.machine.clone();
+            let (said, r) = counters(&pair.client);
+            let is_right = (heard == said || heard == said.saturating_sub(2)) && heard + 1 >= r;
+            let has_quit = pair.client.machine.clone().say(text("?")) == Err(SayError::Over);
+            let welcome = Frame::Welcome { conversation: ID, heard };
+            let welcomed = pair.client.receive(welcome);
+            if !has_quit {
+                prop_assert_eq!(welcomed.is_ok(), is_right);
+            }
+            if welcomed.is_err() {
+                prop_assert_eq!(&pair.client.machine, &before);
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_is_read_as_it_was_written(frame in frame()) {
+        let line = frame.to_line();
+        prop_assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
+        prop_assert!(line.len() <= Limits::default().line);
+        prop_assert_eq!(Frame::from_line(&line[..line.len() - 1]), Ok(frame));
+    }
+
+    #[test]
+    fn frames_are_the_same_however_their_bytes_are_cut(
+        frames in vec(frame(), 1..8),
+        sizes in vec(1_usize..60, 1..40),
+    ) {
+        let bytes: Vec<u8> = frames.iter().flat_map(Frame::to_line).collect();
+        let mut decoder = Decoder::new(Limits::default().line);
+        let (mut rest, mut sizes) = (bytes.as_slice(), sizes.iter().cycle());
+        let mut decoded = Vec::new();
+        while !rest.is_empty() {
+            let (mut piece, behind) = rest.split_at(rest.len().min(*sizes.next().unwrap()));
+            rest = behind;
+            while !piece.is_empty() {
+                decoded.extend(decoder.decode(&mut piece).unwrap());
+            }
+        }
+        prop_assert_eq!(decoded, frames);
+    }
+
+    #[test]
+    fn any_bytes_are_decoded_or_refused(bytes in vec(any::<u8>(), 0..600), limit in 1_usize..300) {
+        let mut decoder = Decoder::new(limit);
+        let mut rest = bytes.as_slice();
+        let (mut line, mut failed) = (0, false);
+        while !rest.is_empty() && !failed {
+            let before = rest.len();
+            failed = decoder.decode(&mut rest).is_err();
+            line += before - rest.len();
+            let is_ended = bytes[bytes.len() - rest.len() - 1] == b'\n';
+            // It never holds what can be no line any more.
+            prop_assert!(failed || line < limit + usize::from(is_ended));
+            if is_ended {
+                line = 0;
+            }
+        }
+    }
+
+    #[test]
+    fn any_line_of_json_is_a_frame_or_refused(line in json()) {
+        if let Ok(frame) = Frame::from_line(line.as_bytes()) {
+            let again = frame.to_line();
+            prop_assert_eq!(Frame::from_line(&again[..again.len() - 1]), Ok(frame));
+        }
+    }
+}
+
+/// The highest turns that a side has said and heard.
+fn counters(side: &Side) -> (u64, u64) {
+    let last = |turns: &[(u64, Text)]| turns.last().map_or(0, |(turn, _)| *turn);
+    (last(&side.said), last(&side.heard))
+}
+
+fn integer() -> impl Strategy<Value = u64> {
+    prop_oneof![0_u64..9, 0..=Frame::MAX_INTEGER]
+}
+
+fn id() -> impl Strategy<Value = ConversationId> {
+    prop_oneof![
+        Just(ID),
+        any::<[u8; 16]>().prop_map(ConversationId::from_bits)
+    ]
+}
+
+fn frame() -> impl Strategy<Value = Frame> {
+    use Code::{Internal, OutOfTurn, ProtocolError, Replaced, Timeout};
+    use Reason::{Busy, Declined, Ended, UnknownPeer};
+    let code = prop::sample::select(vec![ProtocolError, OutOfTurn, Timeout, Internal, Replaced]);
+    let reason = prop::sample::select(vec![UnknownPeer, Declined, Busy, Ended]);
+    let detail = prop::option::of("\\PC{0,60}".prop_map(|words| Detail::new(words).unwrap()));
+    prop_oneof![
+        (id(), integer()).prop_map(|(conversation, heard)| Frame::Hello {
+            conversation,
+            heard
+        }),
+        integer().prop_map(|ahead| Frame::Wait { ahead }),
+        (id(), integer()).prop_map(|(conversation, heard)| Frame::Welcome {
+            conversation,
+            heard
+        }),
+        reason.prop_map(|reason| Frame::Refuse { reason }),
+        (integer(), any::<String>()).prop_map(|(turn, words)| Frame::Say {
+            turn,
+            text: text(&words)
+        }),
+        integer().prop_map(|turn| Frame::Heard { turn }),
+        Just(Frame::Quit {}),
+        Just(Frame::Ping {}),
+        Just(Frame::Pong {}),
+        (code, detail).prop_map(|(code, detail)| Frame::Error { code, detail }),
+    ]
+}
+
+/// Something like a frame, of the right and of wrong pieces.
+fn json() -> impl Strategy<Value = String> {
+    let name = prop::sample::select(vec![
+        "hello",
+        "say",
+        "heard",
+        "quit",
+        "error",
+        "turn",
+        "text",
+        "conversation",
+        "code",
+        "x",
+    ]);
+    let leaf = prop_oneof![
+        Just("1".to_owned()),
+        Just("0".to_owned()),
+        Just("null".to_owned()),
+        Just("-1".to_owned()),
+        Just("\"AAAAAAAAAAAAAAAAAAAAAA\"".to_owned()),
+        Just("\"internal\"".to_owned()),
+        any::<String>().prop_map(|words| format!("{words:?}")),
+    ];
+    leaf.prop_recursive(3, 12, 3, move |inner| {
+        prop_oneof![
+            vec((name.clone(), inner.clone()), 0..3).prop_map(|members| {
+                let members: Vec<_> = members
+                    .iter()
+                    .map(|(n, v)| format!("\"{n}\":{v}"))
+                    .collect();
+                format!("{{{}}}", members.join(","))
+            }),
+            vec(inner, 0..3).prop_map(|items| format!("[{}]", items.join(","))),
+        ]
+    })
+}
+
+/// A server in an open conversation, in which turns `1..=turns` were said.
+fn server_after(turns: u64) -> Side {
+    let mut side = Side::new(Role::Server);
+    side.machine.accept(0).unwrap();
+    for turn in 1..=turns {
+        match Role::Server.speaks_in(turn) {
+            true => side.say("mine"),
+            false => side
+                .receive(Frame::Say {
+                    turn,
+                    text: text("theirs"),
+                })
+                .unwrap(),
+        }
+    }
+    side.put_out();
+    side
+}
+
+#[track_caller]
+fn violates(side: &mut Side, frame: Frame) -> Violation {
+    let violation = side.receive(frame).unwrap_err();
+    side.put_out();
+    violation
+}
+
+#[test]
+fn a_frame_out_of_place_is_a_violation() {
+    let violation = violates(&mut server_after(1), Frame::Wait { ahead: 0 });
+    assert_eq!(
+        violation,
+        Violation::OutOfPlace {
+            kind: "wait",
+            phase: "in an open conversation"
+        }
+    );
+    assert_eq!(violation.code(), Code::ProtocolError);
+}
+
+#[test]
+fn a_say_out_of_turn_or_with_another_number_is_a_violation() {
+    for (turns, turn, next) in [
+        (0, 1, 2),
+        (0, 2, 2),
+        (1, 1, 2),
+        (1, 4, 2),
+        (2, 2, 4),
+        (2, 3, 4),
+    ] {
+        let say = Frame::Say {
+            turn,
+            text: text("x"),
+        };
+        let violation = violates(&mut server_after(turns), say);
+        assert_eq!(violation, Violation::OutOfTurn { turn, next });
+        assert_eq!(violation.code(), Code::OutOfTurn);
+    }
+}
+
+#[test]
+fn hearing_what_was_not_said_is_a_violation() {
+    for (turns, turn, said) in [
+        (0, 0, 0),
+        (0, 1, 0),
+        (1, 0, 1),
+        (1, 2, 1),
+        (3, 1, 3),
+        (3, 5, 3),
+    ] {
+        let violation = violates(&mut server_after(turns), Frame::Heard { turn });
+        assert_eq!(violation, Violation::HeardWhatWasNotSaid { turn, said });
+        assert_eq!(violation.code(), Code::ProtocolError);
+    }
+}
+
+#[test]
+fn counters_that_cannot_be_are_a_violation() {
+    // Said 3, heard 2.
+    for theirs in [0, 2, 4, 5] {
+        let mut side = server_after(3);
+        let before = side.machine.clone();
+        let violation = side.machine.accept(theirs).unwrap_err();
+        assert_eq!(
+            violation,
+            Violation::Counters {
+                theirs,
+                said: 3,
+                heard: 2
+            }
+        );
+        assert_eq!(violation.code(), Code::ProtocolError);
+        assert_eq!(side.machine, before);
+    }
+    // Said 3, and heard 4, which acknowledged it.
+    for theirs in [1, 2, 4, 5] {
+        let violation = server_after(4).machine.accept(theirs).unwrap_err();
+        let (said, heard) = (3, 4);
+        assert_eq!(
+            violation,
+            Violation::Counters {
+                theirs,
+                said,
+                heard
+            }
+        );
+    }
+    assert_eq!(server_after(4).machine.accept(3), Ok(()));
+    for theirs in [1, 3] {
+        assert_eq!(server_after(3).machine.accept(theirs), Ok(()));
+    }
+}
+
+#[test]
+fn a_welcome_to_another_conversation_is_a_violation() {
+    let mut client = Side::new(Role::Client);
+    client.machine.connect();
+    let welcome = Frame::Welcome {
+        conversation: OTHER_ID,
+        heard: 0,
+    };
+    let violation = violates(&mut client, welcome);
+    assert_eq!(violation, Violation::OtherConversation);
+    assert_eq!(violation.code(), Code::ProtocolError);
+}
+
+#[test]
+fn a_ping_as_a_first_frame_is_a_violation() {
+    let mut liveness = Liveness::new(std::time::Instant::now(), &Limits::default());
+    let violation = liveness.filter(Frame::Ping {}).unwrap_err();
+    assert_eq!(violation, Violation::FirstFrame { kind: "ping" });
+    assert_eq!(violation.code(), Code::ProtocolError);
+}
+
+#[test]
+fn speaking_in_the_others_turn_is_refused() {
+    let mut side = server_after(1);
+    let before = side.machine.clone();
+    assert_eq!(side.machine.say(text("more")), Err(SayError::NotYourTurn));
+    assert_eq!(side.machine, before);
+}
+
+#[test]
+fn speaking_after_the_end_is_refused() {
+    let mut side = server_after(2);
+    side.machine.quit();
+    side.put_out();
+    let before = side.machine.clone();
+    assert_eq!(side.machine.say(text("more")), Err(SayError::Over));
+    assert_eq!(side.machine, before);
+
+    side.receive(Frame::Quit {}).unwrap();
+    side.put_out();
+    assert_eq!(side.end.as_ref().unwrap().by, By::Me);
+    assert_eq!(side.machine.say(text("more")), Err(SayError::Over));
+}
+
+#[test]
+fn a_repeated_heard_is_told_once() {
+    let mut side = server_after(1);
+    for _ in 0..3 {
+        side.receive(Frame::Heard { turn: 1 }).unwrap();
+        side.put_out();
+    }
+    assert_eq!(side.delivered, [1]);
+}
+
+#[test]
+fn a_message_is_stored_before_it_is_sent_and_before_it_is_acknowledged() {
+    let mut client = Conversation::new(Role::Client, ID);
+    let stored = |client: &mut Conversation| -> Snapshot {
+        let Some(Output::Store(snapshot)) = client.poll_output() else {
+            panic!("nothing stored");
+        };
+        assert_eq!(client.poll_output(), None);
+        client.stored();
+        snapshot
+    };
+    client.connect();
+    assert_eq!(stored(&mut client).id, ID);
+    assert!(matches!(
+        client.poll_output(),
+        Some(Output::Send(Frame::Hello { .. }))
+    ));
+    client
+        .receive(Frame::Welcome {
+            conversation: ID,
+            heard: 0,
+        })
+        .unwrap();
+    assert_eq!(client.poll_output(), Some(Output::Connected));
+
+    client
+        .receive(Frame::Say {
+            turn: 1,
+            text: text("one"),
+        })
+        .unwrap();
+    let snapshot = stored(&mut client);
+    assert_eq!(
+        (snapshot.heard, snapshot.last_heard),
+        (1, Some(text("one")))
+    );
+    assert_eq!(
+        client.poll_output(),
+        Some(Output::Send(Frame::Heard { turn: 1 }))
+    );
+    assert!(matches!(client.poll_output(), Some(Output::Deliver { .. })));
+
+    client.say(text("two")).unwrap();
+    let snapshot = stored(&mut client);
+    assert_eq!((snapshot.said, snapshot.last_said), (2, Some(text("two"))));
+    assert!(matches!(
+        client.poll_output(),
+        Some(Output::Send(Frame::Say { turn: 2, .. }))
+    ));
+
+    client.quit();
+    assert!(stored(&mut client).quit);
+    assert_eq!(client.poll_output(), Some(Output::Send(Frame::Quit {})));
+}
+
+#[test]
+fn a_decoder_refuses_a_line_as_soon_as_it_is_too_long() {
+    let mut decoder = Decoder::new(8);
+    assert_eq!(decoder.decode(&mut &b"       "[..]), Ok(None));
+    assert_eq!(
+        decoder.decode(&mut &b" "[..]),
+        Err(FrameError::LineTooLong { limit: 8 })
+    );
+}
