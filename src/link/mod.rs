@@ -4,6 +4,7 @@
 pub mod admission;
 pub mod client;
 pub mod handshake;
+mod house;
 pub mod journal;
 pub mod over;
 pub mod reception;
