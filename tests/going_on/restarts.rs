@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use turnchat::link::{
-    Cause, Client, ConnectError, Journal, JournalError, MyTurn, Notice, Over, Server, Talk,
-    TheirTurn, Turn, Waiting,
+    Cause, Client, ConnectError, Journal, JournalError, LinkError, MyTurn, Notice, Over, Server,
+    Talk, TheirTurn, Turn, Waiting,
 };
-use turnchat::protocol::Text;
+use turnchat::protocol::{Code, Text};
 
 use crate::Sides;
 use crate::network::{Accepting, Link, network};
@@ -369,4 +369,37 @@ async fn a_conversation_past_its_hold_is_parked_and_goes_on_later() {
     let _there = mine(there).say(text("two")).await.unwrap();
     let (heard, _) = theirs(here).hear().await.unwrap();
     assert_eq!(heard, text("two"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_journal_that_fails_stops_before_anything_is_sent() {
+    let kept = Kept::new();
+    let (dial, accept, _) = network(vec![]);
+    let mut server = kept.serve(|| accept.clone()).await;
+    let waiting = kept.connect(dial).await;
+    let (here, there) = tokio::join!(server.next(), waiting.welcome());
+    let (here, there) = (mine(here.unwrap()), theirs(there.unwrap()));
+    // As if the disk were full, or had gone.
+    let dir = kept.dir.path().join(kept.sides.server.key_id().file_name());
+    std::fs::remove_dir_all(&dir).unwrap();
+    std::fs::write(&dir, "").unwrap();
+
+    let over = match here.say(text("never sent")).await {
+        Ok(theirs) => theirs.hear().await.unwrap_err(),
+        Err(over) => over,
+    };
+    let failed = matches!(
+        over.cause,
+        Cause::Link(LinkError::Journal(JournalError::Unwritable { .. }))
+    );
+    assert!(failed, "{over:?}");
+    let over = there.hear().await.unwrap_err();
+    let told = matches!(
+        over.cause,
+        Cause::Link(LinkError::Reported {
+            code: Code::Internal,
+            ..
+        })
+    );
+    assert!(told, "{over:?}");
 }
