@@ -914,6 +914,84 @@ mod tests {
     }
 
     #[test]
+    fn ends_are_forgotten_after_a_day_and_the_oldest_past_a_thousand() {
+        let limits = Limits {
+            ended: 2,
+            ..Limits::default()
+        };
+        let mut door = Door::with(limits, true);
+        for n in 1..=3 {
+            door.admission.remember_end(key(n), id(n), door.now);
+        }
+        assert_eq!(door.greet(1, 1, Verdict::Admit), ["1: wait 0"]);
+        assert_eq!(door.greet(2, 2, Verdict::Admit), ["2: ended"]);
+        door.now += limits.ended_time;
+        door.admission.remember_end(key(9), id(9), door.now);
+        assert_eq!(door.greet(3, 3, Verdict::Admit), ["3: wait 1"]);
+    }
+
+    #[test]
+    fn a_parked_conversation_goes_on_through_the_queue() {
+        let mut door = Door::talking();
+        door.admission.park(key(2), id(2));
+        assert!(door.admission.is_open(&key(2), id(2)));
+        assert!(door.arrive("127.0.0.1").is_empty());
+        let queued = door.say_hello(2, hello(2, 2, 5, 2), Verdict::Admit);
+        assert_eq!(queued, ["2: wait 0"]);
+        assert!(door.leave(1).is_empty());
+        assert_eq!(door.seat(), ["2: welcome"]);
+        assert!(door.admission.given_up().is_empty());
+    }
+
+    #[test]
+    fn a_new_conversation_of_a_key_gives_up_its_parked_ones() {
+        let mut door = Door::talking();
+        door.admission.park(key(2), id(2));
+        door.admission.park(key(3), id(3));
+        assert_eq!(door.greet(2, 4, Verdict::Admit), ["2: wait 0"]);
+        assert_eq!(door.admission.given_up(), [(key(2), id(2))]);
+        assert!(!door.admission.is_open(&key(2), id(2)));
+        assert!(door.admission.is_open(&key(3), id(3)));
+    }
+
+    #[test]
+    fn a_quit_before_welcome_ends_what_the_hello_named() {
+        let mut door = Door::talking();
+        door.admission.park(key(2), id(2));
+        assert!(door.arrive("127.0.0.1").is_empty());
+        door.say_hello(2, hello(2, 2, 5, 2), Verdict::Admit);
+        assert_eq!(door.greet(3, 3, Verdict::Admit), ["3: wait 1"]);
+        let quit = words(&door.admission.quit(ConnectionId(2)));
+        assert_eq!(quit, ["2: quit", "3: wait 0"]);
+        assert_eq!(door.admission.given_up(), [(key(2), id(2))]);
+        // Asked again, it has ended.
+        assert!(door.arrive("127.0.0.1").is_empty());
+        let again = door.say_hello(4, hello(2, 2, 5, 4), Verdict::Admit);
+        assert_eq!(again, ["4: ended"]);
+    }
+
+    #[test]
+    fn a_quit_that_crosses_the_welcome_is_left_to_the_conversation() {
+        let mut door = Door::talking();
+        assert!(door.admission.quit(ConnectionId(1)).is_empty());
+        assert!(door.admission.is_open(&key(1), id(1)));
+    }
+
+    #[test]
+    fn a_conversation_held_over_a_restart_takes_the_first_seat() {
+        let mut door = Door::new();
+        door.arrived += 1;
+        door.admission.hold(ConnectionId(1), key(1), id(1));
+        assert!(door.seat().is_empty());
+        assert_eq!(door.greet(2, 2, Verdict::Admit), ["2: wait 0"]);
+        assert!(door.arrive("127.0.0.1").is_empty());
+        let back = door.say_hello(3, hello(1, 1, 5, 3), Verdict::Admit);
+        assert_eq!(back, ["3: resume 1 5"]);
+        assert!(door.leave(1).is_empty());
+        assert_eq!(door.seat(), ["2: welcome"]);
+    }
+
+    #[test]
     fn a_seat_that_was_given_and_not_taken_is_free_again() {
         let mut door = Door::new();
         assert!(door.seat().is_empty());
