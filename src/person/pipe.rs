@@ -127,7 +127,7 @@ impl Pipe {
 /// A notice, as words.
 pub(super) fn tell(console: &Console, notice: Notice) {
     match notice {
-        Notice::Waiting { ahead: 0 } => console.say("Waiting: you are next."),
+        Notice::Waiting { ahead: 0 } => console.say("Waiting: nobody is before you."),
         Notice::Waiting { ahead: 1 } => console.say("Waiting: one is before you."),
         Notice::Waiting { ahead } => console.say(&format!("Waiting: {ahead} are before you.")),
         Notice::Lost => console.say(

@@ -221,6 +221,7 @@ impl Terminal {
                 .say("What you were typing was not sent; it is discarded.");
         }
         let _ = self.input.discard();
+        self.console.break_prompt();
         Ok(())
     }
 }
