@@ -2,7 +2,6 @@
 //! written by hand.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc;
@@ -70,15 +69,20 @@ impl Openssl {
         Self::start(&["s_client", "-quiet", "-connect", address], home)
     }
 
-    /// A server for one client, on a port that was free just now.
-    fn server(home: &Path) -> (Self, String) {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap().to_string();
-        drop(free);
+    /// A server for one client, and where it listens. It is not `-quiet`, so
+    /// that it tells the free port that it took.
+    fn server(home: &Path, more: &[&str]) -> (Self, String) {
         let arguments = [
-            "s_server", "-Verify", "1", "-quiet", "-naccept", "1", "-accept", &address,
+            &["s_server", "-Verify", "1", "-naccept", "1"],
+            &["-accept", "127.0.0.1:0"][..],
+            more,
         ];
-        (Self::start(&arguments, home), address)
+        let server = Self::start(&arguments.concat(), home);
+        loop {
+            if let Some(address) = server.any_line().strip_prefix("ACCEPT ") {
+                return (server, address.to_owned());
+            }
+        }
     }
 
     fn types(&mut self, line: &str) {
@@ -92,13 +96,22 @@ impl Openssl {
         assert_eq!(self.next(), line);
     }
 
+    /// The next line of the peer's; what openssl itself tells begins with no brace.
     #[track_caller]
     fn next(&self) -> String {
+        loop {
+            let line = self.any_line();
+            if line.starts_with('{') {
+                return line;
+            }
+        }
+    }
+
+    #[track_caller]
+    fn any_line(&self) -> String {
         self.lines.recv_timeout(PATIENCE).unwrap_or_else(|_| {
-            panic!(
-                "nothing; {:?}",
-                self.complaints.try_iter().collect::<Vec<_>>()
-            )
+            let complaints: Vec<_> = self.complaints.try_iter().collect();
+            panic!("nothing; {complaints:?}")
         })
     }
 }
@@ -108,13 +121,6 @@ impl Drop for Openssl {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Whether something listens there, as a line of its socket table says:
-/// a probe would be the one client that it takes.
-fn listens(address: &str) -> bool {
-    let port: u16 = address.rsplit(':').next().unwrap().parse().unwrap();
-    TcpListener::bind(("127.0.0.1", port)).is_err()
 }
 
 fn client_talks_to_us(home: &Home) {
@@ -144,11 +150,7 @@ fn client_talks_to_us(home: &Home) {
 }
 
 fn server_talks_to_us(home: &Home, ours: &Home, identity: &[&str]) {
-    let (mut server, address) = Openssl::server(home.path());
-    while !listens(&address) {
-        thread::yield_now();
-        assert!(server.child.try_wait().unwrap().is_none(), "no server");
-    }
+    let (mut server, address) = Openssl::server(home.path(), &[]);
     let pin = home.id.to_string();
     let arguments = ["client", &address, "--pin", &pin, "--hold", "0s"];
     let mut client = Program::start(&[&arguments, identity].concat(), ours.path());
@@ -246,16 +248,7 @@ fn tls_1_2_is_not_spoken_in_either_direction() {
     client.shows(&say(1, "Hello!"));
     drop(client);
 
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap().to_string();
-    drop(free);
-    let old = [
-        "s_server", "-tls1_2", "-quiet", "-naccept", "1", "-accept", &address,
-    ];
-    let _server = Openssl::start(&old, home.path());
-    while !listens(&address) {
-        thread::yield_now();
-    }
+    let (_server, address) = Openssl::server(home.path(), &["-tls1_2"]);
     let pin = home.id.to_string();
     let client = Program::start(&["client", &address, "--pin", &pin], ours.path());
     let exited = client.exited();
