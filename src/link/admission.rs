@@ -33,7 +33,7 @@ pub enum Answer {
 }
 
 /// A `hello`: who wants to talk, and about which conversation.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Hello {
     /// Who: a proven key.
     pub peer: Peer,
@@ -85,8 +85,9 @@ pub enum Order {
 /// Orders, each to one connection, to be given in this sequence.
 pub type Orders = Vec<(ConnectionId, Order)>;
 
-/// Everyone who is connected, and what stage they are at.
-#[derive(Debug)]
+/// Everyone who is connected, and what stage they are at. It compares and
+/// hashes, so that a model checker can hold it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Admission {
     limits: Limits,
     /// One peer at a time: a key has one open conversation, the newest.
@@ -108,13 +109,13 @@ pub struct Admission {
     given_up: Vec<(KeyId, ConversationId)>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Connection {
     address: Option<Origin>,
     stage: Stage,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Stage {
     Stranger,
     Asking {
@@ -163,7 +164,7 @@ impl Stage {
 }
 
 /// What counts as one address: whoever has an IPv6 /64 has all of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Origin {
     Loopback,
     V4([u8; 4]),

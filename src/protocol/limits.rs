@@ -7,7 +7,7 @@ use std::time::Duration;
 ///
 /// The sizes of a message and of an error's detail are no limits but part of
 /// the format: [`Text::MAX`](super::Text::MAX), [`Detail::MAX`](super::Detail::MAX).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Limits {
     /// Bytes in a line before `welcome`, LF included (4,096): what comes there is small.
     pub early_line: usize,
