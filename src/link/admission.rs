@@ -246,7 +246,7 @@ impl Admission {
         match verdict {
             Verdict::Refuse(reason) => vec![self.dismiss(id, Order::Refuse(reason))],
             Verdict::Ask => self.ask_about(id, hello, now),
-            Verdict::Admit => self.admit(id, hello),
+            Verdict::Admit => self.admit(id, hello, now),
         }
     }
 
@@ -275,8 +275,9 @@ impl Admission {
         self.fill_seats()
     }
 
-    /// A conversation has ended, and its client may not know that it ever
-    /// began: its `hello` could come once more, as if for a new one.
+    /// A conversation has ended, and a `hello` for it could come once more, as
+    /// if for a new one: its client may not know that it ever began, or an
+    /// older connection may have been held back.
     pub fn remember_end(&mut self, key: KeyId, conversation: ConversationId, now: Instant) {
         let time = self.limits.ended_time;
         self.ended
@@ -317,8 +318,9 @@ impl Admission {
     }
 
     /// A `quit` has come from a connection that was not welcomed: it ends the
-    /// conversation that its `hello` named, wherever that stands.
-    pub fn quit(&mut self, id: ConnectionId) -> Orders {
+    /// conversation that its `hello` named, wherever that stands. The end is
+    /// remembered: an older connection may still bring a `hello` for it.
+    pub fn quit(&mut self, id: ConnectionId, now: Instant) -> Orders {
         let stage = self.connections.get(&id).map(|c| &c.stage);
         let Some(Stage::Asking { hello, .. } | Stage::Queued { hello, .. }) = stage else {
             // Welcomed meanwhile; the conversation takes note of it.
@@ -328,6 +330,8 @@ impl Admission {
         if self.parked.remove(&named) {
             self.given_up.push(named);
         }
+        let (key, conversation) = named;
+        self.remember_end(key, conversation, now);
         let mut orders = vec![self.dismiss(id, Order::Quit)];
         orders.extend(self.tell_places());
         orders
@@ -385,12 +389,12 @@ impl Admission {
     }
 
     /// The person has answered about this key.
-    pub fn answer(&mut self, key: &KeyId, answer: Answer) -> Orders {
+    pub fn answer(&mut self, key: &KeyId, answer: Answer, now: Instant) -> Orders {
         let Some(id) = self.asking(key) else {
             return Vec::new();
         };
         match (answer, self.take_stage(id)) {
-            (Answer::Accept, Stage::Asking { hello, .. }) => self.admit(id, hello),
+            (Answer::Accept, Stage::Asking { hello, .. }) => self.admit(id, hello, now),
             _ => vec![self.dismiss(id, Order::Refuse(Reason::Declined))],
         }
     }
@@ -457,7 +461,7 @@ impl Admission {
         vec![(id, Order::Wait { ahead: 0 })]
     }
 
-    fn admit(&mut self, id: ConnectionId, hello: Hello) -> Orders {
+    fn admit(&mut self, id: ConnectionId, hello: Hello, now: Instant) -> Orders {
         let key = hello.peer.key();
         let others: Vec<_> = self
             .connections
@@ -519,7 +523,10 @@ impl Admission {
             orders.push(match conversation == hello.conversation {
                 true => self.dismiss(other, Order::Replaced),
                 false if is_talking => (other, Order::Quit),
-                false => self.dismiss(other, Order::Refuse(Reason::Ended)),
+                false => {
+                    self.remember_end(key, conversation, now);
+                    self.dismiss(other, Order::Refuse(Reason::Ended))
+                }
             });
         }
         if self.one_at_a_time {
@@ -962,7 +969,7 @@ mod tests {
         assert!(door.arrive("127.0.0.1").is_empty());
         door.say_hello(2, hello(2, 2, 5, 2), Verdict::Admit);
         assert_eq!(door.greet(3, 3, Verdict::Admit), ["3: wait 1"]);
-        let quit = words(&door.admission.quit(ConnectionId(2)));
+        let quit = words(&door.admission.quit(ConnectionId(2), door.now));
         assert_eq!(quit, ["2: quit", "3: wait 0"]);
         assert_eq!(door.admission.given_up(), [(key(2), id(2))]);
         // Asked again, it has ended.
@@ -972,9 +979,27 @@ mod tests {
     }
 
     #[test]
+    fn what_ended_before_its_welcome_is_not_begun_by_an_older_hello() {
+        let mut door = Door::talking();
+        for from in ["192.0.2.1", "192.0.2.1"] {
+            assert!(door.arrive(from).is_empty());
+        }
+        assert_eq!(door.greet(2, 2, Verdict::Admit), ["4: wait 0"]);
+        words(&door.admission.quit(ConnectionId(4), door.now));
+        let older = door.say_hello(2, hello(2, 2, 0, 2), Verdict::Admit);
+        assert_eq!(older, ["2: ended"]);
+
+        assert_eq!(door.greet(3, 3, Verdict::Admit), ["5: wait 0"]);
+        assert_eq!(door.greet(3, 4, Verdict::Admit), ["5: ended", "6: wait 0"]);
+        assert!(door.leave(6).is_empty());
+        let older = door.say_hello(3, hello(3, 3, 0, 3), Verdict::Admit);
+        assert_eq!(older, ["3: ended"]);
+    }
+
+    #[test]
     fn a_quit_that_crosses_the_welcome_is_left_to_the_conversation() {
         let mut door = Door::talking();
-        assert!(door.admission.quit(ConnectionId(1)).is_empty());
+        assert!(door.admission.quit(ConnectionId(1), door.now).is_empty());
         assert!(door.admission.is_open(&key(1), id(1)));
     }
 
@@ -1049,7 +1074,7 @@ mod tests {
             let asked = door.admission.ask(door.now);
             assert_eq!(asked, (of < 3).then(|| key(of)));
             if of < 3 {
-                let answer = door.admission.answer(&key(of), Answer::Decline);
+                let answer = door.admission.answer(&key(of), Answer::Decline, door.now);
                 assert_eq!(words(&answer), [format!("{}: declined", of + 1)]);
             }
         }
@@ -1065,14 +1090,14 @@ mod tests {
     fn who_is_accepted_queues_and_who_has_left_is_not_answered() {
         let mut door = Door::talking();
         door.greet(2, 2, Verdict::Ask);
-        let accepted = door.admission.answer(&key(2), Answer::Accept);
+        let accepted = door.admission.answer(&key(2), Answer::Accept, door.now);
         // It was told so already.
         assert_eq!(words(&accepted), ["2: wait 0"]);
         assert_eq!(door.admission.next(), Some(key(2)));
 
         door.greet(3, 3, Verdict::Ask);
         door.leave(3);
-        let answer = door.admission.answer(&key(3), Answer::Accept);
+        let answer = door.admission.answer(&key(3), Answer::Accept, door.now);
         assert!(answer.is_empty());
     }
 

@@ -143,7 +143,7 @@ where
                         let _ = reply.send(self.asking);
                     }
                     Some(Request::Answer(key, answer)) => {
-                        let orders = self.admission.answer(&key, answer);
+                        let orders = self.admission.answer(&key, answer, now());
                         self.give(orders);
                     }
                     Some(Request::Stop) => return self.close().await,
@@ -255,7 +255,7 @@ where
                 let _ = self.outlets.talks.send(talk).await;
                 return;
             }
-            Report::Quit => self.admission.quit(id),
+            Report::Quit => self.admission.quit(id, now()),
             Report::Rest(key, conversation, rest) => {
                 match rest {
                     Rest::Nothing => {}
