@@ -257,14 +257,7 @@ where
             }
             Report::Quit => self.admission.quit(id, now()),
             Report::Rest(key, conversation, rest) => {
-                match rest {
-                    Rest::Nothing => {}
-                    Rest::End => self.admission.remember_end(key, conversation, now()),
-                    Rest::Parked(parked, page) => {
-                        self.admission.park(key, conversation);
-                        self.parked.insert((key, conversation), (parked, page));
-                    }
-                }
+                self.rest(key, conversation, rest);
                 return;
             }
             Report::Left(incident) => {
@@ -317,8 +310,24 @@ where
                 order => Errand::Order(order),
             };
             // One that does not keep up with its errands has to go.
-            if errands.try_send(errand).is_err() {
+            if let Err(error) = errands.try_send(errand) {
                 self.guests.remove(&id);
+                if let Errand::Begin(beginning) = error.into_inner() {
+                    let (key, id) = (beginning.admitted.peer.key(), beginning.conversation.id());
+                    self.rest(key, id, beginning.kept());
+                }
+            }
+        }
+    }
+
+    /// What is left of a conversation that is not gone on with now.
+    fn rest(&mut self, key: KeyId, conversation: ConversationId, rest: Rest) {
+        match rest {
+            Rest::Nothing => {}
+            Rest::End => self.admission.remember_end(key, conversation, now()),
+            Rest::Parked(parked, page) => {
+                self.admission.park(key, conversation);
+                self.parked.insert((key, conversation), (parked, page));
             }
         }
     }

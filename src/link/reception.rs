@@ -51,6 +51,18 @@ pub(super) struct Beginning {
     pub(super) page: Option<Arc<Page>>,
 }
 
+impl Beginning {
+    /// What is left if it is not begun: one that was parked is parked still.
+    pub(super) fn kept(self) -> Rest {
+        match self.page {
+            Some(page) if self.conversation.next_turn() > 1 => {
+                Rest::Parked(self.conversation, page)
+            }
+            _ => Rest::Nothing,
+        }
+    }
+}
+
 /// What a connection hears from the hub.
 pub(super) struct Mailbox<S> {
     pub(super) errands: mpsc::Receiver<Errand<S>>,
@@ -105,10 +117,24 @@ pub(super) async fn receive<S>(
         Ok(Some((attachment, beginning))) => {
             converse(attachment, beginning, &limits, &hub, mailbox).await
         }
-        Ok(None) => None,
-        Err(incident) => Some(incident),
+        greeted => {
+            give_back(&hub, &mut mailbox.errands).await;
+            greeted.err()
+        }
     };
     hub.report(Report::Left(incident)).await;
+}
+
+/// A conversation that was to go on here, on a connection that was gone
+/// already, goes on on another.
+async fn give_back<S>(hub: &Hub, errands: &mut mpsc::Receiver<Errand<S>>) {
+    errands.close();
+    while let Some(errand) = errands.recv().await {
+        if let Errand::Begin(beginning) = errand {
+            let (key, id) = (beginning.admitted.peer.key(), beginning.conversation.id());
+            hub.report(Report::Rest(key, id, beginning.kept())).await;
+        }
+    }
 }
 
 /// Up to `welcome`; `None` if there is none to be given here.
