@@ -14,7 +14,7 @@ use super::journal::Page;
 use super::session::{Attachment, Command, REPLACED, Rest, Session, Source};
 use super::turn::{self, Talk};
 use super::wire::{LinkError, Wire};
-use crate::protocol::{Conversation, ConversationId, Frame, Limits, Reason, Violation};
+use crate::protocol::{Conversation, ConversationId, Frame, Limits, Violation};
 use crate::trust::{KeyId, Peer};
 
 /// What a connection tells the hub.
@@ -190,11 +190,9 @@ where
                 }
                 Some(Errand::Join { conversation, heard }) => {
                     let attachment = Attachment { wire, heard, has_quit };
-                    if let Err(error) = conversation.send(attachment).await {
-                        // It has ended just now.
-                        let reason = Reason::Ended;
-                        error.0.wire.close_with(Frame::Refuse { reason }).await;
-                    }
+                    // It may have ended or been parked just now: closed without an answer,
+                    // the client dials once more, and learns which.
+                    let _ = conversation.send(attachment).await;
                     return Ok(None);
                 }
                 Some(Errand::Order(order)) => {
