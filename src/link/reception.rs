@@ -176,6 +176,7 @@ where
         // Before `hello` there is one order: to make room.
         _ = errands.recv() => return Ok(None),
     };
+    let clienthello = hello.clienthello;
     hub.report(Report::Hello(hello)).await;
     let mut has_quit = false;
     loop {
@@ -185,11 +186,11 @@ where
                 Some(Errand::Order(Order::Wait { ahead })) => wire.queue(&Frame::Wait { ahead }),
                 Some(Errand::Begin(beginning)) => {
                     let heard = beginning.admitted.heard;
-                    let attachment = Attachment { wire, heard, has_quit };
+                    let attachment = Attachment { wire, heard, has_quit, clienthello };
                     return Ok(Some((attachment, beginning)));
                 }
                 Some(Errand::Join { conversation, heard }) => {
-                    let attachment = Attachment { wire, heard, has_quit };
+                    let attachment = Attachment { wire, heard, has_quit, clienthello };
                     // It may have ended or been parked just now: closed without an answer,
                     // the client dials once more, and learns which.
                     let _ = conversation.send(attachment).await;

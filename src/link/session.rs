@@ -60,6 +60,8 @@ pub(crate) struct Attachment<S> {
     pub(crate) heard: u64,
     /// A `quit` has come behind the `hello`.
     pub(crate) has_quit: bool,
+    /// When its ClientHello came, among all of this server's.
+    pub(crate) clienthello: u64,
 }
 
 /// What is left of a conversation that this session does not go on with.
@@ -93,6 +95,8 @@ pub(crate) struct Session<S> {
     source: Source<S>,
     page: Option<Arc<Page>>,
     wire: Option<Wire<S>>,
+    /// A server's: when the ClientHello of its newest connection came.
+    newest: u64,
     /// The conversation has been on: a lost link is not the end of it.
     has_begun: bool,
     lost: Option<Lost>,
@@ -133,6 +137,7 @@ where
             source,
             page,
             wire: None,
+            newest: 0,
             has_begun: true,
             lost: Some(Lost::now(LinkError::Cut, limits)),
             quit_by,
@@ -164,6 +169,7 @@ where
             wire,
             heard,
             has_quit,
+            clienthello,
         } = attachment;
         if let Err(violation) = self.conversation.accept(heard) {
             return Err(Box::new((wire, violation)));
@@ -172,6 +178,7 @@ where
             // It stands where a `quit` may always stand.
             let _ = self.conversation.receive(Frame::Quit {});
         }
+        self.newest = clienthello;
         Ok(self.on(wire, has_begun))
     }
 
@@ -384,10 +391,16 @@ where
             wire,
             heard,
             has_quit,
+            clienthello,
         } = attachment;
         if let Source::Dial(_) = self.source {
             self.wire = Some(wire);
             self.conversation.connect();
+            return;
+        }
+        if clienthello < self.newest {
+            // A newer one has overtaken it on its way from the hub.
+            tokio::spawn(wire.close());
             return;
         }
         let replaced = match self.conversation.accept(heard) {
@@ -396,6 +409,7 @@ where
                 if has_quit {
                     let _ = self.conversation.receive(Frame::Quit {});
                 }
+                self.newest = clienthello;
                 self.wire.replace(wire).map(|old| (old, REPLACED))
             }
             // The conversation, and its connection, are as they were.
@@ -457,6 +471,7 @@ where
                 wire: redial.next().await,
                 heard: 0,
                 has_quit: false,
+                clienthello: 0,
             }),
             Self::Dial(_) => pending().await,
             Self::Accept {
