@@ -67,9 +67,10 @@ pub(crate) struct Attachment<S> {
 /// What is left of a conversation that this session does not go on with.
 #[derive(Debug)]
 pub(crate) enum Rest {
-    /// It is over, and the peer cannot take it for a new one.
+    /// Nothing that the server has to know.
     Nothing,
-    /// It is over, and the peer may ask for it as if it were new.
+    /// It is over. It may be asked for as if it were new: by a peer that does
+    /// not know, or by an older connection.
     End,
     /// It stands on its page, and can go on later.
     Parked(Conversation, Arc<Page>),
@@ -233,7 +234,12 @@ where
             Source::Accept { .. } => !self.conversation.is_acknowledged(),
             Source::Dial(_) => is_refused && over.turns > 0,
         };
-        let rest = if may_return { Rest::End } else { Rest::Nothing };
+        // Whatever the page says: a `hello` that was held back on an older
+        // connection can come as long as this process lives.
+        let rest = match self.source {
+            Source::Accept { .. } => Rest::End,
+            Source::Dial(_) => Rest::Nothing,
+        };
         let Some(page) = self.page.take() else {
             return rest;
         };
