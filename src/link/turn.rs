@@ -167,6 +167,14 @@ impl Waiting {
         &self.greeted.peer
     }
 
+    /// Of a conversation that goes on after a restart, the last message heard
+    /// and its turn, where it has not been answered: it may not have been seen
+    /// before, and a `welcome` may never come.
+    pub fn unanswered(&self) -> Option<(u64, &Text)> {
+        let unanswered = self.greeted.unanswered.as_ref();
+        unanswered.map(|(turn, text)| (*turn, text))
+    }
+
     /// Whether this is a conversation that goes on, after a restart.
     pub fn is_resuming(&self) -> bool {
         self.greeted.is_resumed

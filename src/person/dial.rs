@@ -56,10 +56,16 @@ pub async fn run(
         };
         let is_resuming = waiting.is_resuming();
         let key = waiting.peer().key();
+        let unanswered = waiting.unanswered();
+        let unanswered = unanswered.map(|(turn, text)| (turn, text.clone()));
         let ending = match caller.wait(waiting, speaker, &mut signals).await? {
             Ok(talk) => break talk,
             Err(ending) => ending,
         };
+        // There will be no talk to begin with it, and it may not have been seen before.
+        if let Some((turn, text)) = &unanswered {
+            speaker.again(*turn, text)?;
+        }
         match &ending.over {
             // What was to go on is over on the other side: a new one is begun.
             Some(over)
