@@ -5,6 +5,7 @@ use rustls::CertificateError;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
+use turnchat::protocol::ConversationId;
 use turnchat::trust::Algorithm;
 
 use super::program::{Exited, Home, PATIENCE, Program};
@@ -249,7 +250,8 @@ async fn bad_clients_do_not_end_a_server() {
     assert_eq!(unknown.next().await, Came::Close);
 
     let face = Face::new(&papers);
-    for (line, code) in [
+    let ids = (1..).map(|n| ConversationId::from_bits([n; 16]).to_string());
+    for ((line, code), id) in [
         ("secret".to_owned(), "protocol-error"),
         (say(4, "secret"), "out-of-turn"),
         (
@@ -259,9 +261,12 @@ async fn bad_clients_do_not_end_a_server() {
             ),
             "protocol-error",
         ),
-    ] {
+    ]
+    .into_iter()
+    .zip(ids)
+    {
         let mut guest = guest(&face, address).await.unwrap();
-        guest.begin().await;
+        guest.begin_as(&id).await;
         guest.expect(&say(1, "Welcome.")).await;
         guest.send(&heard(1)).await;
         guest.send(&line).await;

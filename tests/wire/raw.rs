@@ -266,11 +266,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Raw<T> {
 
     /// Greets as a client, and is welcomed.
     pub(crate) async fn begin(&mut self) {
-        self.send(&hello(ID)).await;
+        self.begin_as(ID).await;
+    }
+
+    /// The same, in a conversation of this id: one that has ended is not begun
+    /// again.
+    pub(crate) async fn begin_as(&mut self, id: &str) {
+        self.send(&hello(id)).await;
         loop {
             match self.next().await {
                 Came::Line(line) if line.starts_with("{\"wait\"") => {}
-                came => return assert_eq!(came, Came::Line(welcome(ID))),
+                came => return assert_eq!(came, Came::Line(welcome(id))),
             }
         }
     }
