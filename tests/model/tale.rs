@@ -1,0 +1,109 @@
+//! What the two people know: what each said, what each was shown, and how it
+//! ended for them. No machine reads it; the promises are kept or broken here.
+
+use turnchat::protocol::Text;
+
+use crate::config::Side;
+
+/// One conversation, as both people have lived through it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Tale {
+    sides: [Told; 2],
+}
+
+/// What one person knows of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Told {
+    /// What was said and is not heard yet, turns and texts.
+    pub(crate) said: Vec<(u64, u8)>,
+    /// The last message that was shown.
+    pub(crate) shown: Option<(u64, u8)>,
+    /// The message that was named to them as not acknowledged.
+    pub(crate) named: Option<u64>,
+    /// This person wanted the end.
+    pub(crate) has_quit: bool,
+    /// How it ended for them.
+    pub(crate) outcome: Option<Outcome>,
+    /// Their machine crashed between the end and their being told of it.
+    pub(crate) untold: bool,
+    /// Their machine crashed without a journal: they see that it is lost.
+    pub(crate) forgot: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Outcome {
+    /// Both sides are said to know.
+    Ended,
+    /// The link was lost for too long.
+    GivenUp,
+}
+
+/// Texts tell side, turn, and in which life of the machine they were said.
+pub(crate) fn text(side: Side, turn: u64, life: u8) -> Text {
+    Text::new(format!("{side:?} {turn} {life}")).unwrap()
+}
+
+fn life(side: Side, turn: u64, words: &Text) -> Option<u8> {
+    (0..8).find(|life| text(side, turn, *life) == *words)
+}
+
+impl Tale {
+    pub(crate) fn of(&self, side: Side) -> &Told {
+        &self.sides[side as usize]
+    }
+
+    pub(crate) fn of_mut(&mut self, side: Side) -> &mut Told {
+        &mut self.sides[side as usize]
+    }
+
+    /// A message is on this side's screen; `again`: marked so, after a restart.
+    pub(crate) fn show(
+        &mut self,
+        side: Side,
+        turn: u64,
+        words: &Text,
+        again: bool,
+    ) -> Result<(), &'static str> {
+        let message = life(side.other(), turn, words).map(|life| (turn, life));
+        if again && message == self.of(side).shown {
+            return Ok(());
+        }
+        let said = &mut self.of_mut(side.other()).said;
+        let Some(place) = said.iter().position(|said| Some(*said) == message) else {
+            // Said once and heard already: whoever shows it again does so a second time.
+            let is_known = self.of(side).shown.is_some_and(|(last, _)| turn <= last);
+            return Err(if is_known { crate::ONCE } else { crate::SAID });
+        };
+        let next = match (self.of(side).shown, side) {
+            (Some((last, _)), _) => last + 2,
+            (None, Side::Client) => 1,
+            (None, Side::Server) => 2,
+        };
+        if turn != next {
+            return Err(crate::ONCE);
+        }
+        // What has been heard is kept no longer than it can come again.
+        self.of_mut(side.other()).said.remove(place);
+        self.of_mut(side).shown = message;
+        Ok(())
+    }
+
+    /// Everything that was said was heard, or its speaker was told otherwise.
+    pub(crate) fn is_nothing_lost(&self) -> bool {
+        let has_amnesia = self.sides.iter().any(|told| told.forgot);
+        has_amnesia
+            || [Side::Server, Side::Client].into_iter().all(|side| {
+                let told = self.of(side);
+                let mut said = told.said.iter();
+                told.untold || said.all(|said| told.named == Some(said.0))
+            })
+    }
+
+    /// Where one was told that both know of the end, somebody wanted it.
+    pub(crate) fn is_end_wanted(&self) -> bool {
+        let ended = |told: &Told| told.outcome == Some(Outcome::Ended);
+        !self.sides.iter().any(ended)
+            || (self.sides.iter())
+                .any(|told| told.has_quit || told.forgot || told.outcome == Some(Outcome::GivenUp))
+    }
+}
