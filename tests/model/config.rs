@@ -3,7 +3,12 @@
 
 use std::time::Instant;
 
-use turnchat::trust::Peer;
+use tokio::io::duplex;
+use tokio::sync::mpsc;
+use turnchat::link::{Client, ServerBuilder, Verdict};
+use turnchat::trust::{Algorithm, Identity, Peer};
+
+use crate::rules::Broken;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Side {
@@ -20,23 +25,50 @@ impl Side {
     }
 }
 
-#[derive(Clone, Debug)]
-pub(crate) struct Config {
-    /// Server, client.
-    pub(crate) journal: [bool; 2],
-    /// Turns in the first conversation. In later ones, `later_turns`.
+/// When people quit, besides when all is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Quits {
+    AtTheEnd,
+    /// Each at any time of the first conversation.
+    AnyTime,
+    /// And of whatever they begin after it.
+    AnyTimeAnywhere,
+}
+
+/// How far a run goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    /// In the first conversation.
     pub(crate) turns: u64,
-    pub(crate) later_turns: u64,
     pub(crate) cuts: u8,
     pub(crate) crashes: u8,
-    /// People quit at any time, and not only when all is said.
-    pub(crate) quits_early: bool,
     /// How often a side's patience is at an end while it could still go on.
     pub(crate) waits: u8,
     /// Hellos of another program with the client's key, for a conversation
     /// that the server does not know.
     pub(crate) strays: u8,
-    pub(crate) broken: Option<Broken>,
+    pub(crate) quits: Quits,
+}
+
+/// Nothing goes wrong.
+pub(crate) const NOTHING: Size = Size {
+    turns: 4,
+    cuts: 0,
+    crashes: 0,
+    waits: 0,
+    strays: 0,
+    quits: Quits::AnyTime,
+};
+
+/// Who keeps a journal: server, client.
+pub(crate) const JOURNALS: [[bool; 2]; 4] =
+    [[true, true], [false, true], [true, false], [false, false]];
+
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    journal: [bool; 2],
+    pub(crate) size: Size,
+    broken: Option<Broken>,
     /// The client's key, proven in a real handshake.
     pub(crate) peer: Peer,
     /// Time stands still for admission: what expires is tested elsewhere.
@@ -44,6 +76,29 @@ pub(crate) struct Config {
 }
 
 impl Config {
+    pub(crate) fn new(journal: [bool; 2], size: Size) -> Self {
+        Self {
+            journal,
+            size,
+            broken: None,
+            peer: proven_peer(),
+            now: Instant::now(),
+        }
+    }
+
+    pub(crate) fn without(self, rule: Broken) -> Self {
+        let broken = Some(rule);
+        Self { broken, ..self }
+    }
+
+    /// In a conversation that is begun after the first, two are enough.
+    pub(crate) fn turns(&self, is_first: bool) -> u64 {
+        match is_first {
+            true => self.size.turns,
+            false => self.size.turns.min(2),
+        }
+    }
+
     pub(crate) fn keeps_journal(&self, side: Side) -> bool {
         self.journal[side as usize]
     }
@@ -53,39 +108,38 @@ impl Config {
     }
 }
 
-/// A rule that is switched off, in the driver or from outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Broken {
-    /// The `heard` of `hello` and `welcome` is not looked at.
-    Counters,
-    /// Frames leave before what they depend on is stored.
-    StoredBeforeSent,
-    /// The old connection is still read after the new one was welcomed.
-    DetachFirst,
-    /// No `hello` is too old.
-    NewestWins,
-    /// The server forgets what has ended.
-    EndsRemembered,
-    /// A key may have several conversations, with a server that talks to one.
-    OneOpen,
-    /// A `quit` is not stored.
-    QuitOutlivesCrash,
-    /// `quit` is not answered; the end of the stream acknowledges it.
-    QuitAnswered,
-    /// What was unacknowledged is not said again.
-    SayAgain,
-    /// A `hello` ends the others before it is refused.
-    RefusedChangesNothing,
-    /// A seat that was given to a connection which is gone is lost.
-    SeatComesBack,
-    /// A parked conversation that was given to such a connection is gone, too.
-    ParkedStays,
-    /// Who comes when a conversation has just been put away is told `ended`.
-    JustPutAway,
-    /// Connections are taken over in whatever order they come.
-    NewestAttaches,
-    /// A conversation that is acknowledged is not remembered at all.
-    JustEnded,
-    /// A restarted client shows its last message only once it is welcomed.
-    ShownFirst,
+/// The client's key, as a server has it after a real handshake.
+fn proven_peer() -> Peer {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let alice = Identity::generate(Algorithm::EcdsaP256).unwrap();
+        let bob = Identity::generate(Algorithm::EcdsaP256).unwrap();
+        let (ours, theirs) = duplex(64 * 1024);
+        let (arrivals, mut arrived) = mpsc::channel(1);
+        arrivals.send(theirs).await.unwrap();
+        let accept = move || {
+            let stream = arrived.try_recv();
+            async move {
+                match stream {
+                    Ok(stream) => Ok((stream, None)),
+                    Err(_) => std::future::pending().await,
+                }
+            }
+        };
+        let mut server = ServerBuilder::new(&alice, |_| Verdict::Admit)
+            .unwrap()
+            .start(accept);
+        let client = Client::new(&bob, vec![alice.key_id()]).unwrap();
+        let mut ours = Some(ours);
+        let dial = move || {
+            let stream = ours.take().ok_or(std::io::ErrorKind::NotFound.into());
+            async move { stream }
+        };
+        let (talk, waiting) = tokio::join!(server.next(), client.connect(dial));
+        drop(waiting);
+        talk.unwrap().peer
+    })
 }

@@ -9,6 +9,8 @@ use crate::config::Side;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Tale {
     sides: [Told; 2],
+    /// Somebody quit it, gave it up, or does not know of it any more.
+    pub(crate) is_end_wanted: bool,
 }
 
 /// What one person knows of it.
@@ -20,8 +22,6 @@ pub(crate) struct Told {
     pub(crate) shown: Option<(u64, u8)>,
     /// The message that was named to them as not acknowledged.
     pub(crate) named: Option<u64>,
-    /// This person wanted the end.
-    pub(crate) has_quit: bool,
     /// How it ended for them.
     pub(crate) outcome: Option<Outcome>,
     /// Their machine crashed between the end and their being told of it.
@@ -38,7 +38,7 @@ pub(crate) enum Outcome {
     GivenUp,
 }
 
-/// Texts tell side, turn, and in which life of the machine they were said.
+/// Texts tell side, turn, and how often the like had been said before.
 pub(crate) fn text(side: Side, turn: u64, life: u8) -> Text {
     Text::new(format!("{side:?} {turn} {life}")).unwrap()
 }
@@ -54,6 +54,23 @@ impl Tale {
 
     pub(crate) fn of_mut(&mut self, side: Side) -> &mut Told {
         &mut self.sides[side as usize]
+    }
+
+    /// This side says something. The answer tells it from what it said in this
+    /// turn before, and has forgotten.
+    pub(crate) fn say(&mut self, side: Side, turn: u64) -> u8 {
+        let shown = self.of(side.other()).shown;
+        let known = self.of(side).said.iter().copied().chain(shown);
+        let same = known.filter(|known| known.0 >= turn);
+        let life = same.map(|(_, life)| life + 1).max().unwrap_or(0);
+        self.of_mut(side).said.push((turn, life));
+        life
+    }
+
+    /// This side crashed without a journal: ends are forgotten with the rest.
+    pub(crate) fn forget(&mut self, side: Side) {
+        self.of_mut(side).forgot = true;
+        self.is_end_wanted = true;
     }
 
     /// A message is on this side's screen; `again`: marked so, after a restart.
@@ -99,11 +116,39 @@ impl Tale {
             })
     }
 
+    /// Forgets what no promise asks for any more: so, fewer states differ.
+    pub(crate) fn close(&mut self) {
+        let is_known_to_be_complete = self.is_end_agreed_by_both() && self.is_nothing_lost();
+        let [server, client] = &mut self.sides;
+        if server.forgot || client.forgot {
+            // Nothing is promised but that what is shown was said.
+            (server.named, server.untold) = (None, false);
+            (client.named, client.untold, client.outcome) = (None, false, None);
+            if server.forgot {
+                server.outcome = None;
+            }
+            if client.forgot {
+                // It has begun anew, and does not come back to this one.
+                server.said.clear();
+                client.shown = None;
+            }
+        } else if is_known_to_be_complete {
+            for told in &mut self.sides {
+                *told = Told {
+                    outcome: told.outcome,
+                    ..Told::default()
+                };
+            }
+        }
+    }
+
     /// Where one was told that both know of the end, somebody wanted it.
     pub(crate) fn is_end_wanted(&self) -> bool {
         let ended = |told: &Told| told.outcome == Some(Outcome::Ended);
-        !self.sides.iter().any(ended)
-            || (self.sides.iter())
-                .any(|told| told.has_quit || told.forgot || told.outcome == Some(Outcome::GivenUp))
+        self.is_end_wanted || !self.sides.iter().any(ended)
+    }
+
+    fn is_end_agreed_by_both(&self) -> bool {
+        self.is_end_wanted && self.sides.iter().all(|told| told.outcome.is_some())
     }
 }

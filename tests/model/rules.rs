@@ -1,0 +1,201 @@
+//! The rules, each broken on purpose: the checker has to find out.
+
+use stateright::{Checker, HasDiscoveries, Model};
+
+use crate::config::{Config, NOTHING, Quits, Size};
+use crate::{ACCUSED, AGREED, COMPLETE, LOST, REOPENED, REPLACED, SAID, STUCK, TURN, WANTED};
+
+/// A rule that is switched off, in the driver or from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Broken {
+    /// The `heard` of `hello` and `welcome` is not looked at.
+    Counters,
+    /// Frames leave before what they depend on is stored.
+    StoredBeforeSent,
+    /// The old connection is still read after the new one was welcomed.
+    DetachFirst,
+    /// No `hello` is too old.
+    NewestWins,
+    /// The server forgets what has ended.
+    EndsRemembered,
+    /// A key may have several conversations, with a server that talks to one.
+    OneOpen,
+    /// A `quit` is not stored.
+    QuitOutlivesCrash,
+    /// `quit` is not answered; the end of the stream acknowledges it.
+    QuitAnswered,
+    /// What was unacknowledged is not said again.
+    SayAgain,
+    /// A `hello` ends the others before it is refused.
+    RefusedChangesNothing,
+    /// A seat that was given to a connection which is gone is lost.
+    SeatComesBack,
+    /// A parked conversation that was given to such a connection is gone, too.
+    ParkedStays,
+    /// Who comes when a conversation has just been put away is told `ended`.
+    JustPutAway,
+    /// Connections are taken over in whatever order they come.
+    NewestAttaches,
+    /// A conversation that is acknowledged is not remembered at all.
+    JustEnded,
+    /// A restarted client shows its last message only once it is welcomed.
+    ShownFirst,
+}
+
+/// When this rule is broken, one of these promises is: looked for with as little
+/// going wrong as that takes.
+fn break_rule(rule: Broken, promises: &[&str]) {
+    let quits = Quits::AnyTimeAnywhere;
+    let (cuts, crashes) = (
+        Size {
+            cuts: 2,
+            quits,
+            ..NOTHING
+        },
+        Size {
+            crashes: 1,
+            quits,
+            ..NOTHING
+        },
+    );
+    let (journal, size) = match rule {
+        Broken::Counters
+        | Broken::DetachFirst
+        | Broken::NewestWins
+        | Broken::SayAgain
+        | Broken::QuitAnswered
+        | Broken::NewestAttaches => ([false, false], cuts),
+        Broken::JustPutAway => ([true, true], cuts),
+        Broken::JustEnded => ([false, true], cuts),
+        Broken::OneOpen => ([false, false], crashes),
+        Broken::QuitOutlivesCrash => ([true, true], crashes),
+        Broken::ShownFirst => ([false, true], crashes),
+        Broken::StoredBeforeSent => (
+            [true, true],
+            Size {
+                quits: Quits::AtTheEnd,
+                ..crashes
+            },
+        ),
+        Broken::EndsRemembered => ([true, false], Size { cuts: 1, ..crashes }),
+        Broken::SeatComesBack => ([false, false], Size { cuts: 1, ..crashes }),
+        Broken::ParkedStays => (
+            [true, true],
+            Size {
+                waits: 1,
+                quits: Quits::AtTheEnd,
+                ..cuts
+            },
+        ),
+        Broken::RefusedChangesNothing => (
+            [false, false],
+            Size {
+                strays: 1,
+                quits,
+                ..NOTHING
+            },
+        ),
+    };
+    // One thread: always the same, shortest trace.
+    let checker = Config::new(journal, size)
+        .without(rule)
+        .checker()
+        .finish_when(HasDiscoveries::AnyFailures)
+        .spawn_bfs()
+        .join();
+    let mut discoveries = checker.discoveries();
+    discoveries.remove(COMPLETE);
+    for (promise, path) in &discoveries {
+        println!("{rule:?}: {promise}:");
+        for (event, fuse) in path.clone().into_actions() {
+            let crash = fuse.map_or(String::new(), |n| format!(", and crashes after {n}"));
+            println!("    {event:?}{crash}");
+        }
+    }
+    // One broken promise can entail others, and which is found first may vary.
+    let found: Vec<_> = discoveries.into_keys().collect();
+    assert!(
+        found.iter().any(|promise| promises.contains(promise)),
+        "{rule:?}: {found:?}"
+    );
+}
+
+#[test]
+fn without_the_counters_a_message_comes_twice() {
+    break_rule(Broken::Counters, &[ACCUSED]);
+}
+
+#[test]
+fn unless_stored_before_sent_a_crash_parts_the_two() {
+    break_rule(Broken::StoredBeforeSent, &[SAID, TURN]);
+}
+
+#[test]
+fn unless_detached_first_an_old_connection_speaks_out_of_turn() {
+    break_rule(Broken::DetachFirst, &[ACCUSED]);
+}
+
+#[test]
+fn unless_the_newest_wins_an_old_hello_ends_a_conversation() {
+    break_rule(Broken::NewestWins, &[WANTED]);
+}
+
+#[test]
+fn unless_ends_are_remembered_a_conversation_begins_again() {
+    break_rule(Broken::EndsRemembered, &[REOPENED]);
+}
+
+#[test]
+fn unless_a_key_has_one_conversation_it_waits_behind_itself() {
+    break_rule(Broken::OneOpen, &[STUCK, WANTED]);
+}
+
+#[test]
+fn unless_a_quit_outlives_a_crash_an_end_is_undone() {
+    break_rule(Broken::QuitOutlivesCrash, &[AGREED]);
+}
+
+#[test]
+fn unless_a_quit_is_answered_one_side_ends_alone() {
+    break_rule(Broken::QuitAnswered, &[AGREED]);
+}
+
+#[test]
+fn unless_it_is_said_again_a_message_is_lost_with_its_connection() {
+    break_rule(Broken::SayAgain, &[LOST, STUCK]);
+}
+
+#[test]
+fn if_a_refused_hello_changes_something_a_conversation_is_ended_by_it() {
+    break_rule(Broken::RefusedChangesNothing, &[WANTED, STUCK]);
+}
+
+#[test]
+fn a_place_given_to_a_dead_connection_has_to_come_back() {
+    break_rule(Broken::SeatComesBack, &[STUCK]);
+}
+
+#[test]
+fn a_parked_conversation_given_to_a_dead_connection_has_to_stay() {
+    break_rule(Broken::ParkedStays, &[WANTED]);
+}
+
+#[test]
+fn a_conversation_that_is_being_put_away_has_not_ended() {
+    break_rule(Broken::JustPutAway, &[WANTED]);
+}
+
+#[test]
+fn connections_that_overtake_each_other_are_told_apart() {
+    break_rule(Broken::NewestAttaches, &[REPLACED]);
+}
+
+#[test]
+fn an_acknowledged_conversation_is_remembered_too() {
+    break_rule(Broken::JustEnded, &[REOPENED]);
+}
+
+#[test]
+fn what_was_heard_before_a_crash_is_shown_without_a_welcome() {
+    break_rule(Broken::ShownFirst, &[LOST]);
+}

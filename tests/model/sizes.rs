@@ -1,0 +1,99 @@
+//! How far the checker looks: into every state of each of these sizes.
+
+use std::time::Instant;
+
+use stateright::{Checker, HasDiscoveries, Model};
+
+use crate::COMPLETE;
+use crate::config::{Config, JOURNALS, NOTHING, Quits, Size};
+
+/// Looks through all of it, whoever keeps a journal, and says how much that was.
+fn prove(size: Size) {
+    for journal in JOURNALS {
+        let began = Instant::now();
+        let checker = Config::new(journal, size)
+            .checker()
+            .threads(2)
+            .finish_when(HasDiscoveries::AnyFailures)
+            .spawn_dfs()
+            .join();
+        let mut discoveries = checker.discoveries();
+        let is_complete = discoveries.remove(COMPLETE).is_some();
+        let traces = discoveries.into_iter();
+        let traces: Vec<_> = traces.map(|(p, path)| (p, path.into_actions())).collect();
+        let states = checker.unique_state_count();
+        let time = began.elapsed();
+        println!("journals {journal:?}, {size:?}: {states} states in {time:.0?}");
+        assert!(
+            traces.is_empty(),
+            "journals {journal:?}, {size:?}: {traces:#?}"
+        );
+        assert!(is_complete, "journals {journal:?}, {size:?}: {COMPLETE}");
+    }
+}
+
+#[test]
+fn cuts_cost_nothing_whoever_quits_whenever() {
+    prove(Size { cuts: 2, ..NOTHING });
+}
+
+#[test]
+fn a_cut_and_a_crash_cost_nothing_that_was_stored() {
+    prove(Size {
+        cuts: 1,
+        crashes: 1,
+        ..NOTHING
+    });
+}
+
+#[test]
+fn what_is_begun_after_a_crash_is_as_safe() {
+    let quits = Quits::AnyTimeAnywhere;
+    prove(Size {
+        crashes: 1,
+        quits,
+        ..NOTHING
+    });
+}
+
+#[test]
+fn a_conversation_given_up_on_one_side_is_not_mistaken_for_another() {
+    let quits = Quits::AnyTimeAnywhere;
+    prove(Size {
+        turns: 2,
+        cuts: 1,
+        waits: 1,
+        quits,
+        ..NOTHING
+    });
+}
+
+#[test]
+fn another_program_with_the_same_key_changes_nothing() {
+    prove(Size {
+        cuts: 1,
+        strays: 1,
+        ..NOTHING
+    });
+}
+
+#[test]
+#[ignore = "as large as it is told to be: scripts/prove model"]
+fn full() {
+    let number = |name: &str, default: u8| {
+        let value = std::env::var(name).ok();
+        value.map_or(default, |value| value.parse().expect("a small number"))
+    };
+    prove(Size {
+        turns: number("TURNS", 4).into(),
+        cuts: number("CUTS", 3),
+        crashes: number("CRASHES", 2),
+        waits: number("WAITS", 0),
+        strays: number("STRAYS", 0),
+        quits: match number("QUITS", 1) {
+            0 => Quits::AtTheEnd,
+            1 => Quits::AnyTime,
+            _ => Quits::AnyTimeAnywhere,
+        },
+    });
+}

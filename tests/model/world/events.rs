@@ -1,0 +1,258 @@
+//! What can happen next: by itself, and besides.
+
+use crate::config::{Config, Quits, Side};
+
+use super::house::Guest;
+use super::program::Program;
+use super::session::Session;
+use super::{Number, World, id};
+
+/// What can happen next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// The client's program starts, or redials.
+    Dial,
+    /// A frame arrives at the server, or at the client.
+    Up(Number),
+    Down(Number),
+    /// A side sees the end of a connection.
+    Gone(Side, Number),
+    /// A connection is handed over to the conversation that goes on with it.
+    Attach(Number),
+    /// What is left of a conversation that is over is put away.
+    PutAway(Side, Number),
+    /// The hub learns that a connection's task is gone.
+    Left(Number),
+    /// The server's user is ready for the next conversation.
+    Seat,
+    Say(Side),
+    Quit(Side),
+    /// A conversation was held, or its `quit` awaited, for long enough.
+    GiveUp(Side, Number),
+    Crash(Side),
+    /// Another program with the client's key says `hello`.
+    Stray,
+}
+
+impl Event {
+    /// Whose machine does something about it.
+    pub(crate) fn side(self) -> Side {
+        match self {
+            Self::Dial | Self::Down(_) => Side::Client,
+            Self::Gone(side, _) | Self::PutAway(side, _) | Self::GiveUp(side, _) => side,
+            Self::Say(side) | Self::Quit(side) | Self::Crash(side) => side,
+            Self::Up(_) | Self::Attach(_) | Self::Left(_) | Self::Seat | Self::Stray => {
+                Side::Server
+            }
+        }
+    }
+}
+
+impl World {
+    /// What happens by itself, if nothing goes wrong: machines work, people
+    /// speak when it is their turn, and quit when all is said.
+    pub(crate) fn progress(&self, config: &Config, events: &mut Vec<Event>) {
+        match &self.program {
+            Program::Off => events.push(Event::Dial),
+            Program::Runs(session) => {
+                if session.ending.is_some() {
+                    events.push(Event::PutAway(Side::Client, 0));
+                } else if session.link.is_none() {
+                    events.push(match session.tries {
+                        Some(0) => Event::GiveUp(Side::Client, 0),
+                        _ => Event::Dial,
+                    });
+                }
+                self.progress_of(config, Side::Client, session, events);
+            }
+            Program::Done => {}
+        }
+        for (number, guest) in &self.house.guests {
+            match guest {
+                Guest::Joining { .. } if self.can_attach(*number) => {
+                    events.push(Event::Attach(*number));
+                }
+                Guest::Gone(..) => events.push(Event::Left(*number)),
+                Guest::Talking(session) => {
+                    if session.ending.is_some() {
+                        events.push(Event::PutAway(Side::Server, *number));
+                    } else if session.link.is_none() && self.program == Program::Done {
+                        // Nobody will come any more.
+                        events.push(Event::GiveUp(Side::Server, *number));
+                    }
+                    self.progress_of(config, Side::Server, session, events);
+                }
+                _ => {}
+            }
+        }
+        if self.house.talks.is_empty() && !self.house.is_seat_asked {
+            events.push(Event::Seat);
+        }
+        for number in self.links.keys().copied() {
+            if self.is_read(Side::Server, number)
+                && !self.links[&number].up.is_empty()
+                && !self.is_late(number)
+            {
+                events.push(Event::Up(number));
+            }
+            if self.is_read(Side::Client, number) && !self.links[&number].down.is_empty() {
+                events.push(Event::Down(number));
+            }
+            for side in [Side::Server, Side::Client] {
+                if self.can_see_end(side, number) {
+                    events.push(Event::Gone(side, number));
+                }
+            }
+        }
+    }
+
+    pub(super) fn progress_of(
+        &self,
+        config: &Config,
+        side: Side,
+        session: &Session,
+        events: &mut Vec<Event>,
+    ) {
+        let conversation = &session.conversation;
+        if self.is_with_user(side, session) && conversation.is_my_turn() && !conversation.has_quit()
+        {
+            let turns = config.turns(conversation.id() == id(0));
+            events.push(match conversation.next_turn() <= turns {
+                true => Event::Say(side),
+                false => Event::Quit(side),
+            });
+        }
+    }
+
+    /// What may happen besides.
+    pub(crate) fn mishaps(&self, config: &Config, events: &mut Vec<Event>) {
+        if let Program::Runs(session) = &self.program {
+            self.mishaps_of(config, Side::Client, 0, session, events);
+        }
+        for (number, guest) in &self.house.guests {
+            if let Guest::Talking(session) = guest {
+                self.mishaps_of(config, Side::Server, *number, session, events);
+            }
+        }
+        let numbers = self.links.keys().copied();
+        events.extend(numbers.filter(|n| self.is_late(*n)).map(Event::Up));
+        if self.cuts < config.size.cuts {
+            for number in self.links.keys() {
+                for side in [Side::Server, Side::Client] {
+                    let is_late = side == Side::Server && self.is_late(*number);
+                    if self.is_seen(side, *number) && !is_late && !self.can_see_end(side, *number) {
+                        events.push(Event::Gone(side, *number));
+                    }
+                }
+            }
+        }
+        if self.may_crash(config) {
+            events.push(Event::Crash(Side::Server));
+            if self.program != Program::Done {
+                events.push(Event::Crash(Side::Client));
+            }
+        }
+        if self.strays < config.size.strays {
+            events.push(Event::Stray);
+        }
+    }
+
+    pub(super) fn mishaps_of(
+        &self,
+        config: &Config,
+        side: Side,
+        number: Number,
+        session: &Session,
+        events: &mut Vec<Event>,
+    ) {
+        if session.ending.is_some() {
+            return;
+        }
+        let is_theirs = match side {
+            Side::Server => self.is_with_user(side, session),
+            // A place in the queue can be given up.
+            Side::Client => true,
+        };
+        let may_quit = match config.size.quits {
+            Quits::AtTheEnd => false,
+            Quits::AnyTime => session.conversation.id() == id(0),
+            Quits::AnyTimeAnywhere => true,
+        };
+        if may_quit && is_theirs && !session.conversation.has_quit() {
+            events.push(Event::Quit(side));
+        }
+        if self.waits < config.size.waits && (session.is_lost || session.is_quitting) {
+            events.push(Event::GiveUp(side, number));
+        }
+    }
+
+    pub(crate) fn may_crash(&self, config: &Config) -> bool {
+        self.crashes < config.size.crashes
+    }
+
+    pub(super) fn is_with_user(&self, side: Side, session: &Session) -> bool {
+        session.ending.is_none()
+            && match side {
+                Side::Client => session.is_talking,
+                Side::Server => self.house.talks.front() == Some(&session.conversation.id()),
+            }
+    }
+
+    /// Somebody would notice that this end of the connection is gone.
+    pub(super) fn is_seen(&self, side: Side, number: Number) -> bool {
+        self.links[&number].open[side as usize]
+            && !matches!(
+                (side, self.house.guests.get(&number)),
+                (Side::Server, Some(Guest::Joining { .. }))
+            )
+    }
+
+    pub(super) fn can_see_end(&self, side: Side, number: Number) -> bool {
+        let link = &self.links[&number];
+        let queue = match side {
+            Side::Server => &link.up,
+            Side::Client => &link.down,
+        };
+        let is_over = !link.open[side.other() as usize] && queue.is_empty();
+        self.is_seen(side, number)
+            && (is_over || link.is_cut)
+            && !(side == Side::Server && self.is_late(number))
+    }
+
+    /// A `hello` that its client has given up. It may come at any time, or
+    /// never: that it never comes is that nothing is done about it.
+    pub(super) fn is_late(&self, number: Number) -> bool {
+        let link = &self.links[&number];
+        !link.open[Side::Client as usize]
+            && !link.up.is_empty()
+            && matches!(self.house.guests.get(&number), Some(Guest::Stranger))
+    }
+
+    /// Frames on this connection are read.
+    pub(super) fn is_read(&self, side: Side, number: Number) -> bool {
+        match side {
+            Side::Client => matches!(&self.program, Program::Runs(session)
+                if session.link == Some(number) && session.ending.is_none()),
+            Side::Server => match self.house.guests.get(&number) {
+                Some(Guest::Stranger | Guest::Lobby { .. }) => true,
+                Some(Guest::Joining { .. }) => false,
+                _ => self.session_on(number).is_some(),
+            },
+        }
+    }
+
+    /// The server's conversation that reads this connection.
+    pub(super) fn session_on(&self, number: Number) -> Option<Number> {
+        let reads = |of: &Session| of.link == Some(number) || of.old == Some(number);
+        let mut talking = self.house.talking();
+        talking.find(|(_, of)| reads(of)).map(|(at, _)| at)
+    }
+
+    /// A conversation that is being put away does not look at its attachments.
+    pub(super) fn can_attach(&self, number: Number) -> bool {
+        let Some(Guest::Joining { with, .. }) = self.house.guests.get(&number) else {
+            return false;
+        };
+        !matches!(self.house.guests.get(with), Some(Guest::Talking(session)) if session.ending.is_some())
+    }
+}

@@ -1,0 +1,112 @@
+//! The network: connections that delay, that are cut, and that deliver late
+//! what their client has given up.
+
+use std::collections::VecDeque;
+
+use turnchat::link::admission::ConnectionId;
+use turnchat::protocol::Frame;
+
+use super::house::Guest;
+use super::{Number, World};
+use crate::config::{Config, Side};
+
+/// A connection: two queues, and who still has their end of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Link {
+    pub(super) up: VecDeque<Frame>,
+    pub(super) down: VecDeque<Frame>,
+    /// Server, client.
+    pub(super) open: [bool; 2],
+    /// What is on its way may be lost from any point on.
+    pub(super) is_cut: bool,
+}
+
+impl Link {
+    pub(super) fn toward(&mut self, side: Side) -> &mut VecDeque<Frame> {
+        match side {
+            Side::Server => &mut self.up,
+            Side::Client => &mut self.down,
+        }
+    }
+}
+
+impl World {
+    /// TCP and TLS are up: the server has numbered the ClientHello.
+    pub(super) fn connect(&mut self) -> Number {
+        let number = self.number();
+        self.links.insert(
+            number,
+            Link {
+                up: VecDeque::new(),
+                down: VecDeque::new(),
+                open: [true, true],
+                is_cut: false,
+            },
+        );
+        self.house.guests.insert(number, Guest::Stranger);
+        let id = ConnectionId(number.into());
+        assert!(self.house.admission.arrive(id, None).is_empty());
+        number
+    }
+
+    /// Above all that anybody still knows.
+    pub(super) fn number(&self) -> Number {
+        let house = &self.house;
+        let known = self
+            .links
+            .keys()
+            .chain(house.guests.keys())
+            .chain(house.newest.values());
+        known.max().unwrap_or(&0) + 1
+    }
+
+    pub(super) fn send(&mut self, side: Side, number: Number, frame: Frame) {
+        if let Some(link) = self.links.get_mut(&number)
+            && link.open[side.other() as usize]
+        {
+            link.toward(side.other()).push_back(frame);
+        }
+    }
+
+    /// This side lets go of the connection: in order, or so that what it has
+    /// sent may be lost.
+    pub(super) fn hang_up(&mut self, side: Side, number: Number, cuts: bool) {
+        if let Some(link) = self.links.get_mut(&number) {
+            link.open[side as usize] = false;
+            link.is_cut |= cuts;
+            link.toward(side).clear();
+            if link.open == [false, false] {
+                self.links.remove(&number);
+            }
+        }
+    }
+
+    pub(super) fn gone(&mut self, config: &Config, side: Side, number: Number) {
+        if !self.can_see_end(side, number) {
+            self.cuts += 1;
+            self.dials = 0;
+        }
+        self.hang_up(side, number, true);
+        match side {
+            Side::Client => self.lose(config, Side::Client, 0),
+            Side::Server => match self.house.guests.get(&number) {
+                // src/link/reception.rs, `greet`: the task ends, and says so.
+                Some(Guest::Lobby { conversation, .. }) => {
+                    let gone = Guest::Gone(Some(*conversation));
+                    self.house.guests.insert(number, gone);
+                }
+                // For a stranger the hub has no orders that could cross its report.
+                Some(Guest::Stranger) => self.left(config, number),
+                _ => {
+                    if let Some(at) = self.session_on(number) {
+                        let session = self.session(Side::Server, at);
+                        match session.link == Some(number) {
+                            true => self.lose(config, Side::Server, at),
+                            false => session.old = None,
+                        }
+                    }
+                }
+            },
+        }
+    }
+}
