@@ -126,6 +126,11 @@ fn every_file_is_on_a_floor_and_the_map_shows_it() {
     for file in files("src", "rs") {
         let inside = file.strip_prefix("src").unwrap();
         let floor = inside.parent().and_then(Path::to_str).unwrap();
+        // A floor has no rooms within rooms; long tests stand beside what they test.
+        let floor = match inside.ends_with("tests.rs") {
+            true => Path::new(floor).parent().and_then(Path::to_str).unwrap(),
+            false => floor,
+        };
         let is_floor = FLOORS.iter().any(|it| it.name == floor);
         let is_root = ["lib.rs", "main.rs"]
             .iter()
