@@ -8,7 +8,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use crate::side::{Side, Who, identity, port};
+use crate::side::{Homes, Side, Who, port};
 use crate::{PATIENCE, assert_whole, number};
 
 const LAST: u64 = 5;
@@ -55,43 +55,18 @@ fn relay(port: u16, bytes: usize) -> (u16, Arc<AtomicUsize>) {
 
 /// Whether the client was connected before the cut; if so, all went well.
 fn converse(bytes: usize) -> (bool, usize) {
-    let dir = tempfile::tempdir().unwrap();
-    let homes = [dir.path().join("alice"), dir.path().join("bob")];
-    let [alice, bob] = homes.each_ref().map(|home| identity(home));
-    let home = |at: usize| homes[at].to_str().unwrap().to_owned();
-
+    let homes = Homes::new();
     let (tell, told) = channel();
-    let serve = [
-        "server",
-        "--json",
-        "--home",
-        &home(0),
-        "--allow",
-        &bob,
-        "--listen",
-        "127.0.0.1:0",
-    ];
-    let mut server = Side::start(Who::Server, serve.map(str::to_owned).to_vec(), tell.clone());
+    let mut server = Side::start(Who::Server, homes.server(0), tell.clone());
     let (port, carried) = relay(port(&told), bytes);
-    let address = format!("127.0.0.1:{port}");
-    let call = [
-        "client",
-        &address,
-        "--json",
-        "--home",
-        &home(1),
-        "--pin",
-        &alice,
-    ];
-    let mut client = Side::start(Who::Client, call.map(str::to_owned).to_vec(), tell);
+    let mut client = Side::start(Who::Client, homes.client(port), tell);
 
     let mut is_connected = false;
     while client.ended.is_none() || server.ended.is_none() {
         let (who, _, event) = told.recv_timeout(PATIENCE).unwrap();
-        let side = if who == Who::Server {
-            &mut server
-        } else {
-            &mut client
+        let side = match who {
+            Who::Server => &mut server,
+            Who::Client => &mut client,
         };
         match event {
             Some(event) if who == Who::Client && !is_connected && event["event"] == "error" => {

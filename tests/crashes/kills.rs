@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 
-use crate::side::{Side, Who, identity, port};
+use crate::side::{Homes, Side, Who, port};
 use crate::{PATIENCE, assert_whole, number};
 
 #[test]
@@ -14,40 +14,12 @@ fn one_conversation_survives_kills_of_both_sides() {
     let kills = number("TURNCHAT_KILLS", 40);
     // A kill falls into every few turns; the conversation outlives the last one.
     let last = kills * 6;
-    let dir = tempfile::tempdir().unwrap();
-    let homes = [dir.path().join("alice"), dir.path().join("bob")];
-    let [alice, bob] = homes.each_ref().map(|home| identity(home));
-    let home = |at: usize| homes[at].to_str().unwrap().to_owned();
-
-    let serve = |port: u16| {
-        let listen = format!("127.0.0.1:{port}");
-        let arguments = [
-            "server",
-            "--json",
-            "--home",
-            &home(0),
-            "--allow",
-            &bob,
-            "--listen",
-            &listen,
-        ];
-        arguments.map(str::to_owned).to_vec()
-    };
+    let homes = Homes::new();
     let (tell, told) = channel();
-    let mut server = Side::start(Who::Server, serve(0), tell.clone());
+    let mut server = Side::start(Who::Server, homes.server(0), tell.clone());
     let port = port(&told);
-    server.with_arguments(serve(port));
-    let address = format!("127.0.0.1:{port}");
-    let call = [
-        "client",
-        &address,
-        "--json",
-        "--home",
-        &home(1),
-        "--pin",
-        &alice,
-    ];
-    let mut client = Side::start(Who::Client, call.map(str::to_owned).to_vec(), tell);
+    server.with_arguments(homes.server(port));
+    let mut client = Side::start(Who::Client, homes.client(port), tell);
 
     let mut rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut killed = 0;
@@ -62,10 +34,9 @@ fn one_conversation_survives_kills_of_both_sides() {
         };
         match told.recv_timeout(wait) {
             Ok((who, life, Some(event))) => {
-                let side = if who == Who::Server {
-                    &mut server
-                } else {
-                    &mut client
+                let side = match who {
+                    Who::Server => &mut server,
+                    Who::Client => &mut client,
                 };
                 if life == side.lives {
                     side.on(&event, last);

@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::thread;
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 /// Which side told it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,12 +36,49 @@ pub(crate) struct Side {
     pub(crate) ended: Option<Value>,
 }
 
-pub(crate) fn turnchat() -> Command {
+fn turnchat() -> Command {
     Command::new(env!("CARGO_BIN_EXE_turnchat"))
 }
 
+/// Two homes, whose identities have each other's keys.
+pub(crate) struct Homes {
+    dir: TempDir,
+    alice: String,
+    bob: String,
+}
+
+impl Homes {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let [alice, bob] = ["alice", "bob"].map(|name| identity(&dir.path().join(name)));
+        Self { dir, alice, bob }
+    }
+
+    /// What starts alice's server.
+    pub(crate) fn server(&self, port: u16) -> Vec<String> {
+        let listen = format!("127.0.0.1:{port}");
+        self.arguments(
+            "alice",
+            &["server", "--allow", &self.bob, "--listen", &listen],
+        )
+    }
+
+    /// What starts bob's client.
+    pub(crate) fn client(&self, port: u16) -> Vec<String> {
+        let address = format!("127.0.0.1:{port}");
+        self.arguments("bob", &["client", &address, "--pin", &self.alice])
+    }
+
+    fn arguments(&self, name: &str, arguments: &[&str]) -> Vec<String> {
+        let home = self.dir.path().join(name);
+        let common = ["--json", "--home", home.to_str().unwrap()];
+        let all = arguments.iter().chain(&common);
+        all.map(|&argument| argument.to_owned()).collect()
+    }
+}
+
 /// A new identity, and its fingerprint.
-pub(crate) fn identity(home: &Path) -> String {
+fn identity(home: &Path) -> String {
     let made = turnchat()
         .args(["gen-cert", "--quiet", "--out"])
         .arg(home)
