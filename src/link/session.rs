@@ -346,6 +346,7 @@ where
         if let Some(wire) = &mut self.wire {
             wire.welcomed();
         }
+        self.source.connected();
         self.lost = None;
         let event = match std::mem::replace(&mut self.has_begun, true) {
             true => Event::Resumed,
@@ -494,6 +495,12 @@ where
     fn quitting(&mut self) {
         if let Self::Dial(redial) = self {
             redial.quitting();
+        }
+    }
+
+    fn connected(&mut self) {
+        if let Self::Dial(redial) = self {
+            redial.connected();
         }
     }
 
