@@ -1,22 +1,47 @@
 //! How far the checker looks: into every state of each of these sizes.
 
-use std::time::Instant;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
+use stateright::report::{ReportData, ReportDiscovery, Reporter};
 use stateright::{Checker, HasDiscoveries, Model};
 
 use crate::COMPLETE;
 use crate::config::{Config, JOURNALS, NOTHING, Quits, Size};
 
+/// Tells how far a long run has come, once a minute.
+struct Progress;
+
+impl Reporter<Config> for Progress {
+    fn report_checking(&mut self, data: ReportData) {
+        let minutes = data.duration.as_secs() / 60;
+        println!("{minutes} min: {} states", data.unique_states);
+    }
+
+    fn report_discoveries(&mut self, _: &Config, _: BTreeMap<&str, ReportDiscovery<Config>>) {}
+
+    fn delay(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+}
+
 /// Looks through all of it, whoever keeps a journal, and says how much that was.
 fn prove(size: Size) {
+    prove_telling(size, false);
+}
+
+fn prove_telling(size: Size, tells_progress: bool) {
     for journal in JOURNALS {
         let began = Instant::now();
         let checker = Config::new(journal, size)
             .checker()
             .threads(2)
             .finish_when(HasDiscoveries::AnyFailures)
-            .spawn_dfs()
-            .join();
+            .spawn_dfs();
+        let checker = match tells_progress {
+            true => checker.join_and_report(&mut Progress),
+            false => checker.join(),
+        };
         let mut discoveries = checker.discoveries();
         let is_complete = discoveries.remove(COMPLETE).is_some();
         let traces = discoveries.into_iter();
@@ -84,7 +109,7 @@ fn full() {
         let value = std::env::var(name).ok();
         value.map_or(default, |value| value.parse().expect("a small number"))
     };
-    prove(Size {
+    let size = Size {
         turns: number("TURNS", 4).into(),
         cuts: number("CUTS", 3),
         crashes: number("CRASHES", 2),
@@ -95,5 +120,6 @@ fn full() {
             1 => Quits::AnyTime,
             _ => Quits::AnyTimeAnywhere,
         },
-    });
+    };
+    prove_telling(size, true);
 }
