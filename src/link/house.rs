@@ -2,7 +2,7 @@
 //! [`Admission`], gives its orders out to the connections, and keeps the
 //! conversations that are parked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::admission::{Admission, Admitted, ConnectionId, Hello, Order, Orders, Verdict};
+use super::admission::{Admission, Admitted, Answer, ConnectionId, Hello, Order, Orders, Verdict};
 use super::journal::{Journal, Page, Shelf, Stored};
 use super::reception::{self, Beginning, Errand, Hub, Mailbox, Report, Tls};
 use super::server::{Lobby, Request, ServerBuilder, Visitor};
@@ -44,6 +44,8 @@ pub(super) struct House<S> {
     crowded: watch::Sender<bool>,
     /// What the person was last asked about.
     asking: Option<KeyId>,
+    /// Unknown keys that the person has let in.
+    approved: BTreeSet<KeyId>,
 }
 
 /// Where the server's user hears of it.
@@ -91,6 +93,7 @@ where
             outlets,
             crowded: watch::Sender::new(false),
             asking: None,
+            approved: BTreeSet::new(),
         };
         house.restore(stored);
         house
@@ -143,8 +146,14 @@ where
                         let _ = reply.send(self.asking);
                     }
                     Some(Request::Answer(key, answer)) => {
+                        if answer == Answer::Accept {
+                            self.approved.insert(key);
+                        }
                         let orders = self.admission.answer(&key, answer, now());
                         self.give(orders);
+                    }
+                    Some(Request::Forget(key)) => {
+                        self.approved.remove(&key);
                     }
                     Some(Request::Stop) => return self.close().await,
                     None => return,
@@ -193,6 +202,9 @@ where
         let is_held = |s: &Stored| s.is_live && !s.conversation.has_quit();
         let held = stored.iter().rposition(is_held);
         let held = held.filter(|_| self.builder.one_at_a_time);
+        // Nobody sits at a conversation whose peer would have to be asked about.
+        let is_admitted = |s: &Stored| (self.builder.verdict)(&s.peer) == Verdict::Admit;
+        let held = held.filter(|place| stored.get(*place).is_some_and(is_admitted));
         for (
             place,
             Stored {
@@ -278,7 +290,12 @@ where
         }
         let verdict = match (self.builder.verdict)(&key) {
             // The person was asked when it began.
-            Verdict::Ask if self.admission.is_open(&key, hello.conversation) => Verdict::Admit,
+            Verdict::Ask
+                if self.approved.contains(&key)
+                    && self.admission.is_open(&key, hello.conversation) =>
+            {
+                Verdict::Admit
+            }
             verdict => verdict,
         };
         self.admission.hello(id, hello, verdict, now())

@@ -107,6 +107,7 @@ pub(super) enum Request {
     Seat,
     Ask(oneshot::Sender<Option<KeyId>>),
     Answer(KeyId, Answer),
+    Forget(KeyId),
     Stop,
 }
 
@@ -147,7 +148,8 @@ impl ServerBuilder {
 
     /// The same server, which keeps its open conversations there, and goes on
     /// with them after a crash. The one that was on holds its place, for one
-    /// [`Limits::hold`]; [`Server::next`] yields it first.
+    /// [`Limits::hold`], if its peer is admitted without a question;
+    /// [`Server::next`] yields it first.
     ///
     /// # Errors
     /// [`JournalError`]; the files are as they were.
@@ -236,9 +238,15 @@ impl Server {
         question.await.ok()?
     }
 
-    /// The person's answer about a key. Without effect if it has left.
+    /// The person's answer about a key. Without effect if it has left. One that
+    /// is accepted may come back to its open conversation unasked.
     pub async fn answer(&self, key: KeyId, answer: Answer) {
         let _ = self.requests.send(Request::Answer(key, answer)).await;
+    }
+
+    /// A key that was accepted is asked about again before it may come back.
+    pub async fn forget(&self, key: KeyId) {
+        let _ = self.requests.send(Request::Forget(key)).await;
     }
 
     /// Those who did not get a conversation; once, to whoever asks first.

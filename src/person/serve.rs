@@ -221,7 +221,7 @@ impl Host<'_> {
             tokio::select! {
                 ending = &mut conversing => return ending,
                 // The queue is judged by the new book at once.
-                _ = self.hangup.recv() => self.reread(),
+                _ = self.hangup.recv() => self.reread().await,
             }
         }
     }
@@ -270,7 +270,7 @@ impl Host<'_> {
             tokio::select! {
                 biased;
                 stop = signals.stop() => return Ok(Between::Stop(stop)),
-                _ = self.hangup.recv() => self.reread(),
+                _ = self.hangup.recv() => self.reread().await,
                 Some(visitor) = next_visitor(&mut self.visitors) => self.tell(&visitor, speaker)?,
                 talk = self.server.next(), if gate.is_open() => {
                     return Ok(talk.map_or(Between::End, Between::Talk));
@@ -389,10 +389,15 @@ impl Host<'_> {
     }
 
     /// Reads the address book again; a damaged one changes nothing.
-    fn reread(&self) {
+    async fn reread(&self) {
         match Rules::read(self.command, self.home) {
             Ok(rules) => {
-                *lock(&self.rules) = rules;
+                let old = std::mem::replace(&mut *lock(&self.rules), rules).book;
+                for key in old.iter().flat_map(|(_, entry)| entry.keys()) {
+                    if self.petname(key).is_none() {
+                        self.server.forget(*key).await;
+                    }
+                }
                 self.console.say("Read the address book again.");
             }
             Err(report) => self.console.fail(&report),

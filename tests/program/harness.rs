@@ -539,6 +539,10 @@ impl Terminal {
             .expect("a terminal takes what is typed");
     }
 
+    pub(crate) fn send(&self, signal: Signal) {
+        signal::kill(pid(&self.child), signal).expect("a signal is sent");
+    }
+
     /// The rows that the screen shows, without blanks at their ends and empty
     /// rows at its end.
     pub(crate) fn screen(&self) -> Vec<String> {

@@ -15,6 +15,7 @@ mod identity;
 mod json;
 mod peers;
 mod refusals;
+mod returning;
 mod serving;
 mod stopping;
 mod terminal;

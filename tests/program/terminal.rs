@@ -3,7 +3,7 @@
 
 use crate::harness::{Pair, Person, Program, Server, Terminal, server};
 
-const PROMPT: &str = "Your message: ";
+pub(crate) const PROMPT: &str = "Your message: ";
 
 /// Bob at a terminal, and alice's server with a pipe.
 fn at_the_client(columns: u16) -> (Pair, Terminal) {
@@ -15,15 +15,25 @@ fn at_the_client(columns: u16) -> (Pair, Terminal) {
 }
 
 /// Alice's server at a terminal.
-struct AtTheServer {
-    alice: Person,
-    terminal: Terminal,
-    address: String,
+pub(crate) struct AtTheServer {
+    pub(crate) alice: Person,
+    pub(crate) terminal: Terminal,
+    pub(crate) address: String,
 }
 
 impl AtTheServer {
+    /// A server that a lost link ends the conversation of.
     fn start(alice: Person, arguments: &[&str]) -> Self {
-        let terminal = Terminal::start(alice.turnchat(&server(arguments)));
+        Self::run(alice, &server(arguments))
+    }
+
+    /// A server that holds a conversation that was cut.
+    pub(crate) fn holding(alice: Person) -> Self {
+        Self::run(alice, &["server", "--listen", "127.0.0.1:0"])
+    }
+
+    fn run(alice: Person, arguments: &[&str]) -> Self {
+        let terminal = Terminal::start(alice.turnchat(arguments));
         let rows = terminal.shows("Your peer runs: ");
         let listening = rows
             .iter()
@@ -323,7 +333,7 @@ fn a_peer_that_leaves_while_the_person_decides_is_said() {
     server.terminal.shows("The next one has left.");
 }
 
-const CHOICES: &str = "Type `accept` for this once, or `decline`: ";
+pub(crate) const CHOICES: &str = "Type `accept` for this once, or `decline`: ";
 
 #[test]
 fn a_person_lets_an_unknown_key_in_with_a_whole_word() {
