@@ -276,7 +276,12 @@ where
                 biased;
                 command = self.user.commands.recv() => match command {
                     Some(Command::Say(text, result)) => {
-                        let _ = result.send(self.conversation.say(text));
+                        let said = self.conversation.say(text);
+                        if let Some(over) = self.put_out().await? {
+                            return Ok(over);
+                        }
+                        // What a user takes for said stands on the page.
+                        let _ = result.send(said);
                     }
                     Some(Command::Quit) => self.quit(),
                     Some(Command::Supersede) => {

@@ -187,8 +187,9 @@ impl MyTurn {
         self.0.turn
     }
 
-    /// Says it, and the turn passes. It is on its way when this returns, not
-    /// yet with the peer: [`Notice::Delivered`] tells, or the peer's answer.
+    /// Says it, and the turn passes. It is kept and on its way when this
+    /// returns, not yet with the peer: [`Notice::Delivered`] tells, or the
+    /// peer's answer.
     ///
     /// # Errors
     /// [`Over`]: the conversation has ended, and this was not said.

@@ -13,6 +13,7 @@ mod harness;
 mod help;
 mod identity;
 mod json;
+mod parked;
 mod peers;
 mod refusals;
 mod returning;
