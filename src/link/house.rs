@@ -16,12 +16,12 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::admission::{Admission, Admitted, Answer, ConnectionId, Hello, Order, Orders, Verdict};
-use super::journal::{Journal, Page, Shelf, Stored};
+use super::journal::{Journal, Page, Stored};
 use super::reception::{self, Beginning, Errand, Hub, Mailbox, Report, Tls};
-use super::server::{Lobby, Request, ServerBuilder, Visitor};
+use super::server::{Lapsed, Lobby, Request, ServerBuilder, Visitor};
 use super::session::{Attachment, Rest};
 use super::turn::Talk;
-use crate::protocol::{By, Conversation, ConversationId, End, Role};
+use crate::protocol::{Conversation, ConversationId, Role};
 use crate::trust::{KeyId, Peer};
 
 /// How long accepting rests after it failed: out of file descriptors, mostly.
@@ -75,9 +75,10 @@ where
         outlets: Outlets,
         reports: mpsc::Sender<(ConnectionId, Report)>,
     ) -> Self {
-        let (journal, stored, shelf_lock) = match builder.journal.take() {
-            Some((journal, Shelf { stored, lock })) => (Some(journal), stored, Some(lock)),
-            None => (None, Vec::new(), None),
+        let (journal, shelf) = builder.journal.take().unzip();
+        let (stored, expired, shelf_lock) = match shelf {
+            Some(shelf) => (shelf.stored, shelf.expired, Some(shelf.lock)),
+            None => (Vec::new(), Vec::new(), None),
         };
         let mut house = Self {
             admission: Admission::new(&builder.limits, builder.one_at_a_time),
@@ -95,6 +96,7 @@ where
             asking: None,
             approved: BTreeSet::new(),
         };
+        house.expire(expired);
         house.restore(stored);
         house
     }
@@ -197,6 +199,24 @@ where
         (hub, mailbox)
     }
 
+    /// Gives up what has waited too long.
+    fn expire(&mut self, expired: Vec<Stored>) {
+        for stored in expired {
+            let Stored {
+                page,
+                peer,
+                conversation,
+                ..
+            } = stored;
+            if !conversation.has_quit() {
+                let lapsed = Lapsed::of(peer, &conversation);
+                let _ = self.outlets.visitors.try_send(Visitor::Expired(lapsed));
+            }
+            // What fails here is told of again at the next start.
+            let _ = page.remove();
+        }
+    }
+
     /// Takes up what the journal holds, the newest last.
     fn restore(&mut self, stored: Vec<Stored>) {
         let is_held = |s: &Stored| s.is_live && !s.conversation.has_quit();
@@ -241,11 +261,8 @@ where
                 continue;
             };
             conversation.quit();
-            let End { unacknowledged, .. } = conversation.end(By::Peer);
-            let _ = self.outlets.visitors.try_send(Visitor::GaveUp {
-                key,
-                unacknowledged,
-            });
+            let lapsed = Lapsed::of(key, &conversation);
+            let _ = self.outlets.visitors.try_send(Visitor::GaveUp(lapsed));
             let may_return = !conversation.is_acknowledged();
             if may_return {
                 self.admission.remember_end(key, id, now());

@@ -109,7 +109,10 @@ struct AnyRecord {
 /// What a server's journal holds.
 #[derive(Debug)]
 pub(crate) struct Shelf {
+    /// The newest last.
     pub(crate) stored: Vec<Stored>,
+    /// Too old, or too many.
+    pub(crate) expired: Vec<Stored>,
     /// Nobody else serves these meanwhile.
     pub(crate) lock: File,
 }
@@ -165,8 +168,7 @@ impl Journal {
         }
     }
 
-    /// Everything that a server's journal holds, the newest last. What is too
-    /// old, or one too many, is dropped.
+    /// Everything that a server's journal holds.
     pub(crate) fn shelf(&self) -> Result<Shelf, JournalError> {
         let lock = self.lock("server")?;
         let mut stored = Vec::new();
@@ -180,15 +182,18 @@ impl Journal {
         }
         stored.sort_by_key(|stored| stored.written);
         let excess = stored.len().saturating_sub(PARKED);
-        let (mut kept, mut old) = (Vec::new(), Vec::new());
+        let (mut kept, mut expired) = (Vec::new(), Vec::new());
         for (place, stored) in stored.into_iter().enumerate() {
             match place < excess || stored.is_old() {
-                true => old.push(stored),
+                true => expired.push(stored),
                 false => kept.push(stored),
             }
         }
-        old.iter().try_for_each(|old| old.page.remove())?;
-        Ok(Shelf { stored: kept, lock })
+        Ok(Shelf {
+            stored: kept,
+            expired,
+            lock,
+        })
     }
 
     fn unreadable(&self, source: io::Error) -> JournalError {

@@ -21,6 +21,6 @@ pub use handshake::HandshakeError;
 pub use journal::{Journal, JournalError};
 pub use over::{Cause, Over};
 pub use reception::Incident;
-pub use server::{Lobby, Server, ServerBuilder, Visitor, Visitors};
+pub use server::{Lapsed, Lobby, Server, ServerBuilder, Visitor, Visitors};
 pub use turn::{MyTurn, Notice, Talk, TheirTurn, Turn, Waiting};
 pub use wire::LinkError;

@@ -13,7 +13,7 @@ use super::house::{House, Outlets};
 use super::journal::{Journal, JournalError, Shelf};
 use super::reception::Incident;
 use super::turn::Talk;
-use crate::protocol::{Limits, Reason, Text};
+use crate::protocol::{By, Conversation, ConversationId, Limits, Reason, Text};
 use crate::trust::tls::server_config;
 use crate::trust::{Identity, KeyId};
 
@@ -65,8 +65,8 @@ pub struct Lobby {
     pub asking: Option<KeyId>,
 }
 
-/// Those who did not get a conversation, as they come. Where nobody asks, the
-/// newest are dropped.
+/// Those who did not get a conversation, as they come, and conversations that
+/// have lapsed. Where nobody asks, the newest are dropped.
 #[derive(Debug)]
 pub struct Visitors(mpsc::Receiver<Visitor>);
 
@@ -78,7 +78,7 @@ impl Visitors {
     }
 }
 
-/// Somebody who came and did not get a conversation.
+/// Somebody who did not get a conversation, or not any more.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Visitor {
@@ -91,15 +91,32 @@ pub enum Visitor {
     },
     /// A connection failed before anything was decided.
     Failed(Incident),
-    /// A peer has begun another conversation, or given this one up, which had
-    /// been cut and could have gone on.
-    GaveUp {
-        /// Whose.
-        key: KeyId,
-        /// Our last message in it, and its turn, if the peer is not known to
-        /// hold it.
-        unacknowledged: Option<(u64, Text)>,
-    },
+    /// A peer has begun another conversation, or given this one up.
+    GaveUp(Lapsed),
+    /// Nobody has gone on with it for 30 days, or too many newer ones are kept.
+    Expired(Lapsed),
+}
+
+/// A conversation that was cut and could have gone on, and now is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lapsed {
+    /// With whom.
+    pub key: KeyId,
+    /// What both sides called it.
+    pub conversation: ConversationId,
+    /// Our last message in it, and its turn, if the peer is not known to hold
+    /// it.
+    pub unacknowledged: Option<(u64, Text)>,
+}
+
+impl Lapsed {
+    pub(super) fn of(key: KeyId, conversation: &Conversation) -> Self {
+        Self {
+            key,
+            conversation: conversation.id(),
+            unacknowledged: conversation.end(By::Peer).unacknowledged,
+        }
+    }
 }
 
 /// What the server's user wants of its house.
@@ -171,7 +188,8 @@ impl ServerBuilder {
         let (requests, requested) = mpsc::channel(8);
         let (talks, talks_out) = mpsc::channel(8);
         let (lobby, lobby_out) = watch::channel(Lobby::default());
-        let (visitors, visitors_out) = mpsc::channel(64);
+        let expired = self.journal.iter().map(|(_, shelf)| shelf.expired.len());
+        let (visitors, visitors_out) = mpsc::channel(64 + expired.sum::<usize>());
         let (reports, reported) = mpsc::channel(64);
         let outlets = Outlets {
             talks,

@@ -10,7 +10,7 @@ use super::input::{Entry, Input};
 use super::report::{Exit, Report};
 use super::screen;
 use super::speaker::{Partner, Said};
-use crate::link::{Cause, LinkError, Notice, Over};
+use crate::link::{Cause, Lapsed, LinkError, Notice, Over};
 use crate::protocol::{ConversationId, Role, Text};
 
 /// A program, over stdin and stdout.
@@ -206,14 +206,9 @@ impl Json {
             ),
         };
         let mut ended = json!({ "by": by, "turns": over.turns });
-        if let Some(ended) = ended.as_object_mut() {
-            if let Some((turn, text)) = &over.unacknowledged {
-                let message = json!({ "turn": turn, "text": text.as_str() });
-                ended.insert("unacknowledged".to_owned(), message);
-            }
-            if let Some(detail) = detail {
-                ended.insert("detail".to_owned(), detail.into());
-            }
+        insert_message(&mut ended, over.unacknowledged.as_ref());
+        if let (Some(ended), Some(detail)) = (ended.as_object_mut(), detail) {
+            ended.insert("detail".to_owned(), detail.into());
         }
         self.event("ended", ended)?;
         self.conversation = None;
@@ -255,6 +250,25 @@ impl Json {
         self.event("refused", json!({ "key": key, "reason": reason }))
     }
 
+    /// A conversation of a server's that could have gone on is over.
+    ///
+    /// # Errors
+    /// stdout is closed.
+    pub fn lapsed(&mut self, what: &str, lapsed: &Lapsed) -> Result<(), Report> {
+        let advice = match &lapsed.unacknowledged {
+            Some(_) => "Your peer may not have it: say it again in the next conversation.",
+            None => "Nothing of yours is lost; the next conversation begins anew.",
+        };
+        let mut error = json!({
+            "conversation": lapsed.conversation.to_string(),
+            "code": Exit::Link.event_code(),
+            "what": what,
+            "advice": advice,
+        });
+        insert_message(&mut error, lapsed.unacknowledged.as_ref());
+        self.event("error", error)
+    }
+
     pub(super) fn error(&mut self, code: &str, report: &Report) -> Result<(), Report> {
         self.event(
             "error",
@@ -282,6 +296,14 @@ impl Json {
 }
 
 const COMMANDS: &str = "A command is {\"say\":{\"text\":\"…\"}} or {\"quit\":{}}, one a line.";
+
+/// What of one's own was not acknowledged.
+fn insert_message(event: &mut Value, message: Option<&(u64, Text)>) {
+    if let (Some(event), Some((turn, text))) = (event.as_object_mut(), message) {
+        let message = json!({ "turn": turn, "text": text.as_str() });
+        event.insert("unacknowledged".to_owned(), message);
+    }
+}
 
 /// The same JSON, with all but printable characters escaped: a terminal may
 /// see it.

@@ -20,7 +20,9 @@ use super::report::{Exit, Report, shell_quoted};
 use super::signals::{Signals, Stop, hangup};
 use super::speaker::{Partner, Speaker};
 use super::talk::{Ending, converse};
-use crate::link::{Answer, Lobby, Server, ServerBuilder, Talk, Verdict, Visitor, Visitors, tcp};
+use crate::link::{
+    Answer, Lapsed, Lobby, Server, ServerBuilder, Talk, Verdict, Visitor, Visitors, tcp,
+};
 use crate::protocol::{Limits, Reason, Role};
 use crate::trust::{self, AddressBook, KeyId, ServerTrust};
 
@@ -357,17 +359,17 @@ impl Host<'_> {
                         .detail(&format!("Refused {}: {}.", self.name(key), reason.word()));
                 }
             }
-            Visitor::GaveUp {
-                key,
-                unacknowledged,
-            } => {
-                let message = unacknowledged.as_ref().map_or(String::new(), |(turn, _)| {
-                    format!(" Your message of turn {turn} in it was not acknowledged.")
-                });
-                self.console.say(&format!(
-                    "{} has given up the conversation that was cut.{message}",
-                    self.name(key)
-                ));
+            Visitor::GaveUp(lapsed) => {
+                let name = self.name(&lapsed.key);
+                let what = format!("{name} has given up the conversation that was cut.");
+                self.tell_lapsed(what, lapsed, speaker)?;
+            }
+            Visitor::Expired(lapsed) => {
+                let name = self.name(&lapsed.key);
+                let what = format!(
+                    "The conversation with {name} that was cut is given up: it is too old to go on."
+                );
+                self.tell_lapsed(what, lapsed, speaker)?;
             }
             Visitor::Failed(incident) => {
                 self.console
@@ -375,6 +377,22 @@ impl Host<'_> {
             }
         }
         Ok(())
+    }
+
+    fn tell_lapsed(
+        &self,
+        mut what: String,
+        lapsed: &Lapsed,
+        speaker: &mut Speaker,
+    ) -> Result<(), Report> {
+        if let Some((turn, _)) = &lapsed.unacknowledged {
+            what += &format!(" Your message of turn {turn} in it was not acknowledged.");
+        }
+        self.console.say(&what);
+        match speaker {
+            Speaker::Json(json) => json.lapsed(&what, lapsed),
+            Speaker::Terminal(_) | Speaker::Pipe(_) => Ok(()),
+        }
     }
 
     fn may_tell(&mut self) -> bool {

@@ -1,5 +1,6 @@
-//! Conversations that are kept over a stop of the program.
+//! Conversations that are kept for later, and those that a server gives up.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
@@ -54,4 +55,52 @@ fn what_a_side_has_said_is_kept_when_it_is_stopped_at_once() {
     client.finish().exits(143);
     let (_, page) = page_of(&bob);
     assert_eq!(page["conversation"]["last_said"], "Hi");
+}
+
+/// The next start tells of the end of this conversation, and the one after it
+/// of nothing.
+fn is_told_of(alice: &Person, page: &Path, id: &Value) {
+    let mut server = Server::of(alice.start(&HOLDING));
+    server.program.expect("listening");
+    let told = server.program.expect("error");
+    assert_eq!((&told["code"], &told["conversation"]), (&json!("link"), id));
+    let message = json!({ "turn": 1, "text": "Are you there?" });
+    assert_eq!(told["unacknowledged"], message);
+    assert!(told["what"].as_str().unwrap().contains("bob"), "{told}");
+    assert!(told["advice"].as_str().unwrap().contains("again"), "{told}");
+    let line = server.program.stderr.line_with("given up");
+    assert!(line.contains("conversation with bob"), "{line}");
+    assert!(line.contains("turn 1 in it was not acknowledged"), "{line}");
+    server.program.without_input().finish().exits(0);
+    assert!(!page.exists());
+
+    let told = alice.run(&HOLDING);
+    assert!(!told.stderr.contains("given up"), "{told:?}");
+    assert_eq!(told.succeeds().lines().count(), 1);
+}
+
+#[test]
+fn a_conversation_too_old_to_go_on_is_told_of() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let (path, mut page) = stopped_at(&alice, &bob);
+    let month = 31 * 24 * 3_600;
+    page["written"] = json!(page["written"].as_u64().unwrap() - month);
+    fs::write(&path, page.to_string()).unwrap();
+    is_told_of(&alice, &path, &page["conversation"]["id"]);
+}
+
+#[test]
+fn a_conversation_that_newer_ones_crowd_out_is_told_of() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let (path, page) = stopped_at(&alice, &bob);
+    for number in 0..1_000 {
+        let id = format!("{number:021}A");
+        let mut newer = page.clone();
+        newer["conversation"]["id"] = json!(id);
+        newer["live"] = json!(false);
+        newer["written"] = json!(page["written"].as_u64().unwrap() + 1);
+        let beside = path.with_file_name(format!("server-{id}.json"));
+        fs::write(beside, newer.to_string()).unwrap();
+    }
+    is_told_of(&alice, &path, &page["conversation"]["id"]);
 }
