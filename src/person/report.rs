@@ -339,6 +339,22 @@ impl From<&IdentityError> for Report {
                 Exit::Failure,
                 "Nothing was changed. Choose another directory with `--out`, or renew the certificate with `--renew`.".to_owned(),
             ),
+            IdentityError::CertificateMissing { key, .. } => (
+                Exit::Failure,
+                format!(
+                    "Make a new certificate for the same key with `turnchat gen-cert --renew --out {}`; the fingerprint stays.",
+                    shell_quoted(key.parent().unwrap_or(key))
+                ),
+            ),
+            IdentityError::KeyMissing { certificate, key } => (
+                Exit::Failure,
+                format!(
+                    "Restore {} from a backup. Without one, move the certificate away with `mv {} {}`, and a new identity can be made.",
+                    key.display(),
+                    shell_quoted(certificate),
+                    shell_quoted(&certificate.with_extension("pem.old"))
+                ),
+            ),
             IdentityError::LooseKey { path, .. } => (
                 Exit::Trust,
                 format!("Close it with `chmod 600 {}`.", shell_quoted(path)),

@@ -60,16 +60,15 @@ impl Identity {
     ///
     /// # Errors
     ///
-    /// - [`IdentityError::Exists`], where either file is there: nothing was
-    ///   changed.
+    /// - [`IdentityError::Exists`], [`IdentityError::KeyMissing`],
+    ///   [`IdentityError::CertificateMissing`], where both files are there, or
+    ///   either: nothing was changed.
     /// - [`IdentityError::Unwritable`]; the files that it made are removed.
     /// - [`IdentityError::NotMade`], where the system has no random bytes.
     pub fn create(dir: &Path, algorithm: Algorithm) -> Result<Self, IdentityError> {
         let (certificate_path, key_path) = paths_in(dir);
-        for path in [&certificate_path, &key_path] {
-            if is_there(path)? {
-                return Err(IdentityError::Exists { path: path.clone() });
-            }
+        if are_there(&certificate_path, &key_path)? {
+            return Err(IdentityError::Exists { path: key_path });
         }
         let key = algorithm.generate()?;
         let certificate = self_signed(&key).map_err(not_made)?;
@@ -97,10 +96,14 @@ impl Identity {
     ///
     /// # Errors
     ///
-    /// Those of [`Identity::load`] for the key; [`IdentityError::Unwritable`].
-    /// The old certificate stands as it was.
+    /// Those of [`Identity::load`] for the key; [`IdentityError::KeyMissing`];
+    /// [`IdentityError::Unwritable`]. The old certificate stands as it was.
     pub fn renew(dir: &Path) -> Result<Self, IdentityError> {
         let (certificate_path, key_path) = paths_in(dir);
+        match are_there(&certificate_path, &key_path) {
+            Ok(_) | Err(IdentityError::CertificateMissing { .. }) => {}
+            Err(error) => return Err(error),
+        }
         let key = read_key(&key_path)?;
         // Refuses the kinds of key that could be renewed but not be used.
         signing_key(&key, &key_path)?;
@@ -128,11 +131,11 @@ impl Identity {
     ///
     /// # Errors
     ///
-    /// Those of [`Identity::load`]: one file without the other is
-    /// [`IdentityError::Unreadable`].
+    /// Those of [`Identity::load`]; [`IdentityError::KeyMissing`] and
+    /// [`IdentityError::CertificateMissing`], where there is only the other.
     pub fn load_from(dir: &Path) -> Result<Option<Self>, IdentityError> {
         let (certificate_path, key_path) = paths_in(dir);
-        if !is_there(&certificate_path)? && !is_there(&key_path)? {
+        if !are_there(&certificate_path, &key_path)? {
             return Ok(None);
         }
         Self::load(&certificate_path, &key_path).map(Some)
@@ -293,6 +296,23 @@ pub enum IdentityError {
         /// What was found.
         path: PathBuf,
     },
+    /// There is a certificate, and not the key that it is for. Without the key
+    /// it proves nothing: restore the key, or make another identity.
+    #[error("{} is there without its key, {}", certificate.display(), key.display())]
+    KeyMissing {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+    },
+    /// There is a key, and no certificate for it. [`Identity::renew`] makes one.
+    #[error("{} is there without its certificate, {}", key.display(), certificate.display())]
+    CertificateMissing {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+    },
     /// A file could not be read, most often because it is not there.
     #[error("cannot read {}: {source}", path.display())]
     Unreadable {
@@ -369,6 +389,22 @@ pub enum IdentityError {
 
 fn paths_in(dir: &Path) -> (PathBuf, PathBuf) {
     (dir.join(CERTIFICATE_FILE), dir.join(KEY_FILE))
+}
+
+/// Whether both files of an identity are there, or neither.
+fn are_there(certificate: &Path, key: &Path) -> Result<bool, IdentityError> {
+    match (is_there(certificate)?, is_there(key)?) {
+        (true, true) => Ok(true),
+        (false, false) => Ok(false),
+        (true, false) => Err(IdentityError::KeyMissing {
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+        }),
+        (false, true) => Err(IdentityError::CertificateMissing {
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+        }),
+    }
 }
 
 /// Whether anything has this name, a dangling link too.
@@ -551,16 +587,19 @@ mod tests {
     fn half_an_identity_is_an_error_and_not_a_reason_to_make_one() {
         for lost in [CERTIFICATE_FILE, KEY_FILE] {
             let (dir, _) = home(Algorithm::default());
-            let path = dir.path().join(lost);
-            fs::remove_file(&path).unwrap();
-            match Identity::load_from(dir.path()) {
-                Err(IdentityError::Unreadable { path: named, .. }) => assert_eq!(named, path),
-                other => panic!("{other:?}"),
+            fs::remove_file(dir.path().join(lost)).unwrap();
+            for tried in [
+                Identity::load_from(dir.path()).map(|_| ()),
+                Identity::create(dir.path(), Algorithm::default()).map(|_| ()),
+            ] {
+                match tried {
+                    Err(IdentityError::CertificateMissing { .. }) => {
+                        assert_eq!(lost, CERTIFICATE_FILE);
+                    }
+                    Err(IdentityError::KeyMissing { .. }) => assert_eq!(lost, KEY_FILE),
+                    other => panic!("{other:?}"),
+                }
             }
-            assert!(matches!(
-                Identity::create(dir.path(), Algorithm::default()),
-                Err(IdentityError::Exists { .. })
-            ));
         }
     }
 
@@ -575,16 +614,19 @@ mod tests {
 
     #[test]
     fn nothing_that_exists_is_overwritten_and_nothing_is_left_beside_it() {
-        for there in [CERTIFICATE_FILE, KEY_FILE] {
+        let both = [CERTIFICATE_FILE, KEY_FILE];
+        for there in [&both[..1], &both[1..], &both] {
             let dir = tempdir().unwrap();
-            let path = dir.path().join(there);
-            fs::write(&path, "mine").unwrap();
-            match Identity::create(dir.path(), Algorithm::default()) {
-                Err(IdentityError::Exists { path: named }) => assert_eq!(named, path),
-                other => panic!("{other:?}"),
+            for file in there {
+                fs::write(dir.path().join(file), "mine").unwrap();
             }
-            assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
-            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+            let refused = Identity::create(dir.path(), Algorithm::default());
+            assert!(refused.is_err(), "{refused:?}");
+            for file in there {
+                let path = dir.path().join(file);
+                assert_eq!(fs::read_to_string(path).unwrap(), "mine");
+            }
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), there.len());
         }
     }
 

@@ -3,8 +3,9 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Command;
 
-use crate::harness::{Pair, Person, contents, utf8};
+use crate::harness::{Pair, Person, Program, contents, utf8};
 
 #[track_caller]
 fn has_mode(path: &Path, mode: u32) {
@@ -57,7 +58,7 @@ fn gen_cert_overwrites_nothing() {
     for missing in ["cert.pem", "key.pem"] {
         let gone = alice.home().join(missing);
         fs::remove_file(&gone).unwrap();
-        alice.run(&["gen-cert"]).fails(1, &["exists"]);
+        alice.run(&["gen-cert"]).fails(1, &["without", missing]);
         assert!(!gone.exists());
         fs::write(&gone, &before[&gone]).unwrap();
     }
@@ -233,13 +234,60 @@ fn the_certificate_of_another_key_is_refused() {
     is_refused(&alice, 1, &["cert.pem", "key.pem", "--renew"]);
 }
 
+/// Runs what is between backticks in the advice, with the built program.
+#[track_caller]
+fn follows(alice: &Person, told: &str) {
+    let (_, advice) = told.split_once('`').expect(told);
+    let (remedy, _) = advice.split_once('`').expect(told);
+    let remedy = remedy.replacen("turnchat", env!("CARGO_BIN_EXE_turnchat"), 1);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &remedy]).env("HOME", alice.path("none"));
+    Program::start(shell).finish().exits(0);
+}
+
 #[test]
-fn one_file_without_the_other_is_refused() {
-    for gone in ["cert.pem", "key.pem"] {
-        let alice = Person::new();
-        fs::remove_file(alice.home().join(gone)).unwrap();
-        is_refused(&alice, 1, &[gone]);
+fn a_key_without_its_certificate_is_helped_by_the_advice_and_stays() {
+    let alice = Person::new();
+    let odd = alice.path("alice's $HOME");
+    fs::rename(alice.home(), &odd).unwrap();
+    let home = utf8(&odd);
+    let key = alice.run(&["fingerprint", "--home", &home]).succeeds();
+    let before = contents(&odd);
+    for command in [
+        &["server", "--listen", "127.0.0.1:0"][..],
+        &["client", "127.0.0.1:1"],
+        &["fingerprint"],
+        &["gen-cert"],
+    ] {
+        fs::remove_file(odd.join("cert.pem")).unwrap();
+        let refused = alice.run(&[command, &["--home", &home]].concat());
+        let told = refused.fails(1, &["cert.pem", "gen-cert --renew"]);
+        follows(&alice, &told);
+        let printed = alice.run(&["fingerprint", "--home", &home]);
+        assert_eq!(printed.succeeds(), key);
+        let key_file = odd.join("key.pem");
+        assert_eq!(fs::read(&key_file).unwrap(), before[&key_file]);
     }
+}
+
+#[test]
+fn a_certificate_without_its_key_is_helped_by_the_advice() {
+    let alice = Person::new();
+    let home = utf8(alice.home());
+    let key = alice.home().join("key.pem");
+    fs::remove_file(&key).unwrap();
+    is_refused(&alice, 1, &["without", "Restore", &utf8(&key)]);
+    for command in [&["gen-cert"][..], &["gen-cert", "--renew"]] {
+        let told = alice.run(command).fails(1, &["without", &utf8(&key)]);
+        assert!(told.contains("backup"), "{told}");
+    }
+    // Where there is no backup, it says how to go on without one.
+    let lost = fs::read(alice.certificate()).unwrap();
+    let told = alice.run(&["fingerprint"]).fails(1, &[]);
+    follows(&alice, &told);
+    assert!(contents(Path::new(&home)).values().any(|old| *old == lost));
+    alice.run(&["gen-cert"]).succeeds();
+    alice.key();
 }
 
 #[test]
@@ -271,12 +319,12 @@ fn a_home_is_named_by_argument_environment_or_custom() {
     }
     let mut command = alice.turnchat(&["gen-cert"]);
     command.env_remove("TURNCHAT_HOME");
-    crate::harness::Program::start(command).finish().exits(0);
+    Program::start(command).finish().exits(0);
     assert!(alice.path(".config/turnchat/key.pem").exists());
 
     let mut command = alice.turnchat(&["gen-cert"]);
     command.env_remove("TURNCHAT_HOME");
     command.env("XDG_CONFIG_HOME", alice.path("xdg"));
-    crate::harness::Program::start(command).finish().exits(0);
+    Program::start(command).finish().exits(0);
     assert!(alice.path("xdg/turnchat/key.pem").exists());
 }
