@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstyle::{AnsiColor, Style};
+use tokio::sync::Notify;
 
 use super::report::Report;
 use super::screen;
@@ -17,6 +18,7 @@ pub struct Console {
     verbosity: u8,
     /// A prompt stands on the terminal's last row, without an end.
     prompt: Arc<AtomicBool>,
+    broken: Arc<Notify>,
 }
 
 const NAME: Style = Style::new().dimmed();
@@ -29,6 +31,7 @@ impl Console {
             is_quiet,
             verbosity,
             prompt: Arc::default(),
+            broken: Arc::default(),
         }
     }
 
@@ -82,7 +85,14 @@ impl Console {
     pub fn break_prompt(&self) {
         if self.prompt.swap(false, Ordering::Relaxed) {
             let _ = writeln!(anstream::stderr());
+            self.broken.notify_one();
         }
+    }
+
+    /// Returns once something was said over a prompt. May be dropped at any
+    /// time, and come once too often.
+    pub async fn prompt_broken(&self) {
+        self.broken.notified().await;
     }
 
     fn line(&self, style: Style, message: &str) {

@@ -301,6 +301,9 @@ impl Host<'_> {
                 self.console.say("The next one has left.");
                 *gate = Gate::Closed;
             }
+            // An answer that was none, or something that was said over it.
+            Gate::Question(..) if !self.console.has_prompt() => ask::again(self.console),
+            Gate::Next(key) if !self.console.has_prompt() => self.ask_to_begin(&key),
             _ => {}
         }
         if lobby.question.is_some() && matches!(gate, Gate::Open | Gate::Closed) {
@@ -310,11 +313,15 @@ impl Host<'_> {
             }
         } else if let (Gate::Closed, Some(next)) = (&gate, lobby.next) {
             terminal.discard();
-            let name = self.name(&next);
-            self.console
-                .ask(&format!("Next: {name} is waiting. Press Enter to begin. "));
+            self.ask_to_begin(&next);
             *gate = Gate::Next(next);
         }
+    }
+
+    fn ask_to_begin(&self, next: &KeyId) {
+        let name = self.name(next);
+        self.console
+            .ask(&format!("Next: {name} is waiting. Press Enter to begin. "));
     }
 
     /// A line was typed at a question.
@@ -330,7 +337,7 @@ impl Host<'_> {
                     self.server.answer(key, Answer::Decline).await;
                     *gate = gate.behind();
                 }
-                None => ask::again(self.console),
+                None => {}
             },
             Gate::Open | Gate::Closed => {}
         }

@@ -75,7 +75,10 @@ impl Terminal {
             if let Err(report) = self.prompt() {
                 return Said::Failed(report);
             }
-            let entry = self.input.entry().await;
+            let entry = tokio::select! {
+                entry = self.input.entry() => entry,
+                () = self.console.prompt_broken() => continue,
+            };
             // Enter has ended the row; at the end of input nothing has.
             match &entry {
                 Entry::End | Entry::Failed(_) => self.console.break_prompt(),

@@ -54,6 +54,43 @@ fn a_peer_that_was_removed_does_not_come_back_unasked() {
 }
 
 #[test]
+fn a_book_read_again_leaves_a_prompt_and_a_question_standing() {
+    let (alice, bob, other) = (Person::new(), Person::new(), Person::new());
+    alice.knows("bob", &bob);
+    let server = AtTheServer::holding(alice);
+    let mut client = call(&server, &bob);
+    server.terminal.ends_with(PROMPT);
+    server.terminal.types("Hel");
+    server.terminal.ends_with("Your message: Hel");
+    edits_the_book(&server, &["rename", "bob", "robert"], 1);
+    let rows = server.terminal.ends_with(PROMPT);
+    assert!(rows[rows.len() - 2].contains("address book again"));
+    // What was typed is where it was: the rest of the line goes with it.
+    server.terminal.types("lo\r");
+    let turn = client.stdout.line_with("\"turn\"");
+    assert!(turn.contains("\"Hello\""), "{turn}");
+
+    let mut unknown = call(&server, &other);
+    unknown.expect("waiting");
+    client.say("{\"quit\":{}}");
+    client.stdout.line_with("\"ended\"");
+    server.terminal.ends_with(CHOICES);
+    edits_the_book(&server, &["rename", "robert", "bob"], 2);
+    server.terminal.ends_with(CHOICES);
+    server.terminal.types("decline\r");
+    unknown.expect("error");
+
+    let mut client = call(&server, &bob);
+    client.expect("waiting");
+    let next = "Next: bob is waiting. Press Enter to begin.";
+    server.terminal.ends_with(next);
+    edits_the_book(&server, &["add", "other", &other.key()], 3);
+    server.terminal.ends_with(next);
+    server.terminal.types("\r");
+    client.expect("connected");
+}
+
+#[test]
 fn a_key_that_was_accepted_comes_back_unasked() {
     let (alice, bob) = (Person::new(), Person::new());
     let server = AtTheServer::holding(alice);
