@@ -157,6 +157,11 @@ impl Waiting {
         self.line.notice().await
     }
 
+    /// Whether the link is lost, as far as [`notice`](Self::notice) has told.
+    pub fn is_lost(&self) -> bool {
+        self.line.is_lost
+    }
+
     /// Gives the place up. [`welcome`](Self::welcome) then says how it ended.
     pub fn quit(&self) {
         self.line.quit();
@@ -209,6 +214,13 @@ impl MyTurn {
         self.0.over().await
     }
 
+    /// Ends the conversation here. [`TheirTurn::hear`] then says how it ended,
+    /// and [`TheirTurn::notice`] what happens until then.
+    pub fn leave(self) -> TheirTurn {
+        self.0.quit();
+        TheirTurn(self.0)
+    }
+
     /// The next thing to know while thinking; `None` once the conversation is
     /// over, which [`say`](Self::say) and [`quit`](Self::quit) then explain.
     /// May be dropped at any time, and nothing is missed.
@@ -244,6 +256,11 @@ impl TheirTurn {
         self.0.quit();
     }
 
+    /// Whether the link is lost, as far as [`notice`](Self::notice) has told.
+    pub fn is_lost(&self) -> bool {
+        self.0.is_lost
+    }
+
     /// The next thing to know while listening; `None` once
     /// [`hear`](Self::hear) will answer at once. May be dropped at any time,
     /// and nothing is missed.
@@ -260,6 +277,7 @@ struct Line {
     /// The turn that is on.
     turn: u64,
     awaits_welcome: bool,
+    is_lost: bool,
     /// What was received and not yet taken.
     pending: Option<Outcome>,
 }
@@ -275,7 +293,16 @@ enum Outcome {
 impl Line {
     async fn notice(&mut self) -> Option<Notice> {
         while self.pending.is_none() {
-            self.pending = match self.events.recv().await {
+            let event = self.events.recv().await;
+            match event {
+                Some(Event::Lost) => self.is_lost = true,
+                Some(Event::Waiting { .. } | Event::Delivered { .. } | Event::Heard { .. }) => {}
+                // It is there, or not needed any more.
+                Some(Event::Connected | Event::Resumed | Event::Over(_)) | None => {
+                    self.is_lost = false;
+                }
+            }
+            self.pending = match event {
                 Some(Event::Waiting { ahead }) => return Some(Notice::Waiting { ahead }),
                 Some(Event::Delivered { turn }) => return Some(Notice::Delivered { turn }),
                 Some(Event::Lost) => return Some(Notice::Lost),
@@ -334,6 +361,7 @@ fn join(conversation: &Conversation, awaits_welcome: bool) -> (User, Line) {
         events: events_out,
         turn: conversation.next_turn(),
         awaits_welcome,
+        is_lost: false,
         pending: None,
     };
     (

@@ -270,6 +270,9 @@ impl Caller<'_> {
             }
         }
         waiting.quit();
+        if waiting.is_lost() {
+            speaker.leaving();
+        }
         ending.over = Some(match waiting.welcome().await {
             Err(over) => over,
             Ok(talk) => over_of(talk).await,

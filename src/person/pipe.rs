@@ -118,6 +118,10 @@ impl Pipe {
         Ok(())
     }
 
+    pub(super) fn leaving(&self) {
+        tell_leaving(&self.console);
+    }
+
     pub(super) fn ended(&mut self, over: &Over) -> Result<(), Report> {
         tell_end(&self.console, &self.peer, over);
         Ok(())
@@ -136,6 +140,11 @@ pub(super) fn tell(console: &Console, notice: Notice) {
         Notice::Resumed => console.say("The link is back; the conversation goes on."),
         Notice::Delivered { turn } => console.detail(&format!("Turn {turn} is delivered.")),
     }
+}
+
+/// The end cannot be told at once.
+pub(super) fn tell_leaving(console: &Console) {
+    console.say("Saying goodbye: the link is lost, so this takes up to 10 seconds.");
 }
 
 /// An orderly end, as words; what went wrong is told as a report.

@@ -163,6 +163,15 @@ impl Speaker {
         }
     }
 
+    /// The link is lost, and the end still has to be told.
+    pub fn leaving(&mut self) {
+        match self {
+            Self::Terminal(terminal) => terminal.leaving(),
+            Self::Pipe(pipe) => pipe.leaving(),
+            Self::Json(_) => {}
+        }
+    }
+
     /// The conversation is over.
     ///
     /// # Errors

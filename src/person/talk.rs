@@ -123,8 +123,7 @@ async fn speak(
         Wish::Said(Said::Failed(report)) => ending.failure = Some(report),
         Wish::Said(Said::Quit) | Wish::Decided => {}
     }
-    ending.over = Some(mine.quit().await);
-    Err(Box::new(ending))
+    Err(Box::new(leave(mine.leave(), speaker, ending).await))
 }
 
 async fn listen(
@@ -152,7 +151,7 @@ async fn listen(
                 Ok(()) => return Ok(Turn::Mine(mine)),
                 Err(report) => {
                     ending.failure = Some(report);
-                    ending.over = Some(mine.quit().await);
+                    ending = leave(mine.leave(), speaker, ending).await;
                 }
             },
             Err(over) => ending.over = Some(over),
@@ -173,23 +172,33 @@ async fn listen(
 
 /// The speaker cannot even begin: the peer is told the end all the same.
 async fn withdraw(turn: Turn, speaker: &mut Speaker, report: Report) -> Ending {
-    let mut ending = Ending {
+    let ending = Ending {
         failure: Some(report),
         ..Ending::default()
     };
-    match turn {
-        Turn::Mine(mine) => ending.over = Some(mine.quit().await),
+    let theirs = match turn {
+        Turn::Mine(mine) => mine.leave(),
         Turn::Theirs(theirs) => {
             theirs.quit();
-            ending = leave(theirs, speaker, ending).await;
+            theirs
         }
-    }
-    ending
+    };
+    leave(theirs, speaker, ending).await
 }
 
-/// After a `quit` out of turn: what had come before it is still shown.
-async fn leave(theirs: TheirTurn, speaker: &mut Speaker, mut ending: Ending) -> Ending {
+/// After a `quit`: what had come before it is still shown.
+async fn leave(mut theirs: TheirTurn, speaker: &mut Speaker, mut ending: Ending) -> Ending {
     let number = theirs.number();
+    let mut is_told = false;
+    loop {
+        if theirs.is_lost() && !is_told {
+            speaker.leaving();
+            is_told = true;
+        }
+        if theirs.notice().await.is_none() {
+            break;
+        }
+    }
     ending.over = Some(match theirs.hear().await {
         Err(over) => over,
         Ok((text, mine)) => {

@@ -8,7 +8,7 @@ use nix::sys::termios::tcgetattr;
 use super::console::Console;
 use super::input::{Entry, Input};
 use super::line::Typed;
-use super::pipe::{tell, tell_end};
+use super::pipe::{tell, tell_end, tell_leaving};
 use super::report::Report;
 use super::speaker::{Partner, Said};
 use super::transcript::{OURS, THEIRS, Transcript};
@@ -213,6 +213,10 @@ impl Terminal {
     pub(super) fn notice(&mut self, notice: Notice) -> Result<(), Report> {
         tell(&self.console, notice);
         Ok(())
+    }
+
+    pub(super) fn leaving(&self) {
+        tell_leaving(&self.console);
     }
 
     pub(super) fn ended(&mut self, over: &Over) -> Result<(), Report> {

@@ -9,6 +9,7 @@
 )]
 
 mod conversation;
+mod goodbye;
 mod harness;
 mod help;
 mod identity;

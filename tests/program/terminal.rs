@@ -46,7 +46,7 @@ impl AtTheServer {
         }
     }
 
-    fn call(&self, who: &Person, arguments: &[&str]) -> Program {
+    pub(crate) fn call(&self, who: &Person, arguments: &[&str]) -> Program {
         let pin = self.alice.key();
         let calling = ["client", &self.address, "--pin", &pin, "--hold", "0s"];
         who.start(&[&calling, arguments].concat())

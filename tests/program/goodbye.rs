@@ -1,0 +1,113 @@
+//! A quit over a lost link, which is tried for a while: a person at a terminal
+//! sees that.
+
+use nix::sys::signal::Signal;
+
+use crate::harness::{Pair, Person, Terminal};
+use crate::terminal::{AtTheServer, PROMPT};
+
+const GOODBYE: &str = "Saying goodbye";
+
+/// Bob at a terminal on his turn, with a conversation that outlives a cut.
+fn at_the_client() -> (Pair, Terminal) {
+    holding("15m")
+}
+
+fn holding(hold: &str) -> (Pair, Terminal) {
+    let pair = Pair::new(&["--first", "Hello"]);
+    let pin = pair.alice.key();
+    let calling = [
+        "client",
+        &pair.server.address,
+        "--pin",
+        &pin,
+        "--hold",
+        hold,
+    ];
+    let terminal = Terminal::start(pair.bob.turnchat(&calling));
+    terminal.ends_with(PROMPT);
+    (pair, terminal)
+}
+
+#[test]
+fn a_quit_over_a_lost_link_is_seen_to_be_tried() {
+    for quit in ["QUIT\r", "\u{3}"] {
+        let (pair, terminal) = at_the_client();
+        drop(pair.server);
+        terminal.shows("The link is lost.");
+        terminal.ends_with(PROMPT);
+        terminal.types(quit);
+        terminal.shows(GOODBYE);
+    }
+}
+
+#[test]
+fn a_quit_whose_link_is_lost_meanwhile_is_seen_to_be_tried() {
+    let (pair, terminal) = at_the_client();
+    pair.server.program.send(Signal::SIGSTOP);
+    terminal.types("QUIT\r");
+    terminal.shows("Your message: QUIT");
+    drop(pair.server);
+    terminal.shows(GOODBYE);
+}
+
+#[test]
+fn a_quit_out_of_turn_over_a_lost_link_is_seen_to_be_tried() {
+    let (pair, terminal) = at_the_client();
+    terminal.types("Hi\r");
+    let mut server = pair.server;
+    server.program.stdout.line_with("They say: Hi");
+    drop(server);
+    terminal.shows("The link is lost.");
+    terminal.types("\u{3}");
+    terminal.shows(GOODBYE);
+}
+
+#[test]
+fn a_restarted_client_whose_server_is_away_is_seen_to_quit() {
+    let (pair, terminal) = at_the_client();
+    terminal.types("Hi\r");
+    let mut server = pair.server;
+    server.program.stdout.line_with("They say: Hi");
+    let address = server.address.clone();
+    drop((server, terminal));
+    let pin = pair.alice.key();
+    let calling = ["client", &address, "--pin", &pin];
+    let terminal = Terminal::start(pair.bob.turnchat(&calling));
+    terminal.shows("The link is lost.");
+    terminal.types("\u{3}");
+    terminal.shows(GOODBYE);
+}
+
+#[test]
+fn a_server_that_quits_over_a_lost_link_is_seen_to_try() {
+    let (alice, bob) = (Person::new(), Person::new());
+    alice.knows("bob", &bob);
+    let server = AtTheServer::holding(alice);
+    let client = server.call(&bob, &[]);
+    server.terminal.ends_with(PROMPT);
+    drop(client);
+    server.terminal.shows("The link is lost.");
+    server.terminal.ends_with(PROMPT);
+    server.terminal.types("QUIT\r");
+    server.terminal.shows(GOODBYE);
+}
+
+#[test]
+fn a_conversation_that_is_held_no_longer_takes_no_goodbye() {
+    let (pair, terminal) = holding("1ms");
+    drop(pair.server);
+    let (code, rows) = terminal.finish();
+    assert_eq!(code, Some(4));
+    assert!(!rows.join("\n").contains(GOODBYE), "{rows:#?}");
+}
+
+#[test]
+fn a_quit_over_a_link_that_holds_is_not_spoken_of() {
+    for quit in ["QUIT\r", "\u{3}"] {
+        let (_pair, terminal) = at_the_client();
+        terminal.types(quit);
+        let (_, rows) = terminal.finish();
+        assert!(!rows.join("\n").contains(GOODBYE), "{rows:#?}");
+    }
+}
