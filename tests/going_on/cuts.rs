@@ -6,7 +6,8 @@ use proptest::test_runner::TestRunner;
 use tokio::sync::oneshot;
 
 use crate::network::{Link, network};
-use crate::{Sides, Transcript, converse};
+use crate::sides::Sides;
+use crate::{Transcript, converse};
 
 /// One conversation of seven turns over links that are cut so; how many bytes
 /// each link has carried. `None` where the client was never connected: a first

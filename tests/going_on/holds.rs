@@ -3,15 +3,11 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
-use turnchat::link::{Cause, LinkError, Notice, Talk, Turn};
-use turnchat::protocol::{Limits, Text};
+use turnchat::link::{Cause, LinkError, Notice, Talk};
+use turnchat::protocol::Limits;
 
-use crate::Sides;
 use crate::network::{Link, network};
-
-fn text(words: &str) -> Text {
-    Text::new(words).unwrap()
-}
+use crate::sides::{Sides, mine, text, theirs};
 
 /// Both sides of a conversation whose first link lasts, and whose later dials
 /// all fail within the handshake.
@@ -25,20 +21,6 @@ async fn talks(sides: &Sides, limits: Limits) -> (turnchat::link::Server, Talk, 
     });
     let cut = move || *links.lock().unwrap()[0].1.lock().unwrap() = 0;
     (server, server_talk.unwrap(), client_talk, cut)
-}
-
-fn mine(talk: Talk) -> turnchat::link::MyTurn {
-    match talk.turn {
-        Turn::Mine(mine) => mine,
-        Turn::Theirs(_) => panic!("their turn"),
-    }
-}
-
-fn theirs(talk: Talk) -> turnchat::link::TheirTurn {
-    match talk.turn {
-        Turn::Theirs(theirs) => theirs,
-        Turn::Mine(_) => panic!("my turn"),
-    }
 }
 
 #[tokio::test(start_paused = true)]

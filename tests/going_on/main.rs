@@ -13,12 +13,10 @@ mod cuts;
 mod holds;
 mod network;
 mod restarts;
+mod sides;
 
-use std::io;
-
-use turnchat::link::{Client, Over, Server, ServerBuilder, Talk, Turn, Verdict};
+use turnchat::link::{Over, Talk, Turn};
 use turnchat::protocol::Text;
-use turnchat::trust::{Algorithm, Identity};
 
 /// What one side said and heard, in order.
 type Transcript = Vec<(u64, bool, String)>;
@@ -50,36 +48,5 @@ async fn converse(talk: Talk, is_server: bool, turns: u64) -> (Transcript, Over)
                 }
             }
         }
-    }
-}
-
-struct Sides {
-    server: Identity,
-    client: Identity,
-}
-
-impl Sides {
-    fn new() -> Self {
-        Self {
-            server: Identity::generate(Algorithm::EcdsaP256).unwrap(),
-            client: Identity::generate(Algorithm::EcdsaP256).unwrap(),
-        }
-    }
-
-    fn builder(&self) -> ServerBuilder {
-        ServerBuilder::new(&self.server, |_| Verdict::Admit).unwrap()
-    }
-
-    fn serve<A, F, S>(&self, accept: A) -> Server
-    where
-        A: FnMut() -> F + Send + 'static,
-        F: Future<Output = io::Result<(S, Option<std::net::IpAddr>)>> + Send + 'static,
-        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
-    {
-        self.builder().start(accept)
-    }
-
-    fn client(&self) -> Client {
-        Client::new(&self.client, vec![self.server.key_id()]).unwrap()
     }
 }

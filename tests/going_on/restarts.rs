@@ -2,86 +2,11 @@
 
 use std::time::Duration;
 
-use turnchat::link::{
-    Cause, Client, ConnectError, Journal, JournalError, LinkError, MyTurn, Notice, Over, Server,
-    Talk, TheirTurn, Turn, Waiting,
-};
-use turnchat::protocol::{Code, Text};
+use turnchat::link::{Cause, ConnectError, Journal, JournalError, LinkError, MyTurn, Notice, Over};
+use turnchat::protocol::Code;
 
-use crate::Sides;
 use crate::network::{Accepting, Link, network};
-
-fn text(words: &str) -> Text {
-    Text::new(words).unwrap()
-}
-
-fn mine(talk: Talk) -> MyTurn {
-    match talk.turn {
-        Turn::Mine(mine) => mine,
-        Turn::Theirs(theirs) => panic!("turn {} is theirs", theirs.number()),
-    }
-}
-
-fn theirs(talk: Talk) -> TheirTurn {
-    match talk.turn {
-        Turn::Theirs(theirs) => theirs,
-        Turn::Mine(mine) => panic!("turn {} is mine", mine.number()),
-    }
-}
-
-struct Kept {
-    sides: Sides,
-    dir: tempfile::TempDir,
-}
-
-impl Kept {
-    fn new() -> Self {
-        Self {
-            sides: Sides::new(),
-            dir: tempfile::tempdir().unwrap(),
-        }
-    }
-
-    fn client(&self) -> Client {
-        let journal = Journal::new(self.dir.path(), &self.sides.client.key_id());
-        self.sides.client().with_journal(journal)
-    }
-
-    /// A server on its journal, once the one before has let go of it.
-    async fn serve<A, F>(&self, mut accept: impl FnMut() -> A) -> Server
-    where
-        A: FnMut() -> F + Send + 'static,
-        F: Future<Output = std::io::Result<(tokio::io::DuplexStream, Option<std::net::IpAddr>)>>
-            + Send
-            + 'static,
-    {
-        loop {
-            let journal = Journal::new(self.dir.path(), &self.sides.server.key_id());
-            match self.sides.builder().with_journal(journal) {
-                Ok(builder) => return builder.start(accept()),
-                Err(JournalError::InUse { .. }) => tokio::task::yield_now().await,
-                Err(error) => panic!("{error}"),
-            }
-        }
-    }
-
-    /// Dials, once the client before has let go of the conversation.
-    async fn connect<D, F>(&self, dial: D) -> Waiting
-    where
-        D: FnMut() -> F + Clone + Send + 'static,
-        F: Future<Output = std::io::Result<Link>> + Send + 'static,
-    {
-        loop {
-            match self.client().connect(dial.clone()).await {
-                Ok(waiting) => return waiting,
-                Err(ConnectError::Journal(JournalError::InUse { .. })) => {
-                    tokio::time::sleep(Duration::from_millis(1)).await;
-                }
-                Err(error) => panic!("{error}"),
-            }
-        }
-    }
-}
+use crate::sides::{Kept, mine, text, theirs};
 
 #[tokio::test(start_paused = true)]
 async fn both_sides_go_on_after_both_have_crashed() {

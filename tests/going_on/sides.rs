@@ -1,0 +1,118 @@
+//! Both sides: their identities, and journals if they keep any.
+
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
+use turnchat::link::{
+    Client, ConnectError, Journal, JournalError, MyTurn, Server, ServerBuilder, Talk, TheirTurn,
+    Turn, Verdict, Waiting,
+};
+use turnchat::protocol::Text;
+use turnchat::trust::{Algorithm, Identity};
+
+use super::network::Link;
+
+pub(crate) fn text(words: &str) -> Text {
+    Text::new(words).unwrap()
+}
+
+pub(crate) fn mine(talk: Talk) -> MyTurn {
+    match talk.turn {
+        Turn::Mine(mine) => mine,
+        Turn::Theirs(theirs) => panic!("turn {} is theirs", theirs.number()),
+    }
+}
+
+pub(crate) fn theirs(talk: Talk) -> TheirTurn {
+    match talk.turn {
+        Turn::Theirs(theirs) => theirs,
+        Turn::Mine(mine) => panic!("turn {} is mine", mine.number()),
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Sides {
+    pub(crate) server: Identity,
+    pub(crate) client: Identity,
+}
+
+impl Sides {
+    pub(crate) fn new() -> Self {
+        Self {
+            server: Identity::generate(Algorithm::EcdsaP256).unwrap(),
+            client: Identity::generate(Algorithm::EcdsaP256).unwrap(),
+        }
+    }
+
+    pub(crate) fn builder(&self) -> ServerBuilder {
+        ServerBuilder::new(&self.server, |_| Verdict::Admit).unwrap()
+    }
+
+    pub(crate) fn serve<A, F, S>(&self, accept: A) -> Server
+    where
+        A: FnMut() -> F + Send + 'static,
+        F: Future<Output = io::Result<(S, Option<IpAddr>)>> + Send + 'static,
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        self.builder().start(accept)
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::new(&self.client, vec![self.server.key_id()]).unwrap()
+    }
+}
+
+/// Both sides, and both journals.
+pub(crate) struct Kept {
+    pub(crate) sides: Sides,
+    pub(crate) dir: tempfile::TempDir,
+}
+
+impl Kept {
+    pub(crate) fn new() -> Self {
+        Self {
+            sides: Sides::new(),
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        let journal = Journal::new(self.dir.path(), &self.sides.client.key_id());
+        self.sides.client().with_journal(journal)
+    }
+
+    /// A server on its journal, once the one before has let go of it.
+    pub(crate) async fn serve<A, F>(&self, mut accept: impl FnMut() -> A) -> Server
+    where
+        A: FnMut() -> F + Send + 'static,
+        F: Future<Output = io::Result<(DuplexStream, Option<IpAddr>)>> + Send + 'static,
+    {
+        loop {
+            let journal = Journal::new(self.dir.path(), &self.sides.server.key_id());
+            match self.sides.builder().with_journal(journal) {
+                Ok(builder) => return builder.start(accept()),
+                Err(JournalError::InUse { .. }) => tokio::task::yield_now().await,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// Dials, once the client before has let go of the conversation.
+    pub(crate) async fn connect<D, F>(&self, dial: D) -> Waiting
+    where
+        D: FnMut() -> F + Clone + Send + 'static,
+        F: Future<Output = io::Result<Link>> + Send + 'static,
+    {
+        loop {
+            match self.client().connect(dial.clone()).await {
+                Ok(waiting) => return waiting,
+                Err(ConnectError::Journal(JournalError::InUse { .. })) => {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}
