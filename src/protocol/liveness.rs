@@ -27,6 +27,8 @@ pub struct Liveness {
     received: Instant,
     /// A `ping` went out since then.
     pinged: bool,
+    /// When the last one went out.
+    pinged_at: Option<Instant>,
     pong_owed: bool,
     /// The other side's first frame has come.
     greeted: bool,
@@ -60,6 +62,7 @@ impl Liveness {
             limits: *limits,
             received: now,
             pinged: false,
+            pinged_at: None,
             pong_owed: false,
             greeted: false,
             welcomed: false,
@@ -124,11 +127,24 @@ impl Liveness {
         if std::mem::take(&mut self.pong_owed) {
             return Some(Frame::Pong {});
         }
-        if !self.pinged && now >= self.received + self.limits.ping_after {
+        if self.ping_at().is_some_and(|at| now >= at) {
             self.pinged = true;
+            self.pinged_at = Some(now);
             return Some(Frame::Ping {});
         }
         None
+    }
+
+    /// When a `ping` is due: once in a silence, and again and again while a
+    /// long line comes, since its writer hears nothing else of us meanwhile
+    /// and would take the link for lost.
+    fn ping_at(&self) -> Option<Instant> {
+        let since = match self.line_since {
+            Some(line) => self.pinged_at.map_or(line, |at| at.max(line)),
+            None if self.pinged => return None,
+            None => self.received,
+        };
+        Some(since + self.limits.ping_after)
     }
 
     /// What is overdue at `now`.
@@ -145,8 +161,7 @@ impl Liveness {
     /// [`overdue`](Self::overdue) again, if nothing happens before.
     pub fn wake_at(&self) -> Instant {
         // A ping that is due waits behind what is being written.
-        let can_ping = !self.pinged && self.writing_since.is_none();
-        let ping = can_ping.then_some(self.received + self.limits.ping_after);
+        let ping = self.ping_at().filter(|_| self.writing_since.is_none());
         let deadlines = self.deadlines().into_iter().flatten().map(|(at, _)| at);
         deadlines
             .chain(ping)
@@ -218,6 +233,22 @@ mod tests {
             liveness.poll_frame(start + 80 * SECOND),
             Some(Frame::Ping {})
         );
+    }
+
+    #[test]
+    fn the_writer_of_a_long_line_is_asked_all_the_time() {
+        let (start, mut liveness) = live();
+        liveness.welcomed();
+        let mut asked = Vec::new();
+        for second in 0..70 {
+            let now = start + second * SECOND;
+            received(&mut liveness, now, true);
+            asked.extend(liveness.poll_frame(now).map(|_| second));
+            assert!(liveness.wake_at() > now);
+        }
+        assert_eq!(asked, [20, 40, 60]);
+        received(&mut liveness, start + 70 * SECOND, false);
+        assert_eq!(liveness.wake_at(), start + 90 * SECOND);
     }
 
     #[test]
