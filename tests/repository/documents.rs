@@ -263,3 +263,23 @@ fn the_tour_names_what_is_there() {
         assert!(root().join(below).join(file).exists(), "{file}");
     }
 }
+
+#[test]
+fn every_trace_has_its_test() {
+    let page = read("docs/RELIABILITY.md");
+    let section = page.split("\n## The traces\n").nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let mut rows = 0;
+    for row in section.lines().filter(|line| line.starts_with("| ")).skip(1) {
+        let tests = row.split(" | ").nth(1).unwrap_or_default();
+        let mut words = tests.split('`').skip(1).step_by(2);
+        let source = read(words.next().unwrap_or_default());
+        let names: Vec<_> = words.collect();
+        assert!(!names.is_empty(), "{row}");
+        for name in names {
+            assert!(source.contains(&format!("fn {name}()")), "{row}");
+        }
+        rows += 1;
+    }
+    assert_eq!(rows, 21);
+}

@@ -1,0 +1,148 @@
+//! Ends: said, lost, answered, remembered.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+use turnchat::link::{Cause, Client, LinkError, Notice, Visitor};
+use turnchat::protocol::{Limits, Overdue};
+
+use crate::network::{Accepting, network};
+use crate::raw::{Came, Face, ID, Papers, QUIT, Raw};
+use crate::sides::{Kept, Sides, mine, text, theirs};
+use crate::{ENDED, Gate, arrive, at_this_instant, comes, cut, hello, welcome};
+
+/// A raw server takes the next connection.
+async fn take(
+    face: &Face,
+    accept: &mut impl FnMut() -> Accepting,
+) -> Raw<tokio_rustls::server::TlsStream<tokio::io::DuplexStream>> {
+    let (stream, _) = comes(accept()).await.unwrap();
+    face.answer(stream).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_does_not_acknowledge_a_quit() {
+    let papers = Papers::new();
+    let face = Face::new(&papers);
+    let (dial, mut accept, _) = network(vec![]);
+    let client = Client::new(&Sides::new().client, vec![papers.id]).unwrap();
+    let (mut raw, waiting) = tokio::join!(take(&face, &mut accept), client.connect(dial));
+    let id = raw.hello().await;
+    raw.send(&welcome(&id, 0)).await;
+    let there = theirs(waiting.unwrap().welcome().await.unwrap());
+    there.quit();
+    raw.expect(QUIT).await;
+    raw.send("{\"error\":{\"code\":\"timeout\"}}").await;
+    drop(raw);
+
+    let mut raw = take(&face, &mut accept).await;
+    assert_eq!(raw.hello().await, id);
+    raw.send(&welcome(&id, 0)).await;
+    raw.expect(QUIT).await;
+    raw.send(QUIT).await;
+    let over = there.hear().await.unwrap_err();
+    assert!(matches!(over.cause, Cause::Me), "{over:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_a_server_said_or_answered_outlives_its_crash() {
+    for is_answered in [true, false] {
+        let kept = Kept::new();
+        let face = Face::new(&Papers::new());
+        let (dial, accept, _) = network(vec![]);
+        let mut server = kept.serve(|| accept.clone()).await;
+        let mut guest = arrive(&face, dial).await;
+        let (talk, ()) = tokio::join!(server.next(), guest.begin());
+        let here = mine(talk.unwrap());
+        match is_answered {
+            true => guest.send(QUIT).await,
+            false => drop(tokio::spawn(here.quit())),
+        }
+        guest.expect(QUIT).await;
+
+        let crashed = at_this_instant(&kept);
+        let (dial, accept, _) = network(vec![]);
+        let _server = crashed.serve(|| accept.clone()).await;
+        let mut guest = arrive(&face, dial).await;
+        guest.send(&hello(ID, 0)).await;
+        guest.expect(ENDED).await;
+        assert_eq!(guest.next().await, Came::Close);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_ended_before_its_client_was_welcomed_is_not_begun_again() {
+    let kept = Kept::new();
+    let (dial, accept, links) = network(vec![]);
+    let mut server = kept.serve(|| accept.clone()).await;
+    let mut waiting = kept.connect(dial).await;
+    assert_eq!(waiting.notice().await, Some(Notice::Waiting { ahead: 0 }));
+    cut(&links, 0);
+    let here = server.next().await.unwrap();
+    let ended = here.conversation;
+    let over = waiting.welcome().await.unwrap_err();
+    assert!(
+        matches!(over.cause, Cause::Link(LinkError::Cut)),
+        "{over:?}"
+    );
+    let over = mine(here).quit().await;
+    assert!(
+        matches!(over.cause, Cause::Link(LinkError::Overdue(Overdue::Quit))),
+        "{over:?}"
+    );
+    server.stop().await;
+
+    let (dial, accept, _) = network(vec![]);
+    let mut server = kept.serve(|| accept.clone()).await;
+    let waiting = kept.connect(dial.clone()).await;
+    assert!(waiting.is_resuming());
+    let over = comes(waiting.welcome()).await.unwrap_err();
+    assert!(matches!(over.cause, Cause::Peer), "{over:?}");
+
+    let waiting = kept.connect(dial).await;
+    let (here, there) = tokio::join!(server.next(), waiting.welcome());
+    let (here, there) = (here.unwrap(), there.unwrap());
+    assert!(!here.is_resumed && !there.is_resumed);
+    assert_eq!(here.conversation, there.conversation);
+    assert_ne!(here.conversation, ended);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quit_from_the_queue_ends_the_parked_conversation() {
+    // The server keeps a journal, so that it parks; the client waits longer.
+    let (kept, other) = (Kept::new(), Sides::new());
+    let client = kept.sides.client().with_limits(Limits {
+        hold: Duration::from_secs(24 * 3_600),
+        ..Limits::default()
+    });
+    let (dial, accept, links) = network(vec![]);
+    let mut server = kept.serve(|| accept.clone()).await;
+    let mut visitors = server.visitors().unwrap();
+    let gate = Gate::open();
+    let waiting = client.connect(gate.before(dial.clone())).await.unwrap();
+    let (here, there) = tokio::join!(server.next(), waiting.welcome());
+    let here = mine(here.unwrap()).say(text("one")).await.unwrap();
+    let (_, there) = theirs(there.unwrap()).hear().await.unwrap();
+    gate.set(false);
+    cut(&links, 0);
+    let over = here.hear().await.unwrap_err();
+    assert!(matches!(over.cause, Cause::Link(_)), "{over:?}");
+
+    let live = Client::new(&other.client, vec![kept.sides.server.key_id()]).unwrap();
+    let live = live.connect(dial).await.unwrap();
+    let (here, live) = tokio::join!(server.next(), live.welcome());
+    let (here, live) = (mine(here.unwrap()), theirs(live.unwrap()));
+
+    gate.set(true);
+    let over = there.quit().await;
+    assert!(matches!(over.cause, Cause::Me), "{over:?}");
+    let gave_up = timeout(Duration::from_secs(1), visitors.next()).await;
+    assert!(
+        matches!(gave_up, Ok(Some(Visitor::GaveUp { key, .. })) if key == kept.sides.client.key_id()),
+        "{gave_up:?}"
+    );
+
+    let _here = here.say(text("still on")).await.unwrap();
+    let (words, _live) = comes(live.hear()).await.unwrap();
+    assert_eq!(words, text("still on"));
+}

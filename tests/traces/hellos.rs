@@ -1,0 +1,114 @@
+//! Which `hello` goes on with a conversation, and which does not count.
+
+use turnchat::link::{Cause, LinkError, Notice};
+
+use crate::network::network;
+use crate::raw::{Came, Face, ID, OTHER_ID, Papers, heard, say};
+use crate::sides::{Kept, Sides, mine, text, theirs};
+use crate::{arrive, comes, cut, hello, welcome};
+
+#[tokio::test(start_paused = true)]
+async fn a_client_cut_before_its_welcome_goes_on_with_what_began() {
+    let kept = Kept::new();
+    let (dial, accept, links) = network(vec![]);
+    let mut server = kept.serve(|| accept.clone()).await;
+    let mut waiting = kept.connect(dial.clone()).await;
+    assert_eq!(waiting.notice().await, Some(Notice::Waiting { ahead: 0 }));
+    cut(&links, 0);
+    let here = mine(server.next().await.unwrap());
+    let here = here.say(text("one")).await.unwrap();
+    let over = waiting.welcome().await.unwrap_err();
+    assert!(
+        matches!(over.cause, Cause::Link(LinkError::Cut)),
+        "{over:?}"
+    );
+
+    let waiting = kept.connect(dial).await;
+    let there = comes(waiting.welcome()).await.unwrap();
+    let (heard, there) = comes(theirs(there).hear()).await.unwrap();
+    assert_eq!(heard, text("one"));
+    let _there = there.say(text("two")).await.unwrap();
+    let (heard, _here) = comes(here.hear()).await.unwrap();
+    assert_eq!(heard, text("two"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hello_held_back_neither_ends_nor_takes_over_what_came_after() {
+    // For the conversation that its client began meanwhile, and for another.
+    for held_back in [ID, OTHER_ID] {
+        let face = Face::new(&Papers::new());
+        let (dial, accept, _) = network(vec![]);
+        let mut server = Sides::new().serve(accept);
+        let mut first = arrive(&face, dial.clone()).await;
+        let mut guest = arrive(&face, dial.clone()).await;
+        let (talk, ()) = tokio::join!(server.next(), guest.begin());
+        let here = mine(talk.unwrap()).say(text("one")).await.unwrap();
+        guest.expect(&say(1, "one")).await;
+        guest.send(&say(2, "two")).await;
+        let (words, mut here) = here.hear().await.unwrap();
+        assert_eq!(words, text("two"));
+        drop(guest);
+        assert_eq!(here.notice().await, Some(Notice::Lost));
+
+        first.send(&hello(held_back, 0)).await;
+        let came = first.next().await;
+        assert!(matches!(came, Came::Cut | Came::Close), "{came:?}");
+
+        let mut guest = arrive(&face, dial).await;
+        guest.send(&hello(ID, 1)).await;
+        guest.expect(&welcome(ID, 2)).await;
+        assert_eq!(here.notice().await, Some(Notice::Resumed));
+        let mut here = here.say(text("three")).await.unwrap();
+        guest.expect(&say(3, "three")).await;
+        guest.send(&heard(3)).await;
+        assert_eq!(here.notice().await, Some(Notice::Delivered { turn: 3 }));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_late_on_the_old_connection_is_not_heard() {
+    let face = Face::new(&Papers::new());
+    let (dial, accept, _) = network(vec![]);
+    let mut server = Sides::new().serve(accept);
+    let mut old = arrive(&face, dial.clone()).await;
+    let (talk, ()) = tokio::join!(server.next(), old.begin());
+    let here = mine(talk.unwrap()).say(text("one")).await.unwrap();
+    old.expect(&say(1, "one")).await;
+
+    let mut new = arrive(&face, dial).await;
+    new.send(&hello(ID, 1)).await;
+    new.expect(&welcome(ID, 0)).await;
+    // It was on its way when the server said that it had not heard it.
+    old.send(&say(2, "two")).await;
+    old.expect_error("replaced").await;
+    new.send(&say(2, "two")).await;
+    new.expect(&heard(2)).await;
+    let (words, here) = here.hear().await.unwrap();
+    assert_eq!(words, text("two"));
+    let _here = here.say(text("three")).await.unwrap();
+    new.expect(&say(3, "three")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_many_talk_hellos_that_cross_are_both_answered() {
+    let face = Face::new(&Papers::new());
+    let (dial, accept, _) = network(vec![]);
+    let mut server = Sides::new().builder().many_at_a_time().start(accept);
+    let mut oldest = arrive(&face, dial.clone()).await;
+    let mut older = arrive(&face, dial.clone()).await;
+    let mut newer = arrive(&face, dial).await;
+    let (one, ()) = tokio::join!(server.next(), newer.begin_as(OTHER_ID));
+    let (other, ()) = tokio::join!(server.next(), older.begin());
+    // Of one conversation it is still the newest that counts.
+    oldest.send(&hello(ID, 0)).await;
+    let came = oldest.next().await;
+    assert!(matches!(came, Came::Cut | Came::Close), "{came:?}");
+
+    for (talk, guest) in [(one, &mut newer), (other, &mut older)] {
+        let here = mine(talk.unwrap()).say(text("one")).await.unwrap();
+        guest.expect(&say(1, "one")).await;
+        guest.send(&say(2, "two")).await;
+        let (words, _) = here.hear().await.unwrap();
+        assert_eq!(words, text("two"));
+    }
+}

@@ -1,0 +1,125 @@
+//! The traces in which simpler rules lost messages, each played against the
+//! rule that closes it: `docs/RELIABILITY.md` lists them. Real TLS over a
+//! network in memory and played time, against the library's server and client;
+//! a raw peer stands where the order of things has to be forced.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test stops at the first surprise"
+)]
+
+mod counters;
+mod ends;
+mod hellos;
+#[allow(dead_code, reason = "what others need of it")]
+#[path = "../going_on/network.rs"]
+mod network;
+#[allow(dead_code, reason = "what others need of it")]
+#[cfg(feature = "cli")]
+#[path = "../wire/program.rs"]
+mod program;
+mod programs;
+#[allow(dead_code, reason = "what others need of it")]
+#[path = "../wire/raw.rs"]
+mod raw;
+#[cfg(feature = "cli")]
+mod shown;
+#[path = "../going_on/sides.rs"]
+mod sides;
+mod slow;
+
+use std::fs;
+use std::io;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use network::{Carried, Link};
+use raw::{Face, Raw};
+use sides::Kept;
+
+/// A raw client behind its handshake.
+type Guest = Raw<tokio_rustls::client::TlsStream<Link>>;
+
+/// Shakes hands as a client, and says nothing.
+async fn arrive<F>(face: &Face, mut dial: impl FnMut() -> F) -> Guest
+where
+    F: Future<Output = io::Result<Link>>,
+{
+    face.dial(dial().await.unwrap()).await.unwrap()
+}
+
+/// A `hello` of who has heard so far.
+fn hello(id: &str, heard: u64) -> String {
+    format!("{{\"hello\":{{\"conversation\":\"{id}\",\"heard\":{heard}}}}}")
+}
+
+fn welcome(id: &str, heard: u64) -> String {
+    format!("{{\"welcome\":{{\"conversation\":\"{id}\",\"heard\":{heard}}}}}")
+}
+
+const ENDED: &str = "{\"refuse\":{\"reason\":\"ended\"}}";
+
+/// Cuts a link; who next writes or reads on it notices.
+fn cut(links: &Carried, link: usize) {
+    *links.lock().unwrap()[link].1.lock().unwrap() = 0;
+}
+
+/// A way that can be closed: a dial then waits until it is open.
+struct Gate(watch::Sender<bool>);
+
+impl Gate {
+    fn open() -> Self {
+        Self(watch::Sender::new(true))
+    }
+
+    fn set(&self, is_open: bool) {
+        self.0.send_replace(is_open);
+    }
+
+    fn before<D, F>(&self, dial: D) -> impl FnMut() -> Passing<F::Output> + Clone + use<D, F>
+    where
+        D: FnMut() -> F + Clone + Send + 'static,
+        F: Future + Send + 'static,
+    {
+        let gate = self.0.subscribe();
+        move || {
+            let (mut gate, mut dial) = (gate.clone(), dial.clone());
+            Box::pin(async move {
+                let _ = gate.wait_for(|is_open| *is_open).await;
+                dial().await
+            })
+        }
+    }
+}
+
+type Passing<T> = std::pin::Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// What is waited for comes. On played time a hang shows at once.
+async fn comes<F: Future>(what: F) -> F::Output {
+    let hour = Duration::from_secs(3_600);
+    timeout(hour, what).await.expect("it does not come")
+}
+
+/// The same sides with copies of the journals: what a crash at this instant
+/// would leave.
+fn at_this_instant(kept: &Kept) -> Kept {
+    let copied = tempfile::tempdir().unwrap();
+    for side in fs::read_dir(kept.dir.path()).unwrap() {
+        let side = side.unwrap();
+        let copy = copied.path().join(side.file_name());
+        fs::create_dir(&copy).unwrap();
+        for page in fs::read_dir(side.path()).unwrap() {
+            let page = page.unwrap();
+            fs::copy(page.path(), copy.join(page.file_name())).unwrap();
+        }
+    }
+    Kept {
+        sides: kept.sides.clone(),
+        dir: copied,
+    }
+}
