@@ -243,6 +243,10 @@ where
         let Some(page) = self.page.take() else {
             return rest;
         };
+        if self.is_let_go && matches!(self.source, Source::Dial(_)) {
+            // As a crash would leave it, a `quit` that is still to be told included.
+            return rest;
+        }
         if is_parked {
             let parked = Rest::Parked(self.conversation.clone(), Arc::clone(&page));
             if !self.is_let_go {

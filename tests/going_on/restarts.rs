@@ -239,7 +239,7 @@ async fn a_quit_outlives_a_crash_and_then_a_new_conversation_begins() {
     drop((here, there));
     server.stop().await;
 
-    let (dial, accept, _) = network(vec![]);
+    let (dial, accept, links) = network(vec![]);
     let mut server = kept.serve(|| accept.clone()).await;
     let held = server.next().await.unwrap();
     assert!(held.is_resumed);
@@ -249,6 +249,8 @@ async fn a_quit_outlives_a_crash_and_then_a_new_conversation_begins() {
     let (here, there) = tokio::join!(server.next(), waiting.welcome());
     assert!(!here.unwrap().is_resumed);
     assert!(there.is_ok());
+    // One for the end alone, and one for the beginning.
+    assert_eq!(links.lock().unwrap().len(), 2);
 }
 
 trait QuitOfPeer {
