@@ -142,7 +142,8 @@ async fn a_client_that_begins_anew_does_not_wait_behind_its_ghost() {
 
     // Another process of the same person, while the first one still seems to be there.
     let again = sides.client().connect::<Link, _, _>(dial).await.unwrap();
-    let over = here.hear().await.unwrap_err();
+    let ended = timeout(Duration::from_secs(60), here.hear());
+    let over = ended.await.unwrap().unwrap_err();
     assert!(matches!(over.cause, Cause::Peer), "{over:?}");
     let (next, welcomed) = tokio::join!(server.next(), again.welcome());
     assert!(welcomed.is_ok());
