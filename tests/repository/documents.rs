@@ -270,7 +270,11 @@ fn every_trace_has_its_test() {
     let section = page.split("\n## The traces\n").nth(1).unwrap();
     let section = section.split("\n## ").next().unwrap_or_default();
     let mut rows = 0;
-    for row in section.lines().filter(|line| line.starts_with("| ")).skip(1) {
+    for row in section
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .skip(1)
+    {
         let tests = row.split(" | ").nth(1).unwrap_or_default();
         let mut words = tests.split('`').skip(1).step_by(2);
         let source = read(words.next().unwrap_or_default());
