@@ -138,7 +138,7 @@ async fn a_quit_from_the_queue_ends_the_parked_conversation() {
     assert!(matches!(over.cause, Cause::Me), "{over:?}");
     let gave_up = timeout(Duration::from_secs(1), visitors.next()).await;
     assert!(
-        matches!(gave_up, Ok(Some(Visitor::GaveUp { key, .. })) if key == kept.sides.client.key_id()),
+        matches!(&gave_up, Ok(Some(Visitor::GaveUp(of))) if of.key == kept.sides.client.key_id()),
         "{gave_up:?}"
     );
 
