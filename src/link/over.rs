@@ -17,6 +17,13 @@ pub struct Over {
     pub unacknowledged: Option<(u64, Text)>,
 }
 
+impl Over {
+    /// Whether it had to stop since the journal failed.
+    pub fn is_unkept(&self) -> bool {
+        matches!(self.cause, Cause::Link(LinkError::Journal(_)))
+    }
+}
+
 /// Who or what ended a conversation.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -244,7 +244,9 @@ impl Host<'_> {
         if ending.stop == Some(Stop::Terminate) {
             return Ok(Some(Ok(Exit::Success)));
         }
-        if self.command.once || ending.failure.is_some() || ending.stop.is_some() {
+        // What cannot be kept now could not be kept for the next one either.
+        let cannot_keep = matches!(&ending.over, Some(over) if over.is_unkept());
+        if self.command.once || ending.failure.is_some() || ending.stop.is_some() || cannot_keep {
             return Ok(Some(exit));
         }
         // What ended one conversation does not end the server.
