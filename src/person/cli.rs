@@ -106,6 +106,9 @@ pub struct GenCert {
 Who is let in: the peers in the address book, or those given with --allow. In a
 terminal you are asked about a key that you don't know.
 
+What is piped is said one line a turn; the end of the input stops the server
+after the conversation, with --json also before the first one.
+
 Example:
   turnchat server --allow certs/bob/cert.pem")]
 pub struct Server {

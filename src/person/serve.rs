@@ -281,7 +281,10 @@ impl Host<'_> {
                 }
                 _ = self.lobby.changed() => {}
                 input = read_between(speaker, &gate, is_first) => match input? {
-                    None => return Ok(Between::End),
+                    None => {
+                        self.console.say("Standard input has ended: the server stops.");
+                        return Ok(Between::End);
+                    }
                     Some(line) => self.answered(&mut gate, &line).await,
                 },
             }

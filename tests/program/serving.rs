@@ -53,6 +53,27 @@ fn a_server_without_input_still_serves_its_first_client() {
 }
 
 #[test]
+fn a_server_that_stops_for_the_end_of_its_input_says_so() {
+    for arguments in [&["--json"][..], &["--json", "--first", "Hello"]] {
+        let alice = Person::new();
+        let done = alice.serve(arguments).program.without_input().finish();
+        assert!(done.stderr.contains("Standard input has ended"), "{done:?}");
+        assert_eq!(done.succeeds().lines().count(), 1);
+    }
+
+    let mut pair = Pair::new(&["--first", "Hello"]);
+    pair.server.program.end_input();
+    let mut client = pair.client(&[]);
+    client.shows("They say: Hello");
+    client.say("QUIT");
+    pair.server
+        .program
+        .stderr
+        .line_with("Standard input has ended");
+    pair.server.program.finish().exits(0);
+}
+
+#[test]
 fn the_first_message_is_said_before_the_pipe_is_asked() {
     let mut pair = Pair::new(&["--first", "Welcome"]);
     pair.server.program.say("From the pipe");
