@@ -148,6 +148,7 @@ impl Journal {
             peer: *peer,
             _lock: Some(self.lock(&name)?),
         };
+        self.sweep(&name);
         let stored = Record::read(&page.path)?;
         let conversation = stored.map(|record| record.restore(Role::Client, &page.path));
         Ok((page, conversation.transpose()?))
@@ -171,6 +172,7 @@ impl Journal {
     /// Everything that a server's journal holds.
     pub(crate) fn shelf(&self) -> Result<Shelf, JournalError> {
         let lock = self.lock("server")?;
+        self.sweep("server-");
         let mut stored = Vec::new();
         let entries = fs::read_dir(&self.dir).map_err(|source| self.unreadable(source))?;
         for entry in entries {
@@ -194,6 +196,19 @@ impl Journal {
             expired,
             lock,
         })
+    }
+
+    /// Removes what a crash has left half written, with the words in it.
+    fn sweep(&self, name: &str) {
+        let begin = format!(".{name}");
+        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let half = entry.file_name();
+            let is_half = |half: &str| half.starts_with(&begin) && half.ends_with(".new");
+            if half.to_str().is_some_and(is_half) {
+                // It is in nobody's way if it stays.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
     }
 
     fn unreadable(&self, source: io::Error) -> JournalError {

@@ -16,7 +16,8 @@ use super::over::{Cause, Over};
 use super::redial::Redial;
 use super::wire::{LinkError, Wire};
 use crate::protocol::{
-    By, Code, Conversation, Frame, Limits, Output, Overdue, Reason, SayError, Text, Violation,
+    By, Code, Conversation, Frame, Limits, Output, Overdue, Reason, Role, SayError, Snapshot, Text,
+    Violation,
 };
 
 /// What a conversation's user wants of it.
@@ -95,6 +96,8 @@ pub(crate) struct Session<S> {
     user: User,
     source: Source<S>,
     page: Option<Arc<Page>>,
+    /// What was stored last, or restored.
+    stored: Snapshot,
     wire: Option<Wire<S>>,
     /// A server's: when the ClientHello of its newest connection came.
     newest: u64,
@@ -132,6 +135,7 @@ where
             .has_quit()
             .then(|| Instant::now() + limits.quit);
         let mut session = Self {
+            stored: conversation.snapshot(),
             conversation,
             limits: *limits,
             user,
@@ -248,6 +252,11 @@ where
             return rest;
         }
         if is_parked {
+            if let Cause::Link(LinkError::Journal(_)) = over.cause {
+                // What could not be stored was not said, and is not heard.
+                let stored = Conversation::restore(Role::Server, self.stored.clone());
+                return stored.map_or(rest, |stored| Rest::Parked(stored, page));
+            }
             let parked = Rest::Parked(self.conversation.clone(), Arc::clone(&page));
             if !self.is_let_go {
                 let snapshot = self.conversation.snapshot();
@@ -322,8 +331,10 @@ where
             match output {
                 Output::Store(snapshot) => {
                     if let Some(page) = self.page.clone() {
-                        let storing = spawn_blocking(move || page.store(&snapshot, true));
+                        let kept = snapshot.clone();
+                        let storing = spawn_blocking(move || page.store(&kept, true));
                         storing.await.map_err(|gone| LinkError::Io(gone.into()))??;
+                        self.stored = snapshot;
                     }
                     self.conversation.stored();
                 }

@@ -200,7 +200,7 @@ fn refused(reason: Reason) -> Report {
 
 impl From<&LinkError> for Report {
     fn from(error: &LinkError) -> Self {
-        let again = "Run the same command again to begin a new conversation.";
+        let again = "Run the same command again: it goes on where a journal was kept, and else begins anew.";
         match error {
             LinkError::Cut => Self::new(Exit::Link, "The connection was lost.", again),
             LinkError::Io(io) => match HandshakeFailure::of(io) {

@@ -330,3 +330,58 @@ async fn a_journal_that_fails_stops_before_anything_is_sent() {
     );
     assert!(told, "{over:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_not_stored_is_not_said_later_either() {
+    let kept = Kept::new();
+    let (dial, accept, _) = network(vec![]);
+    let mut server = kept.serve(|| accept.clone()).await;
+    let waiting = kept.connect(dial.clone()).await;
+    let (here, there) = tokio::join!(server.next(), waiting.welcome());
+    let here = mine(here.unwrap()).say(text("one")).await.unwrap();
+    let (_, there) = theirs(there.unwrap()).hear().await.unwrap();
+    let there = there.say(text("two")).await.unwrap();
+    let (_, here) = here.hear().await.unwrap();
+
+    let dir = kept.dir.path().join(kept.sides.server.key_id().file_name());
+    let (away, file) = (dir.with_extension("away"), "in its place");
+    std::fs::rename(&dir, &away).unwrap();
+    std::fs::write(&dir, file).unwrap();
+    assert!(here.say(text("never stored")).await.is_err());
+    assert!(there.hear().await.is_err());
+    std::fs::remove_file(&dir).unwrap();
+    std::fs::rename(&away, &dir).unwrap();
+
+    // The server's process lives on, and its user is back in turn 1: what it
+    // could read when it was parked.
+    let waiting = kept.connect(dial).await;
+    let (here, _there) = tokio::join!(server.next(), waiting.welcome());
+    assert_eq!(mine(here.unwrap()).number(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_crash_left_half_written_goes() {
+    let kept = Kept::new();
+    let (dial, accept, _) = network(vec![]);
+    let mut halves = Vec::new();
+    for (own, name) in [
+        (kept.sides.server.key_id(), "server-x".to_owned()),
+        (
+            kept.sides.client.key_id(),
+            format!("client-{}", kept.sides.server.key_id().file_name()),
+        ),
+    ] {
+        let dir = kept.dir.path().join(own.file_name());
+        std::fs::create_dir_all(&dir).unwrap();
+        halves.push(dir.join(format!(".{name}.json.0123456789abcdef.new")));
+    }
+    for half in &halves {
+        std::fs::write(half, "{").unwrap();
+    }
+    let mut server = kept.serve(|| accept.clone()).await;
+    let waiting = kept.connect(dial).await;
+    let (_here, _there) = tokio::join!(server.next(), waiting.welcome());
+    for half in &halves {
+        assert!(!half.exists(), "{}", half.display());
+    }
+}
