@@ -12,7 +12,7 @@ use super::handshake::{self, HandshakeError};
 use super::journal::{Journal, JournalError, Page};
 use super::redial::Redial;
 use super::session::{Session, Source};
-use super::turn::{self, Turn, Waiting};
+use super::turn::{self, Waiting};
 use super::wire::Wire;
 use crate::protocol::{By, Conversation, ConversationId, End, Limits, Role};
 use crate::trust::tls::client_config;
@@ -145,13 +145,7 @@ impl Client {
                 return Ok(waiting);
             }
             // Left over from before a crash, it only wants its end to be told.
-            if let Ok(talk) = waiting.welcome().await {
-                let theirs = match talk.turn {
-                    Turn::Mine(mine) => mine.leave(),
-                    Turn::Theirs(theirs) => theirs,
-                };
-                let _ = theirs.hear().await;
-            }
+            waiting.over().await;
         }
     }
 

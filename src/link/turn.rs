@@ -167,6 +167,12 @@ impl Waiting {
         self.line.quit();
     }
 
+    /// Waits for the end of a conversation that only wants it told: welcomed
+    /// or not, it is not let go of before.
+    pub(super) async fn over(mut self) -> Over {
+        self.line.over().await
+    }
+
     /// Who was met: a key that has been proven on this connection.
     pub fn peer(&self) -> &Peer {
         &self.greeted.peer

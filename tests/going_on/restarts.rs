@@ -1,5 +1,6 @@
 //! Crashes of either side, with a journal.
 
+use std::fs::File;
 use std::time::Duration;
 
 use turnchat::link::{Cause, ConnectError, Journal, JournalError, LinkError, MyTurn, Notice, Over};
@@ -238,6 +239,11 @@ async fn a_quit_outlives_a_crash_and_then_a_new_conversation_begins() {
     }
     drop((here, there));
     server.stop().await;
+    // A dial that finds it held still would count below.
+    let lock = page.with_extension("lock");
+    while File::open(&lock).unwrap().try_lock().is_err() {
+        tokio::task::yield_now().await;
+    }
 
     let (dial, accept, links) = network(vec![]);
     let mut server = kept.serve(|| accept.clone()).await;
