@@ -221,7 +221,13 @@ impl From<&LinkError> for Report {
                     }
                     Overdue::Write => "The peer takes no more data: the connection is lost.",
                     Overdue::FirstFrame => "The server did not answer the greeting.",
-                    Overdue::Quit => "The peer did not acknowledge the end of the conversation.",
+                    Overdue::Quit => {
+                        return Self::new(
+                            Exit::Link,
+                            "The peer did not acknowledge the end of the conversation.",
+                            "Your peer may go on waiting, and learns of the end when you call again.",
+                        );
+                    }
                 };
                 Self::new(Exit::Link, what, again)
             }
