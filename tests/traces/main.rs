@@ -14,7 +14,6 @@
 mod counters;
 mod ends;
 mod hellos;
-#[allow(dead_code, reason = "what others need of it")]
 #[path = "../going_on/network.rs"]
 mod network;
 #[allow(dead_code, reason = "what others need of it")]
