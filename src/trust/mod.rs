@@ -2,18 +2,21 @@
 //! configurations that prove them. No frames, no turns.
 
 pub mod address;
+pub mod algorithm;
 pub mod certificate;
 pub(crate) mod durable;
 pub mod identity;
 pub mod key_id;
 pub mod peers;
+mod pem;
 pub mod petname;
 pub mod tls;
 pub mod verdict;
 pub mod verifier;
 
 pub use address::Address;
-pub use identity::{Algorithm, Identity, IdentityError, key_of_certificate_file};
+pub use algorithm::{Algorithm, UnknownAlgorithm};
+pub use identity::{Identity, IdentityError, key_of_certificate_file};
 pub use key_id::KeyId;
 pub use peers::{AddressBook, BookError, Entry, Refusal};
 pub use petname::Petname;

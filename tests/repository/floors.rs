@@ -180,7 +180,7 @@ fn tracked_rust() -> Vec<std::path::PathBuf> {
 fn one_file_reads_pem() {
     let mut readers = files("src", "rs");
     readers.retain(|file| read(file).contains("rustls_pemfile"));
-    assert_eq!(readers, [Path::new("src/trust/identity.rs")]);
+    assert_eq!(readers, [Path::new("src/trust/pem.rs")]);
 }
 
 #[test]
