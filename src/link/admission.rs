@@ -289,6 +289,15 @@ impl Admission {
         self.ended.push_back((now, key, conversation));
     }
 
+    /// For whoever knows that no `hello` for it can come any more, as a model
+    /// checker does. Says whether it had ended.
+    pub fn forget_end(&mut self, key: KeyId, conversation: ConversationId) -> bool {
+        let had_ended = self.has_ended(&key, conversation);
+        self.ended
+            .retain(|(_, of, id)| (*of, *id) != (key, conversation));
+        had_ended
+    }
+
     /// A conversation is held no longer, and can still go on.
     pub fn park(&mut self, key: KeyId, conversation: ConversationId) {
         self.parked.insert((key, conversation));

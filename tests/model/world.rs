@@ -4,6 +4,7 @@
 
 mod events;
 mod house;
+mod known;
 mod network;
 mod program;
 mod promises;
@@ -29,7 +30,8 @@ pub(crate) struct World {
     links: BTreeMap<Number, Link>,
     /// Dials since the last mishap: that they are many is that somebody dials for ever.
     pub(crate) dials: u8,
-    begun: u8,
+    /// The first conversation, of which most is asked.
+    has_begun: bool,
     cuts: u8,
     crashes: u8,
     strays: u8,
@@ -53,7 +55,7 @@ impl World {
         let mut world = Self {
             links: BTreeMap::new(),
             dials: 0,
-            begun: 0,
+            has_begun: false,
             cuts: 0,
             crashes: 0,
             strays: 0,
@@ -85,6 +87,7 @@ impl World {
             return None;
         }
         world.tales.values_mut().for_each(Tale::close);
+        world.forget_the_unknown(config);
         Some(world)
     }
 

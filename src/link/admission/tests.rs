@@ -323,6 +323,19 @@ fn an_end_that_comes_twice_takes_no_other_ends_place() {
 }
 
 #[test]
+fn an_end_is_forgotten_when_no_hello_for_it_can_come() {
+    let mut door = Door::with(Limits::default(), true);
+    for n in [1, 2] {
+        door.admission.remember_end(key(n), id(n), door.now);
+    }
+    assert!(door.admission.forget_end(key(1), id(1)));
+    assert!(!door.admission.forget_end(key(1), id(1)));
+    assert!(!door.admission.forget_end(key(2), id(1)));
+    assert_eq!(door.greet(1, 1, Verdict::Admit), ["1: wait 0"]);
+    assert_eq!(door.greet(2, 2, Verdict::Admit), ["2: ended"]);
+}
+
+#[test]
 fn a_parked_conversation_goes_on_through_the_queue() {
     let mut door = Door::talking();
     door.admission.park(key(2), id(2));

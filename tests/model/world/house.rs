@@ -29,9 +29,9 @@ pub(super) enum Guest {
         has_quit: bool,
     },
     Talking(Session),
-    /// Its task is gone, and the hub does not know yet. It may be about to be
-    /// welcomed to this conversation.
-    Gone(Option<ConversationId>),
+    /// Its task is gone, and the hub does not know yet. It was in this
+    /// conversation, or is about to be welcomed to it.
+    Gone(ConversationId),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -172,7 +172,7 @@ impl World {
                         (self.house.admission).begin(ConnectionId(number.into()));
                     }
                     // `Beginning::kept`.
-                    if let Guest::Gone(Some(id)) = guest
+                    if let Guest::Gone(id) = guest
                         && self.house.parked.contains_key(id)
                     {
                         match config.breaks(Broken::ParkedStays) {
@@ -279,9 +279,9 @@ impl World {
         let Some(Guest::Talking(session)) = self.house.guests.remove(&number) else {
             return;
         };
-        self.house.guests.insert(number, Guest::Gone(None));
         let conversation = session.conversation;
         let id = conversation.id();
+        self.house.guests.insert(number, Guest::Gone(id));
         let end = match &session.ending {
             Some(Ending::Over(end)) => end.clone(),
             _ => conversation.end(By::Me),

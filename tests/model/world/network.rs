@@ -92,7 +92,7 @@ impl World {
             Side::Server => match self.house.guests.get(&number) {
                 // src/link/reception.rs, `greet`: the task ends, and says so.
                 Some(Guest::Lobby { conversation, .. }) => {
-                    let gone = Guest::Gone(Some(*conversation));
+                    let gone = Guest::Gone(*conversation);
                     self.house.guests.insert(number, gone);
                 }
                 // For a stranger the hub has no orders that could cross its report.

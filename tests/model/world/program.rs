@@ -3,7 +3,7 @@
 use turnchat::protocol::{By, Conversation, Role};
 
 use super::session::{Ending, Session};
-use super::{Number, World, id};
+use super::{Number, World};
 use crate::config::{Config, Side};
 use crate::rules::Broken;
 use crate::tale::{Outcome, Tale};
@@ -31,8 +31,7 @@ impl World {
         let restored = stored.map(|page| Conversation::restore(Role::Client, page).unwrap());
         let is_stored = restored.is_some();
         let conversation = restored.unwrap_or_else(|| {
-            let id = id(self.begun);
-            self.begun += 1;
+            let id = self.new_id();
             self.tales.insert(id, Tale::default());
             Conversation::new(Role::Client, id)
         });
