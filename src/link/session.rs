@@ -45,12 +45,34 @@ pub(crate) struct User {
     pub(crate) events: mpsc::Sender<Event>,
     /// For whoever else may end the conversation. It keeps nothing open.
     pub(crate) quitter: mpsc::WeakSender<Command>,
+    /// The link is lost, as was told last.
+    pub(crate) told_lost: bool,
 }
+
+/// Events that wait for a user who is about something else.
+pub(crate) const EVENTS: usize = 8;
+
+/// Of them, what one turn brings forth: connected, delivered, heard, over. A
+/// link that comes and goes takes no more than the rest.
+const EVENTS_OF_A_TURN: usize = 4;
 
 impl User {
     async fn tell(&self, event: Event) {
         // That nobody listens any more shows at the commands.
         let _ = self.events.send(event).await;
+    }
+
+    /// Tells how things are with the link: later, where that has changed too
+    /// often for a user who takes no notice.
+    async fn tell_link(&mut self, is_lost: bool) {
+        if is_lost != self.told_lost && self.events.capacity() > EVENTS_OF_A_TURN {
+            self.told_lost = is_lost;
+            self.tell(match is_lost {
+                true => Event::Lost,
+                false => Event::Resumed,
+            })
+            .await;
+        }
     }
 }
 
@@ -107,6 +129,8 @@ pub(crate) struct Session<S> {
     /// Our `quit` has to be acknowledged by then.
     quit_by: Option<Instant>,
     is_let_go: bool,
+    /// Its user was told of the first connection.
+    is_welcomed: bool,
 }
 
 /// The connection is gone, and the next one is not there.
@@ -147,6 +171,7 @@ where
             lost: Some(Lost::now(LinkError::Cut, limits)),
             quit_by,
             is_let_go: false,
+            is_welcomed: false,
         };
         if quit_by.is_some() {
             session.source.quitting();
@@ -277,10 +302,9 @@ where
     }
 
     async fn drive(&mut self) -> Result<Over, LinkError> {
-        if self.lost.is_some() {
-            self.user.tell(Event::Lost).await;
-        }
         loop {
+            let is_lost = self.lost.is_some();
+            self.user.tell_link(is_lost).await;
             if let Some(over) = self.put_out().await? {
                 return Ok(over);
             }
@@ -321,6 +345,7 @@ where
                     Err(error) => self.lose(error).await?,
                 },
                 () = until(deadline) => return Err(self.give_up()),
+                () = room(&self.user.events), if self.user.told_lost != is_lost => {}
             }
         }
     }
@@ -368,11 +393,17 @@ where
         }
         self.source.connected();
         self.lost = None;
-        let event = match std::mem::replace(&mut self.has_begun, true) {
-            true => Event::Resumed,
-            false => Event::Connected,
-        };
-        self.user.tell(event).await;
+        let has_begun = std::mem::replace(&mut self.has_begun, true);
+        if std::mem::replace(&mut self.is_welcomed, true) {
+            return self.user.tell_link(false).await;
+        }
+        self.user.told_lost = false;
+        self.user
+            .tell(match has_begun {
+                true => Event::Resumed,
+                false => Event::Connected,
+            })
+            .await;
     }
 
     fn quit(&mut self) {
@@ -407,7 +438,6 @@ where
         self.conversation.detach();
         if self.lost.is_none() {
             self.lost = Some(Lost::now(error, &self.limits));
-            self.user.tell(Event::Lost).await;
         }
         Ok(())
     }
@@ -540,6 +570,11 @@ where
         Some(wire) => wire.next().await,
         None => pending().await,
     }
+}
+
+/// Until its user can be told of the link again.
+async fn room(events: &mpsc::Sender<Event>) {
+    let _ = events.reserve_many(EVENTS_OF_A_TURN + 1).await;
 }
 
 async fn until(deadline: Option<Instant>) {

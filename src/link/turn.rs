@@ -34,7 +34,7 @@
 use tokio::sync::{mpsc, oneshot};
 
 use super::over::{Cause, Over};
-use super::session::{Command, Event, User};
+use super::session::{Command, EVENTS, Event, User};
 use super::wire::LinkError;
 use crate::protocol::{Conversation, ConversationId, Text};
 use crate::trust::Peer;
@@ -111,7 +111,8 @@ struct Greeted {
     unanswered: Option<(u64, Text)>,
 }
 
-/// Something to know that changes nobody's turn.
+/// Something to know that changes nobody's turn. Whoever takes no notice for
+/// long learns of the link how it is then, not how often it came and went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notice {
@@ -360,7 +361,7 @@ impl Line {
 /// Joins a driver and its user.
 fn join(conversation: &Conversation, awaits_welcome: bool) -> (User, Line) {
     let (commands_in, commands) = mpsc::channel(2);
-    let (events, events_out) = mpsc::channel(8);
+    let (events, events_out) = mpsc::channel(EVENTS);
     let quitter = commands_in.downgrade();
     let line = Line {
         commands: commands_in,
@@ -375,6 +376,7 @@ fn join(conversation: &Conversation, awaits_welcome: bool) -> (User, Line) {
             commands,
             events,
             quitter,
+            told_lost: false,
         },
         line,
     )

@@ -150,3 +150,26 @@ async fn a_client_that_begins_anew_does_not_wait_behind_its_ghost() {
     assert!(!next.unwrap().is_resumed);
     drop(ghost);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_comes_and_goes_is_served_though_its_user_takes_no_notice() {
+    let sides = Sides::new();
+    let (dial, accept, links) = network(vec![usize::MAX; 12]);
+    let mut server = sides.serve(accept);
+    let waiting = sides
+        .client()
+        .connect::<Link, _, _>(dial.clone())
+        .await
+        .unwrap();
+    let (here, there) = tokio::join!(server.next(), waiting.welcome());
+    let (here, mut there) = (mine(here.unwrap()), theirs(there.unwrap()));
+    for cut in 0..10 {
+        *links.lock().unwrap()[cut].1.lock().unwrap() = 0;
+        assert_eq!(there.notice().await, Some(Notice::Lost));
+        assert_eq!(there.notice().await, Some(Notice::Resumed), "cut {cut}");
+    }
+    let theirs = here.say(text("still here")).await.unwrap();
+    let (heard, _) = there.hear().await.unwrap();
+    assert_eq!(heard, text("still here"));
+    drop(theirs);
+}
