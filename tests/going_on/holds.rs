@@ -7,7 +7,7 @@ use turnchat::link::{Cause, LinkError, Notice, Talk};
 use turnchat::protocol::Limits;
 
 use crate::network::{Link, network};
-use crate::sides::{Sides, mine, text, theirs};
+use crate::sides::{Sides, begun, mine, text, theirs};
 
 /// Both sides of a conversation whose first link lasts, and whose later dials
 /// all fail within the handshake.
@@ -161,8 +161,7 @@ async fn a_link_that_comes_and_goes_is_served_though_its_user_takes_no_notice() 
         .connect::<Link, _, _>(dial.clone())
         .await
         .unwrap();
-    let (here, there) = tokio::join!(server.next(), waiting.welcome());
-    let (here, mut there) = (mine(here.unwrap()), theirs(there.unwrap()));
+    let (here, mut there) = begun(&mut server, waiting).await;
     for cut in 0..10 {
         *links.lock().unwrap()[cut].1.lock().unwrap() = 0;
         assert_eq!(there.notice().await, Some(Notice::Lost));

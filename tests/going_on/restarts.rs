@@ -7,7 +7,7 @@ use turnchat::link::{Cause, ConnectError, Journal, JournalError, LinkError, MyTu
 use turnchat::protocol::Code;
 
 use crate::network::{Accepting, Link, network};
-use crate::sides::{Kept, mine, text, theirs};
+use crate::sides::{Kept, begun, greeted, mine, text, theirs};
 
 #[tokio::test(start_paused = true)]
 async fn both_sides_go_on_after_both_have_crashed() {
@@ -15,10 +15,7 @@ async fn both_sides_go_on_after_both_have_crashed() {
     let (dial, accept, _) = network(vec![]);
     let mut server = kept.serve(|| accept.clone()).await;
     let waiting = kept.connect(dial.clone()).await;
-    let (here, there) = tokio::join!(server.next(), waiting.welcome());
-    let here = mine(here.unwrap()).say(text("one")).await.unwrap();
-    let (heard, there) = theirs(there.unwrap()).hear().await.unwrap();
-    assert_eq!(heard, text("one"));
+    let (here, there) = greeted(&mut server, waiting).await;
     let there = there.say(text("two")).await.unwrap();
     let (heard, here) = here.hear().await.unwrap();
     assert_eq!(heard, text("two"));
@@ -72,9 +69,7 @@ async fn an_open_conversation_is_dialled_until_the_server_is_back() {
     let (dial, accept, _) = network(vec![]);
     let mut server = kept.serve(|| accept.clone()).await;
     let waiting = kept.connect(dial).await;
-    let (here, there) = tokio::join!(server.next(), waiting.welcome());
-    let here = mine(here.unwrap()).say(text("one")).await.unwrap();
-    let (_, there) = theirs(there.unwrap()).hear().await.unwrap();
+    let (here, there) = greeted(&mut server, waiting).await;
     drop((here, there));
     server.stop().await;
 
@@ -97,9 +92,7 @@ async fn what_the_server_ended_meanwhile_is_ended_and_a_new_one_begins() {
     let (dial, accept, _) = network(vec![]);
     let mut server = kept.serve(|| accept.clone()).await;
     let waiting = kept.connect(dial).await;
-    let (here, there) = tokio::join!(server.next(), waiting.welcome());
-    let here = mine(here.unwrap()).say(text("one")).await.unwrap();
-    let (_, there) = theirs(there.unwrap()).hear().await.unwrap();
+    let (here, there) = greeted(&mut server, waiting).await;
     drop(there);
     here.quit();
     let over = here.hear().await.unwrap_err();
@@ -133,9 +126,7 @@ async fn a_damaged_journal_stops_before_anything_is_sent() {
     let (dial, accept, _) = network(vec![]);
     let mut server = kept.serve(|| accept.clone()).await;
     let waiting = kept.connect(dial.clone()).await;
-    let (here, there) = tokio::join!(server.next(), waiting.welcome());
-    let here = mine(here.unwrap()).say(text("one")).await.unwrap();
-    let (_, there) = theirs(there.unwrap()).hear().await.unwrap();
+    let (here, there) = greeted(&mut server, waiting).await;
     drop((here, there));
     server.stop().await;
 
@@ -218,9 +209,7 @@ async fn a_quit_outlives_a_crash_and_then_a_new_conversation_begins() {
     let (dial, accept, links) = network([vec![usize::MAX], vec![0; 100]].concat());
     let mut server = kept.serve(|| accept.clone()).await;
     let waiting = kept.connect(dial).await;
-    let (here, there) = tokio::join!(server.next(), waiting.welcome());
-    let here = mine(here.unwrap()).say(text("one")).await.unwrap();
-    let (_, there) = theirs(there.unwrap()).hear().await.unwrap();
+    let (here, there) = greeted(&mut server, waiting).await;
     let mut there = there.say(text("two")).await.unwrap();
     let (heard, here) = here.hear().await.unwrap();
     assert_eq!(heard, text("two"));
@@ -284,9 +273,7 @@ async fn a_conversation_past_its_hold_is_parked_and_goes_on_later() {
     };
     let mut server = kept.serve(|| either.clone()).await;
     let waiting = kept.connect(dial).await;
-    let (here, there) = tokio::join!(server.next(), waiting.welcome());
-    let here = mine(here.unwrap()).say(text("one")).await.unwrap();
-    let (_, there) = theirs(there.unwrap()).hear().await.unwrap();
+    let (here, there) = greeted(&mut server, waiting).await;
     *links.lock().unwrap()[0].1.lock().unwrap() = 0;
     // Both give up: the client exits, the server is free for others.
     let (here, there) = tokio::join!(here.hear(), there.quit_of_peer());
@@ -310,8 +297,7 @@ async fn a_journal_that_fails_stops_before_anything_is_sent() {
     let (dial, accept, _) = network(vec![]);
     let mut server = kept.serve(|| accept.clone()).await;
     let waiting = kept.connect(dial).await;
-    let (here, there) = tokio::join!(server.next(), waiting.welcome());
-    let (here, there) = (mine(here.unwrap()), theirs(there.unwrap()));
+    let (here, there) = begun(&mut server, waiting).await;
     // As if the disk were full, or had gone.
     let dir = kept.dir.path().join(kept.sides.server.key_id().file_name());
     std::fs::remove_dir_all(&dir).unwrap();
@@ -343,9 +329,7 @@ async fn what_was_not_stored_is_not_said_later_either() {
     let (dial, accept, _) = network(vec![]);
     let mut server = kept.serve(|| accept.clone()).await;
     let waiting = kept.connect(dial.clone()).await;
-    let (here, there) = tokio::join!(server.next(), waiting.welcome());
-    let here = mine(here.unwrap()).say(text("one")).await.unwrap();
-    let (_, there) = theirs(there.unwrap()).hear().await.unwrap();
+    let (here, there) = greeted(&mut server, waiting).await;
     let there = there.say(text("two")).await.unwrap();
     let (_, here) = here.hear().await.unwrap();
 

@@ -32,6 +32,21 @@ pub(crate) fn theirs(talk: Talk) -> TheirTurn {
     }
 }
 
+/// The conversation of a client who is being let in: the server has turn 1.
+pub(crate) async fn begun(server: &mut Server, waiting: Waiting) -> (MyTurn, TheirTurn) {
+    let (here, there) = tokio::join!(server.next(), waiting.welcome());
+    (mine(here.unwrap()), theirs(there.unwrap()))
+}
+
+/// The same where the server has said "one", and the client has turn 2.
+pub(crate) async fn greeted(server: &mut Server, waiting: Waiting) -> (TheirTurn, MyTurn) {
+    let (here, there) = begun(server, waiting).await;
+    let here = here.say(text("one")).await.unwrap();
+    let (heard, there) = there.hear().await.unwrap();
+    assert_eq!(heard, text("one"));
+    (here, there)
+}
+
 #[derive(Clone)]
 pub(crate) struct Sides {
     pub(crate) server: Identity,

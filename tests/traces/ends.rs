@@ -8,7 +8,7 @@ use turnchat::protocol::{Limits, Overdue};
 
 use crate::network::{Accepting, network};
 use crate::raw::{Came, Face, ID, Papers, QUIT, Raw};
-use crate::sides::{Kept, Sides, mine, text, theirs};
+use crate::sides::{Kept, Sides, greeted, mine, text, theirs};
 use crate::{ENDED, Gate, arrive, at_this_instant, comes, cut, hello, welcome};
 
 /// A raw server takes the next connection.
@@ -120,9 +120,7 @@ async fn a_quit_from_the_queue_ends_the_parked_conversation() {
     let mut visitors = server.visitors().unwrap();
     let gate = Gate::open();
     let waiting = client.connect(gate.before(dial.clone())).await.unwrap();
-    let (here, there) = tokio::join!(server.next(), waiting.welcome());
-    let here = mine(here.unwrap()).say(text("one")).await.unwrap();
-    let (_, there) = theirs(there.unwrap()).hear().await.unwrap();
+    let (here, there) = greeted(&mut server, waiting).await;
     gate.set(false);
     cut(&links, 0);
     let over = here.hear().await.unwrap_err();

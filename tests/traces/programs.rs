@@ -4,7 +4,7 @@ use turnchat::link::{Cause, Client, LinkError, Notice};
 use turnchat::protocol::Code;
 
 use crate::network::network;
-use crate::sides::{Kept, Sides, mine, text, theirs};
+use crate::sides::{Kept, Sides, begun, greeted, mine, text, theirs};
 use crate::{Gate, at_this_instant, comes, cut};
 
 #[tokio::test(start_paused = true)]
@@ -13,9 +13,7 @@ async fn a_program_that_was_replaced_does_not_take_over_again() {
     let (dial, accept, links) = network(vec![]);
     let mut server = kept.serve(|| accept.clone()).await;
     let waiting = kept.connect(dial.clone()).await;
-    let (here, there) = tokio::join!(server.next(), waiting.welcome());
-    let here = mine(here.unwrap()).say(text("one")).await.unwrap();
-    let (_, mut there) = theirs(there.unwrap()).hear().await.unwrap();
+    let (here, mut there) = greeted(&mut server, waiting).await;
 
     let copy = at_this_instant(&kept);
     let again = copy.connect(dial).await.welcome().await.unwrap();
@@ -45,9 +43,7 @@ async fn a_quit_for_what_another_program_has_ended_changes_nothing() {
     let gate = Gate::open();
     let behind = gate.before(dial.clone());
     let waiting = sides.client().connect(behind).await.unwrap();
-    let (here, one) = tokio::join!(server.next(), waiting.welcome());
-    let here = mine(here.unwrap()).say(text("one")).await.unwrap();
-    let (_, mut one) = theirs(one.unwrap()).hear().await.unwrap();
+    let (here, mut one) = greeted(&mut server, waiting).await;
     gate.set(false);
     cut(&links, 0);
     assert_eq!(one.notice().await, Some(Notice::Lost));
@@ -55,8 +51,7 @@ async fn a_quit_for_what_another_program_has_ended_changes_nothing() {
     let waiting = sides.client().connect(dial).await.unwrap();
     let over = here.hear().await.unwrap_err();
     assert!(matches!(over.cause, Cause::Peer), "{over:?}");
-    let (here, other) = tokio::join!(server.next(), waiting.welcome());
-    let (here, other) = (mine(here.unwrap()), theirs(other.unwrap()));
+    let (here, other) = begun(&mut server, waiting).await;
 
     gate.set(true);
     let over = one.quit().await;

@@ -9,7 +9,7 @@ use turnchat::protocol::Text;
 
 use crate::comes;
 use crate::network::{Link, network};
-use crate::sides::{Sides, mine, text, theirs};
+use crate::sides::{Sides, greeted, text};
 
 /// What goes up in a second: the longest message needs more than a minute.
 const UP: usize = 1_024;
@@ -44,9 +44,7 @@ async fn a_long_message_over_a_slow_path_is_said_once() {
         }
     };
     let waiting = sides.client().connect(slowly).await.unwrap();
-    let (here, there) = tokio::join!(server.next(), waiting.welcome());
-    let here = mine(here.unwrap()).say(text("one")).await.unwrap();
-    let (_, there) = theirs(there.unwrap()).hear().await.unwrap();
+    let (here, there) = greeted(&mut server, waiting).await;
 
     let long = text(&"x".repeat(Text::MAX));
     let mut there = there.say(long.clone()).await.unwrap();
