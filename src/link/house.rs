@@ -126,22 +126,21 @@ where
         };
         tokio::pin!(accepting);
         loop {
-            self.end_given_up().await;
             self.publish();
             let wake_at = self.admission.wake_at().map(Instant::from_std);
             tokio::select! {
                 () = &mut accepting => return,
-                Some((stream, address)) = arrived.recv() => self.receive(stream, address),
+                Some((stream, address)) = arrived.recv() => self.receive(stream, address).await,
                 Some((id, report)) = reports.recv() => self.reported(id, report).await,
                 Some(_) = self.tasks.join_next() => {}
                 () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {
                     let orders = self.admission.overdue(now());
-                    self.give(orders);
+                    self.give(orders).await;
                 }
                 request = requests.recv() => match request {
                     Some(Request::Seat) => {
                         let orders = self.admission.seat();
-                        self.give(orders);
+                        self.give(orders).await;
                     }
                     Some(Request::Ask(reply)) => {
                         self.asking = self.admission.ask(now());
@@ -152,7 +151,7 @@ where
                             self.approved.insert(key);
                         }
                         let orders = self.admission.answer(&key, answer, now());
-                        self.give(orders);
+                        self.give(orders).await;
                     }
                     Some(Request::Forget(key)) => {
                         self.approved.remove(&key);
@@ -164,7 +163,7 @@ where
         }
     }
 
-    fn receive(&mut self, stream: S, address: Option<IpAddr>) {
+    async fn receive(&mut self, stream: S, address: Option<IpAddr>) {
         let (hub, mailbox) = self.expect_guest();
         let id = hub.id;
         let config = Arc::clone(&self.builder.config);
@@ -172,7 +171,7 @@ where
         self.tasks
             .spawn(reception::receive(stream, config, limits, hub, mailbox));
         let orders = self.admission.arrive(id, address);
-        self.give(orders);
+        self.give(orders).await;
     }
 
     fn expect_guest(&mut self) -> (Hub, Mailbox<S>) {
@@ -254,7 +253,7 @@ where
         }
     }
 
-    /// Ends what a peer has given up by beginning anew.
+    /// Ends what a peer has given up, by a `quit` or by beginning anew.
     async fn end_given_up(&mut self) {
         for (key, id) in self.admission.given_up() {
             let Some((mut conversation, page)) = self.parked.remove(&(key, id)) else {
@@ -297,7 +296,7 @@ where
                 self.admission.leave(id)
             }
         };
-        self.give(orders);
+        self.give(orders).await;
     }
 
     fn hello(&mut self, id: ConnectionId, hello: Hello) -> Orders {
@@ -318,7 +317,9 @@ where
         self.admission.hello(id, hello, verdict, now())
     }
 
-    fn give(&mut self, orders: Orders) {
+    async fn give(&mut self, orders: Orders) {
+        // An end is on the disk before anybody is told of it.
+        self.end_given_up().await;
         for (id, order) in orders {
             let Some(guest) = self.guests.get(&id) else {
                 continue;
@@ -402,7 +403,7 @@ where
 
     async fn close(mut self) {
         let orders = self.admission.close();
-        self.give(orders);
+        self.give(orders).await;
         // A connection that has no more orders to expect lets go.
         self.guests.clear();
         let all_gone = async { while self.tasks.join_next().await.is_some() {} };

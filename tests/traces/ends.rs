@@ -7,7 +7,7 @@ use turnchat::link::{Cause, Client, LinkError, Notice, Visitor};
 use turnchat::protocol::{Limits, Overdue};
 
 use crate::network::{Accepting, network};
-use crate::raw::{Came, Face, ID, Papers, QUIT, Raw};
+use crate::raw::{Came, Face, ID, Papers, QUIT, Raw, say};
 use crate::sides::{Kept, Sides, greeted, mine, text, theirs};
 use crate::{ENDED, Gate, arrive, at_this_instant, comes, cut, hello, welcome};
 
@@ -143,4 +143,37 @@ async fn a_quit_from_the_queue_ends_the_parked_conversation() {
     let _here = here.say(text("still on")).await.unwrap();
     let (words, _live) = comes(live.hear()).await.unwrap();
     assert_eq!(words, text("still on"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quit_from_the_queue_is_stored_before_it_is_answered() {
+    let (kept, other) = (Kept::new(), Sides::new());
+    let face = Face::new(&Papers::new());
+    let (dial, accept, links) = network(vec![]);
+    let mut server = kept.serve(|| accept.clone()).await;
+    let mut guest = arrive(&face, dial.clone()).await;
+    let (talk, ()) = tokio::join!(server.next(), guest.begin());
+    let here = mine(talk.unwrap()).say(text("one")).await.unwrap();
+    guest.expect(&say(1, "one")).await;
+    cut(&links, 0);
+    drop(guest);
+    let over = here.hear().await.unwrap_err();
+    assert!(matches!(over.cause, Cause::Link(_)), "{over:?}");
+
+    let live = Client::new(&other.client, vec![kept.sides.server.key_id()]).unwrap();
+    let live = live.connect(dial.clone()).await.unwrap();
+    let _live = greeted(&mut server, live).await;
+
+    let mut guest = arrive(&face, dial).await;
+    guest.send(&hello(ID, 1)).await;
+    guest.expect("{\"wait\":{\"ahead\":0}}").await;
+    guest.send(QUIT).await;
+    guest.expect(QUIT).await;
+
+    let crashed = at_this_instant(&kept);
+    let (dial, accept, _) = network(vec![]);
+    let _server = crashed.serve(|| accept.clone()).await;
+    let mut guest = arrive(&face, dial).await;
+    guest.send(&hello(ID, 1)).await;
+    guest.expect(ENDED).await;
 }
