@@ -1,7 +1,7 @@
 //! [`Admission`]: who is let in, who waits, who is told what. Pure values:
 //! arrivals, verdicts and instants in, orders to connections out.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -103,8 +103,9 @@ pub struct Admission {
     /// Conversations that ended and could be mistaken for new ones, the
     /// oldest first.
     ended: VecDeque<(Instant, KeyId, ConversationId)>,
-    /// Conversations that can still go on.
-    parked: BTreeSet<(KeyId, ConversationId)>,
+    /// Conversations that can still go on, and when the ClientHello of the
+    /// last connection of each came.
+    parked: BTreeMap<(KeyId, ConversationId), u64>,
     /// Of these, the ones that a peer has given up.
     given_up: Vec<(KeyId, ConversationId)>,
 }
@@ -196,7 +197,7 @@ impl Admission {
             seats: 0,
             asked: VecDeque::new(),
             ended: VecDeque::new(),
-            parked: BTreeSet::new(),
+            parked: BTreeMap::new(),
             given_up: Vec::new(),
         }
     }
@@ -289,6 +290,13 @@ impl Admission {
         self.ended.push_back((now, key, conversation));
     }
 
+    /// The youngest ClientHello that a later `hello`'s is compared with.
+    pub fn newest(&self) -> Option<u64> {
+        let guests = self.connections.values().filter_map(|c| c.stage.guest());
+        let ages = guests.map(|(.., clienthello)| clienthello);
+        ages.chain(self.parked.values().copied()).max()
+    }
+
     /// For whoever knows that no `hello` for it can come any more, as a model
     /// checker does. Says whether it had ended.
     pub fn forget_end(&mut self, key: KeyId, conversation: ConversationId) -> bool {
@@ -300,7 +308,11 @@ impl Admission {
 
     /// A conversation is held no longer, and can still go on.
     pub fn park(&mut self, key: KeyId, conversation: ConversationId) {
-        self.parked.insert((key, conversation));
+        let last = self.connections.values().filter_map(|c| c.stage.guest());
+        let last = last.filter(|(of, id, _)| (*of, *id) == (key, conversation));
+        let clienthello = last.map(|(.., clienthello)| clienthello).max();
+        self.parked
+            .insert((key, conversation), clienthello.unwrap_or(0));
     }
 
     /// A conversation that was on before a restart holds its place, as if this
@@ -337,7 +349,7 @@ impl Admission {
             return Vec::new();
         };
         let named = (hello.peer.key(), hello.conversation);
-        if self.parked.remove(&named) {
+        if self.parked.remove(&named).is_some() {
             self.given_up.push(named);
         }
         let (key, conversation) = named;
@@ -350,7 +362,7 @@ impl Admission {
     /// Whether this conversation is on, held or parked.
     pub fn is_open(&self, key: &KeyId, conversation: ConversationId) -> bool {
         let of_this = |c: &Connection| matches!(c.stage, Stage::Talking { key: of, conversation: id, .. } if of == *key && id == conversation);
-        self.parked.contains(&(*key, conversation)) || self.connections.values().any(of_this)
+        self.parked.contains_key(&(*key, conversation)) || self.connections.values().any(of_this)
     }
 
     fn has_ended(&self, key: &KeyId, conversation: ConversationId) -> bool {
@@ -482,11 +494,15 @@ impl Admission {
                 *of == key && (self.one_at_a_time || *conversation == hello.conversation)
             })
             .collect();
+        let named = (key, hello.conversation);
+        let is_rival = |parked: &(KeyId, ConversationId)| {
+            parked.0 == key && (self.one_at_a_time || *parked == named)
+        };
+        let parked = self.parked.iter().filter(|(parked, _)| is_rival(parked));
+        let mut ages =
+            (others.iter().map(|(_, (.., age))| *age)).chain(parked.map(|(_, age)| *age));
         // Newest connection wins: this one was overtaken while something held it back.
-        if others
-            .iter()
-            .any(|(_, (.., clienthello))| *clienthello > hello.clienthello)
-        {
+        if ages.any(|age| age > hello.clienthello) {
             return vec![self.dismiss(id, Order::Close)];
         }
         let held = others.iter().map(|(other, _)| *other).find(|other| {
@@ -509,8 +525,7 @@ impl Admission {
             let heard = hello.heard;
             return vec![self.dismiss(id, Order::Resume { with, heard })];
         }
-        let named = (key, hello.conversation);
-        let is_new = !self.parked.contains(&named);
+        let is_new = !self.parked.contains_key(&named);
         if is_new && (hello.heard > 0 || self.has_ended(&key, hello.conversation)) {
             // Refused, it changes nothing.
             return vec![self.dismiss(id, Order::Refuse(Reason::Ended))];
@@ -542,8 +557,8 @@ impl Admission {
         if self.one_at_a_time {
             let is_other = |parked: &(KeyId, ConversationId)| parked.0 == key && *parked != named;
             self.given_up
-                .extend(self.parked.iter().copied().filter(is_other));
-            self.parked.retain(|parked| !is_other(parked));
+                .extend(self.parked.keys().copied().filter(is_other));
+            self.parked.retain(|parked, _| !is_other(parked));
         }
         let place = place.unwrap_or(self.queue.len()).min(self.queue.len());
         self.queue.insert(place, id);

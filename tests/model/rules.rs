@@ -40,6 +40,10 @@ pub(crate) enum Broken {
     JustEnded,
     /// A restarted client shows its last message only once it is welcomed.
     ShownFirst,
+    /// What a parked conversation's peer gives up is answered, then stored.
+    EndBeforeAnswer,
+    /// How young the last connection of a parked conversation was is forgotten.
+    ParkedKeepsAge,
 }
 
 /// When this rule is broken, one of these promises is: looked for with as little
@@ -85,6 +89,22 @@ fn break_rule(rule: Broken, promises: &[&str]) {
                 waits: 1,
                 quits: Quits::AtTheEnd,
                 ..cuts
+            },
+        ),
+        Broken::EndBeforeAnswer => (
+            [true, true],
+            Size {
+                cuts: 1,
+                waits: 1,
+                ..crashes
+            },
+        ),
+        Broken::ParkedKeepsAge => (
+            [true, false],
+            Size {
+                cuts: 1,
+                waits: 1,
+                ..crashes
             },
         ),
         Broken::RefusedChangesNothing => (
@@ -199,4 +219,14 @@ fn an_acknowledged_conversation_is_remembered_too() {
 #[test]
 fn what_was_heard_before_a_crash_is_shown_without_a_welcome() {
     break_rule(Broken::ShownFirst, &[LOST]);
+}
+
+#[test]
+fn the_end_of_a_parked_conversation_is_stored_before_it_is_answered() {
+    break_rule(Broken::EndBeforeAnswer, &[AGREED]);
+}
+
+#[test]
+fn a_hello_that_was_overtaken_does_not_end_a_parked_conversation() {
+    break_rule(Broken::ParkedKeepsAge, &[WANTED]);
 }

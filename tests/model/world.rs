@@ -200,7 +200,7 @@ impl World {
                 continue;
             }
             let told = tale.of_mut(side);
-            if told.outcome.is_some() {
+            if told.outcome.is_some() || told.untold {
                 continue;
             }
             // What was entered and not yet stored was not said.

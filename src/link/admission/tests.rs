@@ -360,6 +360,24 @@ fn a_new_conversation_of_a_key_gives_up_its_parked_ones() {
 }
 
 #[test]
+fn a_hello_that_was_overtaken_ends_nothing_that_was_parked() {
+    let mut door = Door::new();
+    assert!(door.arrive("127.0.0.1").is_empty());
+    assert_eq!(door.greet(1, 2, Verdict::Admit), ["2: wait 0"]);
+    assert_eq!(door.seat(), ["2: welcome"]);
+    door.admission.begin(ConnectionId(2));
+    door.admission.park(key(1), id(2));
+    assert!(door.leave(2).is_empty());
+    let older = door.say_hello(1, hello(1, 1, 0, 1), Verdict::Admit);
+    assert_eq!(older, ["1: close"]);
+    assert!(door.admission.given_up().is_empty());
+    assert!(door.admission.is_open(&key(1), id(2)));
+    // A younger one does.
+    assert_eq!(door.greet(1, 3, Verdict::Admit), ["3: wait 0"]);
+    assert_eq!(door.admission.given_up(), [(key(1), id(2))]);
+}
+
+#[test]
 fn a_quit_before_welcome_ends_what_the_hello_named() {
     let mut door = Door::talking();
     door.admission.park(key(2), id(2));

@@ -38,8 +38,6 @@ pub(super) enum Guest {
 pub(super) struct House {
     pub(super) admission: Admission,
     pub(super) guests: BTreeMap<Number, Guest>,
-    /// The newest connection that was to join each of them.
-    pub(super) newest: BTreeMap<Number, Number>,
     pub(super) parked: BTreeMap<ConversationId, Conversation>,
     /// What a crash leaves, the newest last: is it live?
     pub(super) pages: Vec<(Snapshot, bool)>,
@@ -54,7 +52,6 @@ impl House {
         Self {
             admission: Admission::new(&Limits::default(), !config.breaks(Broken::OneOpen)),
             guests: BTreeMap::new(),
-            newest: BTreeMap::new(),
             parked: BTreeMap::new(),
             pages: Vec::new(),
             is_seat_asked: false,
@@ -87,7 +84,6 @@ impl World {
                 *has_quit = true;
                 let orders = (self.house.admission).quit(ConnectionId(number.into()), config.now);
                 self.give(config, orders);
-                self.end_given_up(config);
             }
             (Some(Guest::Lobby { has_quit: true, .. }), _) => {}
             (Some(Guest::Stranger | Guest::Lobby { .. }), _) => self.breaks(crate::ACCUSED),
@@ -137,16 +133,17 @@ impl World {
             let mut orders = admission.hello(id, begins, Verdict::Admit, config.now);
             orders.retain(|(other, _)| *other != id);
             orders.push((id, Order::Refuse(Reason::Ended)));
-            self.give(config, orders);
-            return self.end_given_up(config);
+            return self.give(config, orders);
         }
         let orders = admission.hello(id, hello, Verdict::Admit, config.now);
         self.give(config, orders);
-        self.end_given_up(config);
     }
 
     /// `House::give`, and what the connections do about it.
     pub(super) fn give(&mut self, config: &Config, orders: Orders) {
+        if !config.breaks(Broken::EndBeforeAnswer) {
+            self.end_given_up(config);
+        }
         let mut orders = VecDeque::from(orders);
         while let Some((ConnectionId(number), order)) = orders.pop_front() {
             if self.is_blown {
@@ -185,7 +182,6 @@ impl World {
                 (Order::Resume { with, heard }, Some(guest @ Guest::Lobby { .. })) => {
                     let has_quit = matches!(guest, Guest::Lobby { has_quit: true, .. });
                     let with = Number::try_from(with.0).unwrap();
-                    self.house.newest.insert(with, number);
                     *guest = Guest::Joining {
                         with,
                         heard,
@@ -212,6 +208,9 @@ impl World {
             self.hang_up(Side::Server, number, false);
             self.house.guests.remove(&number);
             orders.extend(self.house.admission.leave(ConnectionId(number.into())));
+        }
+        if config.breaks(Broken::EndBeforeAnswer) {
+            self.end_given_up(config);
         }
     }
 
@@ -313,6 +312,9 @@ impl World {
             }
             // No end: it can go on. What is not acknowledged is named all the same.
             told.named = end.unacknowledged.map(|(turn, _)| turn);
+            if config.breaks(Broken::ParkedKeepsAge) {
+                self.house.admission.leave(ConnectionId(number.into()));
+            }
             self.house.admission.park(key, id);
             self.house.parked.insert(id, conversation);
             return;
@@ -323,6 +325,11 @@ impl World {
             false => self.remove_page(id),
         }
         if self.burns() {
+            self.tales
+                .entry(id)
+                .or_default()
+                .of_mut(Side::Server)
+                .untold = true;
             return;
         }
         self.tell(Side::Server, id, &end, outcome);
@@ -363,7 +370,6 @@ impl World {
     /// `Report::Left`.
     pub(super) fn left(&mut self, config: &Config, number: Number) {
         self.house.guests.remove(&number);
-        self.house.newest.remove(&number);
         let orders = self.house.admission.leave(ConnectionId(number.into()));
         self.give(config, orders);
     }

@@ -51,13 +51,10 @@ impl World {
 
     /// Above all that anybody still knows.
     pub(super) fn number(&self) -> Number {
-        let house = &self.house;
-        let known = self
-            .links
-            .keys()
-            .chain(house.guests.keys())
-            .chain(house.newest.values());
-        known.max().unwrap_or(&0) + 1
+        let newest = self.house.admission.newest();
+        let newest = newest.map(|number| Number::try_from(number).unwrap());
+        let known = self.links.keys().chain(self.house.guests.keys());
+        known.chain(&newest).max().unwrap_or(&0) + 1
     }
 
     pub(super) fn send(&mut self, side: Side, number: Number, frame: Frame) {
