@@ -485,24 +485,22 @@ impl Admission {
 
     fn admit(&mut self, id: ConnectionId, hello: Hello, now: Instant) -> Orders {
         let key = hello.peer.key();
+        let is_rival = |of: KeyId, id: ConversationId| {
+            of == key && (self.one_at_a_time || id == hello.conversation)
+        };
         let others: Vec<_> = self
             .connections
             .iter()
             .filter(|(other, _)| **other != id)
             .filter_map(|(other, c)| Some((*other, c.stage.guest()?)))
-            .filter(|(_, (of, conversation, _))| {
-                *of == key && (self.one_at_a_time || *conversation == hello.conversation)
-            })
+            .filter(|(_, (of, conversation, _))| is_rival(*of, *conversation))
             .collect();
-        let named = (key, hello.conversation);
-        let is_rival = |parked: &(KeyId, ConversationId)| {
-            parked.0 == key && (self.one_at_a_time || *parked == named)
-        };
-        let parked = self.parked.iter().filter(|(parked, _)| is_rival(parked));
-        let mut ages =
-            (others.iter().map(|(_, (.., age))| *age)).chain(parked.map(|(_, age)| *age));
+        let parked =
+            (self.parked.iter()).filter(|((of, conversation), _)| is_rival(*of, *conversation));
+        let ages = others.iter().map(|(_, (.., age))| age);
+        let mut ages = ages.chain(parked.map(|(_, age)| age));
         // Newest connection wins: this one was overtaken while something held it back.
-        if ages.any(|age| age > hello.clienthello) {
+        if ages.any(|age| *age > hello.clienthello) {
             return vec![self.dismiss(id, Order::Close)];
         }
         let held = others.iter().map(|(other, _)| *other).find(|other| {
@@ -525,6 +523,7 @@ impl Admission {
             let heard = hello.heard;
             return vec![self.dismiss(id, Order::Resume { with, heard })];
         }
+        let named = (key, hello.conversation);
         let is_new = !self.parked.contains_key(&named);
         if is_new && (hello.heard > 0 || self.has_ended(&key, hello.conversation)) {
             // Refused, it changes nothing.
