@@ -99,6 +99,17 @@ fn a_conversation_given_up_on_one_side_is_not_mistaken_for_another() {
 }
 
 #[test]
+fn what_is_parked_outlives_a_crash() {
+    prove(Size {
+        cuts: 1,
+        crashes: 1,
+        waits: 1,
+        quits: Quits::AtTheEnd,
+        ..NOTHING
+    });
+}
+
+#[test]
 fn another_program_with_the_same_key_changes_nothing() {
     prove(Size {
         cuts: 1,
