@@ -5,6 +5,7 @@
 
 use std::future::pending;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -60,6 +61,13 @@ impl User {
     async fn tell(&self, event: Event) {
         // That nobody listens any more shows at the commands.
         let _ = self.events.send(event).await;
+    }
+
+    /// Tells the place in the queue, where there is room for what may change soon.
+    async fn tell_place(&self, ahead: u64) {
+        if self.events.capacity() > EVENTS_OF_A_TURN {
+            self.tell(Event::Waiting { ahead }).await;
+        }
     }
 
     /// Tells how things are with the link: later, where that has changed too
@@ -261,7 +269,7 @@ where
         let may_return = match self.source {
             // It is the client that comes back, and asks.
             Source::Accept { .. } => !self.conversation.is_acknowledged(),
-            Source::Dial(_) => is_refused && over.turns > 0,
+            Source::Dial(_) => is_refused && over.turns > 0 && !self.conversation.has_quit(),
         };
         // Whatever the page says: a `hello` that was held back on an older
         // connection can come as long as this process lives.
@@ -340,11 +348,12 @@ where
                         self.attach(attachment);
                     }
                 }
+                // Before frames: who sends without end does not put it off.
+                () = until(deadline) => return Err(self.give_up()),
                 frame = next(&mut self.wire) => match frame {
                     Ok(frame) => self.receive(frame).await?,
                     Err(error) => self.lose(error).await?,
                 },
-                () = until(deadline) => return Err(self.give_up()),
                 () = room(&self.user.events), if self.user.told_lost != is_lost => {}
             }
         }
@@ -364,7 +373,7 @@ where
                     self.conversation.stored();
                 }
                 Output::Send(frame) => self.send(&frame),
-                Output::Waiting { ahead } => self.user.tell(Event::Waiting { ahead }).await,
+                Output::Waiting { ahead } => self.user.tell_place(ahead).await,
                 Output::Connected => self.connected().await,
                 Output::Deliver { turn, text } => {
                     self.user.tell(Event::Heard { turn, text }).await;
@@ -414,7 +423,8 @@ where
     }
 
     async fn receive(&mut self, frame: Frame) -> Result<(), LinkError> {
-        if self.lost.is_some()
+        let is_resuming = self.lost.is_some() || (self.has_begun && !self.is_welcomed);
+        if is_resuming
             && frame
                 == (Frame::Refuse {
                     reason: Reason::Busy,
@@ -498,12 +508,15 @@ where
     }
 }
 
+/// As long as a hold can be: 30 years, which clocks can count.
+const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3_600);
+
 impl Lost {
     fn now(error: LinkError, limits: &Limits) -> Self {
         let now = Instant::now();
         Self {
             error,
-            until: now + limits.hold,
+            until: now + limits.hold.min(FOR_EVER),
             until_if_crowded: now + limits.hold.min(limits.crowded_hold),
         }
     }

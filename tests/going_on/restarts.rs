@@ -3,8 +3,12 @@
 use std::fs::File;
 use std::time::Duration;
 
-use turnchat::link::{Cause, ConnectError, Journal, JournalError, LinkError, MyTurn, Notice, Over};
-use turnchat::protocol::Code;
+use tokio::time::timeout;
+use turnchat::link::{
+    Cause, ConnectError, Journal, JournalError, LinkError, MyTurn, Notice, Over, ServerBuilder,
+    Verdict,
+};
+use turnchat::protocol::{Code, Reason};
 
 use crate::network::{Accepting, Link, network};
 use crate::sides::{Kept, begun, greeted, mine, text, theirs};
@@ -374,4 +378,54 @@ async fn what_a_crash_left_half_written_goes() {
     for half in &halves {
         assert!(!half.exists(), "{}", half.display());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quit_left_over_that_is_refused_is_let_go_of() {
+    let kept = Kept::new();
+    let (dial, accept, links) = network([vec![usize::MAX], vec![0; 100]].concat());
+    let mut server = kept.serve(|| accept.clone()).await;
+    let waiting = kept.connect(dial).await;
+    let (here, there) = greeted(&mut server, waiting).await;
+    *links.lock().unwrap()[0].1.lock().unwrap() = 0;
+    let there = tokio::spawn(there.quit());
+    drop(here);
+    server.stop().await;
+    // The quit is stored, and not acknowledged: the program crashes.
+    while !page_of_the_client(&kept).contains("\"quit\":true") {
+        tokio::task::yield_now().await;
+    }
+    let page = page_of_the_client(&kept);
+    let _ = there.await;
+    let dir = kept.dir.path().join(kept.sides.client.key_id().file_name());
+    let name = format!("client-{}.json", kept.sides.server.key_id().file_name());
+    std::fs::write(dir.join(name), page).unwrap();
+
+    // Meanwhile the server has been told to let this key in no more.
+    let (mut dial, accept, _) = network(vec![]);
+    let _server = ServerBuilder::new(&kept.sides.server, |_| Verdict::Refuse(Reason::UnknownPeer))
+        .unwrap()
+        .start(accept);
+    let mut dials = 0;
+    let dial = move || {
+        dials += 1;
+        let dialled = dial();
+        async move {
+            match dials {
+                ..=5 => dialled.await,
+                _ => std::future::pending().await,
+            }
+        }
+    };
+    let waiting = kept.connect::<_, _>(dial);
+    let waiting = timeout(Duration::from_secs(3_600), waiting).await;
+    let over = waiting.expect("a new one").welcome().await.unwrap_err();
+    assert!(matches!(over.cause, Cause::Refused(_)), "{over:?}");
+}
+
+/// What stands in the client's journal.
+fn page_of_the_client(kept: &Kept) -> String {
+    let dir = kept.dir.path().join(kept.sides.client.key_id().file_name());
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    pages(&dir).into_iter().map(read).collect()
 }

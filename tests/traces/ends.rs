@@ -6,19 +6,10 @@ use tokio::time::timeout;
 use turnchat::link::{Cause, Client, LinkError, Notice, Visitor};
 use turnchat::protocol::{Limits, Overdue};
 
-use crate::network::{Accepting, network};
-use crate::raw::{Came, Face, ID, Papers, QUIT, Raw, say};
+use crate::network::network;
+use crate::raw::{Came, Face, ID, Papers, QUIT, say};
 use crate::sides::{Kept, Sides, greeted, mine, text, theirs};
-use crate::{ENDED, Gate, arrive, at_this_instant, comes, cut, hello, welcome};
-
-/// A raw server takes the next connection.
-async fn take(
-    face: &Face,
-    accept: &mut impl FnMut() -> Accepting,
-) -> Raw<tokio_rustls::server::TlsStream<tokio::io::DuplexStream>> {
-    let (stream, _) = comes(accept()).await.unwrap();
-    face.answer(stream).await.unwrap()
-}
+use crate::{ENDED, Gate, arrive, at_this_instant, comes, cut, hello, take, welcome};
 
 #[tokio::test(start_paused = true)]
 async fn an_error_does_not_acknowledge_a_quit() {
@@ -176,4 +167,41 @@ async fn a_quit_from_the_queue_is_stored_before_it_is_answered() {
     let mut guest = arrive(&face, dial).await;
     guest.send(&hello(ID, 1)).await;
     guest.expect(ENDED).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quit_whose_end_cannot_be_stored_is_not_answered() {
+    let (kept, other) = (Kept::new(), Sides::new());
+    let face = Face::new(&Papers::new());
+    let (dial, accept, links) = network(vec![]);
+    let mut server = kept.serve(|| accept.clone()).await;
+    let mut guest = arrive(&face, dial.clone()).await;
+    let (talk, ()) = tokio::join!(server.next(), guest.begin());
+    let here = mine(talk.unwrap()).say(text("one")).await.unwrap();
+    guest.expect(&say(1, "one")).await;
+    cut(&links, 0);
+    drop(guest);
+    let over = here.hear().await.unwrap_err();
+    assert!(matches!(over.cause, Cause::Link(_)), "{over:?}");
+    let live = Client::new(&other.client, vec![kept.sides.server.key_id()]).unwrap();
+    let live = live.connect(dial.clone()).await.unwrap();
+    let _live = greeted(&mut server, live).await;
+
+    // As if the disk were full, or had gone.
+    let dir = kept.dir.path().join(kept.sides.server.key_id().file_name());
+    let away = kept.dir.path().join("away");
+    std::fs::rename(&dir, &away).unwrap();
+    let mut guest = arrive(&face, dial.clone()).await;
+    guest.send(&hello(ID, 0)).await;
+    guest.expect("{\"wait\":{\"ahead\":0}}").await;
+    guest.send(QUIT).await;
+    assert_eq!(guest.next().await, Came::Cut);
+
+    // It is where it was, and can be ended once there is room.
+    std::fs::rename(&away, &dir).unwrap();
+    let mut guest = arrive(&face, dial).await;
+    guest.send(&hello(ID, 0)).await;
+    guest.expect("{\"wait\":{\"ahead\":0}}").await;
+    guest.send(QUIT).await;
+    guest.expect(QUIT).await;
 }

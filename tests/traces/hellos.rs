@@ -1,11 +1,11 @@
 //! Which `hello` goes on with a conversation, and which does not count.
 
-use turnchat::link::{Cause, LinkError, Notice};
+use turnchat::link::{Cause, Client, Journal, LinkError, Notice};
 
 use crate::network::network;
 use crate::raw::{Came, Face, ID, OTHER_ID, Papers, heard, say};
 use crate::sides::{Kept, Sides, mine, text, theirs};
-use crate::{arrive, comes, cut, hello, welcome};
+use crate::{arrive, at_this_instant, comes, cut, hello, take, welcome};
 
 #[tokio::test(start_paused = true)]
 async fn a_client_cut_before_its_welcome_goes_on_with_what_began() {
@@ -111,4 +111,61 @@ async fn where_many_talk_hellos_that_cross_are_both_answered() {
         let (words, _) = here.hear().await.unwrap();
         assert_eq!(words, text("two"));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_in_a_queue_again_speaks_though_it_takes_no_notice() {
+    let papers = Papers::new();
+    let face = Face::new(&papers);
+    let (dial, mut accept, links) = network(vec![]);
+    let client = Client::new(&Sides::new().client, vec![papers.id]).unwrap();
+    let (mut raw, waiting) = tokio::join!(take(&face, &mut accept), client.connect(dial));
+    let id = raw.hello().await;
+    raw.send(&welcome(&id, 0)).await;
+    raw.send(&say(1, "one")).await;
+    let there = theirs(waiting.unwrap().welcome().await.unwrap());
+    let (_, there) = there.hear().await.unwrap();
+    raw.expect(&heard(1)).await;
+
+    cut(&links, 0);
+    drop(raw);
+    let mut raw = take(&face, &mut accept).await;
+    raw.expect(&hello(&id, 1)).await;
+    for ahead in (0..20).rev() {
+        raw.send(&format!("{{\"wait\":{{\"ahead\":{ahead}}}}}"))
+            .await;
+    }
+    raw.send(&welcome(&id, 0)).await;
+    let said = comes(there.say(text("two"))).await;
+    raw.expect(&say(2, "two")).await;
+    drop(said);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restarted_client_for_whom_there_is_no_place_dials_again() {
+    let (kept, papers) = (Kept::new(), Papers::new());
+    let face = Face::new(&papers);
+    let (dial, mut accept, _) = network(vec![]);
+    let journal = || Journal::new(kept.dir.path(), &kept.sides.client.key_id());
+    let client = || Client::new(&kept.sides.client, vec![papers.id]).unwrap();
+    let first = client().with_journal(journal());
+    let (mut raw, waiting) = tokio::join!(take(&face, &mut accept), first.connect(dial.clone()));
+    let id = raw.hello().await;
+    raw.send(&welcome(&id, 0)).await;
+    raw.send(&say(1, "one")).await;
+    let there = theirs(waiting.unwrap().welcome().await.unwrap());
+    let (_, there) = there.hear().await.unwrap();
+    raw.expect(&heard(1)).await;
+
+    let crashed = at_this_instant(&kept);
+    drop((there, raw));
+    let journal = Journal::new(crashed.dir.path(), &kept.sides.client.key_id());
+    let second = client().with_journal(journal);
+    let (dial, mut accept, _) = network(vec![]);
+    let (mut raw, _waiting) = tokio::join!(take(&face, &mut accept), second.connect(dial));
+    raw.expect(&hello(&id, 1)).await;
+    raw.send("{\"refuse\":{\"reason\":\"busy\"}}").await;
+    drop(raw);
+    let mut raw = take(&face, &mut accept).await;
+    raw.expect(&hello(&id, 1)).await;
 }

@@ -37,7 +37,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use network::{Carried, Link};
+use network::{Accepting, Carried, Link};
 use raw::{Face, Raw};
 use sides::Kept;
 
@@ -50,6 +50,15 @@ where
     F: Future<Output = io::Result<Link>>,
 {
     face.dial(dial().await.unwrap()).await.unwrap()
+}
+
+/// A raw server takes the next connection.
+async fn take(
+    face: &Face,
+    accept: &mut impl FnMut() -> Accepting,
+) -> Raw<tokio_rustls::server::TlsStream<tokio::io::DuplexStream>> {
+    let (stream, _) = comes(accept()).await.unwrap();
+    face.answer(stream).await.unwrap()
 }
 
 /// A `hello` of who has heard so far.
