@@ -421,6 +421,19 @@ impl Admission {
         }
     }
 
+    /// Sends away whoever of this key waits: it is not let in any more.
+    pub fn expel(&mut self, key: &KeyId) -> Orders {
+        let is_of_it = |id: &&ConnectionId| {
+            let guest = self.connections.get(*id).and_then(|c| c.stage.guest());
+            guest.is_some_and(|(of, ..)| of == *key)
+        };
+        let waiting: Vec<_> = self.queue.iter().filter(is_of_it).copied().collect();
+        let refused = |id| self.dismiss(id, Order::Refuse(Reason::UnknownPeer));
+        let mut orders: Orders = waiting.into_iter().map(refused).collect();
+        orders.extend(self.tell_places());
+        orders
+    }
+
     /// Sends away whoever has waited too long for an answer.
     pub fn overdue(&mut self, now: Instant) -> Orders {
         let overdue: Vec<_> = self

@@ -66,6 +66,10 @@ struct Guest<S> {
 /// for each place in the queue.
 const ERRANDS: usize = 64;
 
+/// Visitors that wait to be told of; half of the places are for what was lost.
+pub(super) const VISITORS: usize = 64;
+const MENTIONS: usize = VISITORS / 2;
+
 impl<S> House<S>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -155,6 +159,10 @@ where
                     }
                     Some(Request::Forget(key)) => {
                         self.approved.remove(&key);
+                        if (self.builder.verdict)(&key) != Verdict::Admit {
+                            let orders = self.admission.expel(&key);
+                            self.give(orders).await;
+                        }
                     }
                     Some(Request::Stop) => return self.close().await,
                     None => return,
@@ -254,24 +262,40 @@ where
     }
 
     /// Ends what a peer has given up, by a `quit` or by beginning anew.
-    async fn end_given_up(&mut self) {
+    ///
+    /// Returns whose end could not be stored: it is parked as before.
+    async fn end_given_up(&mut self) -> Vec<KeyId> {
+        let mut unstored = Vec::new();
         for (key, id) in self.admission.given_up() {
-            let Some((mut conversation, page)) = self.parked.remove(&(key, id)) else {
+            let Some((parked, page)) = self.parked.remove(&(key, id)) else {
                 continue;
             };
+            let mut conversation = parked.clone();
             conversation.quit();
             let lapsed = Lapsed::of(key, &conversation);
-            let _ = self.outlets.visitors.try_send(Visitor::GaveUp(lapsed));
             let may_return = !conversation.is_acknowledged();
+            let stored = Arc::clone(&page);
+            let storing = spawn_blocking(move || match may_return {
+                true => stored.store(&conversation.epitaph(), false),
+                false => stored.remove(),
+            });
+            if !matches!(storing.await, Ok(Ok(()))) {
+                self.rest(key, id, Rest::Parked(parked, page));
+                unstored.push(key);
+                continue;
+            }
             if may_return {
                 self.admission.remember_end(key, id, now());
             }
-            // What fails here shows at the next start: the conversation is still parked.
-            let _ = spawn_blocking(move || match may_return {
-                true => page.store(&conversation.epitaph(), false),
-                false => page.remove(),
-            })
-            .await;
+            let _ = self.outlets.visitors.try_send(Visitor::GaveUp(lapsed));
+        }
+        unstored
+    }
+
+    /// Of those who came to nothing; what was lost in a conversation always finds room.
+    fn mention(&self, visitor: Visitor) {
+        if self.outlets.visitors.capacity() > MENTIONS {
+            let _ = self.outlets.visitors.try_send(visitor);
         }
     }
 
@@ -291,7 +315,7 @@ where
             Report::Left(incident) => {
                 self.guests.remove(&id);
                 if let Some(incident) = incident {
-                    let _ = self.outlets.visitors.try_send(Visitor::Failed(incident));
+                    self.mention(Visitor::Failed(incident));
                 }
                 self.admission.leave(id)
             }
@@ -319,18 +343,18 @@ where
 
     async fn give(&mut self, orders: Orders) {
         // An end is on the disk before anybody is told of it.
-        self.end_given_up().await;
-        for (id, order) in orders {
+        let unstored = self.end_given_up().await;
+        for (id, mut order) in orders {
             let Some(guest) = self.guests.get(&id) else {
                 continue;
             };
+            if guest.key.is_some_and(|key| unstored.contains(&key)) {
+                order = Order::Close;
+            }
             let errands = guest.errands.clone();
             if let (Order::Refuse(reason), Some(key)) = (&order, guest.key) {
                 let reason = *reason;
-                let _ = self
-                    .outlets
-                    .visitors
-                    .try_send(Visitor::Refused { key, reason });
+                self.mention(Visitor::Refused { key, reason });
             }
             let errand = match order {
                 Order::Resume { with, heard } => {

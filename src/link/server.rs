@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::admission::{Answer, Verdict};
-use super::house::{House, Outlets};
+use super::house::{House, Outlets, VISITORS};
 use super::journal::{Journal, JournalError, Shelf};
 use super::reception::Incident;
 use super::turn::Talk;
@@ -189,7 +189,7 @@ impl ServerBuilder {
         let (talks, talks_out) = mpsc::channel(8);
         let (lobby, lobby_out) = watch::channel(Lobby::default());
         let expired = self.journal.iter().map(|(_, shelf)| shelf.expired.len());
-        let (visitors, visitors_out) = mpsc::channel(64 + expired.sum::<usize>());
+        let (visitors, visitors_out) = mpsc::channel(VISITORS + expired.sum::<usize>());
         let (reports, reported) = mpsc::channel(64);
         let outlets = Outlets {
             talks,
@@ -262,7 +262,8 @@ impl Server {
         let _ = self.requests.send(Request::Answer(key, answer)).await;
     }
 
-    /// A key that was accepted is asked about again before it may come back.
+    /// A key is not let in as before: one that was accepted is asked about again
+    /// before it may come back, and one that waits is sent away unless it is admitted.
     pub async fn forget(&self, key: KeyId) {
         let _ = self.requests.send(Request::Forget(key)).await;
     }
