@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use turnchat::person::{cli::Arguments, run};
+use turnchat::person::{cli::Arguments, refuse, run};
 
 fn main() -> ExitCode {
-    run(Arguments::parse()).into()
+    Arguments::try_parse().map_or_else(refuse, run).into()
 }

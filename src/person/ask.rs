@@ -20,11 +20,11 @@ pub async fn about_server(
     key: &KeyId,
     known_as: Option<&Petname>,
 ) -> Result<bool, Report> {
-    console.announce(&format!("{host} has a key that you don't know: {key}"));
+    console.pose(&format!("{host} has a key that you don't know: {key}"));
     if let Some(name) = known_as {
-        console.announce(&format!("You know this key as {name}, at another address."));
+        console.pose(&format!("You know this key as {name}, at another address."));
     }
-    console.announce("Compare it with what `turnchat fingerprint` prints on your peer's side.");
+    console.pose("Compare it with what `turnchat fingerprint` prints on your peer's side.");
     terminal.discard();
     loop {
         console.ask(CHOICES);
@@ -38,7 +38,7 @@ pub async fn about_server(
 
 /// Begins to put it to the person whether a client may talk.
 pub fn about_client(terminal: &mut Terminal, console: &Console, key: &KeyId) {
-    console.announce(&format!("A key that you don't know wants to talk: {key}"));
+    console.pose(&format!("A key that you don't know wants to talk: {key}"));
     terminal.discard();
     console.ask(CHOICES);
 }

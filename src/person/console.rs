@@ -58,9 +58,14 @@ impl Console {
     /// One of the lines that scripts read: without the program's name.
     pub fn announce(&self, line: &str) {
         if !self.is_quiet {
-            self.break_prompt();
-            let _ = writeln!(anstream::stderr(), "{}", screen::line(line));
+            self.pose(line);
         }
+    }
+
+    /// What has to be seen before a question is answered, however quiet it is.
+    pub fn pose(&self, line: &str) {
+        self.break_prompt();
+        let _ = writeln!(anstream::stderr(), "{}", screen::line(line));
     }
 
     /// A question; the answer is typed behind it.

@@ -152,6 +152,9 @@ impl Caller<'_> {
             Offer::Unknown { known_as } => known_as,
         };
         if let Some(name) = new_name {
+            if known_as.is_some() {
+                return Err(Report::unknown_host(&host, &offered, known_as.as_ref()));
+            }
             let waiting = self.redial(offered).await?;
             self.store(name, offered)?;
             return Ok(waiting);

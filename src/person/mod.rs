@@ -20,6 +20,8 @@ pub mod talk;
 pub mod terminal;
 pub mod transcript;
 
+use std::io::Write as _;
+
 use cli::{Arguments, Color, Command};
 use console::Console;
 use home::Home;
@@ -47,6 +49,19 @@ pub fn run(arguments: Arguments) -> Exit {
         console.fail(&report);
         report.exit
     })
+}
+
+/// Tells what is wrong with the arguments, or what was asked for: help. Even
+/// an argument may be somebody else's text, as a file's name is.
+pub fn refuse(arguments: clap::Error) -> Exit {
+    if arguments.use_stderr() {
+        let told = screen::message(&arguments.render().to_string());
+        let _ = write!(anstream::stderr(), "{told}");
+        return Exit::Usage;
+    }
+    // That stdout is closed is nothing to tell.
+    let _ = arguments.print();
+    Exit::Success
 }
 
 fn execute(command: Command, home: &Home, console: &Console) -> Result<Exit, Report> {

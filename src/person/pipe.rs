@@ -21,6 +21,13 @@ pub struct Pipe {
     peer: String,
 }
 
+/// What the next line is.
+enum Read {
+    Message(Text),
+    Quit,
+    End,
+}
+
 impl Pipe {
     /// Reads from `input`; `first` is said in turn 1 before anything is read.
     pub fn new(input: Input, console: Console, first: Option<Text>) -> Self {
@@ -47,29 +54,33 @@ impl Pipe {
             return Said::Message(text);
         }
         match self.read().await {
-            Ok(Some(text)) => Said::Message(text),
-            Ok(None) => Said::Quit,
+            Ok(Read::Message(text)) => Said::Message(text),
+            Ok(Read::Quit) => match Transcript::message(OURS, "QUIT") {
+                Ok(()) => Said::Quit,
+                Err(report) => Said::Failed(report),
+            },
+            Ok(Read::End) => Said::Quit,
             Err(report) => Said::Failed(report),
         }
     }
 
     /// Between conversations: reads ahead. Returns at the end of the input;
-    /// a line is kept for the next prompt.
+    /// a line is kept for the next prompt. A QUIT was for what has ended.
     ///
     /// # Errors
     /// The input cannot be read or said.
     pub async fn read_ahead(&mut self) -> Result<(), Report> {
-        if self.kept.is_none() {
-            self.kept = self.read().await?;
+        while self.kept.is_none() {
+            match self.read().await? {
+                Read::Message(text) => self.kept = Some(text),
+                Read::Quit => {}
+                Read::End => return Ok(()),
+            }
         }
-        match &self.kept {
-            Some(_) => std::future::pending().await,
-            None => Ok(()),
-        }
+        std::future::pending().await
     }
 
-    /// The next line; `None` for QUIT and for the end.
-    async fn read(&mut self) -> Result<Option<Text>, Report> {
+    async fn read(&mut self) -> Result<Read, Report> {
         let too_long = || {
             Report::new(
                 Exit::Failure,
@@ -82,11 +93,10 @@ impl Pipe {
         };
         match self.input.entry().await {
             Entry::Line(line) => match Typed::parse(&line) {
-                Typed::Quit => {
-                    Transcript::message(OURS, "QUIT")?;
-                    Ok(None)
+                Typed::Quit => Ok(Read::Quit),
+                Typed::Message(words) => {
+                    Text::new(words).map(Read::Message).map_err(|_| too_long())
                 }
-                Typed::Message(words) => Text::new(words).map(Some).map_err(|_| too_long()),
             },
             Entry::TooLong => Err(too_long()),
             Entry::NotUtf8 => Err(Report::new(
@@ -94,7 +104,7 @@ impl Pipe {
                 "A line of standard input is not UTF-8: it was not sent.",
                 "Convert the input, for example with `iconv -t UTF-8`.",
             )),
-            Entry::End => Ok(None),
+            Entry::End => Ok(Read::End),
             Entry::Failed(error) => Err(Report::stdin(&error)),
         }
     }

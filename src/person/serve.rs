@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use tokio::net::TcpListener;
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 
 use super::ask;
 use super::cli;
+use super::cli::Named;
 use super::console::Console;
 use super::dial::{signals_failed, tls_failed};
 use super::home::{Home, keys};
@@ -21,7 +23,7 @@ use super::signals::{Signals, Stop, hangup};
 use super::speaker::{Partner, Speaker};
 use super::talk::{Ending, converse};
 use crate::link::{
-    Answer, Lapsed, Lobby, Server, ServerBuilder, Talk, Verdict, Visitor, Visitors, tcp,
+    Answer, Lapsed, Lobby, Server, ServerBuilder, Talk, Turn, Verdict, Visitor, Visitors, tcp,
 };
 use crate::protocol::{Limits, Reason, Role};
 use crate::trust::{self, AddressBook, KeyId, ServerTrust};
@@ -82,6 +84,7 @@ pub async fn run(
         console,
         told: VecDeque::new(),
         hangup,
+        ready: None,
     };
     let exit = host.serve(speaker, &mut signals).await;
     host.server.stop().await;
@@ -97,14 +100,44 @@ struct Rules {
 impl Rules {
     fn read(command: &cli::Server, home: &Home) -> Result<Self, Report> {
         let book = home.book()?;
+        let allowed = keys(&command.allow, &book)?;
+        Ok(Self::new(command, book, allowed))
+    }
+
+    /// The same later on, when a name may be gone from the book.
+    fn reread(command: &cli::Server, home: &Home, console: &Console) -> Result<Self, Report> {
+        let book = home.book()?;
+        let mut allowed = Vec::new();
+        for named in &command.allow {
+            match named {
+                Named::Peer(name) if book.get(name).is_none() => console.say(&format!(
+                    "Nobody in the address book is called {name} now: nobody is let in for it."
+                )),
+                named => allowed.extend(keys(std::slice::from_ref(named), &book)?),
+            }
+        }
+        Ok(Self::new(command, book, allowed))
+    }
+
+    fn new(command: &cli::Server, book: AddressBook, allowed: Vec<KeyId>) -> Self {
         let trust = if command.allow_anyone {
             ServerTrust::Anyone
         } else if command.allow.is_empty() {
             ServerTrust::Book(book.clone())
         } else {
-            ServerTrust::Allow(keys(&command.allow, &book)?)
+            ServerTrust::Allow(allowed)
         };
-        Ok(Self { trust, book })
+        Self { trust, book }
+    }
+
+    /// Whom these rules know.
+    fn keys(&self) -> impl Iterator<Item = KeyId> {
+        let allowed = match &self.trust {
+            ServerTrust::Allow(keys) => keys.as_slice(),
+            ServerTrust::Book(_) | ServerTrust::Anyone => &[],
+        };
+        let known = self.book.iter().flat_map(|(_, entry)| entry.keys());
+        known.chain(allowed).copied()
     }
 }
 
@@ -116,7 +149,7 @@ fn listen(address: SocketAddr) -> Result<TcpListener, Report> {
     let everywhere = address.ip() == std::net::Ipv6Addr::UNSPECIFIED;
     match tcp::listen(address) {
         // A machine without IPv6.
-        Err(error) if everywhere && error.kind() == std::io::ErrorKind::Unsupported => {
+        Err(error) if everywhere && error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32) => {
             tcp::listen((Ipv4Addr::UNSPECIFIED, address.port()).into())
         }
         listener => listener,
@@ -174,6 +207,8 @@ struct Host<'a> {
     told: VecDeque<Instant>,
     /// Heard from the start to the end: unheard, SIGHUP would end the program.
     hangup: Signal,
+    /// Welcomed while the person was about another; an Enter begins it.
+    ready: Option<Talk>,
 }
 
 /// What happened between conversations.
@@ -273,21 +308,58 @@ impl Host<'_> {
             self.show(&mut gate, lobby, speaker).await;
             tokio::select! {
                 biased;
-                stop = signals.stop() => return Ok(Between::Stop(stop)),
+                stop = signals.stop() => {
+                    if stop == Stop::Interrupt {
+                        self.dismiss().await;
+                    }
+                    return Ok(Between::Stop(stop));
+                }
                 _ = self.hangup.recv() => self.reread().await,
                 Some(visitor) = next_visitor(&mut self.visitors) => self.tell(&visitor, speaker)?,
-                talk = self.server.next(), if gate.is_open() => {
-                    return Ok(talk.map_or(Between::End, Between::Talk));
-                }
+                talk = self.server.next(), if gate.is_open() => match (talk, gate) {
+                    (Some(talk), Gate::Accepted(key)) if talk.peer.key() != key => {
+                        if let Speaker::Terminal(terminal) = speaker {
+                            terminal.discard();
+                        }
+                        gate = Gate::Ready(talk.peer.key());
+                        self.ready = Some(talk);
+                    }
+                    (talk, _) => return Ok(talk.map_or(Between::End, Between::Talk)),
+                },
                 _ = self.lobby.changed() => {}
                 input = read_between(speaker, &gate, is_first) => match input? {
                     None => {
                         self.console.say("Standard input has ended: the server stops.");
                         return Ok(Between::End);
                     }
-                    Some(line) => self.answered(&mut gate, &line).await,
+                    Some(line) => {
+                        if let Some(talk) = self.ready.take() {
+                            return Ok(Between::Talk(talk));
+                        }
+                        self.answered(&mut gate, &line).await;
+                    }
                 },
             }
+        }
+    }
+
+    /// Ends the conversation of whoever was welcomed and not begun with yet.
+    async fn dismiss(&mut self) {
+        let ready = match self.ready.take() {
+            Some(talk) => Some(talk),
+            None => tokio::select! {
+                biased;
+                talk = self.server.next() => talk,
+                () = std::future::ready(()) => None,
+            },
+        };
+        match ready.map(|talk| talk.turn) {
+            Some(Turn::Mine(mine)) => _ = mine.quit().await,
+            Some(Turn::Theirs(theirs)) => {
+                theirs.quit();
+                let _ = theirs.hear().await;
+            }
+            None => {}
         }
     }
 
@@ -308,7 +380,9 @@ impl Host<'_> {
             }
             // An answer that was none, or something that was said over it.
             Gate::Question(..) if !self.console.has_prompt() => ask::again(self.console),
-            Gate::Next(key) if !self.console.has_prompt() => self.ask_to_begin(&key),
+            Gate::Next(key) | Gate::Ready(key) if !self.console.has_prompt() => {
+                self.ask_to_begin(&key);
+            }
             _ => {}
         }
         if lobby.question.is_some() && matches!(gate, Gate::Open | Gate::Closed) {
@@ -336,7 +410,7 @@ impl Host<'_> {
             Gate::Question(key, _) => match ask::understood(line) {
                 Some(true) => {
                     self.server.answer(key, Answer::Accept).await;
-                    *gate = Gate::Open;
+                    *gate = Gate::Accepted(key);
                 }
                 Some(false) => {
                     self.server.answer(key, Answer::Decline).await;
@@ -344,7 +418,7 @@ impl Host<'_> {
                 }
                 None => {}
             },
-            Gate::Open | Gate::Closed => {}
+            Gate::Open | Gate::Accepted(_) | Gate::Closed | Gate::Ready(_) => {}
         }
     }
 
@@ -358,10 +432,11 @@ impl Host<'_> {
                 if *reason == Reason::UnknownPeer && self.may_tell() {
                     let remedy = match self.command.allow.is_empty() {
                         true => format!(
-                            "turnchat peers add NAME {key} --home {}",
-                            shell_quoted(self.home.path())
+                            "turnchat peers add NAME {key} --home {} && kill -HUP {}",
+                            shell_quoted(self.home.path()),
+                            std::process::id()
                         ),
-                        false => format!("--allow {key}"),
+                        false => format!("start the server with --allow {key} too"),
                     };
                     self.console.say(&format!(
                         "Refused a key that is not known: {key}. To let it in: {remedy}"
@@ -420,13 +495,12 @@ impl Host<'_> {
 
     /// Reads the address book again; a damaged one changes nothing.
     async fn reread(&self) {
-        match Rules::read(self.command, self.home) {
+        match Rules::reread(self.command, self.home, self.console) {
             Ok(rules) => {
-                let old = std::mem::replace(&mut *lock(&self.rules), rules).book;
-                for key in old.iter().flat_map(|(_, entry)| entry.keys()) {
-                    if self.petname(key).is_none() {
-                        self.server.forget(*key).await;
-                    }
+                let known: Vec<_> = rules.keys().collect();
+                let old = std::mem::replace(&mut *lock(&self.rules), rules);
+                for key in old.keys().filter(|key| !known.contains(key)) {
+                    self.server.forget(key).await;
                 }
                 self.console.say("Read the address book again.");
             }
@@ -459,8 +533,13 @@ impl Host<'_> {
 #[derive(Clone, Copy, Debug)]
 enum Gate {
     Open,
+    /// For this key, which the person has just let in.
+    Accepted(KeyId),
     /// A conversation has ended; the next needs an Enter.
     Closed,
+    /// The person was about another when this one was welcomed, and has not
+    /// pressed Enter.
+    Ready(KeyId),
     /// The person sees who is next, and has not pressed Enter.
     Next(KeyId),
     /// The person is asked about this key; and whether the gate was open before.
@@ -476,7 +555,7 @@ impl Gate {
     }
 
     fn is_open(self) -> bool {
-        matches!(self, Self::Open)
+        matches!(self, Self::Open | Self::Accepted(_))
     }
 
     /// As it was before the question.
@@ -500,10 +579,12 @@ async fn read_between(
     is_first: bool,
 ) -> Result<Option<String>, Report> {
     match (speaker, gate) {
-        (Speaker::Terminal(terminal), Gate::Next(_) | Gate::Question(..)) => {
+        (Speaker::Terminal(terminal), Gate::Next(_) | Gate::Ready(_) | Gate::Question(..)) => {
             terminal.answer().await
         }
-        (Speaker::Terminal(_), Gate::Open | Gate::Closed) => std::future::pending().await,
+        (Speaker::Terminal(_), Gate::Open | Gate::Accepted(_) | Gate::Closed) => {
+            std::future::pending().await
+        }
         // It is nobody's turn yet, and no conversation has left anything over.
         (Speaker::Pipe(_), _) if is_first => std::future::pending().await,
         (Speaker::Pipe(pipe), _) => pipe.read_ahead().await.map(|()| None),

@@ -261,6 +261,11 @@ impl Program {
         signal::kill(pid(&self.child), signal).expect("a signal is sent");
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Whether it has not ended yet.
     #[track_caller]
     pub(crate) fn is_running(&mut self) -> bool {

@@ -3,7 +3,7 @@
 
 use std::net::TcpListener;
 
-use crate::harness::{Finished, Person, server};
+use crate::harness::{Finished, Person, Server, server};
 
 #[test]
 fn a_port_in_use_is_said() {
@@ -117,6 +117,19 @@ fn words_of_others_are_escaped_in_messages() {
     let refused = alice.run(&["client", "\u{1b}[2Jhost\u{202e}"]);
     let told = refused.fails(2, &["\\u{1b}[2Jhost\\u{202e}"]);
     assert!(!told.contains('\u{1b}'));
+}
+
+#[test]
+fn a_hold_may_be_as_long_as_it_can_be_written() {
+    let hold = ["--hold", "10000000000000000000s"];
+    let (alice, bob) = (Person::new(), Person::new());
+    let serving = ["server", "--listen", "127.0.0.1:0", "--allow-anyone"];
+    let server = Server::of(alice.start(&[&serving[..], &["--first", "Hello"], &hold].concat()));
+    let calling = ["client", &server.address, "--pin", &alice.key()];
+    let mut client = bob.start(&[&calling[..], &hold].concat());
+    client.shows("They say: Hello");
+    client.say("QUIT");
+    client.finish().exits(0);
 }
 
 #[test]

@@ -38,6 +38,19 @@ fn a_line_found_after_a_conversation_is_the_first_message_of_the_next() {
 }
 
 #[test]
+fn a_quit_left_over_from_a_conversation_is_not_the_end_of_input() {
+    let mut pair = Pair::new(&[]);
+    pair.server.program.write(b"Hello\nQUIT\nHello again\n");
+    for words in ["Hello", "Hello again"] {
+        let mut client = pair.client(&[]);
+        client.shows(&format!("They say: {words}"));
+        client.say("QUIT");
+        client.finish().exits(0);
+        pair.server.program.shows(&format!("Your message: {words}"));
+    }
+}
+
+#[test]
 fn a_server_without_input_still_serves_its_first_client() {
     let (alice, bob) = (Person::new(), Person::new());
     let mut server = alice.serve(&["--allow", &bob.key(), "--first", "Hello"]);

@@ -426,6 +426,44 @@ fn an_unknown_key_waits_until_the_conversation_is_over() {
     unknown.stdout.line_with("\"connected\"");
 }
 
+/// A question about one key, while another that is known is welcomed.
+fn asked_while_another_comes() -> (AtTheServer, [Person; 2], Program, Program) {
+    let (alice, bob, other) = (Person::new(), Person::new(), Person::new());
+    alice.knows("other", &other);
+    let server = AtTheServer::start(alice, &[]);
+    let mut unknown = server.call(&bob, &["--json"]);
+    unknown.expect("waiting");
+    server.terminal.ends_with(CHOICES);
+    let mut known = server.call(&other, &["--json"]);
+    known.expect("connected");
+    (server, [bob, other], unknown, known)
+}
+
+#[test]
+fn who_was_accepted_is_not_taken_for_who_came_meanwhile() {
+    let (server, [bob, _other], mut unknown, mut known) = asked_while_another_comes();
+    server.terminal.types("accept\r");
+    server
+        .terminal
+        .ends_with("Next: other is waiting. Press Enter to begin.");
+    server.terminal.types("\r");
+    server.terminal.ends_with(PROMPT);
+    server.terminal.types("QUIT\r");
+    known.stdout.line_with("\"ended\"");
+    server.terminal.shows(&format!("Next: {}", bob.key()));
+    server.terminal.types("\r");
+    unknown.stdout.line_with("\"connected\"");
+}
+
+#[test]
+fn who_was_welcomed_during_a_question_is_told_that_the_server_stops() {
+    let (server, _people, _unknown, mut known) = asked_while_another_comes();
+    server.terminal.types("\u{3}");
+    let ended = known.stdout.line_with("\"ended\"");
+    assert!(ended.contains("\"by\":\"peer\""), "{ended}");
+    assert_eq!(server.terminal.finish().0, Some(130));
+}
+
 /// Bob at a terminal, dialling a server that he has no key of.
 fn at_an_unknown_host(arguments: &[&str]) -> (Server, Person, Person, Terminal) {
     let (alice, bob) = (Person::new(), Person::new());
@@ -440,6 +478,13 @@ fn at_an_unknown_host(arguments: &[&str]) -> (Server, Person, Person, Terminal) 
     );
     assert!(told.contains("turnchat fingerprint"), "{told}");
     (server, alice, bob, terminal)
+}
+
+#[test]
+fn a_question_shows_the_key_though_all_else_is_quiet() {
+    let (_server, _alice, _bob, terminal) = at_an_unknown_host(&["--quiet"]);
+    terminal.types("decline\r");
+    assert_eq!(terminal.finish().0, Some(3));
 }
 
 #[test]

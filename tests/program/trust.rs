@@ -46,7 +46,9 @@ fn an_unknown_key_is_refused_and_the_server_says_how_to_let_it_in() {
     assert_eq!(line.matches(&key).count(), 2, "{line}");
     let home = alice.home();
     let remedy = format!("turnchat peers add NAME {key} --home {}", home.display());
-    assert!(line.ends_with(&remedy), "{line}");
+    assert!(line.contains(&remedy), "{line}");
+    let pid = line.split("kill -HUP ").nth(1).expect("how to go on");
+    assert_eq!(pid, server.program.id().to_string(), "{line}");
 
     // As a shell runs it, with a name and the built program.
     let remedy = remedy
@@ -171,6 +173,37 @@ fn the_book_is_read_again_during_a_conversation_too() {
     waiting.expect("waiting");
     talking.say("QUIT");
     waiting.expect("connected");
+}
+
+#[test]
+fn who_is_removed_from_the_book_waits_in_vain() {
+    let (alice, bob, other) = (Person::new(), Person::new(), Person::new());
+    alice.knows("bob", &bob);
+    alice.knows("other", &other);
+    let mut server = alice.serve(&HELLO);
+    let mut talking = bob.call(&server, &alice, &[]);
+    talking.shows("They say: Hello");
+    let mut waiting = other.call(&server, &alice, &["--json"]);
+    waiting.expect("waiting");
+    alice.run(&["peers", "remove", "other"]).succeeds();
+    server.program.send(Signal::SIGHUP);
+    server.program.stderr.line_with("address book");
+    waiting.finish().fails(3, &["does not know your key"]);
+    talking.say("QUIT");
+    talking.finish().exits(0);
+}
+
+#[test]
+fn who_is_allowed_by_name_is_out_once_the_name_is_gone() {
+    let (alice, bob) = (Person::new(), Person::new());
+    alice.knows("bob", &bob);
+    let mut server = alice.serve(&["--allow", "bob", "--first", "Hello"]);
+    alice.run(&["peers", "remove", "bob"]).succeeds();
+    server.program.send(Signal::SIGHUP);
+    let told = server.program.stderr.line_with("called bob");
+    assert!(told.contains("nobody is let in"), "{told}");
+    server.program.stderr.line_with("address book again");
+    is_turned_away(bob.call(&server, &alice, &[]), &["does not know your key"]);
 }
 
 #[test]
@@ -397,10 +430,14 @@ fn accept_new_stores_no_key_that_is_known_already() {
     let (alice, bob) = (Person::new(), Person::new());
     bob.knows("alice", &alice);
     let before = fs::read(bob.book()).unwrap();
-    let server = alice.serve(&["--allow-anyone", "--first", "Hello"]);
+    let server = alice.serve(&["--allow-anyone", "--first", "Hello", "-v"]);
     let arguments = ["client", &server.address, "--accept-new", "--as", "other"];
     let refused = bob.run(&arguments);
-    refused.fails(1, &["as alice"]);
+    refused.fails(3, &["as alice", "another address", "--pin"]);
     assert_eq!(refused.stdout, "");
     assert_eq!(fs::read(bob.book()).unwrap(), before);
+    // And nothing was begun there.
+    server.program.send(Signal::SIGTERM);
+    let told = server.program.finish();
+    assert!(!told.stderr.contains(&bob.key()), "{told:?}");
 }
