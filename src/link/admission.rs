@@ -315,6 +315,11 @@ impl Admission {
             .insert((key, conversation), clienthello.unwrap_or(0));
     }
 
+    /// A parked conversation is given up: there are too many.
+    pub fn unpark(&mut self, key: KeyId, conversation: ConversationId) {
+        self.parked.remove(&(key, conversation));
+    }
+
     /// A conversation that was on before a restart holds its place, as if this
     /// connection had begun it. It takes the next [`seat`](Self::seat).
     pub fn hold(&mut self, id: ConnectionId, key: KeyId, conversation: ConversationId) {

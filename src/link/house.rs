@@ -33,7 +33,8 @@ pub(super) struct House<S> {
     journal: Option<Journal>,
     /// Nobody else serves the conversations in the journal meanwhile.
     _shelf_lock: Option<File>,
-    parked: BTreeMap<(KeyId, ConversationId), (Conversation, Arc<Page>)>,
+    parked: BTreeMap<(KeyId, ConversationId), Parked>,
+    parkings: u64,
     admission: Admission,
     guests: BTreeMap<ConnectionId, Guest<S>>,
     tasks: JoinSet<()>,
@@ -46,6 +47,14 @@ pub(super) struct House<S> {
     asking: Option<KeyId>,
     /// Unknown keys that the person has let in.
     approved: BTreeSet<KeyId>,
+}
+
+/// A conversation that can go on later.
+struct Parked {
+    conversation: Conversation,
+    page: Arc<Page>,
+    /// How many were parked before it.
+    place: u64,
 }
 
 /// Where the server's user hears of it.
@@ -90,6 +99,7 @@ where
             journal,
             _shelf_lock: shelf_lock,
             parked: BTreeMap::new(),
+            parkings: 0,
             guests: BTreeMap::new(),
             tasks: JoinSet::new(),
             reports,
@@ -254,9 +264,7 @@ where
                 self.tasks
                     .spawn(reception::wait(peer, stored, limits, hub, mailbox));
             } else {
-                self.admission.park(peer, id);
-                self.parked
-                    .insert((peer, id), (conversation, Arc::new(page)));
+                self.rest(peer, id, Rest::Parked(conversation, Arc::new(page)));
             }
         }
     }
@@ -267,29 +275,56 @@ where
     async fn end_given_up(&mut self) -> Vec<KeyId> {
         let mut unstored = Vec::new();
         for (key, id) in self.admission.given_up() {
-            let Some((parked, page)) = self.parked.remove(&(key, id)) else {
+            let Some(parked) = self.parked.remove(&(key, id)) else {
                 continue;
             };
-            let mut conversation = parked.clone();
-            conversation.quit();
-            let lapsed = Lapsed::of(key, &conversation);
-            let may_return = !conversation.is_acknowledged();
-            let stored = Arc::clone(&page);
-            let storing = spawn_blocking(move || match may_return {
-                true => stored.store(&conversation.epitaph(), false),
-                false => stored.remove(),
-            });
-            if !matches!(storing.await, Ok(Ok(()))) {
-                self.rest(key, id, Rest::Parked(parked, page));
-                unstored.push(key);
-                continue;
+            match self.end(key, id, &parked).await {
+                Some(lapsed) => {
+                    let _ = self.outlets.visitors.try_send(Visitor::GaveUp(lapsed));
+                }
+                None => {
+                    self.admission.park(key, id);
+                    self.parked.insert((key, id), parked);
+                    unstored.push(key);
+                }
             }
-            if may_return {
-                self.admission.remember_end(key, id, now());
-            }
-            let _ = self.outlets.visitors.try_send(Visitor::GaveUp(lapsed));
         }
         unstored
+    }
+
+    /// Gives the oldest up, where more are parked than there may be.
+    async fn end_excess(&mut self) {
+        while self.parked.len() > self.builder.limits.parked {
+            let oldest = self.parked.iter().min_by_key(|(_, parked)| parked.place);
+            let Some((key, id)) = oldest.map(|(named, _)| *named) else {
+                return;
+            };
+            self.admission.unpark(key, id);
+            if let Some(parked) = self.parked.remove(&(key, id))
+                && let Some(lapsed) = self.end(key, id, &parked).await
+            {
+                let _ = self.outlets.visitors.try_send(Visitor::Expired(lapsed));
+            }
+        }
+    }
+
+    /// Leaves of a parked conversation what its end needs; `None` where that
+    /// cannot be stored.
+    async fn end(&mut self, key: KeyId, id: ConversationId, parked: &Parked) -> Option<Lapsed> {
+        let mut conversation = parked.conversation.clone();
+        conversation.quit();
+        let lapsed = Lapsed::of(key, &conversation);
+        let may_return = !conversation.is_acknowledged();
+        let page = Arc::clone(&parked.page);
+        let storing = spawn_blocking(move || match may_return {
+            true => page.store(&conversation.epitaph(), false),
+            false => page.remove(),
+        });
+        storing.await.ok()?.ok()?;
+        if may_return {
+            self.admission.remember_end(key, id, now());
+        }
+        Some(lapsed)
     }
 
     /// Of those who came to nothing; what was lost in a conversation always finds room.
@@ -310,7 +345,7 @@ where
             Report::Quit => self.admission.quit(id, now()),
             Report::Rest(key, conversation, rest) => {
                 self.rest(key, conversation, rest);
-                return;
+                return self.end_excess().await;
             }
             Report::Left(incident) => {
                 self.guests.remove(&id);
@@ -386,7 +421,13 @@ where
             Rest::End => self.admission.remember_end(key, conversation, now()),
             Rest::Parked(parked, page) => {
                 self.admission.park(key, conversation);
-                self.parked.insert((key, conversation), (parked, page));
+                self.parkings += 1;
+                let parked = Parked {
+                    conversation: parked,
+                    page,
+                    place: self.parkings,
+                };
+                self.parked.insert((key, conversation), parked);
             }
         }
     }
@@ -394,7 +435,7 @@ where
     fn begin(&mut self, admitted: Admitted) -> Beginning {
         let (key, id) = (admitted.peer.key(), admitted.conversation);
         let (conversation, page) = match self.parked.remove(&(key, id)) {
-            Some((conversation, page)) => (conversation, Some(page)),
+            Some(parked) => (parked.conversation, Some(parked.page)),
             None => {
                 let page = self
                     .journal

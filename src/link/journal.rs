@@ -15,15 +15,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{Conversation, ConversationId, Role, Snapshot};
+use crate::protocol::{Conversation, ConversationId, Limits, Role, Snapshot};
 use crate::trust::KeyId;
 use crate::trust::durable::{PRIVATE, create_private_dir, replace};
 
 /// The form of the files; another is another program's.
 const VERSION: u32 = 1;
-/// Parked conversations that are kept (1,000), the newest.
-const PARKED: usize = 1_000;
-/// For how long (30 days).
+/// For how long a parked conversation is kept (30 days).
 const PARKED_TIME: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 /// For how long an end is remembered (24 hours).
@@ -170,7 +168,7 @@ impl Journal {
     }
 
     /// Everything that a server's journal holds.
-    pub(crate) fn shelf(&self) -> Result<Shelf, JournalError> {
+    pub(crate) fn shelf(&self, limits: &Limits) -> Result<Shelf, JournalError> {
         let lock = self.lock("server")?;
         self.sweep("server-");
         let mut stored = Vec::new();
@@ -183,13 +181,20 @@ impl Journal {
             }
         }
         stored.sort_by_key(|stored| stored.written);
-        let excess = stored.len().saturating_sub(PARKED);
+        let ends = stored.iter().filter(|s| s.conversation.has_quit()).count();
+        let mut excess_open = (stored.len() - ends).saturating_sub(limits.parked);
+        let mut excess_ends = ends.saturating_sub(limits.ended);
         let (mut kept, mut expired) = (Vec::new(), Vec::new());
-        for (place, stored) in stored.into_iter().enumerate() {
-            match place < excess || stored.is_old() {
+        for stored in stored {
+            let excess = match stored.conversation.has_quit() {
+                true => &mut excess_ends,
+                false => &mut excess_open,
+            };
+            match *excess > 0 || stored.is_old() {
                 true => expired.push(stored),
                 false => kept.push(stored),
             }
+            *excess = excess.saturating_sub(1);
         }
         Ok(Shelf {
             stored: kept,

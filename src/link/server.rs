@@ -171,7 +171,7 @@ impl ServerBuilder {
     /// # Errors
     /// [`JournalError`]; the files are as they were.
     pub fn with_journal(mut self, journal: Journal) -> Result<Self, JournalError> {
-        let shelf = journal.shelf()?;
+        let shelf = journal.shelf(&self.limits)?;
         self.journal = Some((journal, shelf));
         Ok(self)
     }

@@ -48,6 +48,8 @@ pub struct Limits {
 
     /// Admitted clients in the queue (16).
     pub queue: usize,
+    /// Conversations that are parked (1,000); past it the oldest is given up.
+    pub parked: usize,
     /// Ended conversations that are remembered (1,000).
     pub ended: usize,
     /// For how long (24 h).
@@ -90,6 +92,7 @@ impl Default for Limits {
             close_time: seconds(2),
             close_bytes: 1 << 20,
             queue: 16,
+            parked: 1_000,
             ended: 1_000,
             ended_time: seconds(24 * 3_600),
             strangers: 128,

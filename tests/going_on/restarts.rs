@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use turnchat::link::{
-    Cause, ConnectError, Journal, JournalError, LinkError, MyTurn, Notice, Over, ServerBuilder,
-    Verdict,
+    Cause, Client, ConnectError, Journal, JournalError, LinkError, MyTurn, Notice, Over,
+    ServerBuilder, Verdict, Visitor,
 };
-use turnchat::protocol::{Code, Reason};
+use turnchat::protocol::{Code, Limits, Reason};
 
 use crate::network::{Accepting, Link, network};
-use crate::sides::{Kept, begun, greeted, mine, text, theirs};
+use crate::sides::{Kept, Sides, begun, greeted, mine, text, theirs};
 
 #[tokio::test(start_paused = true)]
 async fn both_sides_go_on_after_both_have_crashed() {
@@ -187,7 +187,7 @@ fn pages(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
 #[tokio::test(start_paused = true)]
 async fn without_a_hold_a_cut_ends_what_the_journal_kept() {
     let kept = Kept::new();
-    let limits = turnchat::protocol::Limits {
+    let limits = Limits {
         hold: Duration::ZERO,
         ..Default::default()
     };
@@ -428,4 +428,31 @@ fn page_of_the_client(kept: &Kept) -> String {
     let dir = kept.dir.path().join(kept.sides.client.key_id().file_name());
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
     pages(&dir).into_iter().map(read).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn past_the_limit_the_oldest_parked_conversation_is_given_up() {
+    let (kept, other) = (Kept::new(), Sides::new());
+    let limits = Limits {
+        parked: 1,
+        ..Limits::default()
+    };
+    let journal = Journal::new(kept.dir.path(), &kept.sides.server.key_id());
+    let builder = kept.sides.builder().with_limits(limits);
+    let (dial, accept, _) = network(vec![]);
+    let mut server = builder.with_journal(journal).unwrap().start(accept);
+    let mut visitors = server.visitors().unwrap();
+    let other = Client::new(&other.client, vec![kept.sides.server.key_id()]).unwrap();
+
+    let waiting = kept.connect(dial.clone()).await;
+    let (here, _there) = greeted(&mut server, waiting).await;
+    drop(here);
+    let waiting = other.connect::<Link, _, _>(dial).await.unwrap();
+    let (here, _there) = greeted(&mut server, waiting).await;
+    drop(here);
+    let lapsed = timeout(Duration::from_secs(60), visitors.next()).await;
+    let Ok(Some(Visitor::Expired(lapsed))) = lapsed else {
+        panic!("{lapsed:?}");
+    };
+    assert_eq!(lapsed.key, kept.sides.client.key_id());
 }
