@@ -135,7 +135,9 @@ enum Stage {
         /// It was there to take its order.
         has_begun: bool,
     },
-    /// Ordered to close, and not gone yet.
+    /// Refused before it was admitted, and not gone yet.
+    Refused,
+    /// Ordered to close, or to join another, and not gone yet.
     Leaving,
 }
 
@@ -152,7 +154,7 @@ impl Stage {
                 clienthello,
                 ..
             } => Some((*key, *conversation, *clienthello)),
-            Self::Stranger | Self::Leaving => None,
+            Self::Stranger | Self::Refused | Self::Leaving => None,
         }
     }
 
@@ -634,7 +636,15 @@ impl Admission {
     }
 
     fn dismiss(&mut self, id: ConnectionId, order: Order) -> (ConnectionId, Order) {
-        self.set_stage(id, Stage::Leaving);
+        let stage = self.connections.get(&id).map(|c| &c.stage);
+        let is_stranger = stage.is_some_and(|stage| !stage.is_admitted());
+        self.set_stage(
+            id,
+            match order {
+                Order::Refuse(_) if is_stranger => Stage::Refused,
+                _ => Stage::Leaving,
+            },
+        );
         self.queue.retain(|queued| *queued != id);
         (id, order)
     }

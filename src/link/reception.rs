@@ -198,7 +198,11 @@ where
                 }
                 Some(Errand::Order(order)) => {
                     if let Some(last) = last_word(order) {
-                        wire.close_with(last).await;
+                        tokio::select! {
+                            () = wire.close_with(last) => {}
+                            // There are too many strangers: it has to go now.
+                            Some(_) = errands.recv() => {}
+                        }
                     }
                     return Ok(None);
                 }

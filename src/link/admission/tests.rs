@@ -360,6 +360,22 @@ fn a_new_conversation_of_a_key_gives_up_its_parked_ones() {
 }
 
 #[test]
+fn who_is_refused_is_a_stranger_until_it_has_left() {
+    let limits = Limits {
+        strangers: 2,
+        ..Limits::default()
+    };
+    let mut door = Door::with(limits, true);
+    let unknown = Verdict::Refuse(Reason::UnknownPeer);
+    assert_eq!(door.greet(1, 1, unknown), ["1: unknown-peer"]);
+    assert_eq!(door.greet(2, 2, unknown), ["2: unknown-peer"]);
+    assert_eq!(door.arrive("127.0.0.1"), ["1: close"]);
+    assert_eq!(door.arrive("127.0.0.1"), ["2: close"]);
+    assert!(door.leave(1).is_empty() && door.leave(2).is_empty());
+    assert_eq!(door.arrive("127.0.0.1"), ["3: close"]);
+}
+
+#[test]
 fn a_hello_that_was_overtaken_ends_nothing_that_was_parked() {
     let mut door = Door::new();
     assert!(door.arrive("127.0.0.1").is_empty());
