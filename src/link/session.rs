@@ -373,6 +373,10 @@ where
                     self.conversation.stored();
                 }
                 Output::Send(frame) => self.send(&frame),
+                // Before the first `welcome` its user does nothing but wait for this.
+                Output::Waiting { ahead } if !self.is_welcomed => {
+                    self.user.tell(Event::Waiting { ahead }).await;
+                }
                 Output::Waiting { ahead } => self.user.tell_place(ahead).await,
                 Output::Connected => self.connected().await,
                 Output::Deliver { turn, text } => {
