@@ -85,7 +85,7 @@ impl AsyncWrite for Link {
 
 /// What a link was to carry, and what is left of that.
 pub(crate) type Carried = Arc<Mutex<Vec<(usize, Arc<Mutex<usize>>)>>>;
-type Dialling = Pin<Box<dyn Future<Output = io::Result<Link>> + Send>>;
+pub(crate) type Dialling = Pin<Box<dyn Future<Output = io::Result<Link>> + Send>>;
 pub(crate) type Accepting =
     Pin<Box<dyn Future<Output = io::Result<(DuplexStream, Option<IpAddr>)>> + Send>>;
 

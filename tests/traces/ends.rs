@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use tokio::time::timeout;
-use turnchat::link::{Cause, Client, LinkError, Notice, Visitor};
+use turnchat::link::{Cause, Client, LinkError, MyTurn, Notice, Server, TheirTurn, Visitor};
 use turnchat::protocol::{Limits, Overdue};
 
-use crate::network::network;
+use crate::network::{Accepting, Carried, Dialling, network};
 use crate::raw::{Came, Face, ID, Papers, QUIT, say};
 use crate::sides::{Kept, Sides, greeted, mine, text, theirs};
 use crate::{ENDED, Gate, arrive, at_this_instant, comes, cut, hello, take, welcome};
@@ -136,62 +136,74 @@ async fn a_quit_from_the_queue_ends_the_parked_conversation() {
     assert_eq!(words, text("still on"));
 }
 
+/// A server that has said "one" in a conversation which is parked now, and
+/// talks with another.
+struct Parked {
+    kept: Kept,
+    face: Face,
+    _server: Server,
+    _live: (TheirTurn, MyTurn),
+}
+
+impl Parked {
+    async fn new(
+        dial: &(impl FnMut() -> Dialling + Clone + Send + 'static),
+        accept: impl FnMut() -> Accepting + Clone + Send + 'static,
+        links: &Carried,
+    ) -> Self {
+        let (kept, other) = (Kept::new(), Sides::new());
+        let face = Face::new(&Papers::new());
+        let mut server = kept.serve(|| accept.clone()).await;
+        let mut guest = arrive(&face, dial.clone()).await;
+        let (talk, ()) = tokio::join!(server.next(), guest.begin());
+        let here = mine(talk.unwrap()).say(text("one")).await.unwrap();
+        guest.expect(&say(1, "one")).await;
+        cut(links, 0);
+        drop(guest);
+        let over = here.hear().await.unwrap_err();
+        assert!(matches!(over.cause, Cause::Link(_)), "{over:?}");
+
+        let live = Client::new(&other.client, vec![kept.sides.server.key_id()]).unwrap();
+        let live = live.connect(dial.clone()).await.unwrap();
+        let live = greeted(&mut server, live).await;
+        Self {
+            kept,
+            face,
+            _server: server,
+            _live: live,
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_quit_from_the_queue_is_stored_before_it_is_answered() {
-    let (kept, other) = (Kept::new(), Sides::new());
-    let face = Face::new(&Papers::new());
     let (dial, accept, links) = network(vec![]);
-    let mut server = kept.serve(|| accept.clone()).await;
-    let mut guest = arrive(&face, dial.clone()).await;
-    let (talk, ()) = tokio::join!(server.next(), guest.begin());
-    let here = mine(talk.unwrap()).say(text("one")).await.unwrap();
-    guest.expect(&say(1, "one")).await;
-    cut(&links, 0);
-    drop(guest);
-    let over = here.hear().await.unwrap_err();
-    assert!(matches!(over.cause, Cause::Link(_)), "{over:?}");
-
-    let live = Client::new(&other.client, vec![kept.sides.server.key_id()]).unwrap();
-    let live = live.connect(dial.clone()).await.unwrap();
-    let _live = greeted(&mut server, live).await;
-
-    let mut guest = arrive(&face, dial).await;
+    let parked = Parked::new(&dial, accept, &links).await;
+    let (kept, face) = (&parked.kept, &parked.face);
+    let mut guest = arrive(face, dial).await;
     guest.send(&hello(ID, 1)).await;
     guest.expect("{\"wait\":{\"ahead\":0}}").await;
     guest.send(QUIT).await;
     guest.expect(QUIT).await;
 
-    let crashed = at_this_instant(&kept);
+    let crashed = at_this_instant(kept);
     let (dial, accept, _) = network(vec![]);
     let _server = crashed.serve(|| accept.clone()).await;
-    let mut guest = arrive(&face, dial).await;
+    let mut guest = arrive(face, dial).await;
     guest.send(&hello(ID, 1)).await;
     guest.expect(ENDED).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_quit_whose_end_cannot_be_stored_is_not_answered() {
-    let (kept, other) = (Kept::new(), Sides::new());
-    let face = Face::new(&Papers::new());
     let (dial, accept, links) = network(vec![]);
-    let mut server = kept.serve(|| accept.clone()).await;
-    let mut guest = arrive(&face, dial.clone()).await;
-    let (talk, ()) = tokio::join!(server.next(), guest.begin());
-    let here = mine(talk.unwrap()).say(text("one")).await.unwrap();
-    guest.expect(&say(1, "one")).await;
-    cut(&links, 0);
-    drop(guest);
-    let over = here.hear().await.unwrap_err();
-    assert!(matches!(over.cause, Cause::Link(_)), "{over:?}");
-    let live = Client::new(&other.client, vec![kept.sides.server.key_id()]).unwrap();
-    let live = live.connect(dial.clone()).await.unwrap();
-    let _live = greeted(&mut server, live).await;
-
+    let parked = Parked::new(&dial, accept, &links).await;
+    let (kept, face) = (&parked.kept, &parked.face);
     // As if the disk were full, or had gone.
     let dir = kept.dir.path().join(kept.sides.server.key_id().file_name());
     let away = kept.dir.path().join("away");
     std::fs::rename(&dir, &away).unwrap();
-    let mut guest = arrive(&face, dial.clone()).await;
+    let mut guest = arrive(face, dial.clone()).await;
     guest.send(&hello(ID, 0)).await;
     guest.expect("{\"wait\":{\"ahead\":0}}").await;
     guest.send(QUIT).await;
@@ -199,7 +211,7 @@ async fn a_quit_whose_end_cannot_be_stored_is_not_answered() {
 
     // It is where it was, and can be ended once there is room.
     std::fs::rename(&away, &dir).unwrap();
-    let mut guest = arrive(&face, dial).await;
+    let mut guest = arrive(face, dial).await;
     guest.send(&hello(ID, 0)).await;
     guest.expect("{\"wait\":{\"ahead\":0}}").await;
     guest.send(QUIT).await;
