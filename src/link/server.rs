@@ -222,6 +222,14 @@ impl Server {
         talk
     }
 
+    /// Who was welcomed already, and was not handed out by
+    /// [`next`](Self::next) yet. Asks for nobody.
+    pub fn welcomed(&mut self) -> Option<Talk> {
+        let talk = self.talks.try_recv().ok()?;
+        self.is_seat_free = false;
+        Some(talk)
+    }
+
     /// Hands each conversation to `handler`, at most `many` at once, until
     /// the server stops. The others queue. Of one peer only the newest
     /// conversation is kept, unless [`ServerBuilder::many_at_a_time`] was said.

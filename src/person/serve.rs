@@ -345,14 +345,7 @@ impl Host<'_> {
 
     /// Ends the conversation of whoever was welcomed and not begun with yet.
     async fn dismiss(&mut self) {
-        let ready = match self.ready.take() {
-            Some(talk) => Some(talk),
-            None => tokio::select! {
-                biased;
-                talk = self.server.next() => talk,
-                () = std::future::ready(()) => None,
-            },
-        };
+        let ready = self.ready.take().or_else(|| self.server.welcomed());
         match ready.map(|talk| talk.turn) {
             Some(Turn::Mine(mine)) => _ = mine.quit().await,
             Some(Turn::Theirs(theirs)) => {

@@ -464,6 +464,26 @@ fn who_was_welcomed_during_a_question_is_told_that_the_server_stops() {
     assert_eq!(server.terminal.finish().0, Some(130));
 }
 
+#[test]
+fn who_waits_when_the_server_stops_is_told_that_it_is_busy() {
+    let (alice, bob, other) = (Person::new(), Person::new(), Person::new());
+    alice.knows("bob", &bob);
+    alice.knows("other", &other);
+    let server = AtTheServer::start(alice, &[]);
+    let talking = server.call(&bob, &[]);
+    server.terminal.ends_with(PROMPT);
+    let mut waiting = server.call(&other, &["--json"]);
+    waiting.expect("waiting");
+    server.terminal.types("QUIT\r");
+    talking.finish().exits(0);
+    server
+        .terminal
+        .ends_with("Next: other is waiting. Press Enter to begin.");
+    server.terminal.types("\u{3}");
+    waiting.finish().fails(6, &["busy"]);
+    assert_eq!(server.terminal.finish().0, Some(130));
+}
+
 /// Bob at a terminal, dialling a server that he has no key of.
 fn at_an_unknown_host(arguments: &[&str]) -> (Server, Person, Person, Terminal) {
     let (alice, bob) = (Person::new(), Person::new());
