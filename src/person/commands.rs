@@ -20,7 +20,7 @@ pub fn gen_cert(command: &GenCert, home: &Home, console: &Console) -> Result<(),
     };
     let identity = identity.map_err(|error| Report::from(&error))?;
     console.say(&format!(
-        "{} cert.pem in {}: hand it out, or the fingerprint. key.pem stays with you.",
+        "{} cert.pem in {}. Hand out cert.pem, or the fingerprint; key.pem stays with you.",
         if command.renew {
             "Renewed"
         } else {
