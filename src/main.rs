@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use turnchat::person::{cli::Arguments, refuse, run};
+use turnchat::cli::{args::Arguments, refuse, run};
 
 fn main() -> ExitCode {
     Arguments::try_parse().map_or_else(refuse, run).into()

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use turnchat::person::report::Exit;
+use turnchat::cli::report::Exit;
 
 use super::readme::block;
 use super::{files, read, root, tracked};

@@ -47,7 +47,7 @@ const FLOORS: [Floor; 4] = [
         ],
     },
     Floor {
-        name: "person",
+        name: "cli",
         knows: &["protocol", "trust", "link"],
         never: &["rcgen", "rustls_pemfile", "tokio_rustls", "webpki"],
     },

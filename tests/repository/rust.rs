@@ -160,7 +160,7 @@ fn paths_are_found_wherever_they_hide() {
             "{expected} in {found:?}"
         );
     }
-    let hidden = ["tokio", "person"];
+    let hidden = ["tokio", "cli"];
     assert!(
         !found
             .iter()

@@ -6,7 +6,7 @@
 //! and costs nothing; the thread may go on waiting, and the end of the program
 //! does not wait for it.
 //!
-//! What a line means is [`line`](crate::person::line)'s; prompts are not here.
+//! What a line means is [`line`](crate::cli::line)'s; prompts are not here.
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read as _};

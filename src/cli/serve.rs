@@ -12,9 +12,9 @@ use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::args;
+use super::args::Named;
 use super::ask;
-use super::cli;
-use super::cli::Named;
 use super::console::Console;
 use super::dial::{signals_failed, tls_failed};
 use super::home::{Home, keys};
@@ -33,7 +33,7 @@ use crate::trust::{self, AddressBook, KeyId, ServerTrust};
 /// # Errors
 /// What there is to say before the exit.
 pub async fn run(
-    command: cli::Server,
+    command: args::Server,
     home: &Home,
     console: &Console,
     speaker: &mut Speaker,
@@ -98,14 +98,14 @@ struct Rules {
 }
 
 impl Rules {
-    fn read(command: &cli::Server, home: &Home) -> Result<Self, Report> {
+    fn read(command: &args::Server, home: &Home) -> Result<Self, Report> {
         let book = home.book()?;
         let allowed = keys(&command.allow, &book)?;
         Ok(Self::new(command, book, allowed))
     }
 
     /// The same later on, when a name may be gone from the book.
-    fn reread(command: &cli::Server, home: &Home, console: &Console) -> Result<Self, Report> {
+    fn reread(command: &args::Server, home: &Home, console: &Console) -> Result<Self, Report> {
         let book = home.book()?;
         let mut allowed = Vec::new();
         for named in &command.allow {
@@ -119,7 +119,7 @@ impl Rules {
         Ok(Self::new(command, book, allowed))
     }
 
-    fn new(command: &cli::Server, book: AddressBook, allowed: Vec<KeyId>) -> Self {
+    fn new(command: &args::Server, book: AddressBook, allowed: Vec<KeyId>) -> Self {
         let trust = if command.allow_anyone {
             ServerTrust::Anyone
         } else if command.allow.is_empty() {
@@ -200,7 +200,7 @@ struct Host<'a> {
     lobby: watch::Receiver<Lobby>,
     visitors: Option<Visitors>,
     rules: Arc<Mutex<Rules>>,
-    command: &'a cli::Server,
+    command: &'a args::Server,
     home: &'a Home,
     console: &'a Console,
     /// When a refused key was last told of.

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 
-use super::cli::{Fingerprint, GenCert, Named, Peers};
+use super::args::{Fingerprint, GenCert, Named, Peers};
 use super::console::Console;
 use super::home::{Home, certificate_key, keys};
 use super::report::{Exit, Report};

@@ -9,8 +9,8 @@ use crate::trust::{
     TargetError,
 };
 
+use super::args;
 use super::ask;
-use super::cli;
 use super::console::Console;
 use super::home::{Home, keys};
 use super::report::{Exit, Report, outcome};
@@ -23,7 +23,7 @@ use super::talk::{Ending, converse};
 /// # Errors
 /// What there is to say before the exit.
 pub async fn run(
-    command: cli::Client,
+    command: args::Client,
     home: &Home,
     console: &Console,
     speaker: &mut Speaker,
@@ -305,7 +305,11 @@ async fn over_of(talk: Talk) -> Over {
 }
 
 /// What a new key is stored as.
-fn name_for(command: &cli::Client, target: &Target, book: &AddressBook) -> Result<Petname, Report> {
+fn name_for(
+    command: &args::Client,
+    target: &Target,
+    book: &AddressBook,
+) -> Result<Petname, Report> {
     let name = match &command.name {
         Some(name) => name.clone(),
         None => target.address.host().parse().map_err(|_| {

@@ -9,7 +9,7 @@
 //! the look of an escaped ESC, which harms nobody.
 //!
 //! Not here: where rows end and how they are indented
-//! ([`layout`](crate::person::layout)), and JSON, which escapes more.
+//! ([`layout`](crate::cli::layout)), and JSON, which escapes more.
 
 use icu_properties::props::{
     BinaryProperty, DefaultIgnorableCodePoint, EmojiModifier, EnumeratedProperty,
@@ -31,10 +31,10 @@ const DOTTED_CIRCLE: char = '\u{25cc}';
 /// not plainly visible is escaped (a CR too: `\u{d}`).
 ///
 /// What comes out is fit for a terminal, but the terminal would begin its
-/// second line at column 0; [`layout::transcript`](crate::person::layout::transcript) indents it.
+/// second line at column 0; [`layout::transcript`](crate::cli::layout::transcript) indents it.
 ///
 /// ```
-/// # use turnchat::person::screen;
+/// # use turnchat::cli::screen;
 /// assert_eq!(screen::message("\u{1b}[2Jtea?\n\u{202e}oh"), "\\u{1b}[2Jtea?\n\\u{202e}oh");
 /// ```
 pub fn message(text: &str) -> String {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy as _;
 
-use super::cli::{IdentityFiles, Named};
+use super::args::{IdentityFiles, Named};
 use super::console::Console;
 use super::report::{Exit, Report};
 use crate::link::Journal;

@@ -1,7 +1,7 @@
 //! Floor 4: the program. Arguments, terminal, JSON, reports and exit codes.
 
+pub mod args;
 pub mod ask;
-pub mod cli;
 pub mod commands;
 pub mod console;
 pub mod dial;
@@ -22,7 +22,7 @@ pub mod transcript;
 
 use std::io::Write as _;
 
-use cli::{Arguments, Color, Command};
+use args::{Arguments, Color, Command};
 use console::Console;
 use home::Home;
 use input::Input;

@@ -41,7 +41,7 @@ const TAB: usize = 8;
 /// parts), so a row may turn out too short, not too long.
 ///
 /// ```
-/// # use turnchat::person::layout;
+/// # use turnchat::cli::layout;
 /// let shown = layout::transcript("They say: ", "one\nYour message: ", Some(80));
 /// assert_eq!(shown, "They say: one\n    Your message: \n");
 /// ```
@@ -176,7 +176,7 @@ impl Row<'_> {
 #[cfg(test)]
 mod tests {
     use super::{INDENT, cells, transcript};
-    use crate::person::screen::{is_hidden, tests::hostile};
+    use crate::cli::screen::{is_hidden, tests::hostile};
     use proptest::prelude::{Just, prop_assert, prop_assert_eq, proptest};
     use proptest::prop_oneof;
     use unicode_width::UnicodeWidthStr as _;

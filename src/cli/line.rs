@@ -1,6 +1,6 @@
 //! From bytes to lines of the person's input, and what a line means.
 //!
-//! Pure: who reads the bytes, and when, is [`input`](crate::person::input)'s.
+//! Pure: who reads the bytes, and when, is [`input`](crate::cli::input)'s.
 
 use std::collections::VecDeque;
 
