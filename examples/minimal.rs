@@ -2,7 +2,7 @@
 //! a conversation in turns. Run it with `cargo run --example minimal`.
 #![expect(clippy::print_stdout, reason = "an example shows itself")]
 
-use turnchat::link::{Client, Over, ServerBuilder, Talk, Turn, Verdict, tcp};
+use turnchat::link::{Client, Ended, ServerBuilder, Talk, Turn, Verdict, tcp};
 use turnchat::protocol::{Reason, Text};
 use turnchat::trust::{Algorithm, Identity};
 
@@ -38,7 +38,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Says these lines, each in its turn, then quits.
-async fn converse(who: &str, talk: Talk, lines: &[&str]) -> Over {
+async fn converse(who: &str, talk: Talk, lines: &[&str]) -> Ended {
     let (mut turn, mut lines) = (talk.turn, lines.iter());
     loop {
         let passed = match turn {

@@ -50,7 +50,7 @@ impl Side {
     }
 
     /// Does all that the machine has put out.
-    fn put_out(&mut self) {
+    fn process_outputs(&mut self) {
         while let Some(output) = self.machine.poll_output() {
             match output {
                 Output::Store(_) => {
@@ -60,7 +60,7 @@ impl Side {
                 Output::Send(frame) => self.sent.push_back(frame),
                 Output::Deliver { turn, text } => self.heard.push((turn, text)),
                 Output::Delivered { turn } => self.delivered.push(turn),
-                Output::Over(end) => {
+                Output::Ended(end) => {
                     assert_eq!(self.end, None, "two ends");
                     self.end = Some(end);
                 }
@@ -79,7 +79,7 @@ impl Side {
             }
             Err(error) => {
                 assert_eq!(self.machine, before, "{error}");
-                assert!(!may || error == SayError::Over);
+                assert!(!may || error == SayError::Ended);
             }
         }
     }
@@ -148,7 +148,7 @@ impl Pair {
     /// The client dials and greets.
     fn link(&mut self) {
         self.client.machine.connect();
-        self.client.put_out();
+        self.client.process_outputs();
         // Nothing of an earlier link comes out here.
         assert!(matches!(self.client.sent[0], Frame::Hello { .. }));
         self.is_linked = true;
@@ -168,8 +168,8 @@ impl Pair {
             Step::ClientSays(words) => self.client.say(&words),
             Step::ServerQuits => self.server.machine.quit(),
             Step::ClientQuits => self.client.machine.quit(),
-            Step::ServerWrites => self.server.put_out(),
-            Step::ClientWrites => self.client.put_out(),
+            Step::ServerWrites => self.server.process_outputs(),
+            Step::ClientWrites => self.client.process_outputs(),
             Step::Cut => self.cut(),
             Step::ServerReads | Step::ClientReads if !self.is_linked => {
                 if self.client.end.is_none() {
@@ -188,21 +188,21 @@ impl Pair {
                     } else {
                         assert!(self.server.sent.is_empty());
                         self.server.machine.accept(heard).unwrap();
-                        self.server.put_out();
+                        self.server.process_outputs();
                         assert!(matches!(self.server.sent[0], Frame::Welcome { .. }));
                     }
                 }
                 Some(frame) => {
                     self.server.receive(frame).unwrap();
-                    self.server.put_out();
+                    self.server.process_outputs();
                 }
-                None => self.server.put_out(),
+                None => self.server.process_outputs(),
             },
             Step::ClientReads => {
                 if let Some(frame) = self.server.sent.pop_front() {
                     self.client.receive(frame).unwrap();
                 }
-                self.client.put_out();
+                self.client.process_outputs();
             }
         }
     }
@@ -242,8 +242,8 @@ proptest! {
         }
         // Whatever happened, the link comes back and all that was said is heard,
         // unless somebody wanted the end.
-        let wants_end = pair.server.machine.clone().say(text("?")) == Err(SayError::Over)
-            || pair.client.machine.clone().say(text("?")) == Err(SayError::Over);
+        let wants_end = pair.server.machine.clone().say(text("?")) == Err(SayError::Ended)
+            || pair.client.machine.clone().say(text("?")) == Err(SayError::Ended);
         pair.cut();
         for _ in 0..24 {
             pair.take(Step::ServerReads);
@@ -273,7 +273,7 @@ proptest! {
             for side in [&mut pair.server, &mut pair.client] {
                 let heard = side.heard.len();
                 let is_taken = side.receive(frame.clone()).is_ok();
-                side.put_out();
+                side.process_outputs();
                 let may_hear = is_taken && matches!(frame, Frame::Say { .. });
                 prop_assert_eq!(side.heard.len() > heard, may_hear && side.heard.len() == heard + 1);
             }
@@ -302,7 +302,7 @@ proptest! {
             let before = pair.client.machine.clone();
             let (said, r) = counters(&pair.client);
             let is_right = (heard == said || heard == said.saturating_sub(2)) && heard + 1 >= r;
-            let has_quit = pair.client.machine.clone().say(text("?")) == Err(SayError::Over);
+            let has_quit = pair.client.machine.clone().say(text("?")) == Err(SayError::Ended);
             let welcome = Frame::Welcome { conversation: ID, heard };
             let welcomed = pair.client.receive(welcome);
             if !has_quit {
@@ -466,14 +466,14 @@ fn server_after(turns: u64) -> Side {
                 .unwrap(),
         }
     }
-    side.put_out();
+    side.process_outputs();
     side
 }
 
 #[track_caller]
 fn violates(side: &mut Side, frame: Frame) -> Violation {
     let violation = side.receive(frame).unwrap_err();
-    side.put_out();
+    side.process_outputs();
     violation
 }
 
@@ -596,15 +596,15 @@ fn speaking_in_the_others_turn_is_refused() {
 fn speaking_after_the_end_is_refused() {
     let mut side = server_after(2);
     side.machine.quit();
-    side.put_out();
+    side.process_outputs();
     let before = side.machine.clone();
-    assert_eq!(side.machine.say(text("more")), Err(SayError::Over));
+    assert_eq!(side.machine.say(text("more")), Err(SayError::Ended));
     assert_eq!(side.machine, before);
 
     side.receive(Frame::Quit {}).unwrap();
-    side.put_out();
+    side.process_outputs();
     assert_eq!(side.end.as_ref().unwrap().by, By::Me);
-    assert_eq!(side.machine.say(text("more")), Err(SayError::Over));
+    assert_eq!(side.machine.say(text("more")), Err(SayError::Ended));
 }
 
 #[test]
@@ -612,7 +612,7 @@ fn a_repeated_heard_is_told_once() {
     let mut side = server_after(1);
     for _ in 0..3 {
         side.receive(Frame::Heard { turn: 1 }).unwrap();
-        side.put_out();
+        side.process_outputs();
     }
     assert_eq!(side.delivered, [1]);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::link::{Cause, Client, ConnectError, HandshakeError, Over, Talk, Waiting, tcp};
+use crate::link::{Cause, Client, ConnectError, Ended, HandshakeError, Talk, Waiting, tcp};
 use crate::protocol::{Limits, Role};
 use crate::trust::{
     AddressBook, BookError, Expected, HandshakeFailure, Identity, KeyId, Offer, Petname, Target,
@@ -103,7 +103,7 @@ fn finish(ending: &Ending, speaker: &mut Speaker) -> Result<Exit, Report> {
 }
 
 /// A conversation that was to go on, and cannot.
-fn tell_of_end(over: &Over, console: &Console, speaker: &mut Speaker) -> Result<(), Report> {
+fn tell_of_end(over: &Ended, console: &Console, speaker: &mut Speaker) -> Result<(), Report> {
     console.say("Your last conversation was ended meanwhile; this is a new one.");
     if let Err(report) = outcome(over) {
         speaker.failed(&report)?;
@@ -294,7 +294,7 @@ impl Caller<'_> {
 }
 
 /// The `welcome` crossed our `quit`: the end of the conversation that began.
-async fn over_of(talk: Talk) -> Over {
+async fn over_of(talk: Talk) -> Ended {
     match talk.turn {
         crate::link::Turn::Mine(mine) => mine.quit().await,
         crate::link::Turn::Theirs(theirs) => match theirs.hear().await {

@@ -10,7 +10,7 @@ use super::input::{Entry, Input};
 use super::report::{Exit, Report};
 use super::screen;
 use super::speaker::{Partner, Said};
-use crate::link::{Cause, Lapsed, LinkError, Notice, Over};
+use crate::link::{Abandoned, Cause, Ended, LinkError, Notice};
 use crate::protocol::{ConversationId, Role, Text};
 
 /// A program, over stdin and stdout.
@@ -192,7 +192,7 @@ impl Json {
         }
     }
 
-    pub(super) fn ended(&mut self, over: &Over) -> Result<(), Report> {
+    pub(super) fn ended(&mut self, over: &Ended) -> Result<(), Report> {
         let (by, detail) = match &over.cause {
             Cause::Me => ("me", None),
             Cause::Peer => ("peer", None),
@@ -254,18 +254,18 @@ impl Json {
     ///
     /// # Errors
     /// stdout is closed.
-    pub fn lapsed(&mut self, what: &str, lapsed: &Lapsed) -> Result<(), Report> {
-        let advice = match &lapsed.unacknowledged {
+    pub fn abandoned(&mut self, what: &str, abandoned: &Abandoned) -> Result<(), Report> {
+        let advice = match &abandoned.unacknowledged {
             Some(_) => "Your peer may not have it: say it again in the next conversation.",
             None => "Nothing of yours is lost; the next conversation begins anew.",
         };
         let mut error = json!({
-            "conversation": lapsed.conversation.to_string(),
+            "conversation": abandoned.conversation.to_string(),
             "code": Exit::Link.event_code(),
             "what": what,
             "advice": advice,
         });
-        insert_message(&mut error, lapsed.unacknowledged.as_ref());
+        insert_message(&mut error, abandoned.unacknowledged.as_ref());
         self.event("error", error)
     }
 

@@ -7,7 +7,7 @@ use super::line::Typed;
 use super::report::{Exit, Report};
 use super::speaker::{Partner, Said};
 use super::transcript::{OURS, THEIRS, Transcript};
-use crate::link::{Cause, Notice, Over};
+use crate::link::{Cause, Ended, Notice};
 use crate::protocol::Text;
 
 /// Lines from a pipe.
@@ -132,7 +132,7 @@ impl Pipe {
         tell_leaving(&self.console);
     }
 
-    pub(super) fn ended(&mut self, over: &Over) -> Result<(), Report> {
+    pub(super) fn ended(&mut self, over: &Ended) -> Result<(), Report> {
         tell_end(&self.console, &self.peer, over);
         Ok(())
     }
@@ -158,7 +158,7 @@ pub(super) fn tell_leaving(console: &Console) {
 }
 
 /// An orderly end, as words; what went wrong is told as a report.
-pub(super) fn tell_end(console: &Console, peer: &str, over: &Over) {
+pub(super) fn tell_end(console: &Console, peer: &str, over: &Ended) {
     if matches!(over.cause, Cause::Peer) {
         console.say(&format!("{peer} has ended the conversation."));
     }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::link::{Cause, ConnectError, HandshakeError, JournalError, LinkError, Over};
+use crate::link::{Cause, ConnectError, Ended, HandshakeError, JournalError, LinkError};
 use crate::protocol::{Code, Overdue, Reason};
 use crate::trust::{BookError, HandshakeFailure, IdentityError, KeyId, Petname};
 
@@ -155,7 +155,7 @@ impl Report {
 
 /// What became of a conversation, for its own side's exit code; `Err` where
 /// there is something to say about it.
-pub fn outcome(over: &Over) -> Result<Exit, Report> {
+pub fn outcome(over: &Ended) -> Result<Exit, Report> {
     let unacknowledged = |exit| match over.unacknowledged {
         None => Ok(exit),
         Some((turn, _)) => Err(Report::new(

@@ -23,7 +23,8 @@ use super::signals::{Signals, Stop, hangup};
 use super::speaker::{Partner, Speaker};
 use super::talk::{Ending, converse};
 use crate::link::{
-    Answer, Lapsed, Lobby, Server, ServerBuilder, Talk, Turn, Verdict, Visitor, Visitors, tcp,
+    Abandoned, Answer, Candidates, Server, ServerBuilder, ServerEvent, ServerEvents, Talk, Turn,
+    Verdict, tcp,
 };
 use crate::protocol::{Limits, Reason, Role};
 use crate::trust::{self, AddressBook, KeyId, ServerTrust};
@@ -75,8 +76,8 @@ pub async fn run(
     let mut server = builder.start(tcp::acceptor(listener));
 
     let mut host = Host {
-        lobby: server.lobby(),
-        visitors: server.visitors(),
+        candidates: server.candidates(),
+        events: server.events(),
         server,
         rules,
         command: &command,
@@ -197,8 +198,8 @@ fn reachable(address: SocketAddr) -> String {
 
 struct Host<'a> {
     server: Server,
-    lobby: watch::Receiver<Lobby>,
-    visitors: Option<Visitors>,
+    candidates: watch::Receiver<Candidates>,
+    events: Option<ServerEvents>,
     rules: Arc<Mutex<Rules>>,
     command: &'a args::Server,
     home: &'a Home,
@@ -304,8 +305,8 @@ impl Host<'_> {
             {
                 return Ok(Between::End);
             }
-            let lobby = *self.lobby.borrow_and_update();
-            self.show(&mut gate, lobby, speaker).await;
+            let candidates = *self.candidates.borrow_and_update();
+            self.show(&mut gate, candidates, speaker).await;
             tokio::select! {
                 biased;
                 stop = signals.stop() => {
@@ -315,7 +316,7 @@ impl Host<'_> {
                     return Ok(Between::Stop(stop));
                 }
                 _ = self.hangup.recv() => self.reread().await,
-                Some(visitor) = next_visitor(&mut self.visitors) => self.tell(&visitor, speaker)?,
+                Some(event) = next_visitor(&mut self.events) => self.tell(&event, speaker)?,
                 talk = self.server.next(), if gate.is_open() => match (talk, gate) {
                     (Some(talk), Gate::Accepted(key)) if talk.peer.key() != key => {
                         if let Speaker::Terminal(terminal) = speaker {
@@ -326,7 +327,7 @@ impl Host<'_> {
                     }
                     (talk, _) => return Ok(talk.map_or(Between::End, Between::Talk)),
                 },
-                _ = self.lobby.changed() => {}
+                _ = self.candidates.changed() => {}
                 input = read_between(speaker, &gate, is_first) => match input? {
                     None => {
                         self.console.say("Standard input has ended: the server stops.");
@@ -357,17 +358,17 @@ impl Host<'_> {
     }
 
     /// Puts to the person what waits, at a terminal.
-    async fn show(&self, gate: &mut Gate, lobby: Lobby, speaker: &mut Speaker) {
+    async fn show(&self, gate: &mut Gate, candidates: Candidates, speaker: &mut Speaker) {
         let Speaker::Terminal(terminal) = speaker else {
             return;
         };
         match *gate {
-            Gate::Question(key, _) if lobby.asking != Some(key) => {
+            Gate::Question(key, _) if candidates.asking != Some(key) => {
                 self.console
                     .say("The key that you were asked about has left.");
                 *gate = gate.behind();
             }
-            Gate::Next(key) if lobby.next != Some(key) => {
+            Gate::Next(key) if candidates.next != Some(key) => {
                 self.console.say("The next one has left.");
                 *gate = Gate::Closed;
             }
@@ -378,12 +379,12 @@ impl Host<'_> {
             }
             _ => {}
         }
-        if lobby.question.is_some() && matches!(gate, Gate::Open | Gate::Closed) {
+        if candidates.question.is_some() && matches!(gate, Gate::Open | Gate::Closed) {
             if let Some(key) = self.server.ask().await {
                 ask::about_client(terminal, self.console, &key);
                 *gate = Gate::Question(key, matches!(gate, Gate::Open));
             }
-        } else if let (Gate::Closed, Some(next)) = (&gate, lobby.next) {
+        } else if let (Gate::Closed, Some(next)) = (&gate, candidates.next) {
             terminal.discard();
             self.ask_to_begin(&next);
             *gate = Gate::Next(next);
@@ -416,9 +417,9 @@ impl Host<'_> {
     }
 
     /// Somebody did not get a conversation.
-    fn tell(&mut self, visitor: &Visitor, speaker: &mut Speaker) -> Result<(), Report> {
-        match visitor {
-            Visitor::Refused { key, reason } => {
+    fn tell(&mut self, event: &ServerEvent, speaker: &mut Speaker) -> Result<(), Report> {
+        match event {
+            ServerEvent::Refused { key, reason } => {
                 if let Speaker::Json(json) = speaker {
                     json.refused(&key.to_string(), reason.word())?;
                 }
@@ -439,19 +440,19 @@ impl Host<'_> {
                         .detail(&format!("Refused {}: {}.", self.name(key), reason.word()));
                 }
             }
-            Visitor::GaveUp(lapsed) => {
-                let name = self.name(&lapsed.key);
+            ServerEvent::GaveUp(abandoned) => {
+                let name = self.name(&abandoned.key);
                 let what = format!("{name} has given up the conversation that was cut.");
-                self.tell_lapsed(what, lapsed, speaker)?;
+                self.tell_lapsed(what, abandoned, speaker)?;
             }
-            Visitor::Expired(lapsed) => {
-                let name = self.name(&lapsed.key);
+            ServerEvent::Expired(abandoned) => {
+                let name = self.name(&abandoned.key);
                 let what = format!(
                     "The conversation with {name} that was cut is given up: it is too old to go on."
                 );
-                self.tell_lapsed(what, lapsed, speaker)?;
+                self.tell_lapsed(what, abandoned, speaker)?;
             }
-            Visitor::Failed(incident) => {
+            ServerEvent::Failed(incident) => {
                 self.console
                     .detail(&format!("A connection failed: {incident}."));
             }
@@ -462,15 +463,15 @@ impl Host<'_> {
     fn tell_lapsed(
         &self,
         mut what: String,
-        lapsed: &Lapsed,
+        abandoned: &Abandoned,
         speaker: &mut Speaker,
     ) -> Result<(), Report> {
-        if let Some((turn, _)) = &lapsed.unacknowledged {
+        if let Some((turn, _)) = &abandoned.unacknowledged {
             what += &format!(" Your message of turn {turn} in it was not acknowledged.");
         }
         self.console.say(&what);
         match speaker {
-            Speaker::Json(json) => json.lapsed(&what, lapsed),
+            Speaker::Json(json) => json.abandoned(&what, abandoned),
             Speaker::Terminal(_) | Speaker::Pipe(_) => Ok(()),
         }
     }
@@ -560,8 +561,8 @@ impl Gate {
     }
 }
 
-async fn next_visitor(visitors: &mut Option<Visitors>) -> Option<Visitor> {
-    visitors.as_mut()?.next().await
+async fn next_visitor(events: &mut Option<ServerEvents>) -> Option<ServerEvent> {
+    events.as_mut()?.next().await
 }
 
 /// What is typed or piped between conversations: a line at a question, or

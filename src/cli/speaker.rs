@@ -5,7 +5,7 @@ use super::json::Json;
 use super::pipe::Pipe;
 use super::report::Report;
 use super::terminal::Terminal;
-use crate::link::{Notice, Over};
+use crate::link::{Ended, Notice};
 use crate::protocol::{ConversationId, Role, Text};
 use crate::trust::KeyId;
 
@@ -176,7 +176,7 @@ impl Speaker {
     ///
     /// # Errors
     /// stdout is closed.
-    pub fn ended(&mut self, over: &Over) -> Result<(), Report> {
+    pub fn ended(&mut self, over: &Ended) -> Result<(), Report> {
         match self {
             Self::Terminal(terminal) => terminal.ended(over),
             Self::Pipe(pipe) => pipe.ended(over),

@@ -4,13 +4,13 @@
 use super::report::{Exit, Report, outcome};
 use super::signals::{Signals, Stop};
 use super::speaker::{Partner, Said, Speaker};
-use crate::link::{MyTurn, Over, Talk, TheirTurn, Turn};
+use crate::link::{Ended, MyTurn, Talk, TheirTurn, Turn};
 
 /// How a conversation ended for this side.
 #[derive(Debug, Default)]
 pub struct Ending {
     /// The end, unless everything was let go of at SIGTERM.
-    pub over: Option<Over>,
+    pub over: Option<Ended>,
     /// The program is to stop.
     pub stop: Option<Stop>,
     /// Why the speaker could not go on.

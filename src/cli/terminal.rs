@@ -12,7 +12,7 @@ use super::pipe::{tell, tell_end, tell_leaving};
 use super::report::Report;
 use super::speaker::{Partner, Said};
 use super::transcript::{OURS, THEIRS, Transcript};
-use crate::link::{Cause, Notice, Over};
+use crate::link::{Cause, Ended, Notice};
 use crate::protocol::Text;
 
 /// A person at a terminal.
@@ -219,7 +219,7 @@ impl Terminal {
         tell_leaving(&self.console);
     }
 
-    pub(super) fn ended(&mut self, over: &Over) -> Result<(), Report> {
+    pub(super) fn ended(&mut self, over: &Ended) -> Result<(), Report> {
         let had_prompt = self.console.has_prompt();
         tell_end(&self.console, &self.peer, over);
         let was_ours = matches!(over.cause, Cause::Me);

@@ -8,15 +8,16 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
-use super::handshake::{self, HandshakeError};
-use super::journal::{Journal, JournalError, Page};
+use super::error::{ConnectError, HandshakeError};
+use super::handshake;
+use super::journal::{Journal, JournalError, Record};
 use super::redial::Redial;
 use super::session::{Session, Source};
 use super::turn::{self, Waiting};
 use super::wire::Wire;
 use crate::protocol::{By, Conversation, ConversationId, End, Limits, Role};
 use crate::trust::tls::client_config;
-use crate::trust::{HandshakeFailure, Identity, KeyId, Peer};
+use crate::trust::{Identity, KeyId, Peer};
 
 /// A client: one identity, and the keys that it accepts at the other end.
 ///
@@ -39,34 +40,6 @@ pub struct Client {
     config: Arc<rustls::ClientConfig>,
     limits: Limits,
     journal: Option<Journal>,
-}
-
-/// Why a client did not get as far as `hello`.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConnectError {
-    /// There is no connection to be had.
-    #[error("no connection: {0}")]
-    Dial(#[source] io::Error),
-    /// There is, but not to one of the keys that are accepted.
-    #[error(transparent)]
-    Handshake(#[from] HandshakeError),
-    /// The conversation cannot be kept, or another process goes on with it.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-}
-
-impl ConnectError {
-    /// Whether it may pass, so that an open conversation is tried again.
-    fn is_passing(&self) -> bool {
-        match self {
-            Self::Dial(_) | Self::Handshake(HandshakeError::TimedOut) => true,
-            Self::Handshake(HandshakeError::Tls(error)) => {
-                matches!(HandshakeFailure::of(error), HandshakeFailure::Io(_))
-            }
-            Self::Handshake(HandshakeError::NotProven(_)) | Self::Journal(_) => false,
-        }
-    }
 }
 
 impl Client {
@@ -129,14 +102,14 @@ impl Client {
                 Err(error) => return Err(error),
             };
             let Open {
-                page,
+                record,
                 conversation,
                 is_stored,
             } = open;
             let is_over = conversation.has_quit();
             let (user, waiting) = turn::greeting(peer, &conversation, is_stored);
             let source = Source::Dial(self.redial(peer.key(), dial.clone())?);
-            let mut session = Session::held(conversation, page, user, source, &self.limits);
+            let mut session = Session::held(conversation, record, user, source, &self.limits);
             if let Some(wire) = wire {
                 session = session.greet(wire, is_stored);
             }
@@ -161,26 +134,26 @@ impl Client {
             return Ok(ends);
         };
         for key in self.accepted.iter().filter(|key| journal.has_client(key)) {
-            let (page, stored) = journal.client(key)?;
+            let (record, stored) = journal.client(key)?;
             ends.extend(stored.map(|conversation| conversation.end(By::Me)));
-            page.remove()?;
+            record.remove()?;
         }
         Ok(ends)
     }
 
-    /// The page for this peer, and the conversation on it or a new one.
+    /// The record for this peer, and the conversation in it or a new one.
     fn open(&self, peer: &KeyId) -> Result<Open, JournalError> {
-        let (page, stored) = match &self.journal {
+        let (record, stored) = match &self.journal {
             None => (None, None),
             Some(journal) => {
-                let (page, stored) = journal.client(peer)?;
-                (Some(Arc::new(page)), stored)
+                let (record, stored) = journal.client(peer)?;
+                (Some(Arc::new(record)), stored)
             }
         };
         let is_stored = stored.is_some();
         let conversation = stored.unwrap_or_else(|| Conversation::new(Role::Client, random_id()));
         Ok(Open {
-            page,
+            record,
             conversation,
             is_stored,
         })
@@ -218,7 +191,7 @@ impl Client {
 
 /// A conversation that is about to be greeted with.
 struct Open {
-    page: Option<Arc<Page>>,
+    record: Option<Arc<Record>>,
     conversation: Conversation,
     /// It was open before this process.
     is_stored: bool,

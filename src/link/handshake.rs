@@ -1,6 +1,5 @@
 //! TLS over any byte stream, up to a proven [`Peer`], under a deadline.
 
-use std::io;
 use std::sync::Arc;
 
 use rustls::server::Acceptor;
@@ -8,29 +7,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::{LazyConfigAcceptor, TlsConnector, client, server};
 
+use super::error::HandshakeError;
 use crate::trust::Peer;
-use crate::trust::tls::{NotProven, server_name};
+use crate::trust::tls::server_name;
 
 /// Bytes that TLS takes from us before the network has taken any. Whether a
 /// write makes progress is seen from above TLS, so a slow link must not need
 /// longer for these than a write may stall.
 const WRITE_BUFFER: usize = 16 * 1024;
-
-/// Why there is no proven peer at the other end.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum HandshakeError {
-    /// TLS failed, or the stream under it.
-    /// [`HandshakeFailure`](crate::trust::HandshakeFailure) says which.
-    #[error("the TLS handshake failed: {0}")]
-    Tls(#[from] io::Error),
-    /// TLS succeeded, and is not what turnchat/1 asks for.
-    #[error(transparent)]
-    NotProven(#[from] NotProven),
-    /// It took too long.
-    #[error("the TLS handshake took too long")]
-    TimedOut,
-}
 
 /// The client's handshake.
 pub(super) async fn connect<S>(

@@ -78,7 +78,7 @@ pub enum JournalError {
 
 /// One conversation's file.
 #[derive(Debug)]
-pub(crate) struct Page {
+pub(crate) struct Record {
     path: PathBuf,
     peer: KeyId,
     /// Held for as long as the conversation is gone on with here.
@@ -88,7 +88,7 @@ pub(crate) struct Page {
 /// A file's content.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Record {
+struct Contents {
     version: u32,
     peer: KeyId,
     /// Seconds since 1970, when this was written.
@@ -100,13 +100,13 @@ struct Record {
 
 /// Only the part that every version has.
 #[derive(Deserialize)]
-struct AnyRecord {
+struct AnyContents {
     version: u32,
 }
 
 /// What a server's journal holds.
 #[derive(Debug)]
-pub(crate) struct Shelf {
+pub(crate) struct StoredConversations {
     /// The newest last.
     pub(crate) stored: Vec<Stored>,
     /// Too old, or too many.
@@ -118,7 +118,7 @@ pub(crate) struct Shelf {
 /// A conversation that was read from its file.
 #[derive(Debug)]
 pub(crate) struct Stored {
-    pub(crate) page: Page,
+    pub(crate) record: Record,
     pub(crate) peer: KeyId,
     pub(crate) conversation: Conversation,
     pub(crate) is_live: bool,
@@ -134,22 +134,22 @@ impl Journal {
         }
     }
 
-    /// A client's page for its conversation with this peer, and what stands on
+    /// A client's record for its conversation with this peer, and what is in
     /// it.
     pub(crate) fn client(
         &self,
         peer: &KeyId,
-    ) -> Result<(Page, Option<Conversation>), JournalError> {
+    ) -> Result<(Record, Option<Conversation>), JournalError> {
         let name = format!("client-{}", peer.file_name());
-        let page = Page {
+        let record = Record {
             path: self.dir.join(format!("{name}.json")),
             peer: *peer,
             _lock: Some(self.lock(&name)?),
         };
         self.sweep(&name);
-        let stored = Record::read(&page.path)?;
-        let conversation = stored.map(|record| record.restore(Role::Client, &page.path));
-        Ok((page, conversation.transpose()?))
+        let stored = Contents::read(&record.path)?;
+        let conversation = stored.map(|contents| contents.restore(Role::Client, &record.path));
+        Ok((record, conversation.transpose()?))
     }
 
     /// Whether there is a client's conversation with this peer to go on with.
@@ -158,9 +158,9 @@ impl Journal {
         self.dir.join(name).exists()
     }
 
-    /// A server's page for a new conversation.
-    pub(crate) fn server(&self, peer: &KeyId, id: ConversationId) -> Page {
-        Page {
+    /// A server's record for a new conversation.
+    pub(crate) fn server(&self, peer: &KeyId, id: ConversationId) -> Record {
+        Record {
             path: self.dir.join(format!("server-{id}.json")),
             peer: *peer,
             _lock: None,
@@ -168,7 +168,7 @@ impl Journal {
     }
 
     /// Everything that a server's journal holds.
-    pub(crate) fn shelf(&self, limits: &Limits) -> Result<Shelf, JournalError> {
+    pub(crate) fn stored(&self, limits: &Limits) -> Result<StoredConversations, JournalError> {
         let lock = self.lock("server")?;
         self.sweep("server-");
         let mut stored = Vec::new();
@@ -196,7 +196,7 @@ impl Journal {
             }
             *excess = excess.saturating_sub(1);
         }
-        Ok(Shelf {
+        Ok(StoredConversations {
             stored: kept,
             expired,
             lock,
@@ -242,18 +242,18 @@ impl Journal {
 impl Stored {
     /// A server's conversation, unless its file has just gone.
     fn read(path: PathBuf) -> Result<Option<Self>, JournalError> {
-        let Some(record) = Record::read(&path)? else {
+        let Some(contents) = Contents::read(&path)? else {
             return Ok(None);
         };
-        let (peer, is_live, written) = (record.peer, record.live, record.written);
-        let conversation = record.restore(Role::Server, &path)?;
-        let page = Page {
+        let (peer, is_live, written) = (contents.peer, contents.live, contents.written);
+        let conversation = contents.restore(Role::Server, &path)?;
+        let record = Record {
             path,
             peer,
             _lock: None,
         };
         Ok(Some(Self {
-            page,
+            record,
             peer,
             conversation,
             is_live,
@@ -270,14 +270,14 @@ impl Stored {
     }
 }
 
-impl Page {
+impl Record {
     /// Keeps this, durably, in the place of what was there.
     pub(crate) fn store(&self, conversation: &Snapshot, is_live: bool) -> Result<(), JournalError> {
         let unwritable = |source| JournalError::Unwritable {
             path: self.path.clone(),
             source,
         };
-        let record = Record {
+        let record = Contents {
             version: VERSION,
             peer: self.peer,
             written: now(),
@@ -302,7 +302,7 @@ impl Page {
     }
 }
 
-impl Record {
+impl Contents {
     fn read(path: &Path) -> Result<Option<Self>, JournalError> {
         let path = path.to_owned();
         let json = match fs::read(&path) {
@@ -311,8 +311,10 @@ impl Record {
             Err(source) => return Err(JournalError::Unreadable { path, source }),
         };
         match serde_json::from_slice(&json) {
-            Ok(AnyRecord { version: VERSION }) => {}
-            Ok(AnyRecord { version }) => return Err(JournalError::OtherVersion { path, version }),
+            Ok(AnyContents { version: VERSION }) => {}
+            Ok(AnyContents { version }) => {
+                return Err(JournalError::OtherVersion { path, version });
+            }
             Err(_) => return Err(JournalError::Damaged { path }),
         }
         serde_json::from_slice(&json).map_err(|_| JournalError::Damaged { path })

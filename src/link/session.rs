@@ -12,10 +12,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until};
 
-use super::journal::Page;
-use super::over::{Cause, Over};
+use super::error::{Cause, Ended, LinkError};
+use super::journal::Record;
 use super::redial::Redial;
-use super::wire::{LinkError, Wire};
+use super::wire::Wire;
 use crate::protocol::{
     By, Code, Conversation, Frame, Limits, Output, Overdue, Reason, Role, SayError, Snapshot, Text,
     Violation,
@@ -37,7 +37,7 @@ pub(crate) enum Event {
     Delivered { turn: u64 },
     Lost,
     Resumed,
-    Over(Over),
+    Ended(Ended),
 }
 
 /// Both ends of a conversation's channels, as the driver holds them.
@@ -97,14 +97,14 @@ pub(crate) struct Attachment<S> {
 
 /// What is left of a conversation that this session does not go on with.
 #[derive(Debug)]
-pub(crate) enum Rest {
+pub(crate) enum Remains {
     /// Nothing that the server has to know.
     Nothing,
     /// It is over. It may be asked for as if it were new: by a peer that does
     /// not know, or by an older connection.
     End,
-    /// It stands on its page, and can go on later.
-    Parked(Conversation, Arc<Page>),
+    /// It is in its record, and can go on later.
+    Parked(Conversation, Arc<Record>),
 }
 
 /// Where a conversation's next connection comes from.
@@ -125,7 +125,7 @@ pub(crate) struct Session<S> {
     limits: Limits,
     user: User,
     source: Source<S>,
-    page: Option<Arc<Page>>,
+    record: Option<Arc<Record>>,
     /// What was stored last, or restored.
     stored: Snapshot,
     wire: Option<Wire<S>>,
@@ -136,7 +136,7 @@ pub(crate) struct Session<S> {
     lost: Option<Lost>,
     /// Our `quit` has to be acknowledged by then.
     quit_by: Option<Instant>,
-    is_let_go: bool,
+    is_dropped: bool,
     /// Its user was told of the first connection.
     is_welcomed: bool,
 }
@@ -158,7 +158,7 @@ where
     /// before a restart.
     pub(crate) fn held(
         conversation: Conversation,
-        page: Option<Arc<Page>>,
+        record: Option<Arc<Record>>,
         user: User,
         source: Source<S>,
         limits: &Limits,
@@ -172,13 +172,13 @@ where
             limits: *limits,
             user,
             source,
-            page,
+            record,
             wire: None,
             newest: 0,
             has_begun: true,
             lost: Some(Lost::now(LinkError::Cut, limits)),
             quit_by,
-            is_let_go: false,
+            is_dropped: false,
             is_welcomed: false,
         };
         if quit_by.is_some() {
@@ -197,7 +197,7 @@ where
     ///
     /// # Errors
     /// The counters cannot be; the connection is given back, and whatever
-    /// stands on the page stands there still.
+    /// is in the record stays there.
     pub(crate) fn accept(
         mut self,
         attachment: Attachment<S>,
@@ -235,8 +235,8 @@ where
     }
 
     /// Runs the conversation to its end, or until it is parked; the last
-    /// event is [`Event::Over`].
-    pub(crate) async fn run(mut self) -> Rest {
+    /// event is [`Event::Ended`].
+    pub(crate) async fn run(mut self) -> Remains {
         let (over, is_parked) = match self.drive().await {
             Ok(over) => {
                 if let Some(wire) = self.wire.take() {
@@ -249,38 +249,38 @@ where
                     wire.close_with(last).await;
                 }
                 let end = self.conversation.end(By::Me);
-                let over = Over {
+                let over = Ended {
                     cause: Cause::Link(error),
                     turns: end.turns,
                     unacknowledged: end.unacknowledged,
                 };
-                let is_held = self.is_let_go || !self.limits.hold.is_zero();
+                let is_held = self.is_dropped || !self.limits.hold.is_zero();
                 (over, is_held && !self.conversation.has_quit())
             }
         };
-        let rest = self.put_away(&over, is_parked).await;
-        self.user.tell(Event::Over(over)).await;
+        let rest = self.finish(&over, is_parked).await;
+        self.user.tell(Event::Ended(over)).await;
         rest
     }
 
-    /// Leaves the page as what comes later has to find it.
-    async fn put_away(&mut self, over: &Over, is_parked: bool) -> Rest {
+    /// Leaves the record as what comes later has to find it.
+    async fn finish(&mut self, over: &Ended, is_parked: bool) -> Remains {
         let is_refused = matches!(over.cause, Cause::Refused(_));
         let may_return = match self.source {
             // It is the client that comes back, and asks.
             Source::Accept { .. } => !self.conversation.is_acknowledged(),
             Source::Dial(_) => is_refused && over.turns > 0 && !self.conversation.has_quit(),
         };
-        // Whatever the page says: a `hello` that was held back on an older
+        // Whatever the record says: a `hello` that was held back on an older
         // connection can come as long as this process lives.
         let rest = match self.source {
-            Source::Accept { .. } => Rest::End,
-            Source::Dial(_) => Rest::Nothing,
+            Source::Accept { .. } => Remains::End,
+            Source::Dial(_) => Remains::Nothing,
         };
-        let Some(page) = self.page.take() else {
+        let Some(record) = self.record.take() else {
             return rest;
         };
-        if self.is_let_go && matches!(self.source, Source::Dial(_)) {
+        if self.is_dropped && matches!(self.source, Source::Dial(_)) {
             // As a crash would leave it, a `quit` that is still to be told included.
             return rest;
         }
@@ -288,32 +288,32 @@ where
             if let Cause::Link(LinkError::Journal(_)) = over.cause {
                 // What could not be stored was not said, and is not heard.
                 let stored = Conversation::restore(Role::Server, self.stored.clone());
-                return stored.map_or(rest, |stored| Rest::Parked(stored, page));
+                return stored.map_or(rest, |stored| Remains::Parked(stored, record));
             }
-            let parked = Rest::Parked(self.conversation.clone(), Arc::clone(&page));
-            if !self.is_let_go {
+            let parked = Remains::Parked(self.conversation.clone(), Arc::clone(&record));
+            if !self.is_dropped {
                 let snapshot = self.conversation.snapshot();
                 // What stands there already is enough to go on.
-                let _ = spawn_blocking(move || page.store(&snapshot, false)).await;
+                let _ = spawn_blocking(move || record.store(&snapshot, false)).await;
             }
             return parked;
         }
-        let epitaph = self.conversation.epitaph();
+        let tombstone = self.conversation.tombstone();
         // The end stood there before it was said, and still does if this fails.
         let _ = spawn_blocking(move || match may_return {
             true if is_refused => Ok(()),
-            true => page.store(&epitaph, false),
-            false => page.remove(),
+            true => record.store(&tombstone, false),
+            false => record.remove(),
         })
         .await;
         rest
     }
 
-    async fn drive(&mut self) -> Result<Over, LinkError> {
+    async fn drive(&mut self) -> Result<Ended, LinkError> {
         loop {
             let is_lost = self.lost.is_some();
             self.user.tell_link(is_lost).await;
-            if let Some(over) = self.put_out().await? {
+            if let Some(over) = self.process_outputs().await? {
                 return Ok(over);
             }
             let deadline = self.deadline();
@@ -322,24 +322,24 @@ where
                 command = self.user.commands.recv() => match command {
                     Some(Command::Say(text, result)) => {
                         let said = self.conversation.say(text);
-                        if let Some(over) = self.put_out().await? {
+                        if let Some(over) = self.process_outputs().await? {
                             return Ok(over);
                         }
-                        // What a user takes for said stands on the page.
+                        // What a user takes for said is in the record.
                         let _ = result.send(said);
                     }
                     Some(Command::Quit) => self.quit(),
                     Some(Command::Supersede) => {
                         self.conversation.quit();
-                        self.put_out().await?;
+                        self.process_outputs().await?;
                         // The next one is not kept waiting for the goodbye.
                         self.wire.take().map(|wire| tokio::spawn(wire.close()));
                         return Ok(self.conversation.end(By::Peer).into());
                     }
                     // A user that let go of its turn did not say the end: the link is
-                    // cut, and what stands on the page stays as it is.
+                    // cut, and the record stays as it is.
                     None => {
-                        self.is_let_go = true;
+                        self.is_dropped = true;
                         return Err(LinkError::Cut);
                     }
                 },
@@ -360,13 +360,13 @@ where
     }
 
     /// Does what the conversation has put out, in order.
-    async fn put_out(&mut self) -> Result<Option<Over>, LinkError> {
+    async fn process_outputs(&mut self) -> Result<Option<Ended>, LinkError> {
         while let Some(output) = self.conversation.poll_output() {
             match output {
                 Output::Store(snapshot) => {
-                    if let Some(page) = self.page.clone() {
+                    if let Some(record) = self.record.clone() {
                         let kept = snapshot.clone();
-                        let storing = spawn_blocking(move || page.store(&kept, true));
+                        let storing = spawn_blocking(move || record.store(&kept, true));
                         storing.await.map_err(|gone| LinkError::Io(gone.into()))??;
                         self.stored = snapshot;
                     }
@@ -385,7 +385,7 @@ where
                     tokio::task::yield_now().await;
                 }
                 Output::Delivered { turn } => self.user.tell(Event::Delivered { turn }).await,
-                Output::Over(end) => return Ok(Some(end.into())),
+                Output::Ended(end) => return Ok(Some(end.into())),
             }
         }
         Ok(None)

@@ -33,9 +33,8 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::over::{Cause, Over};
+use super::error::{Cause, Ended, LinkError};
 use super::session::{Command, EVENTS, Event, User};
-use super::wire::LinkError;
 use crate::protocol::{Conversation, ConversationId, Text};
 use crate::trust::Peer;
 
@@ -43,11 +42,11 @@ use crate::trust::Peer;
 /// never implied: a turn that is dropped cuts the connection, as a crash would.
 ///
 /// ```
-/// use turnchat::link::{Over, Talk, Turn};
+/// use turnchat::link::{Ended, Talk, Turn};
 /// use turnchat::protocol::Text;
 ///
 /// /// Answers everything with what was said.
-/// async fn echo(talk: Talk) -> Result<(), Over> {
+/// async fn echo(talk: Talk) -> Result<(), Ended> {
 ///     let mut turn = talk.turn;
 ///     let mut answer = Text::new("Speak, and I repeat it.").unwrap();
 ///     loop {
@@ -138,8 +137,8 @@ impl Waiting {
     /// Waits for the `welcome`.
     ///
     /// # Errors
-    /// [`Over`] where there will be no conversation.
-    pub async fn welcome(mut self) -> Result<Talk, Over> {
+    /// [`Ended`] where there will be no conversation.
+    pub async fn welcome(mut self) -> Result<Talk, Ended> {
         while self.notice().await.is_some() {}
         match self.line.outcome().await {
             Outcome::Connected => {
@@ -147,7 +146,7 @@ impl Waiting {
                 Ok(self.greeted.talk(self.line))
             }
             Outcome::Heard { .. } => Err(self.line.lost_driver()),
-            Outcome::Over(over) => Err(over),
+            Outcome::Ended(over) => Err(over),
         }
     }
 
@@ -170,7 +169,7 @@ impl Waiting {
 
     /// Waits for the end of a conversation that only wants it told: welcomed
     /// or not, it is not let go of before.
-    pub(super) async fn over(mut self) -> Over {
+    pub(super) async fn over(mut self) -> Ended {
         self.line.over().await
     }
 
@@ -204,8 +203,8 @@ impl MyTurn {
     /// peer's answer.
     ///
     /// # Errors
-    /// [`Over`]: the conversation has ended, and this was not said.
-    pub async fn say(mut self, text: Text) -> Result<TheirTurn, Over> {
+    /// [`Ended`]: the conversation has ended, and this was not said.
+    pub async fn say(mut self, text: Text) -> Result<TheirTurn, Ended> {
         let (result, said) = oneshot::channel();
         let sent = self.0.commands.send(Command::Say(text, result)).await;
         if sent.is_ok() && matches!(said.await, Ok(Ok(()))) {
@@ -216,7 +215,7 @@ impl MyTurn {
     }
 
     /// Ends the conversation here, and waits until the peer knows.
-    pub async fn quit(mut self) -> Over {
+    pub async fn quit(mut self) -> Ended {
         self.0.quit();
         self.0.over().await
     }
@@ -245,15 +244,15 @@ impl TheirTurn {
     /// Waits for what the peer says; the turn passes.
     ///
     /// # Errors
-    /// [`Over`]: the conversation has ended.
-    pub async fn hear(mut self) -> Result<(Text, MyTurn), Over> {
+    /// [`Ended`]: the conversation has ended.
+    pub async fn hear(mut self) -> Result<(Text, MyTurn), Ended> {
         match self.0.outcome().await {
             Outcome::Heard { turn, text } => {
                 self.0.turn = turn + 1;
                 Ok((text, MyTurn(self.0)))
             }
             Outcome::Connected => Err(self.0.lost_driver()),
-            Outcome::Over(over) => Err(over),
+            Outcome::Ended(over) => Err(over),
         }
     }
 
@@ -294,7 +293,7 @@ struct Line {
 enum Outcome {
     Connected,
     Heard { turn: u64, text: Text },
-    Over(Over),
+    Ended(Ended),
 }
 
 impl Line {
@@ -305,7 +304,7 @@ impl Line {
                 Some(Event::Lost) => self.is_lost = true,
                 Some(Event::Waiting { .. } | Event::Delivered { .. } | Event::Heard { .. }) => {}
                 // It is there, or not needed any more.
-                Some(Event::Connected | Event::Resumed | Event::Over(_)) | None => {
+                Some(Event::Connected | Event::Resumed | Event::Ended(_)) | None => {
                     self.is_lost = false;
                 }
             }
@@ -319,8 +318,8 @@ impl Line {
                 Some(Event::Resumed) => return Some(Notice::Resumed),
                 Some(Event::Connected) => None,
                 Some(Event::Heard { turn, text }) => Some(Outcome::Heard { turn, text }),
-                Some(Event::Over(over)) => Some(Outcome::Over(over)),
-                None => Some(Outcome::Over(self.lost_driver())),
+                Some(Event::Ended(over)) => Some(Outcome::Ended(over)),
+                None => Some(Outcome::Ended(self.lost_driver())),
             };
         }
         None
@@ -335,9 +334,9 @@ impl Line {
         }
     }
 
-    async fn over(&mut self) -> Over {
+    async fn over(&mut self) -> Ended {
         loop {
-            if let Outcome::Over(over) = self.outcome().await {
+            if let Outcome::Ended(over) = self.outcome().await {
                 return over;
             }
         }
@@ -349,8 +348,8 @@ impl Line {
     }
 
     /// The driver is gone without a word: its runtime was shut down.
-    fn lost_driver(&self) -> Over {
-        Over {
+    fn lost_driver(&self) -> Ended {
+        Ended {
             cause: Cause::Link(LinkError::Cut),
             turns: self.turn - 1,
             unacknowledged: None,

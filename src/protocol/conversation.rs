@@ -34,7 +34,7 @@ impl Role {
 ///
 /// ```text
 ///            connect / accept            welcome
-///  Detached ──────────────────▶ Greeting ───────▶ Open ──▶ Over
+///  Detached ──────────────────▶ Greeting ───────▶ Open ──▶ Ended
 ///      ▲     (a server is Open at once)            │
 ///      └──────────────── detach ───────────────────┘
 /// ```
@@ -80,7 +80,7 @@ enum Phase {
     Detached,
     Greeting,
     Open,
-    Over,
+    Ended,
 }
 
 /// What going on with a conversation needs, after a cut or a restart.
@@ -131,7 +131,7 @@ pub enum Output {
         turn: u64,
     },
     /// The conversation has ended: write what is to be sent, and close.
-    Over(End),
+    Ended(End),
 }
 
 /// How a conversation ended.
@@ -229,7 +229,7 @@ pub enum SayError {
     NotYourTurn,
     /// The conversation is over, or this side has quit it.
     #[error("the conversation is over")]
-    Over,
+    Ended,
 }
 
 impl Conversation {
@@ -313,7 +313,7 @@ impl Conversation {
     }
 
     /// What remembering its end needs: none of its words.
-    pub fn epitaph(&self) -> Snapshot {
+    pub fn tombstone(&self) -> Snapshot {
         Snapshot {
             quit: true,
             last_said: None,
@@ -378,7 +378,7 @@ impl Conversation {
         self.outputs
             .retain(|output| !matches!(output, Output::Send(_)));
         self.quit_sent = false;
-        if self.phase != Phase::Over {
+        if self.phase != Phase::Ended {
             self.phase = Phase::Detached;
         }
     }
@@ -389,8 +389,8 @@ impl Conversation {
     /// # Errors
     /// A [`SayError`]; nothing changes then.
     pub fn say(&mut self, text: Text) -> Result<(), SayError> {
-        if self.phase == Phase::Over || self.record.quit {
-            return Err(SayError::Over);
+        if self.phase == Phase::Ended || self.record.quit {
+            return Err(SayError::Ended);
         }
         if !self.is_my_turn() {
             return Err(SayError::NotYourTurn);
@@ -408,7 +408,7 @@ impl Conversation {
     /// Ends the conversation, in or out of turn. It is over once the other
     /// side has said so too. Asked again, it does nothing.
     pub fn quit(&mut self) {
-        if self.phase == Phase::Over || self.record.quit {
+        if self.phase == Phase::Ended || self.record.quit {
             return;
         }
         self.record.quit = true;
@@ -424,7 +424,7 @@ impl Conversation {
     /// A [`Violation`]; nothing changes then, and the connection cannot go on.
     pub fn receive(&mut self, frame: Frame) -> Result<(), Violation> {
         match self.phase {
-            Phase::Over | Phase::Detached => Ok(()),
+            Phase::Ended | Phase::Detached => Ok(()),
             Phase::Greeting | Phase::Open if self.quit_sent => {
                 self.receive_after_quit(&frame);
                 Ok(())
@@ -559,8 +559,8 @@ impl Conversation {
     }
 
     fn over(&mut self, by: By) {
-        self.phase = Phase::Over;
-        self.outputs.push_back(Output::Over(self.end(by)));
+        self.phase = Phase::Ended;
+        self.outputs.push_back(Output::Ended(self.end(by)));
     }
 
     fn send_quit(&mut self) {

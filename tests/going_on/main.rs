@@ -15,14 +15,14 @@ mod network;
 mod restarts;
 mod sides;
 
-use turnchat::link::{Over, Talk, Turn};
+use turnchat::link::{Ended, Talk, Turn};
 use turnchat::protocol::Text;
 
 /// What one side said and heard, in order.
 type Transcript = Vec<(u64, bool, String)>;
 
 /// Speaks its turns, `turns` in all on both sides, then the client quits.
-async fn converse(talk: Talk, is_server: bool, turns: u64) -> (Transcript, Over) {
+async fn converse(talk: Talk, is_server: bool, turns: u64) -> (Transcript, Ended) {
     let mut transcript = Transcript::new();
     let mut turn = talk.turn;
     loop {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use turnchat::link::{
-    Cause, Client, ConnectError, Journal, JournalError, LinkError, MyTurn, Notice, Over,
-    ServerBuilder, Verdict, Visitor,
+    Cause, Client, ConnectError, Ended, Journal, JournalError, LinkError, MyTurn, Notice,
+    ServerBuilder, ServerEvent, Verdict,
 };
 use turnchat::protocol::{Code, Limits, Reason};
 
@@ -254,11 +254,11 @@ async fn a_quit_outlives_a_crash_and_then_a_new_conversation_begins() {
 
 trait QuitOfPeer {
     /// Waits for the peer's end, and says nothing.
-    async fn quit_of_peer(self) -> Over;
+    async fn quit_of_peer(self) -> Ended;
 }
 
 impl QuitOfPeer for MyTurn {
-    async fn quit_of_peer(mut self) -> Over {
+    async fn quit_of_peer(mut self) -> Ended {
         while self.notice().await.is_some() {}
         self.quit().await
     }
@@ -441,7 +441,7 @@ async fn past_the_limit_the_oldest_parked_conversation_is_given_up() {
     let builder = kept.sides.builder().with_limits(limits);
     let (dial, accept, _) = network(vec![]);
     let mut server = builder.with_journal(journal).unwrap().start(accept);
-    let mut visitors = server.visitors().unwrap();
+    let mut events = server.events().unwrap();
     let other = Client::new(&other.client, vec![kept.sides.server.key_id()]).unwrap();
 
     let waiting = kept.connect(dial.clone()).await;
@@ -450,9 +450,9 @@ async fn past_the_limit_the_oldest_parked_conversation_is_given_up() {
     let waiting = other.connect::<Link, _, _>(dial).await.unwrap();
     let (here, _there) = greeted(&mut server, waiting).await;
     drop(here);
-    let lapsed = timeout(Duration::from_secs(60), visitors.next()).await;
-    let Ok(Some(Visitor::Expired(lapsed))) = lapsed else {
-        panic!("{lapsed:?}");
+    let abandoned = timeout(Duration::from_secs(60), events.next()).await;
+    let Ok(Some(ServerEvent::Expired(abandoned))) = abandoned else {
+        panic!("{abandoned:?}");
     };
-    assert_eq!(lapsed.key, kept.sides.client.key_id());
+    assert_eq!(abandoned.key, kept.sides.client.key_id());
 }

@@ -105,10 +105,10 @@ impl World {
             Event::PutAway(Side::Server, number) => self.put_away_server(config, number),
             Event::Left(number) => self.left(config, number),
             Event::Seat => {
-                // src/link/server.rs, `Server::next`.
+                // src/link/server/mod.rs, `Server::next`.
                 self.house.is_seat_asked = true;
-                let orders = self.house.admission.seat();
-                self.give(config, orders);
+                let instructions = self.house.admission.seat();
+                self.give(config, instructions);
             }
             Event::Say(side) => {
                 let number = self.number_of_user(side);
@@ -117,7 +117,7 @@ impl World {
                 let life = self.tales.entry(id).or_default().say(side, turn);
                 let conversation = &mut self.session(side, number).conversation;
                 conversation.say(text(side, turn, life)).unwrap();
-                self.put_out(config, side, number);
+                self.process_outputs(config, side, number);
             }
             Event::Quit(side) => {
                 let number = self.number_of_user(side);
@@ -128,7 +128,7 @@ impl World {
                 session.conversation.quit();
                 let id = session.conversation.id();
                 self.tales.entry(id).or_default().is_end_wanted = true;
-                self.put_out(config, side, number);
+                self.process_outputs(config, side, number);
             }
             Event::GiveUp(side, number) => {
                 let is_hopeless = match &self.program {

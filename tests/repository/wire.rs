@@ -53,7 +53,7 @@ impl Side {
             match output {
                 Output::Store(_) => self.machine.stored(),
                 Output::Send(frame) => self.to_send.push(frame),
-                Output::Over(_) => self.is_over = true,
+                Output::Ended(_) => self.is_over = true,
                 _ => {}
             }
         }

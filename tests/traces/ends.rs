@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::timeout;
-use turnchat::link::{Cause, Client, LinkError, MyTurn, Notice, Server, TheirTurn, Visitor};
+use turnchat::link::{Cause, Client, LinkError, MyTurn, Notice, Server, ServerEvent, TheirTurn};
 use turnchat::protocol::{Limits, Overdue};
 
 use crate::network::{Accepting, Carried, Dialling, network};
@@ -108,7 +108,7 @@ async fn a_quit_from_the_queue_ends_the_parked_conversation() {
     });
     let (dial, accept, links) = network(vec![]);
     let mut server = kept.serve(|| accept.clone()).await;
-    let mut visitors = server.visitors().unwrap();
+    let mut events = server.events().unwrap();
     let gate = Gate::open();
     let waiting = client.connect(gate.before(dial.clone())).await.unwrap();
     let (here, there) = greeted(&mut server, waiting).await;
@@ -125,9 +125,9 @@ async fn a_quit_from_the_queue_ends_the_parked_conversation() {
     gate.set(true);
     let over = there.quit().await;
     assert!(matches!(over.cause, Cause::Me), "{over:?}");
-    let gave_up = timeout(Duration::from_secs(1), visitors.next()).await;
+    let gave_up = timeout(Duration::from_secs(1), events.next()).await;
     assert!(
-        matches!(&gave_up, Ok(Some(Visitor::GaveUp(of))) if of.key == kept.sides.client.key_id()),
+        matches!(&gave_up, Ok(Some(ServerEvent::GaveUp(of))) if of.key == kept.sides.client.key_id()),
         "{gave_up:?}"
     );
 

@@ -6,17 +6,17 @@ use std::time::Duration;
 use rustls::{AlertDescription, CertificateError, Error};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 use tokio::time::Instant;
-use turnchat::link::{ConnectError, HandshakeError, Incident, LinkError};
+use turnchat::link::{ConnectError, ConnectionError, HandshakeError, LinkError};
 use turnchat::protocol::{Limits, Overdue};
 use turnchat::trust::{HandshakeFailure, NotProven};
 
 use super::ours::{Habit, House, PIPE, called, dial, told};
 use super::raw::{Came, Face, Papers, hello};
 
-fn tls_failure(incident: &Incident) -> HandshakeFailure {
+fn tls_failure(incident: &ConnectionError) -> HandshakeFailure {
     match incident {
-        Incident::Handshake(HandshakeError::Tls(error)) => HandshakeFailure::of(error),
-        Incident::Handshake(HandshakeError::NotProven(missing)) => missing.clone().into(),
+        ConnectionError::Handshake(HandshakeError::Tls(error)) => HandshakeFailure::of(error),
+        ConnectionError::Handshake(HandshakeError::NotProven(missing)) => missing.clone().into(),
         other => panic!("{other:?}"),
     }
 }
@@ -138,7 +138,7 @@ async fn an_idle_connection_is_closed_after_ten_seconds() {
     assert_eq!(start.elapsed().as_secs(), 10);
     assert!(matches!(
         house.incident().await,
-        Incident::Handshake(HandshakeError::TimedOut)
+        ConnectionError::Handshake(HandshakeError::TimedOut)
     ));
     house.serves_the_next(Habit::Answers).await;
 }
@@ -174,7 +174,7 @@ async fn a_hello_is_due_ten_seconds_after_the_connection_came() {
         assert_eq!(start.elapsed().as_secs(), 10);
         assert!(matches!(
             house.incident().await,
-            Incident::Link(LinkError::Overdue(Overdue::FirstFrame))
+            ConnectionError::Link(LinkError::Overdue(Overdue::FirstFrame))
         ));
         house.serves_the_next(Habit::Answers).await;
     }

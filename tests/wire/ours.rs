@@ -10,8 +10,8 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, duplex};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
 use turnchat::link::{
-    Cause, Client, ConnectError, MyTurn, Notice, Over, ServerBuilder, Talk, TheirTurn, Turn,
-    Verdict, Visitor, Visitors,
+    Cause, Client, ConnectError, Ended, MyTurn, Notice, ServerBuilder, ServerEvent, ServerEvents,
+    Talk, TheirTurn, Turn, Verdict,
 };
 use turnchat::protocol::{Limits, Text};
 use turnchat::trust::{Algorithm, Identity, KeyId};
@@ -49,7 +49,7 @@ pub(crate) enum Told {
     Began,
     Heard(u64, String),
     Delivered(u64),
-    Over(Over),
+    Ended(Ended),
 }
 
 /// What our side tells, as it comes.
@@ -59,7 +59,7 @@ pub(crate) type Tale = mpsc::UnboundedReceiver<Told>;
 pub(crate) struct House<S = DuplexStream> {
     pub(crate) id: KeyId,
     pub(crate) tale: Tale,
-    pub(crate) visitors: Visitors,
+    pub(crate) events: ServerEvents,
     arrivals: mpsc::UnboundedSender<S>,
 }
 
@@ -136,13 +136,13 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> House<S> {
             .unwrap()
             .with_limits(limits)
             .start(accept);
-        let visitors = server.visitors().unwrap();
+        let events = server.events().unwrap();
         let (teller, tale) = mpsc::unbounded_channel();
         tokio::spawn(server.serve(1, move |talk| live(talk, habit, teller.clone())));
         Self {
             id: identity.key_id(),
             tale,
-            visitors,
+            events,
             arrivals,
         }
     }
@@ -151,10 +151,10 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> House<S> {
         self.arrivals.send(stream).unwrap();
     }
 
-    /// Why the last visitor came to nothing.
-    pub(crate) async fn incident(&mut self) -> turnchat::link::Incident {
-        match self.visitors.next().await {
-            Some(Visitor::Failed(incident)) => incident,
+    /// Why the last event came to nothing.
+    pub(crate) async fn incident(&mut self) -> turnchat::link::ConnectionError {
+        match self.events.next().await {
+            Some(ServerEvent::Failed(incident)) => incident,
             other => panic!("{other:?}"),
         }
     }
@@ -192,7 +192,7 @@ where
         match waiting.welcome().await {
             Ok(talk) => live(talk, habit, teller).await,
             Err(over) => {
-                let _ = teller.send(Told::Over(over));
+                let _ = teller.send(Told::Ended(over));
             }
         }
     });
@@ -234,14 +234,14 @@ async fn live(talk: Talk, habit: Habit, teller: mpsc::UnboundedSender<Told>) {
             Err(over) => break over,
         };
     };
-    let _ = teller.send(Told::Over(over));
+    let _ = teller.send(Told::Ended(over));
 }
 
 async fn speak(
     mut mine: MyTurn,
     habit: Habit,
     teller: &mpsc::UnboundedSender<Told>,
-) -> Result<Turn, Over> {
+) -> Result<Turn, Ended> {
     let number = mine.number();
     if habit == Habit::Thinks {
         while let Some(notice) = mine.notice().await {
@@ -264,7 +264,7 @@ async fn listen(
     mut theirs: TheirTurn,
     habit: Habit,
     teller: &mpsc::UnboundedSender<Told>,
-) -> Result<Turn, Over> {
+) -> Result<Turn, Ended> {
     let number = theirs.number();
     if habit == Habit::QuitsAt(number) {
         theirs.quit();
@@ -289,7 +289,7 @@ fn tell(teller: &mpsc::UnboundedSender<Told>, notice: Notice) {
 }
 
 /// All that was told up to the end, as short words, and why it ended.
-pub(crate) async fn told(tale: &mut Tale) -> (Vec<String>, Over) {
+pub(crate) async fn told(tale: &mut Tale) -> (Vec<String>, Ended) {
     let mut words = Vec::new();
     loop {
         match next_told(tale).await {
@@ -297,7 +297,7 @@ pub(crate) async fn told(tale: &mut Tale) -> (Vec<String>, Over) {
             Told::Began => words.push("began".to_owned()),
             Told::Heard(turn, text) => words.push(format!("heard {turn} {text}")),
             Told::Delivered(turn) => words.push(format!("delivered {turn}")),
-            Told::Over(over) => return (words, over),
+            Told::Ended(over) => return (words, over),
         }
     }
 }
@@ -311,7 +311,7 @@ pub(crate) async fn next_told(tale: &mut Tale) -> Told {
 }
 
 /// Why it ended, in a word.
-pub(crate) fn cause(over: &Over) -> String {
+pub(crate) fn cause(over: &Ended) -> String {
     match &over.cause {
         Cause::Me => "me".to_owned(),
         Cause::Peer => "peer".to_owned(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, duplex};
 use tokio::time::{Instant, sleep, timeout};
-use turnchat::link::{Cause, Client, LinkError, Over};
+use turnchat::link::{Cause, Client, Ended, LinkError};
 use turnchat::protocol::Overdue;
 use turnchat::trust::{Algorithm, Identity};
 
@@ -14,7 +14,7 @@ use super::raw::{Came, Face, ID, PING, PONG, Papers, QUIT, Raw, heard, hello, sa
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn overdue(over: &Over) -> Overdue {
+fn overdue(over: &Ended) -> Overdue {
     match over.cause {
         Cause::Link(LinkError::Overdue(overdue)) => overdue,
         ref other => panic!("{other:?}"),

@@ -234,7 +234,7 @@ impl World {
             Side::Client => matches!(&self.program, Program::Runs(session)
                 if session.link == Some(number) && session.ending.is_none()),
             Side::Server => match self.house.guests.get(&number) {
-                Some(Guest::Stranger | Guest::Lobby { .. }) => true,
+                Some(Guest::Stranger | Guest::Candidates { .. }) => true,
                 Some(Guest::Joining { .. }) => false,
                 _ => self.session_on(number).is_some(),
             },

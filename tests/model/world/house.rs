@@ -1,10 +1,12 @@
-//! The server, as src/link/house.rs, src/link/reception.rs and
-//! src/link/server.rs have it.
+//! The server, as src/link/server/hub.rs, src/link/server/connection.rs and
+//! src/link/server/mod.rs have it.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use turnchat::link::Verdict;
-use turnchat::link::admission::{Admission, ConnectionId, Hello, Order, Orders};
+use turnchat::link::server::admission::{
+    Admission, ConnectionId, Hello, Instruction, Instructions,
+};
 use turnchat::protocol::{
     By, Code, Conversation, ConversationId, Frame, Limits, Reason, Role, Snapshot,
 };
@@ -18,7 +20,7 @@ use crate::tale::Outcome;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Guest {
     Stranger,
-    Lobby {
+    Candidates {
         conversation: ConversationId,
         heard: u64,
         has_quit: bool,
@@ -80,13 +82,14 @@ impl World {
                     heard,
                 },
             ) => self.hello(config, number, conversation, heard),
-            (Some(Guest::Lobby { has_quit, .. }), Frame::Quit {}) => {
+            (Some(Guest::Candidates { has_quit, .. }), Frame::Quit {}) => {
                 *has_quit = true;
-                let orders = (self.house.admission).quit(ConnectionId(number.into()), config.now);
-                self.give(config, orders);
+                let instructions =
+                    (self.house.admission).quit(ConnectionId(number.into()), config.now);
+                self.give(config, instructions);
             }
-            (Some(Guest::Lobby { has_quit: true, .. }), _) => {}
-            (Some(Guest::Stranger | Guest::Lobby { .. }), _) => self.breaks(crate::ACCUSED),
+            (Some(Guest::Candidates { has_quit: true, .. }), _) => {}
+            (Some(Guest::Stranger | Guest::Candidates { .. }), _) => self.breaks(crate::ACCUSED),
             (_, frame) => {
                 if let Some(at) = self.session_on(number) {
                     self.receive(config, Side::Server, at, frame);
@@ -95,7 +98,7 @@ impl World {
         }
     }
 
-    /// `House::hello`.
+    /// `Hub::hello`.
     pub(super) fn hello(
         &mut self,
         config: &Config,
@@ -103,12 +106,12 @@ impl World {
         conversation: ConversationId,
         heard: u64,
     ) {
-        let lobby = Guest::Lobby {
+        let candidates = Guest::Candidates {
             conversation,
             heard,
             has_quit: false,
         };
-        self.house.guests.insert(number, lobby);
+        self.house.guests.insert(number, candidates);
         let clienthello = match config.breaks(Broken::NewestWins) {
             true => 0,
             false => number.into(),
@@ -130,40 +133,40 @@ impl World {
                 heard: 0,
                 ..hello.clone()
             };
-            let mut orders = admission.hello(id, begins, Verdict::Admit, config.now);
-            orders.retain(|(other, _)| *other != id);
-            orders.push((id, Order::Refuse(Reason::Ended)));
-            return self.give(config, orders);
+            let mut instructions = admission.hello(id, begins, Verdict::Admit, config.now);
+            instructions.retain(|(other, _)| *other != id);
+            instructions.push((id, Instruction::Refuse(Reason::Ended)));
+            return self.give(config, instructions);
         }
-        let orders = admission.hello(id, hello, Verdict::Admit, config.now);
-        self.give(config, orders);
+        let instructions = admission.hello(id, hello, Verdict::Admit, config.now);
+        self.give(config, instructions);
     }
 
-    /// `House::give`, and what the connections do about it.
-    pub(super) fn give(&mut self, config: &Config, orders: Orders) {
+    /// `Hub::give`, and what the connections do about it.
+    pub(super) fn give(&mut self, config: &Config, instructions: Instructions) {
         if !config.breaks(Broken::EndBeforeAnswer) {
             self.end_given_up(config);
         }
-        let mut orders = VecDeque::from(orders);
-        while let Some((ConnectionId(number), order)) = orders.pop_front() {
+        let mut instructions = VecDeque::from(instructions);
+        while let Some((ConnectionId(number), instruction)) = instructions.pop_front() {
             if self.is_blown {
                 return;
             }
             let number = Number::try_from(number).unwrap();
             let guest = self.house.guests.get_mut(&number);
-            let last_word = match (order, guest) {
+            let last_word = match (instruction, guest) {
                 (_, None) => continue,
-                (Order::Quit, Some(Guest::Talking(session))) => {
+                (Instruction::Quit, Some(Guest::Talking(session))) => {
                     if session.ending.is_none() {
                         self.supersede(config, number);
                     }
                     continue;
                 }
-                (Order::Welcome(_), Some(Guest::Lobby { .. })) => {
+                (Instruction::Welcome(_), Some(Guest::Candidates { .. })) => {
                     self.begin(config, number);
                     continue;
                 }
-                (Order::Welcome(_), Some(guest)) => {
+                (Instruction::Welcome(_), Some(guest)) => {
                     // The connection is gone already: its seat comes back when it has left.
                     if config.breaks(Broken::SeatComesBack) {
                         (self.house.admission).begin(ConnectionId(number.into()));
@@ -179,8 +182,8 @@ impl World {
                     }
                     continue;
                 }
-                (Order::Resume { with, heard }, Some(guest @ Guest::Lobby { .. })) => {
-                    let has_quit = matches!(guest, Guest::Lobby { has_quit: true, .. });
+                (Instruction::Resume { with, heard }, Some(guest @ Guest::Candidates { .. })) => {
+                    let has_quit = matches!(guest, Guest::Candidates { has_quit: true, .. });
                     let with = Number::try_from(with.0).unwrap();
                     *guest = Guest::Joining {
                         with,
@@ -190,33 +193,33 @@ impl World {
                     continue;
                 }
                 (_, Some(Guest::Gone(..))) => continue,
-                (Order::Wait { ahead }, _) => {
+                (Instruction::Wait { ahead }, _) => {
                     self.send(Side::Server, number, Frame::Wait { ahead });
                     continue;
                 }
-                (Order::Refuse(reason), _) => Some(Frame::Refuse { reason }),
-                (Order::Replaced, _) => Some(Frame::Error {
+                (Instruction::Refuse(reason), _) => Some(Frame::Refuse { reason }),
+                (Instruction::Replaced, _) => Some(Frame::Error {
                     code: Code::Replaced,
                     detail: None,
                 }),
-                (Order::Quit, _) => Some(Frame::Quit {}),
-                (Order::Close | Order::Resume { .. }, _) => None,
+                (Instruction::Quit, _) => Some(Frame::Quit {}),
+                (Instruction::Close | Instruction::Resume { .. }, _) => None,
             };
             if let Some(frame) = last_word {
                 self.send(Side::Server, number, frame);
             }
             self.hang_up(Side::Server, number, false);
             self.house.guests.remove(&number);
-            orders.extend(self.house.admission.leave(ConnectionId(number.into())));
+            instructions.extend(self.house.admission.leave(ConnectionId(number.into())));
         }
         if config.breaks(Broken::EndBeforeAnswer) {
             self.end_given_up(config);
         }
     }
 
-    /// `House::begin`, and src/link/reception.rs, `converse`.
+    /// `Hub::begin`, and src/link/server/connection.rs, `converse`.
     pub(super) fn begin(&mut self, config: &Config, number: Number) {
-        let Some(Guest::Lobby {
+        let Some(Guest::Candidates {
             conversation: id,
             heard,
             has_quit,
@@ -252,7 +255,7 @@ impl World {
         self.house.is_seat_asked = false;
         self.house.talks.push_back(id);
         self.show_again(Side::Server, number);
-        self.put_out(config, Side::Server, number);
+        self.process_outputs(config, Side::Server, number);
     }
 
     /// `Command::Supersede`, in `Session::drive`.
@@ -261,19 +264,19 @@ impl World {
         session.conversation.quit();
         let end = session.conversation.end(By::Peer);
         let link = session.link;
-        self.put_out(config, Side::Server, number);
+        self.process_outputs(config, Side::Server, number);
         if self.is_blown {
             return;
         }
         let session = self.session(Side::Server, number);
-        session.ending = Some(Ending::Over(end));
+        session.ending = Some(Ending::Ended(end));
         session.link = None;
         if let Some(link) = link {
             self.hang_up(Side::Server, link, false);
         }
     }
 
-    /// `Session::put_away`, then `Report::Rest`.
+    /// `Session::finish`, then `Report::Rest`.
     pub(super) fn put_away_server(&mut self, config: &Config, number: Number) {
         let Some(Guest::Talking(session)) = self.house.guests.remove(&number) else {
             return;
@@ -282,7 +285,7 @@ impl World {
         let id = conversation.id();
         self.house.guests.insert(number, Guest::Gone(id));
         let end = match &session.ending {
-            Some(Ending::Over(end)) => end.clone(),
+            Some(Ending::Ended(end)) => end.clone(),
             _ => conversation.end(By::Me),
         };
         let is_failed = session.ending == Some(Ending::Failed);
@@ -321,7 +324,7 @@ impl World {
         }
         let may_return = !conversation.is_acknowledged();
         match may_return {
-            true => self.store(config, Side::Server, conversation.epitaph(), false),
+            true => self.store(config, Side::Server, conversation.tombstone(), false),
             false => self.remove_page(id),
         }
         if self.burns() {
@@ -340,7 +343,7 @@ impl World {
         }
     }
 
-    /// `House::end_given_up`.
+    /// `Hub::end_given_up`.
     pub(super) fn end_given_up(&mut self, config: &Config) {
         for (key, id) in self.house.admission.given_up() {
             let Some(mut conversation) = self.house.parked.remove(&id) else {
@@ -359,7 +362,7 @@ impl World {
             if conversation.is_acknowledged() {
                 self.remove_page(id);
             } else {
-                self.store(config, Side::Server, conversation.epitaph(), false);
+                self.store(config, Side::Server, conversation.tombstone(), false);
             }
             if !config.breaks(Broken::EndsRemembered) {
                 self.house.admission.remember_end(key, id, config.now);
@@ -370,11 +373,11 @@ impl World {
     /// `Report::Left`.
     pub(super) fn left(&mut self, config: &Config, number: Number) {
         self.house.guests.remove(&number);
-        let orders = self.house.admission.leave(ConnectionId(number.into()));
-        self.give(config, orders);
+        let instructions = self.house.admission.leave(ConnectionId(number.into()));
+        self.give(config, instructions);
     }
 
-    /// `House::restore`.
+    /// `Hub::restore`.
     pub(super) fn restart_house(&mut self, config: &Config) {
         let house = &mut self.house;
         let pages = std::mem::take(&mut house.pages);

@@ -60,7 +60,7 @@ impl World {
         }
         for guest in self.house.guests.values() {
             match guest {
-                Guest::Lobby { conversation, .. } | Guest::Gone(conversation) => {
+                Guest::Candidates { conversation, .. } | Guest::Gone(conversation) => {
                     ids.insert(*conversation);
                 }
                 Guest::Talking(session) => {

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use turnchat::link::admission::ConnectionId;
+use turnchat::link::server::admission::ConnectionId;
 use turnchat::protocol::Frame;
 
 use super::house::Guest;
@@ -87,12 +87,12 @@ impl World {
         match side {
             Side::Client => self.lose(config, Side::Client, 0),
             Side::Server => match self.house.guests.get(&number) {
-                // src/link/reception.rs, `greet`: the task ends, and says so.
-                Some(Guest::Lobby { conversation, .. }) => {
+                // src/link/server/connection.rs, `greet`: the task ends, and says so.
+                Some(Guest::Candidates { conversation, .. }) => {
                     let gone = Guest::Gone(*conversation);
                     self.house.guests.insert(number, gone);
                 }
-                // For a stranger the hub has no orders that could cross its report.
+                // For a stranger the hub has no instructions that could cross its report.
                 Some(Guest::Stranger) => self.left(config, number),
                 _ => {
                     if let Some(at) = self.session_on(number) {

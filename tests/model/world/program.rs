@@ -24,7 +24,7 @@ impl World {
             session.tries = session.tries.map(|tries| tries - 1);
             session.link = Some(number);
             session.conversation.connect();
-            return self.put_out(config, Side::Client, 0);
+            return self.process_outputs(config, Side::Client, 0);
         }
         // `Client::connect`.
         let stored = self.page.clone();
@@ -48,7 +48,7 @@ impl World {
         if !config.breaks(Broken::ShownFirst) {
             self.show_again(Side::Client, 0);
         }
-        self.put_out(config, Side::Client, 0);
+        self.process_outputs(config, Side::Client, 0);
     }
 
     /// After a restart the last message heard is shown, if it has no answer.
@@ -67,7 +67,7 @@ impl World {
         }
     }
 
-    /// `Session::put_away`, and what the program does then.
+    /// `Session::finish`, and what the program does then.
     pub(super) fn put_away_client(&mut self, config: &Config) {
         let Program::Runs(session) = std::mem::replace(&mut self.program, Program::Off) else {
             return;
@@ -77,7 +77,7 @@ impl World {
         // Left over from before a crash, it only wanted its end to be told.
         let is_leftover = session.is_quitting && !session.is_talking && session.is_resumed;
         match session.ending {
-            Some(Ending::Over(end)) => {
+            Some(Ending::Ended(end)) => {
                 self.page = None;
                 let is_over_at_start =
                     session.is_resumed && !session.is_talking && end.by == By::Peer;

@@ -34,7 +34,7 @@ pub(super) struct Session {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Ending {
-    Over(End),
+    Ended(End),
     Failed,
 }
 
@@ -58,8 +58,8 @@ impl Session {
 }
 
 impl World {
-    /// `Session::put_out`.
-    pub(super) fn put_out(&mut self, config: &Config, side: Side, number: Number) {
+    /// `Session::process_outputs`.
+    pub(super) fn process_outputs(&mut self, config: &Config, side: Side, number: Number) {
         let mut unstored = None;
         let mut was_connected = false;
         while let Some(output) = self.session(side, number).conversation.poll_output() {
@@ -113,9 +113,9 @@ impl World {
                     }
                 }
                 Output::Waiting { .. } | Output::Delivered { .. } => {}
-                Output::Over(end) => {
+                Output::Ended(end) => {
                     // `Session::run`: closed in order.
-                    session.ending = Some(Ending::Over(end));
+                    session.ending = Some(Ending::Ended(end));
                     if let Some(link) = session.link.take() {
                         self.hang_up(side, link, false);
                     }
@@ -173,7 +173,7 @@ impl World {
             frame => frame,
         };
         match session.conversation.receive(frame) {
-            Ok(()) => self.put_out(config, side, number),
+            Ok(()) => self.process_outputs(config, side, number),
             Err(_) => {
                 self.breaks(crate::ACCUSED);
                 self.fail(side, number);
@@ -187,7 +187,7 @@ impl World {
         if let Some(link) = session.link.take() {
             let is_acknowledged = session.conversation.has_quit() && session.is_quitting;
             if config.breaks(Broken::QuitAnswered) && is_acknowledged {
-                session.ending = Some(Ending::Over(session.conversation.end(By::Me)));
+                session.ending = Some(Ending::Ended(session.conversation.end(By::Me)));
             } else if !session.has_begun {
                 session.ending = Some(Ending::Failed);
             } else {
@@ -220,7 +220,7 @@ impl World {
             return;
         };
         if !matches!(self.house.guests.get(&with), Some(Guest::Talking(_))) {
-            // src/link/reception.rs: the conversation has ended, or was parked, just now.
+            // src/link/server/connection.rs: the conversation has ended, or was parked, just now.
             if config.breaks(Broken::JustPutAway) {
                 let reason = Reason::Ended;
                 self.send(Side::Server, number, Frame::Refuse { reason });
@@ -249,7 +249,7 @@ impl World {
                 self.hang_up(Side::Server, old, false);
             }
         }
-        self.put_out(config, Side::Server, with);
+        self.process_outputs(config, Side::Server, with);
     }
 
     /// `Conversation::accept`. Where the counters cannot be, this connection is
@@ -304,7 +304,7 @@ impl World {
                 self.remove_page(snapshot.id);
                 // Of an end, only that it was one is read again.
                 let page = match snapshot.quit {
-                    true => Conversation::new(Role::Server, snapshot.id).epitaph(),
+                    true => Conversation::new(Role::Server, snapshot.id).tombstone(),
                     false => snapshot,
                 };
                 let is_live = is_live && !page.quit;

@@ -1,5 +1,5 @@
-//! [`House`]: the task behind a [`Server`](super::Server). It keeps
-//! [`Admission`], gives its orders out to the connections, and keeps the
+//! [`Hub`]: the task behind a [`Server`](super::Server). It keeps
+//! [`Admission`], gives its instructions out to the connections, and keeps the
 //! conversations that are parked.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,34 +11,56 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::admission::{Admission, Admitted, Answer, ConnectionId, Hello, Order, Orders, Verdict};
-use super::journal::{Journal, Page, Stored};
-use super::reception::{self, Beginning, Errand, Hub, Mailbox, Report, Tls};
-use super::server::{Lapsed, Lobby, Request, ServerBuilder, Visitor};
-use super::session::{Attachment, Rest};
-use super::turn::Talk;
-use crate::protocol::{Conversation, ConversationId, Role};
+use super::admission::{
+    Admission, Admitted, Answer, ConnectionId, Hello, Instruction, Instructions, Verdict,
+};
+use super::connection::{
+    self, Beginning, ConnectionEvent, HubChannels, HubHandle, HubMessage, Tls,
+};
+use super::event::{Abandoned, Candidates, ServerEvent};
+use crate::link::journal::{Journal, Record, Stored, StoredConversations};
+use crate::link::session::{Attachment, Remains};
+use crate::link::turn::Talk;
+use crate::protocol::{Conversation, ConversationId, Limits, Role};
 use crate::trust::{KeyId, Peer};
 
 /// How long accepting rests after it failed: out of file descriptors, mostly.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
-/// The task that keeps [`Admission`] and gives its orders out.
-pub(super) struct House<S> {
-    builder: ServerBuilder,
+/// What a server is to be.
+pub(super) struct Settings {
+    pub(super) config: Arc<rustls::ServerConfig>,
+    pub(super) limits: Limits,
+    pub(super) one_at_a_time: bool,
+    pub(super) verdict: Box<dyn Fn(&KeyId) -> Verdict + Send>,
+    pub(super) journal: Option<(Journal, StoredConversations)>,
+}
+
+/// What the server's user wants of its hub.
+pub(super) enum Request {
+    Seat,
+    Ask(oneshot::Sender<Option<KeyId>>),
+    Answer(KeyId, Answer),
+    Forget(KeyId),
+    Stop,
+}
+
+/// The task that keeps [`Admission`] and gives its instructions out.
+pub(super) struct Hub<S> {
+    settings: Settings,
     journal: Option<Journal>,
     /// Nobody else serves the conversations in the journal meanwhile.
-    _shelf_lock: Option<File>,
+    _lock: Option<File>,
     parked: BTreeMap<(KeyId, ConversationId), Parked>,
     parkings: u64,
     admission: Admission,
-    guests: BTreeMap<ConnectionId, Guest<S>>,
+    connections: BTreeMap<ConnectionId, Connection<S>>,
     tasks: JoinSet<()>,
-    reports: mpsc::Sender<(ConnectionId, Report)>,
+    events: mpsc::Sender<(ConnectionId, ConnectionEvent)>,
     clienthellos: Arc<AtomicU64>,
     accepted: u64,
     outlets: Outlets,
@@ -52,7 +74,7 @@ pub(super) struct House<S> {
 /// A conversation that can go on later.
 struct Parked {
     conversation: Conversation,
-    page: Arc<Page>,
+    record: Arc<Record>,
     /// How many were parked before it.
     place: u64,
 }
@@ -60,49 +82,49 @@ struct Parked {
 /// Where the server's user hears of it.
 pub(super) struct Outlets {
     pub(super) talks: mpsc::Sender<Talk>,
-    pub(super) lobby: watch::Sender<Lobby>,
-    pub(super) visitors: mpsc::Sender<Visitor>,
+    pub(super) candidates: watch::Sender<Candidates>,
+    pub(super) events: mpsc::Sender<ServerEvent>,
 }
 
-struct Guest<S> {
-    errands: mpsc::Sender<Errand<S>>,
+struct Connection<S> {
+    messages: mpsc::Sender<HubMessage<S>>,
     /// The way into the conversation that begins on this connection.
     attachments: mpsc::Sender<Attachment<Tls<S>>>,
     key: Option<KeyId>,
 }
 
-/// Errands that a connection may be behind with. Of `wait` there can be one
+/// Messages that a connection may be behind with. Of `wait` there can be one
 /// for each place in the queue.
-const ERRANDS: usize = 64;
+const MESSAGES: usize = 64;
 
-/// Visitors that wait to be told of; half of the places are for what was lost.
-pub(super) const VISITORS: usize = 64;
-const MENTIONS: usize = VISITORS / 2;
+/// Events that wait to be told of; half of the places are for what was lost.
+pub(super) const EVENTS: usize = 64;
+const MENTIONS: usize = EVENTS / 2;
 
-impl<S> House<S>
+impl<S> Hub<S>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     pub(super) fn new(
-        mut builder: ServerBuilder,
+        mut settings: Settings,
         outlets: Outlets,
-        reports: mpsc::Sender<(ConnectionId, Report)>,
+        events: mpsc::Sender<(ConnectionId, ConnectionEvent)>,
     ) -> Self {
-        let (journal, shelf) = builder.journal.take().unzip();
-        let (stored, expired, shelf_lock) = match shelf {
-            Some(shelf) => (shelf.stored, shelf.expired, Some(shelf.lock)),
+        let (journal, stored) = settings.journal.take().unzip();
+        let (stored, expired, lock) = match stored {
+            Some(stored) => (stored.stored, stored.expired, Some(stored.lock)),
             None => (Vec::new(), Vec::new(), None),
         };
-        let mut house = Self {
-            admission: Admission::new(&builder.limits, builder.one_at_a_time),
-            builder,
+        let mut hub = Self {
+            admission: Admission::new(&settings.limits, settings.one_at_a_time),
+            settings,
             journal,
-            _shelf_lock: shelf_lock,
+            _lock: lock,
             parked: BTreeMap::new(),
             parkings: 0,
-            guests: BTreeMap::new(),
+            connections: BTreeMap::new(),
             tasks: JoinSet::new(),
-            reports,
+            events,
             clienthellos: Arc::default(),
             accepted: 0,
             outlets,
@@ -110,18 +132,18 @@ where
             asking: None,
             approved: BTreeSet::new(),
         };
-        house.expire(expired);
-        house.restore(stored);
-        house
+        hub.expire(expired);
+        hub.restore(stored);
+        hub
     }
 
-    /// Receives and gives orders, until it is told to stop or nobody is there
+    /// Receives and gives instructions, until it is told to stop or nobody is there
     /// to tell it.
     pub(super) async fn run<A, F>(
         mut self,
         mut accept: A,
         mut requests: mpsc::Receiver<Request>,
-        mut reports: mpsc::Receiver<(ConnectionId, Report)>,
+        mut events: mpsc::Receiver<(ConnectionId, ConnectionEvent)>,
     ) where
         A: FnMut() -> F + Send + 'static,
         F: Future<Output = io::Result<(S, Option<IpAddr>)>> + Send + 'static,
@@ -145,16 +167,16 @@ where
             tokio::select! {
                 () = &mut accepting => return,
                 Some((stream, address)) = arrived.recv() => self.receive(stream, address).await,
-                Some((id, report)) = reports.recv() => self.reported(id, report).await,
+                Some((id, event)) = events.recv() => self.handle_event(id, event).await,
                 Some(_) = self.tasks.join_next() => {}
                 () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {
-                    let orders = self.admission.overdue(now());
-                    self.give(orders).await;
+                    let instructions = self.admission.overdue(now());
+                    self.give(instructions).await;
                 }
                 request = requests.recv() => match request {
                     Some(Request::Seat) => {
-                        let orders = self.admission.seat();
-                        self.give(orders).await;
+                        let instructions = self.admission.seat();
+                        self.give(instructions).await;
                     }
                     Some(Request::Ask(reply)) => {
                         self.asking = self.admission.ask(now());
@@ -164,14 +186,14 @@ where
                         if answer == Answer::Accept {
                             self.approved.insert(key);
                         }
-                        let orders = self.admission.answer(&key, answer, now());
-                        self.give(orders).await;
+                        let instructions = self.admission.answer(&key, answer, now());
+                        self.give(instructions).await;
                     }
                     Some(Request::Forget(key)) => {
                         self.approved.remove(&key);
-                        if (self.builder.verdict)(&key) != Verdict::Admit {
-                            let orders = self.admission.expel(&key);
-                            self.give(orders).await;
+                        if (self.settings.verdict)(&key) != Verdict::Admit {
+                            let instructions = self.admission.expel(&key);
+                            self.give(instructions).await;
                         }
                     }
                     Some(Request::Stop) => return self.close().await,
@@ -182,55 +204,58 @@ where
     }
 
     async fn receive(&mut self, stream: S, address: Option<IpAddr>) {
-        let (hub, mailbox) = self.expect_guest();
+        let (hub, channels) = self.expect_connection();
         let id = hub.id;
-        let config = Arc::clone(&self.builder.config);
-        let limits = self.builder.limits;
+        let config = Arc::clone(&self.settings.config);
+        let limits = self.settings.limits;
         self.tasks
-            .spawn(reception::receive(stream, config, limits, hub, mailbox));
-        let orders = self.admission.arrive(id, address);
-        self.give(orders).await;
+            .spawn(connection::receive(stream, config, limits, hub, channels));
+        let instructions = self.admission.arrive(id, address);
+        self.give(instructions).await;
     }
 
-    fn expect_guest(&mut self) -> (Hub, Mailbox<S>) {
+    fn expect_connection(&mut self) -> (HubHandle, HubChannels<S>) {
         let id = ConnectionId(self.accepted);
         self.accepted += 1;
-        let (errands, errands_out) = mpsc::channel(ERRANDS);
+        let (messages, messages_out) = mpsc::channel(MESSAGES);
         let (attachments, attachments_out) = mpsc::channel(1);
-        let guest = Guest {
-            errands,
+        let connection = Connection {
+            messages,
             attachments,
             key: None,
         };
-        self.guests.insert(id, guest);
-        let mailbox = Mailbox {
-            errands: errands_out,
+        self.connections.insert(id, connection);
+        let channels = HubChannels {
+            messages: messages_out,
             attachments: attachments_out,
             crowded: self.crowded.subscribe(),
         };
-        let hub = Hub {
+        let hub = HubHandle {
             id,
-            reports: self.reports.clone(),
+            events: self.events.clone(),
             clienthellos: Arc::clone(&self.clienthellos),
         };
-        (hub, mailbox)
+        (hub, channels)
     }
 
     /// Gives up what has waited too long.
     fn expire(&mut self, expired: Vec<Stored>) {
         for stored in expired {
             let Stored {
-                page,
+                record,
                 peer,
                 conversation,
                 ..
             } = stored;
             if !conversation.has_quit() {
-                let lapsed = Lapsed::of(peer, &conversation);
-                let _ = self.outlets.visitors.try_send(Visitor::Expired(lapsed));
+                let abandoned = Abandoned::of(peer, &conversation);
+                let _ = self
+                    .outlets
+                    .events
+                    .try_send(ServerEvent::Expired(abandoned));
             }
             // What fails here is told of again at the next start.
-            let _ = page.remove();
+            let _ = record.remove();
         }
     }
 
@@ -238,14 +263,14 @@ where
     fn restore(&mut self, stored: Vec<Stored>) {
         let is_held = |s: &Stored| s.is_live && !s.conversation.has_quit();
         let held = stored.iter().rposition(is_held);
-        let held = held.filter(|_| self.builder.one_at_a_time);
+        let held = held.filter(|_| self.settings.one_at_a_time);
         // Nobody sits at a conversation whose peer would have to be asked about.
-        let is_admitted = |s: &Stored| (self.builder.verdict)(&s.peer) == Verdict::Admit;
+        let is_admitted = |s: &Stored| (self.settings.verdict)(&s.peer) == Verdict::Admit;
         let held = held.filter(|place| stored.get(*place).is_some_and(is_admitted));
         for (
             place,
             Stored {
-                page,
+                record,
                 peer,
                 conversation,
                 ..
@@ -256,15 +281,15 @@ where
             if conversation.has_quit() {
                 self.admission.remember_end(peer, id, now());
             } else if held == Some(place) {
-                let (hub, mailbox) = self.expect_guest();
+                let (hub, channels) = self.expect_connection();
                 self.admission.hold(hub.id, peer, id);
-                let stored = (conversation, Arc::new(page));
+                let stored = (conversation, Arc::new(record));
                 let peer = Peer::remembered(peer);
-                let limits = self.builder.limits;
+                let limits = self.settings.limits;
                 self.tasks
-                    .spawn(reception::wait(peer, stored, limits, hub, mailbox));
+                    .spawn(connection::wait(peer, stored, limits, hub, channels));
             } else {
-                self.rest(peer, id, Rest::Parked(conversation, Arc::new(page)));
+                self.rest(peer, id, Remains::Parked(conversation, Arc::new(record)));
             }
         }
     }
@@ -279,8 +304,8 @@ where
                 continue;
             };
             match self.end(key, id, &parked).await {
-                Some(lapsed) => {
-                    let _ = self.outlets.visitors.try_send(Visitor::GaveUp(lapsed));
+                Some(abandoned) => {
+                    let _ = self.outlets.events.try_send(ServerEvent::GaveUp(abandoned));
                 }
                 None => {
                     self.admission.park(key, id);
@@ -294,76 +319,79 @@ where
 
     /// Gives the oldest up, where more are parked than there may be.
     async fn end_excess(&mut self) {
-        while self.parked.len() > self.builder.limits.parked {
+        while self.parked.len() > self.settings.limits.parked {
             let oldest = self.parked.iter().min_by_key(|(_, parked)| parked.place);
             let Some((key, id)) = oldest.map(|(named, _)| *named) else {
                 return;
             };
             self.admission.unpark(key, id);
             if let Some(parked) = self.parked.remove(&(key, id))
-                && let Some(lapsed) = self.end(key, id, &parked).await
+                && let Some(abandoned) = self.end(key, id, &parked).await
             {
-                let _ = self.outlets.visitors.try_send(Visitor::Expired(lapsed));
+                let _ = self
+                    .outlets
+                    .events
+                    .try_send(ServerEvent::Expired(abandoned));
             }
         }
     }
 
     /// Leaves of a parked conversation what its end needs; `None` where that
     /// cannot be stored.
-    async fn end(&mut self, key: KeyId, id: ConversationId, parked: &Parked) -> Option<Lapsed> {
+    async fn end(&mut self, key: KeyId, id: ConversationId, parked: &Parked) -> Option<Abandoned> {
         let mut conversation = parked.conversation.clone();
         conversation.quit();
-        let lapsed = Lapsed::of(key, &conversation);
+        let abandoned = Abandoned::of(key, &conversation);
         let may_return = !conversation.is_acknowledged();
-        let page = Arc::clone(&parked.page);
+        let record = Arc::clone(&parked.record);
         let storing = spawn_blocking(move || match may_return {
-            true => page.store(&conversation.epitaph(), false),
-            false => page.remove(),
+            true => record.store(&conversation.tombstone(), false),
+            false => record.remove(),
         });
         storing.await.ok()?.ok()?;
         if may_return {
             self.admission.remember_end(key, id, now());
         }
-        Some(lapsed)
+        Some(abandoned)
     }
 
     /// Of those who came to nothing; what was lost in a conversation always finds room.
-    fn mention(&self, visitor: Visitor) {
-        if self.outlets.visitors.capacity() > MENTIONS {
-            let _ = self.outlets.visitors.try_send(visitor);
+    fn mention(&self, event: ServerEvent) {
+        if self.outlets.events.capacity() > MENTIONS {
+            let _ = self.outlets.events.try_send(event);
         }
     }
 
-    async fn reported(&mut self, id: ConnectionId, report: Report) {
-        let orders = match report {
-            Report::Hello(hello) => self.hello(id, hello),
-            Report::Welcomed(talk) => {
+    async fn handle_event(&mut self, id: ConnectionId, event: ConnectionEvent) {
+        let instructions = match event {
+            ConnectionEvent::Hello(hello) => self.hello(id, hello),
+            ConnectionEvent::Welcomed(talk) => {
                 self.admission.begin(id);
                 let _ = self.outlets.talks.send(talk).await;
                 return;
             }
-            Report::Quit => self.admission.quit(id, now()),
-            Report::Rest(key, conversation, rest) => {
+            ConnectionEvent::Quit => self.admission.quit(id, now()),
+            ConnectionEvent::Remains(key, conversation, rest) => {
                 self.rest(key, conversation, rest);
                 return self.end_excess().await;
             }
-            Report::Left(incident) => {
-                self.guests.remove(&id);
-                if let Some(incident) = incident {
-                    self.mention(Visitor::Failed(incident));
+            ConnectionEvent::Left(error) => {
+                self.connections.remove(&id);
+                if let Some(error) = error {
+                    self.mention(ServerEvent::Failed(error));
                 }
                 self.admission.leave(id)
             }
         };
-        self.give(orders).await;
+        self.give(instructions).await;
     }
 
-    fn hello(&mut self, id: ConnectionId, hello: Hello) -> Orders {
+    fn hello(&mut self, id: ConnectionId, hello: Hello) -> Instructions {
         let key = hello.peer.key();
-        if let Some(guest) = self.guests.get_mut(&id) {
-            guest.key = Some(key);
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.key = Some(key);
         }
-        let verdict = match (self.builder.verdict)(&key) {
+        let verdict = match (self.settings.verdict)(&key) {
             // The person was asked when it began.
             Verdict::Ask
                 if self.approved.contains(&key)
@@ -376,37 +404,36 @@ where
         self.admission.hello(id, hello, verdict, now())
     }
 
-    async fn give(&mut self, orders: Orders) {
+    async fn give(&mut self, instructions: Instructions) {
         // An end is on the disk before anybody is told of it.
         let unstored = self.end_given_up().await;
-        for (id, mut order) in orders {
-            let Some(guest) = self.guests.get(&id) else {
+        for (id, mut instruction) in instructions {
+            let Some(connection) = self.connections.get(&id) else {
                 continue;
             };
-            if guest.key.is_some_and(|key| unstored.contains(&key)) {
-                order = Order::Close;
+            if connection.key.is_some_and(|key| unstored.contains(&key)) {
+                instruction = Instruction::Close;
             }
-            let errands = guest.errands.clone();
-            if let (Order::Refuse(reason), Some(key)) = (&order, guest.key) {
+            let messages = connection.messages.clone();
+            if let (Instruction::Refuse(reason), Some(key)) = (&instruction, connection.key) {
                 let reason = *reason;
-                self.mention(Visitor::Refused { key, reason });
+                self.mention(ServerEvent::Refused { key, reason });
             }
-            let errand = match order {
-                Order::Resume { with, heard } => {
-                    self.guests
-                        .get(&with)
-                        .map_or(Errand::Order(Order::Close), |held| Errand::Join {
-                            conversation: held.attachments.clone(),
-                            heard,
-                        })
-                }
-                Order::Welcome(admitted) => Errand::Begin(self.begin(admitted)),
-                order => Errand::Order(order),
+            let message = match instruction {
+                Instruction::Resume { with, heard } => self.connections.get(&with).map_or(
+                    HubMessage::Instruction(Instruction::Close),
+                    |held| HubMessage::Join {
+                        conversation: held.attachments.clone(),
+                        heard,
+                    },
+                ),
+                Instruction::Welcome(admitted) => HubMessage::Begin(self.begin(admitted)),
+                instruction => HubMessage::Instruction(instruction),
             };
-            // One that does not keep up with its errands has to go.
-            if let Err(error) = errands.try_send(errand) {
-                self.guests.remove(&id);
-                if let Errand::Begin(beginning) = error.into_inner() {
+            // One that does not keep up with its messages has to go.
+            if let Err(error) = messages.try_send(message) {
+                self.connections.remove(&id);
+                if let HubMessage::Begin(beginning) = error.into_inner() {
                     let (key, id) = (beginning.admitted.peer.key(), beginning.conversation.id());
                     self.rest(key, id, beginning.kept());
                 }
@@ -415,16 +442,16 @@ where
     }
 
     /// What is left of a conversation that is not gone on with now.
-    fn rest(&mut self, key: KeyId, conversation: ConversationId, rest: Rest) {
+    fn rest(&mut self, key: KeyId, conversation: ConversationId, rest: Remains) {
         match rest {
-            Rest::Nothing => {}
-            Rest::End => self.admission.remember_end(key, conversation, now()),
-            Rest::Parked(parked, page) => {
+            Remains::Nothing => {}
+            Remains::End => self.admission.remember_end(key, conversation, now()),
+            Remains::Parked(parked, record) => {
                 self.admission.park(key, conversation);
                 self.parkings += 1;
                 let parked = Parked {
                     conversation: parked,
-                    page,
+                    record,
                     place: self.parkings,
                 };
                 self.parked.insert((key, conversation), parked);
@@ -434,45 +461,45 @@ where
 
     fn begin(&mut self, admitted: Admitted) -> Beginning {
         let (key, id) = (admitted.peer.key(), admitted.conversation);
-        let (conversation, page) = match self.parked.remove(&(key, id)) {
-            Some(parked) => (parked.conversation, Some(parked.page)),
+        let (conversation, record) = match self.parked.remove(&(key, id)) {
+            Some(parked) => (parked.conversation, Some(parked.record)),
             None => {
-                let page = self
+                let record = self
                     .journal
                     .as_ref()
                     .map(|journal| journal.server(&key, id));
-                (Conversation::new(Role::Server, id), page.map(Arc::new))
+                (Conversation::new(Role::Server, id), record.map(Arc::new))
             }
         };
         Beginning {
             admitted,
             conversation,
-            page,
+            record,
         }
     }
 
     fn publish(&mut self) {
         self.asking = self.asking.filter(|key| self.admission.is_asking(key));
-        let lobby = Lobby {
+        let candidates = Candidates {
             next: self.admission.next(),
             question: self.admission.question(now()),
             asking: self.asking,
         };
         self.outlets
-            .lobby
-            .send_if_modified(|published| std::mem::replace(published, lobby) != lobby);
+            .candidates
+            .send_if_modified(|published| std::mem::replace(published, candidates) != candidates);
         let crowded = self.admission.is_crowded();
         self.crowded
             .send_if_modified(|published| std::mem::replace(published, crowded) != crowded);
     }
 
     async fn close(mut self) {
-        let orders = self.admission.close();
-        self.give(orders).await;
-        // A connection that has no more orders to expect lets go.
-        self.guests.clear();
+        let instructions = self.admission.close();
+        self.give(instructions).await;
+        // A connection that has no more instructions to expect lets go.
+        self.connections.clear();
         let all_gone = async { while self.tasks.join_next().await.is_some() {} };
-        let _ = timeout(2 * self.builder.limits.close_time, all_gone).await;
+        let _ = timeout(2 * self.settings.limits.close_time, all_gone).await;
     }
 }
 

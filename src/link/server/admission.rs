@@ -1,5 +1,5 @@
 //! [`Admission`]: who is let in, who waits, who is told what. Pure values:
-//! arrivals, verdicts and instants in, orders to connections out.
+//! arrivals, verdicts and instants in, instructions to connections out.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -57,7 +57,7 @@ pub struct Admitted {
 
 /// What a connection is told to do.
 #[derive(Debug)]
-pub enum Order {
+pub enum Instruction {
     /// Close without a word.
     Close,
     /// Say `refuse`, and close.
@@ -82,8 +82,8 @@ pub enum Order {
     Quit,
 }
 
-/// Orders, each to one connection, to be given in this sequence.
-pub type Orders = Vec<(ConnectionId, Order)>;
+/// Instructions, each to one connection, to be given in this sequence.
+pub type Instructions = Vec<(ConnectionId, Instruction)>;
 
 /// Everyone who is connected, and what stage they are at. It compares and
 /// hashes, so that a model checker can hold it.
@@ -132,7 +132,7 @@ enum Stage {
         key: KeyId,
         conversation: ConversationId,
         clienthello: u64,
-        /// It was there to take its order.
+        /// It was there to take its instruction.
         has_begun: bool,
     },
     /// Refused before it was admitted, and not gone yet.
@@ -143,7 +143,7 @@ enum Stage {
 
 impl Stage {
     /// Key, conversation and age of whoever said `hello` and was not sent away.
-    fn guest(&self) -> Option<(KeyId, ConversationId, u64)> {
+    fn candidate(&self) -> Option<(KeyId, ConversationId, u64)> {
         match self {
             Self::Asking { hello, .. } | Self::Queued { hello, .. } => {
                 Some((hello.peer.key(), hello.conversation, hello.clienthello))
@@ -206,7 +206,7 @@ impl Admission {
 
     /// A connection was accepted. Where there are too many that are not
     /// admitted, an older one has to go: the new one may be the honest one.
-    pub fn arrive(&mut self, id: ConnectionId, address: Option<IpAddr>) -> Orders {
+    pub fn arrive(&mut self, id: ConnectionId, address: Option<IpAddr>) -> Instructions {
         let stranger = Connection {
             address: address.map(Origin::from),
             stage: Stage::Stranger,
@@ -234,7 +234,7 @@ impl Admission {
         let too_many = too_many.copied();
         too_many
             .into_iter()
-            .map(|id| self.dismiss(id, Order::Close))
+            .map(|id| self.dismiss(id, Instruction::Close))
             .collect()
     }
 
@@ -245,9 +245,9 @@ impl Admission {
         hello: Hello,
         verdict: Verdict,
         now: Instant,
-    ) -> Orders {
+    ) -> Instructions {
         match verdict {
-            Verdict::Refuse(reason) => vec![self.dismiss(id, Order::Refuse(reason))],
+            Verdict::Refuse(reason) => vec![self.dismiss(id, Instruction::Refuse(reason))],
             Verdict::Ask => self.ask_about(id, hello, now),
             Verdict::Admit => self.admit(id, hello, now),
         }
@@ -263,7 +263,7 @@ impl Admission {
 
     /// A connection is gone, whatever it was doing. If it was ordered to
     /// welcome and had left before, its seat is free again.
-    pub fn leave(&mut self, id: ConnectionId) -> Orders {
+    pub fn leave(&mut self, id: ConnectionId) -> Instructions {
         let left = self.connections.remove(&id).map(|c| c.stage);
         self.queue.retain(|queued| *queued != id);
         if matches!(
@@ -294,7 +294,10 @@ impl Admission {
 
     /// The youngest ClientHello that a later `hello`'s is compared with.
     pub fn newest(&self) -> Option<u64> {
-        let guests = self.connections.values().filter_map(|c| c.stage.guest());
+        let guests = self
+            .connections
+            .values()
+            .filter_map(|c| c.stage.candidate());
         let ages = guests.map(|(.., clienthello)| clienthello);
         ages.chain(self.parked.values().copied()).max()
     }
@@ -310,7 +313,10 @@ impl Admission {
 
     /// A conversation is held no longer, and can still go on.
     pub fn park(&mut self, key: KeyId, conversation: ConversationId) {
-        let last = self.connections.values().filter_map(|c| c.stage.guest());
+        let last = self
+            .connections
+            .values()
+            .filter_map(|c| c.stage.candidate());
         let last = last.filter(|(of, id, _)| (*of, *id) == (key, conversation));
         let clienthello = last.map(|(.., clienthello)| clienthello).max();
         self.parked
@@ -349,7 +355,7 @@ impl Admission {
     /// A `quit` has come from a connection that was not welcomed: it ends the
     /// conversation that its `hello` named, wherever that stands. The end is
     /// remembered: an older connection may still bring a `hello` for it.
-    pub fn quit(&mut self, id: ConnectionId, now: Instant) -> Orders {
+    pub fn quit(&mut self, id: ConnectionId, now: Instant) -> Instructions {
         let stage = self.connections.get(&id).map(|c| &c.stage);
         let Some(Stage::Asking { hello, .. } | Stage::Queued { hello, .. }) = stage else {
             // Welcomed meanwhile; the conversation takes note of it.
@@ -361,9 +367,9 @@ impl Admission {
         }
         let (key, conversation) = named;
         self.remember_end(key, conversation, now);
-        let mut orders = vec![self.dismiss(id, Order::Quit)];
-        orders.extend(self.tell_places());
-        orders
+        let mut instructions = vec![self.dismiss(id, Instruction::Quit)];
+        instructions.extend(self.tell_places());
+        instructions
     }
 
     /// Whether this conversation is on, held or parked.
@@ -383,7 +389,7 @@ impl Admission {
     }
 
     /// One more conversation may begin.
-    pub fn seat(&mut self) -> Orders {
+    pub fn seat(&mut self) -> Instructions {
         self.seats += 1;
         self.fill_seats()
     }
@@ -418,31 +424,31 @@ impl Admission {
     }
 
     /// The person has answered about this key.
-    pub fn answer(&mut self, key: &KeyId, answer: Answer, now: Instant) -> Orders {
+    pub fn answer(&mut self, key: &KeyId, answer: Answer, now: Instant) -> Instructions {
         let Some(id) = self.asking(key) else {
             return Vec::new();
         };
         match (answer, self.take_stage(id)) {
             (Answer::Accept, Stage::Asking { hello, .. }) => self.admit(id, hello, now),
-            _ => vec![self.dismiss(id, Order::Refuse(Reason::Declined))],
+            _ => vec![self.dismiss(id, Instruction::Refuse(Reason::Declined))],
         }
     }
 
     /// Sends away whoever of this key waits: it is not let in any more.
-    pub fn expel(&mut self, key: &KeyId) -> Orders {
+    pub fn expel(&mut self, key: &KeyId) -> Instructions {
         let is_of_it = |id: &&ConnectionId| {
-            let guest = self.connections.get(*id).and_then(|c| c.stage.guest());
-            guest.is_some_and(|(of, ..)| of == *key)
+            let candidate = self.connections.get(*id).and_then(|c| c.stage.candidate());
+            candidate.is_some_and(|(of, ..)| of == *key)
         };
         let waiting: Vec<_> = self.queue.iter().filter(is_of_it).copied().collect();
-        let refused = |id| self.dismiss(id, Order::Refuse(Reason::UnknownPeer));
-        let mut orders: Orders = waiting.into_iter().map(refused).collect();
-        orders.extend(self.tell_places());
-        orders
+        let refused = |id| self.dismiss(id, Instruction::Refuse(Reason::UnknownPeer));
+        let mut instructions: Instructions = waiting.into_iter().map(refused).collect();
+        instructions.extend(self.tell_places());
+        instructions
     }
 
     /// Sends away whoever has waited too long for an answer.
-    pub fn overdue(&mut self, now: Instant) -> Orders {
+    pub fn overdue(&mut self, now: Instant) -> Instructions {
         let overdue: Vec<_> = self
             .connections
             .iter()
@@ -451,7 +457,7 @@ impl Admission {
             .collect();
         overdue
             .into_iter()
-            .map(|id| self.dismiss(id, Order::Refuse(Reason::Busy)))
+            .map(|id| self.dismiss(id, Instruction::Refuse(Reason::Busy)))
             .collect()
     }
 
@@ -467,26 +473,26 @@ impl Admission {
     /// Who is next, if somebody waits.
     pub fn next(&self) -> Option<KeyId> {
         let connection = self.connections.get(self.queue.front()?)?;
-        connection.stage.guest().map(|(key, ..)| key)
+        connection.stage.candidate().map(|(key, ..)| key)
     }
 
     /// Sends everyone away who is not talking: the server stops.
-    pub fn close(&mut self) -> Orders {
+    pub fn close(&mut self) -> Instructions {
         let ids: Vec<_> = self.connections.keys().copied().collect();
-        let mut orders = Orders::new();
+        let mut instructions = Instructions::new();
         for id in ids {
             match self.connections.get(&id).map(|c| &c.stage) {
-                Some(Stage::Stranger) => orders.push(self.dismiss(id, Order::Close)),
+                Some(Stage::Stranger) => instructions.push(self.dismiss(id, Instruction::Close)),
                 Some(Stage::Asking { .. } | Stage::Queued { .. }) => {
-                    orders.push(self.dismiss(id, Order::Refuse(Reason::Busy)));
+                    instructions.push(self.dismiss(id, Instruction::Refuse(Reason::Busy)));
                 }
                 _ => {}
             }
         }
-        orders
+        instructions
     }
 
-    fn ask_about(&mut self, id: ConnectionId, hello: Hello, now: Instant) -> Orders {
+    fn ask_about(&mut self, id: ConnectionId, hello: Hello, now: Instant) -> Instructions {
         let origin = self.connections.get(&id).and_then(|c| c.address);
         let mut asking = self
             .connections
@@ -496,14 +502,14 @@ impl Admission {
         let is_known = self.is_asking(&hello.peer.key());
         let is_taken = asking.clone().any(|c| is_limited && c.address == origin);
         if is_known || is_taken || asking.by_ref().count() >= self.limits.questions {
-            return vec![self.dismiss(id, Order::Refuse(Reason::Busy))];
+            return vec![self.dismiss(id, Instruction::Refuse(Reason::Busy))];
         }
         let until = now + self.limits.question_time;
         self.set_stage(id, Stage::Asking { hello, until });
-        vec![(id, Order::Wait { ahead: 0 })]
+        vec![(id, Instruction::Wait { ahead: 0 })]
     }
 
-    fn admit(&mut self, id: ConnectionId, hello: Hello, now: Instant) -> Orders {
+    fn admit(&mut self, id: ConnectionId, hello: Hello, now: Instant) -> Instructions {
         let key = hello.peer.key();
         let is_rival = |of: KeyId, id: ConversationId| {
             of == key && (self.one_at_a_time || id == hello.conversation)
@@ -512,7 +518,7 @@ impl Admission {
             .connections
             .iter()
             .filter(|(other, _)| **other != id)
-            .filter_map(|(other, c)| Some((*other, c.stage.guest()?)))
+            .filter_map(|(other, c)| Some((*other, c.stage.candidate()?)))
             .filter(|(_, (of, conversation, _))| is_rival(*of, *conversation))
             .collect();
         let parked =
@@ -521,7 +527,7 @@ impl Admission {
         let mut ages = ages.chain(parked.map(|(_, age)| age));
         // Newest connection wins: this one was overtaken while something held it back.
         if ages.any(|age| *age > hello.clienthello) {
-            return vec![self.dismiss(id, Order::Close)];
+            return vec![self.dismiss(id, Instruction::Close)];
         }
         let held = others.iter().map(|(other, _)| *other).find(|other| {
             let stage = self.connections.get_mut(other).map(|c| &mut c.stage);
@@ -541,13 +547,13 @@ impl Admission {
         });
         if let Some(with) = held {
             let heard = hello.heard;
-            return vec![self.dismiss(id, Order::Resume { with, heard })];
+            return vec![self.dismiss(id, Instruction::Resume { with, heard })];
         }
         let named = (key, hello.conversation);
         let is_new = !self.parked.contains_key(&named);
         if is_new && (hello.heard > 0 || self.has_ended(&key, hello.conversation)) {
             // Refused, it changes nothing.
-            return vec![self.dismiss(id, Order::Refuse(Reason::Ended))];
+            return vec![self.dismiss(id, Instruction::Refuse(Reason::Ended))];
         }
         let queued = |(other, _): &(ConnectionId, _)| self.queue.contains(other);
         let place = others
@@ -556,20 +562,20 @@ impl Admission {
             .find_map(|(other, _)| self.queue.iter().position(|queued| queued == other));
         let has_other_place = place.is_none() && !self.one_at_a_time && self.has_place(&key);
         if has_other_place || (place.is_none() && self.queue.len() >= self.limits.queue) {
-            return vec![self.dismiss(id, Order::Refuse(Reason::Busy))];
+            return vec![self.dismiss(id, Instruction::Refuse(Reason::Busy))];
         }
-        let mut orders = Orders::new();
+        let mut instructions = Instructions::new();
         for (other, (_, conversation, _)) in others {
             let is_talking = matches!(
                 self.connections.get(&other).map(|c| &c.stage),
                 Some(Stage::Talking { .. })
             );
-            orders.push(match conversation == hello.conversation {
-                true => self.dismiss(other, Order::Replaced),
-                false if is_talking => (other, Order::Quit),
+            instructions.push(match conversation == hello.conversation {
+                true => self.dismiss(other, Instruction::Replaced),
+                false if is_talking => (other, Instruction::Quit),
                 false => {
                     self.remember_end(key, conversation, now);
-                    self.dismiss(other, Order::Refuse(Reason::Ended))
+                    self.dismiss(other, Instruction::Refuse(Reason::Ended))
                 }
             });
         }
@@ -582,12 +588,12 @@ impl Admission {
         let place = place.unwrap_or(self.queue.len()).min(self.queue.len());
         self.queue.insert(place, id);
         self.set_stage(id, Stage::Queued { hello, told: None });
-        orders.extend(self.fill_seats());
-        orders
+        instructions.extend(self.fill_seats());
+        instructions
     }
 
-    fn fill_seats(&mut self) -> Orders {
-        let mut orders = Orders::new();
+    fn fill_seats(&mut self) -> Instructions {
+        let mut instructions = Instructions::new();
         while self.seats > 0 {
             let Some(id) = self.queue.pop_front() else {
                 break;
@@ -606,9 +612,9 @@ impl Admission {
                         has_begun: false,
                     },
                 );
-                orders.push((
+                instructions.push((
                     id,
-                    Order::Welcome(Admitted {
+                    Instruction::Welcome(Admitted {
                         peer: hello.peer,
                         conversation,
                         heard: hello.heard,
@@ -616,37 +622,41 @@ impl Admission {
                 ));
             }
         }
-        orders.extend(self.tell_places());
-        orders
+        instructions.extend(self.tell_places());
+        instructions
     }
 
     /// `wait` to everyone in the queue whose place has changed.
-    fn tell_places(&mut self) -> Orders {
-        let mut orders = Orders::new();
+    fn tell_places(&mut self) -> Instructions {
+        let mut instructions = Instructions::new();
         for (ahead, id) in (0..).zip(&self.queue) {
             let stage = self.connections.get_mut(id).map(|c| &mut c.stage);
             if let Some(Stage::Queued { told, .. }) = stage
                 && *told != Some(ahead)
             {
                 *told = Some(ahead);
-                orders.push((*id, Order::Wait { ahead }));
+                instructions.push((*id, Instruction::Wait { ahead }));
             }
         }
-        orders
+        instructions
     }
 
-    fn dismiss(&mut self, id: ConnectionId, order: Order) -> (ConnectionId, Order) {
+    fn dismiss(
+        &mut self,
+        id: ConnectionId,
+        instruction: Instruction,
+    ) -> (ConnectionId, Instruction) {
         let stage = self.connections.get(&id).map(|c| &c.stage);
         let is_stranger = stage.is_some_and(|stage| !stage.is_admitted());
         self.set_stage(
             id,
-            match order {
-                Order::Refuse(_) if is_stranger => Stage::Refused,
+            match instruction {
+                Instruction::Refuse(_) if is_stranger => Stage::Refused,
                 _ => Stage::Leaving,
             },
         );
         self.queue.retain(|queued| *queued != id);
-        (id, order)
+        (id, instruction)
     }
 
     fn asking(&self, key: &KeyId) -> Option<ConnectionId> {
@@ -659,8 +669,8 @@ impl Admission {
 
     fn has_place(&self, key: &KeyId) -> bool {
         self.queue.iter().any(|id| {
-            let guest = self.connections.get(id).and_then(|c| c.stage.guest());
-            guest.is_some_and(|(of, ..)| of == *key)
+            let candidate = self.connections.get(id).and_then(|c| c.stage.candidate());
+            candidate.is_some_and(|(of, ..)| of == *key)
         })
     }
 

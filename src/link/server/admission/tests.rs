@@ -29,21 +29,21 @@ fn hello(of: u8, conversation: u8, heard: u64, clienthello: u64) -> Hello {
     }
 }
 
-/// Orders, in words.
-fn words(orders: &Orders) -> Vec<String> {
-    let word = |(id, order): &(ConnectionId, Order)| {
-        let order = match order {
-            Order::Close => "close".to_owned(),
-            Order::Refuse(reason) => reason.word().to_owned(),
-            Order::Wait { ahead } => format!("wait {ahead}"),
-            Order::Replaced => "replaced".to_owned(),
-            Order::Welcome(_) => "welcome".to_owned(),
-            Order::Resume { with, heard } => format!("resume {} {heard}", with.0),
-            Order::Quit => "quit".to_owned(),
+/// Instructions, in words.
+fn words(instructions: &Instructions) -> Vec<String> {
+    let word = |(id, instruction): &(ConnectionId, Instruction)| {
+        let instruction = match instruction {
+            Instruction::Close => "close".to_owned(),
+            Instruction::Refuse(reason) => reason.word().to_owned(),
+            Instruction::Wait { ahead } => format!("wait {ahead}"),
+            Instruction::Replaced => "replaced".to_owned(),
+            Instruction::Welcome(_) => "welcome".to_owned(),
+            Instruction::Resume { with, heard } => format!("resume {} {heard}", with.0),
+            Instruction::Quit => "quit".to_owned(),
         };
-        format!("{}: {order}", id.0)
+        format!("{}: {instruction}", id.0)
     };
-    orders.iter().map(word).collect()
+    instructions.iter().map(word).collect()
 }
 
 impl Door {
@@ -87,10 +87,10 @@ impl Door {
     }
 
     fn say_hello(&mut self, on: u64, hello: Hello, verdict: Verdict) -> Vec<String> {
-        let orders = self
+        let instructions = self
             .admission
             .hello(ConnectionId(on), hello, verdict, self.now);
-        words(&orders)
+        words(&instructions)
     }
 
     fn leave(&mut self, on: u64) -> Vec<String> {
@@ -548,6 +548,6 @@ fn a_server_that_stops_tells_the_queue_that_it_is_busy() {
     door.greet(2, 2, Verdict::Admit);
     door.greet(3, 3, Verdict::Ask);
     assert!(door.arrive("127.0.0.1").is_empty());
-    let orders = door.admission.close();
-    assert_eq!(words(&orders), ["2: busy", "3: busy", "4: close"]);
+    let instructions = door.admission.close();
+    assert_eq!(words(&instructions), ["2: busy", "3: busy", "4: close"]);
 }

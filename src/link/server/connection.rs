@@ -8,17 +8,18 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::admission::{Admitted, ConnectionId, Hello, Order};
-use super::handshake::{self, HandshakeError};
-use super::journal::Page;
-use super::session::{Attachment, Command, REPLACED, Rest, Session, Source};
-use super::turn::{self, Talk};
-use super::wire::{LinkError, Wire};
+use super::admission::{Admitted, ConnectionId, Hello, Instruction};
+use crate::link::error::{ConnectionError, LinkError};
+use crate::link::handshake;
+use crate::link::journal::Record;
+use crate::link::session::{Attachment, Command, REPLACED, Remains, Session, Source};
+use crate::link::turn::{self, Talk};
+use crate::link::wire::Wire;
 use crate::protocol::{Conversation, ConversationId, Frame, Limits, Violation};
 use crate::trust::{KeyId, Peer};
 
 /// What a connection tells the hub.
-pub(super) enum Report {
+pub(super) enum ConnectionEvent {
     /// Its `hello` has come.
     Hello(Hello),
     /// Its `quit` has come, before it was welcomed.
@@ -26,15 +27,15 @@ pub(super) enum Report {
     /// It was welcomed.
     Welcomed(Talk),
     /// What is left of the conversation that was held here.
-    Rest(KeyId, ConversationId, Rest),
+    Remains(KeyId, ConversationId, Remains),
     /// It is gone, and why, if something went wrong.
-    Left(Option<Incident>),
+    Left(Option<ConnectionError>),
 }
 
 /// What the hub tells a connection.
-pub(super) enum Errand<S> {
+pub(super) enum HubMessage<S> {
     /// What was decided about it.
-    Order(Order),
+    Instruction(Instruction),
     /// To begin this conversation, or to go on with it.
     Begin(Beginning),
     /// To be handed over to this conversation.
@@ -48,24 +49,24 @@ pub(super) enum Errand<S> {
 pub(super) struct Beginning {
     pub(super) admitted: Admitted,
     pub(super) conversation: Conversation,
-    pub(super) page: Option<Arc<Page>>,
+    pub(super) record: Option<Arc<Record>>,
 }
 
 impl Beginning {
     /// What is left if it is not begun: one that was parked is parked still.
-    pub(super) fn kept(self) -> Rest {
-        match self.page {
-            Some(page) if self.conversation.next_turn() > 1 => {
-                Rest::Parked(self.conversation, page)
+    pub(super) fn kept(self) -> Remains {
+        match self.record {
+            Some(record) if self.conversation.next_turn() > 1 => {
+                Remains::Parked(self.conversation, record)
             }
-            _ => Rest::Nothing,
+            _ => Remains::Nothing,
         }
     }
 }
 
 /// What a connection hears from the hub.
-pub(super) struct Mailbox<S> {
-    pub(super) errands: mpsc::Receiver<Errand<S>>,
+pub(super) struct HubChannels<S> {
+    pub(super) messages: mpsc::Receiver<HubMessage<S>>,
     /// Later connections for the conversation that begins on this one.
     pub(super) attachments: mpsc::Receiver<Attachment<Tls<S>>>,
     /// Whether somebody waits for a place.
@@ -74,31 +75,19 @@ pub(super) struct Mailbox<S> {
 
 pub(super) type Tls<S> = tokio_rustls::server::TlsStream<S>;
 
-/// What went wrong with a connection that had not become a conversation.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Incident {
-    /// No proven peer.
-    #[error(transparent)]
-    Handshake(#[from] HandshakeError),
-    /// A proven peer, and then trouble.
-    #[error(transparent)]
-    Link(#[from] LinkError),
-}
-
 /// A connection's way to the hub.
 #[derive(Clone)]
-pub(super) struct Hub {
+pub(super) struct HubHandle {
     pub(super) id: ConnectionId,
-    pub(super) reports: mpsc::Sender<(ConnectionId, Report)>,
+    pub(super) events: mpsc::Sender<(ConnectionId, ConnectionEvent)>,
     /// How many ClientHellos have come to this server.
     pub(super) clienthellos: Arc<AtomicU64>,
 }
 
-impl Hub {
-    pub(super) async fn report(&self, report: Report) {
+impl HubHandle {
+    pub(super) async fn tell(&self, event: ConnectionEvent) {
         // A hub that is gone has stopped the server, and this task with it.
-        let _ = self.reports.send((self.id, report)).await;
+        let _ = self.events.send((self.id, event)).await;
     }
 }
 
@@ -108,31 +97,32 @@ pub(super) async fn receive<S>(
     stream: S,
     config: Arc<rustls::ServerConfig>,
     limits: Limits,
-    hub: Hub,
-    mut mailbox: Mailbox<S>,
+    hub: HubHandle,
+    mut channels: HubChannels<S>,
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let incident = match greet(stream, config, &limits, &hub, &mut mailbox.errands).await {
+    let error = match greet(stream, config, &limits, &hub, &mut channels.messages).await {
         Ok(Some((attachment, beginning))) => {
-            converse(attachment, beginning, &limits, &hub, mailbox).await
+            converse(attachment, beginning, &limits, &hub, channels).await
         }
         greeted => {
-            give_back(&hub, &mut mailbox.errands).await;
+            give_back(&hub, &mut channels.messages).await;
             greeted.err()
         }
     };
-    hub.report(Report::Left(incident)).await;
+    hub.tell(ConnectionEvent::Left(error)).await;
 }
 
 /// A conversation that was to go on here, on a connection that was gone
 /// already, goes on on another.
-async fn give_back<S>(hub: &Hub, errands: &mut mpsc::Receiver<Errand<S>>) {
-    errands.close();
-    while let Some(errand) = errands.recv().await {
-        if let Errand::Begin(beginning) = errand {
+async fn give_back<S>(hub: &HubHandle, messages: &mut mpsc::Receiver<HubMessage<S>>) {
+    messages.close();
+    while let Some(message) = messages.recv().await {
+        if let HubMessage::Begin(beginning) = message {
             let (key, id) = (beginning.admitted.peer.key(), beginning.conversation.id());
-            hub.report(Report::Rest(key, id, beginning.kept())).await;
+            hub.tell(ConnectionEvent::Remains(key, id, beginning.kept()))
+                .await;
         }
     }
 }
@@ -142,9 +132,9 @@ async fn greet<S>(
     stream: S,
     config: Arc<rustls::ServerConfig>,
     limits: &Limits,
-    hub: &Hub,
-    errands: &mut mpsc::Receiver<Errand<S>>,
-) -> Result<Option<(Attachment<Tls<S>>, Beginning)>, Incident>
+    hub: &HubHandle,
+    messages: &mut mpsc::Receiver<HubMessage<S>>,
+) -> Result<Option<(Attachment<Tls<S>>, Beginning)>, ConnectionError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -173,35 +163,35 @@ where
     };
     let (mut wire, hello) = tokio::select! {
         greeted = hurried => greeted?,
-        // Before `hello` there is one order: to make room.
-        _ = errands.recv() => return Ok(None),
+        // Before `hello` there is one instruction: to make room.
+        _ = messages.recv() => return Ok(None),
     };
     let clienthello = hello.clienthello;
-    hub.report(Report::Hello(hello)).await;
+    hub.tell(ConnectionEvent::Hello(hello)).await;
     let mut has_quit = false;
     loop {
         tokio::select! {
             biased;
-            errand = errands.recv() => match errand {
-                Some(Errand::Order(Order::Wait { ahead })) => wire.queue(&Frame::Wait { ahead }),
-                Some(Errand::Begin(beginning)) => {
+            message = messages.recv() => match message {
+                Some(HubMessage::Instruction(Instruction::Wait { ahead })) => wire.queue(&Frame::Wait { ahead }),
+                Some(HubMessage::Begin(beginning)) => {
                     let heard = beginning.admitted.heard;
                     let attachment = Attachment { wire, heard, has_quit, clienthello };
                     return Ok(Some((attachment, beginning)));
                 }
-                Some(Errand::Join { conversation, heard }) => {
+                Some(HubMessage::Join { conversation, heard }) => {
                     let attachment = Attachment { wire, heard, has_quit, clienthello };
                     // It may have ended or been parked just now: closed without an answer,
                     // the client dials once more, and learns which.
                     let _ = conversation.send(attachment).await;
                     return Ok(None);
                 }
-                Some(Errand::Order(order)) => {
-                    if let Some(last) = last_word(order) {
+                Some(HubMessage::Instruction(instruction)) => {
+                    if let Some(last) = last_word(instruction) {
                         tokio::select! {
                             () = wire.close_with(last) => {}
                             // There are too many strangers: it has to go now.
-                            Some(_) = errands.recv() => {}
+                            Some(_) = messages.recv() => {}
                         }
                     }
                     return Ok(None);
@@ -211,7 +201,7 @@ where
             frame = wire.next() => match frame {
                 Ok(Frame::Quit {}) => {
                     has_quit = true;
-                    hub.report(Report::Quit).await;
+                    hub.tell(ConnectionEvent::Quit).await;
                 }
                 // After its `quit` nothing else of a peer counts.
                 Ok(_) if has_quit => {}
@@ -223,12 +213,15 @@ where
 }
 
 /// What is said to a connection that is sent away.
-fn last_word(order: Order) -> Option<Frame> {
-    match order {
-        Order::Refuse(reason) => Some(Frame::Refuse { reason }),
-        Order::Replaced => Some(REPLACED),
-        Order::Quit => Some(Frame::Quit {}),
-        Order::Close | Order::Wait { .. } | Order::Welcome(_) | Order::Resume { .. } => None,
+fn last_word(instruction: Instruction) -> Option<Frame> {
+    match instruction {
+        Instruction::Refuse(reason) => Some(Frame::Refuse { reason }),
+        Instruction::Replaced => Some(REPLACED),
+        Instruction::Quit => Some(Frame::Quit {}),
+        Instruction::Close
+        | Instruction::Wait { .. }
+        | Instruction::Welcome(_)
+        | Instruction::Resume { .. } => None,
     }
 }
 
@@ -237,32 +230,32 @@ async fn converse<S>(
     attachment: Attachment<Tls<S>>,
     beginning: Beginning,
     limits: &Limits,
-    hub: &Hub,
-    mailbox: Mailbox<S>,
-) -> Option<Incident>
+    hub: &HubHandle,
+    channels: HubChannels<S>,
+) -> Option<ConnectionError>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let Beginning {
         admitted,
         conversation,
-        page,
+        record,
     } = beginning;
-    let kept = page
+    let kept = record
         .clone()
-        .map(|page| Rest::Parked(conversation.clone(), page));
-    let (talk, session, errands) = hold(admitted.peer, conversation, page, limits, mailbox);
+        .map(|record| Remains::Parked(conversation.clone(), record));
+    let (talk, session, messages) = hold(admitted.peer, conversation, record, limits, channels);
     let (key, id) = (admitted.peer.key(), admitted.conversation);
     match session.accept(attachment, false) {
         Ok(session) => {
-            hub.report(Report::Welcomed(talk)).await;
-            run(key, id, session, hub, errands).await;
+            hub.tell(ConnectionEvent::Welcomed(talk)).await;
+            run(key, id, session, hub, messages).await;
             None
         }
         Err(refused) => {
             let (wire, violation) = *refused;
             if let Some(kept) = kept {
-                hub.report(Report::Rest(key, id, kept)).await;
+                hub.tell(ConnectionEvent::Remains(key, id, kept)).await;
             }
             Some(part(wire, violation.into()).await)
         }
@@ -273,53 +266,53 @@ where
 /// comes later.
 pub(super) async fn wait<S>(
     peer: Peer,
-    stored: (Conversation, Arc<Page>),
+    stored: (Conversation, Arc<Record>),
     limits: Limits,
-    hub: Hub,
-    mailbox: Mailbox<S>,
+    hub: HubHandle,
+    channels: HubChannels<S>,
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let (conversation, page) = stored;
+    let (conversation, record) = stored;
     let id = conversation.id();
-    let (talk, session, errands) = hold(peer, conversation, Some(page), &limits, mailbox);
-    hub.report(Report::Welcomed(talk)).await;
-    run(peer.key(), id, session, &hub, errands).await;
-    hub.report(Report::Left(None)).await;
+    let (talk, session, messages) = hold(peer, conversation, Some(record), &limits, channels);
+    hub.tell(ConnectionEvent::Welcomed(talk)).await;
+    run(peer.key(), id, session, &hub, messages).await;
+    hub.tell(ConnectionEvent::Left(None)).await;
 }
 
-type Errands<S> = mpsc::Receiver<Errand<S>>;
+type Messages<S> = mpsc::Receiver<HubMessage<S>>;
 
 fn hold<S>(
     peer: Peer,
     conversation: Conversation,
-    page: Option<Arc<Page>>,
+    record: Option<Arc<Record>>,
     limits: &Limits,
-    mailbox: Mailbox<S>,
-) -> (Talk, Session<Tls<S>>, Errands<S>)
+    channels: HubChannels<S>,
+) -> (Talk, Session<Tls<S>>, Messages<S>)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let Mailbox {
-        errands,
+    let HubChannels {
+        messages,
         attachments,
         crowded,
-    } = mailbox;
+    } = channels;
     let (user, talk) = turn::welcomed(peer, &conversation);
     let source = Source::Accept {
         attachments,
         crowded,
     };
-    let session = Session::held(conversation, page, user, source, limits);
-    (talk, session, errands)
+    let session = Session::held(conversation, record, user, source, limits);
+    (talk, session, messages)
 }
 
 async fn run<S>(
     key: KeyId,
     id: ConversationId,
     session: Session<Tls<S>>,
-    hub: &Hub,
-    mut errands: Errands<S>,
+    hub: &HubHandle,
+    mut messages: Messages<S>,
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -328,8 +321,8 @@ async fn run<S>(
     tokio::pin!(running);
     loop {
         tokio::select! {
-            rest = &mut running => return hub.report(Report::Rest(key, id, rest)).await,
-            errand = errands.recv() => match (errand, commands.upgrade()) {
+            rest = &mut running => return hub.tell(ConnectionEvent::Remains(key, id, rest)).await,
+            message = messages.recv() => match (message, commands.upgrade()) {
                 // The server stops.
                 (None, _) => return,
                 (Some(_), Some(commands)) => {
@@ -342,7 +335,7 @@ async fn run<S>(
 }
 
 /// Says what is to be said about it, and closes.
-async fn part<S>(wire: Wire<S>, error: LinkError) -> Incident
+async fn part<S>(wire: Wire<S>, error: LinkError) -> ConnectionError
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

@@ -1,6 +1,11 @@
 //! [`Server`]: receives connections, lets peers in, and hands their
 //! conversations out.
 
+pub mod admission;
+mod connection;
+mod event;
+mod hub;
+
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,14 +13,15 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
-use super::admission::{Answer, Verdict};
-use super::house::{House, Outlets, VISITORS};
-use super::journal::{Journal, JournalError, Shelf};
-use super::reception::Incident;
-use super::turn::Talk;
-use crate::protocol::{By, Conversation, ConversationId, Limits, Reason, Text};
+use self::hub::{EVENTS, Hub, Outlets, Request, Settings};
+use crate::link::journal::{Journal, JournalError};
+use crate::link::turn::Talk;
+use crate::protocol::Limits;
 use crate::trust::tls::server_config;
 use crate::trust::{Identity, KeyId};
+
+pub use admission::{Answer, Verdict};
+pub use event::{Abandoned, Candidates, ServerEvent, ServerEvents};
 
 /// A server that is to be: its identity and its rules.
 ///
@@ -35,97 +41,17 @@ use crate::trust::{Identity, KeyId};
 /// # Ok(())
 /// # }
 /// ```
-pub struct ServerBuilder {
-    pub(super) config: Arc<rustls::ServerConfig>,
-    pub(super) limits: Limits,
-    pub(super) one_at_a_time: bool,
-    pub(super) verdict: Box<dyn Fn(&KeyId) -> Verdict + Send>,
-    pub(super) journal: Option<(Journal, Shelf)>,
-}
+pub struct ServerBuilder(Settings);
 
 /// A server that receives connections. Dropped, it lets go of them all.
 #[derive(Debug)]
 pub struct Server {
     requests: mpsc::Sender<Request>,
     talks: mpsc::Receiver<Talk>,
-    lobby: watch::Receiver<Lobby>,
-    visitors: Option<Visitors>,
+    candidates: watch::Receiver<Candidates>,
+    events: Option<ServerEvents>,
     /// A seat was asked for, and no talk has come for it yet.
     is_seat_free: bool,
-}
-
-/// Who waits to be let in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lobby {
-    /// Admitted, and next in the queue.
-    pub next: Option<KeyId>,
-    /// Unknown, waiting for the person's word, and may be asked about now.
-    pub question: Option<KeyId>,
-    /// What the person was last asked about, while it still waits.
-    pub asking: Option<KeyId>,
-}
-
-/// Those who did not get a conversation, as they come, and conversations that
-/// have lapsed. Where nobody asks, the newest are dropped.
-#[derive(Debug)]
-pub struct Visitors(mpsc::Receiver<Visitor>);
-
-impl Visitors {
-    /// The next one. `None` once the server has stopped. May be dropped at
-    /// any time.
-    pub async fn next(&mut self) -> Option<Visitor> {
-        self.0.recv().await
-    }
-}
-
-/// Somebody who did not get a conversation, or not any more.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Visitor {
-    /// A proven key was refused.
-    Refused {
-        /// Whose.
-        key: KeyId,
-        /// Why.
-        reason: Reason,
-    },
-    /// A connection failed before anything was decided.
-    Failed(Incident),
-    /// A peer has begun another conversation, or given this one up.
-    GaveUp(Lapsed),
-    /// Nobody has gone on with it for 30 days, or too many newer ones are kept.
-    Expired(Lapsed),
-}
-
-/// A conversation that was cut and could have gone on, and now is over.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lapsed {
-    /// With whom.
-    pub key: KeyId,
-    /// What both sides called it.
-    pub conversation: ConversationId,
-    /// Our last message in it, and its turn, if the peer is not known to hold
-    /// it.
-    pub unacknowledged: Option<(u64, Text)>,
-}
-
-impl Lapsed {
-    pub(super) fn of(key: KeyId, conversation: &Conversation) -> Self {
-        Self {
-            key,
-            conversation: conversation.id(),
-            unacknowledged: conversation.end(By::Peer).unacknowledged,
-        }
-    }
-}
-
-/// What the server's user wants of its house.
-pub(super) enum Request {
-    Seat,
-    Ask(oneshot::Sender<Option<KeyId>>),
-    Answer(KeyId, Answer),
-    Forget(KeyId),
-    Stop,
 }
 
 impl ServerBuilder {
@@ -139,19 +65,19 @@ impl ServerBuilder {
         identity: &Identity,
         verdict: impl Fn(&KeyId) -> Verdict + Send + 'static,
     ) -> Result<Self, rustls::Error> {
-        Ok(Self {
+        Ok(Self(Settings {
             config: server_config(identity)?,
             limits: Limits::default(),
             one_at_a_time: true,
             verdict: Box::new(verdict),
             journal: None,
-        })
+        }))
     }
 
     /// The same server with other limits.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+        self.0.limits = limits;
         self
     }
 
@@ -159,7 +85,7 @@ impl ServerBuilder {
     /// talks to many.
     #[must_use]
     pub fn many_at_a_time(mut self) -> Self {
-        self.one_at_a_time = false;
+        self.0.one_at_a_time = false;
         self
     }
 
@@ -171,8 +97,8 @@ impl ServerBuilder {
     /// # Errors
     /// [`JournalError`]; the files are as they were.
     pub fn with_journal(mut self, journal: Journal) -> Result<Self, JournalError> {
-        let shelf = journal.shelf(&self.limits)?;
-        self.journal = Some((journal, shelf));
+        let stored = journal.stored(&self.0.limits)?;
+        self.0.journal = Some((journal, stored));
         Ok(self)
     }
 
@@ -187,22 +113,26 @@ impl ServerBuilder {
     {
         let (requests, requested) = mpsc::channel(8);
         let (talks, talks_out) = mpsc::channel(8);
-        let (lobby, lobby_out) = watch::channel(Lobby::default());
-        let expired = self.journal.iter().map(|(_, shelf)| shelf.expired.len());
-        let (visitors, visitors_out) = mpsc::channel(VISITORS + expired.sum::<usize>());
+        let (candidates, candidates_out) = watch::channel(Candidates::default());
+        let expired = self
+            .0
+            .journal
+            .iter()
+            .map(|(_, stored)| stored.expired.len());
+        let (events, events_out) = mpsc::channel(EVENTS + expired.sum::<usize>());
         let (reports, reported) = mpsc::channel(64);
         let outlets = Outlets {
             talks,
-            lobby,
-            visitors,
+            candidates,
+            events,
         };
-        let house = House::new(self, outlets, reports);
-        tokio::spawn(house.run(accept, requested, reported));
+        let hub = Hub::new(self.0, outlets, reports);
+        tokio::spawn(hub.run(accept, requested, reported));
         Server {
             requests,
             talks: talks_out,
-            lobby: lobby_out,
-            visitors: Some(Visitors(visitors_out)),
+            candidates: candidates_out,
+            events: Some(ServerEvents(events_out)),
             is_seat_free: false,
         }
     }
@@ -252,8 +182,8 @@ impl Server {
     }
 
     /// Who waits to be let in, now and whenever it changes.
-    pub fn lobby(&self) -> watch::Receiver<Lobby> {
-        self.lobby.clone()
+    pub fn candidates(&self) -> watch::Receiver<Candidates> {
+        self.candidates.clone()
     }
 
     /// The unknown key that the person is to be asked about, if one still
@@ -277,8 +207,8 @@ impl Server {
     }
 
     /// Those who did not get a conversation; once, to whoever asks first.
-    pub fn visitors(&mut self) -> Option<Visitors> {
-        self.visitors.take()
+    pub fn events(&mut self) -> Option<ServerEvents> {
+        self.events.take()
     }
 
     /// Stops: whoever waits is told `busy`, and gets a moment to read it. A

@@ -1,0 +1,73 @@
+//! What a server's user learns of it besides conversations: who waits to be
+//! let in, who did not get a conversation, and what was abandoned.
+
+use tokio::sync::mpsc;
+
+use crate::link::error::ConnectionError;
+use crate::protocol::{By, Conversation, ConversationId, Reason, Text};
+use crate::trust::KeyId;
+
+/// Who waits to be let in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Candidates {
+    /// Admitted, and next in the queue.
+    pub next: Option<KeyId>,
+    /// Unknown, waiting for the person's word, and may be asked about now.
+    pub question: Option<KeyId>,
+    /// What the person was last asked about, while it still waits.
+    pub asking: Option<KeyId>,
+}
+
+/// Those who did not get a conversation, as they come, and conversations that
+/// have abandoned. Where nobody asks, the newest are dropped.
+#[derive(Debug)]
+pub struct ServerEvents(pub(super) mpsc::Receiver<ServerEvent>);
+
+impl ServerEvents {
+    /// The next one. `None` once the server has stopped. May be dropped at
+    /// any time.
+    pub async fn next(&mut self) -> Option<ServerEvent> {
+        self.0.recv().await
+    }
+}
+
+/// Somebody who did not get a conversation, or not any more.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ServerEvent {
+    /// A proven key was refused.
+    Refused {
+        /// Whose.
+        key: KeyId,
+        /// Why.
+        reason: Reason,
+    },
+    /// A connection failed before anything was decided.
+    Failed(ConnectionError),
+    /// A peer has begun another conversation, or given this one up.
+    GaveUp(Abandoned),
+    /// Nobody has gone on with it for 30 days, or too many newer ones are kept.
+    Expired(Abandoned),
+}
+
+/// A conversation that was cut and could have gone on, and now is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Abandoned {
+    /// With whom.
+    pub key: KeyId,
+    /// What both sides called it.
+    pub conversation: ConversationId,
+    /// Our last message in it, and its turn, if the peer is not known to hold
+    /// it.
+    pub unacknowledged: Option<(u64, Text)>,
+}
+
+impl Abandoned {
+    pub(super) fn of(key: KeyId, conversation: &Conversation) -> Self {
+        Self {
+            key,
+            conversation: conversation.id(),
+            unacknowledged: conversation.end(By::Peer).unacknowledged,
+        }
+    }
+}
