@@ -78,7 +78,10 @@ pub struct Conversation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Phase {
     Detached,
-    Greeting,
+    /// The client has said `hello`; `is_queued`: it was answered by `wait`.
+    Greeting {
+        is_queued: bool,
+    },
     Open,
     Ended,
 }
@@ -158,7 +161,7 @@ pub enum By {
 
 /// A frame that the protocol does not allow where it came. Its sender is at
 /// fault, and it changes nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Violation {
     /// Its kind has no place in this phase.
@@ -296,6 +299,11 @@ impl Conversation {
         self.record.quit
     }
 
+    /// Whether it has ended: nothing that comes now changes it.
+    pub fn has_ended(&self) -> bool {
+        self.phase == Phase::Ended
+    }
+
     /// The number of the turn that comes next, or is being thought about.
     pub fn next_turn(&self) -> u64 {
         self.record.said.max(self.record.heard) + 1
@@ -348,7 +356,7 @@ impl Conversation {
     /// The client has a new connection: greet.
     pub fn connect(&mut self) {
         self.detach();
-        self.phase = Phase::Greeting;
+        self.phase = Phase::Greeting { is_queued: false };
         self.store();
         self.send(Frame::Hello {
             conversation: self.record.id,
@@ -413,8 +421,12 @@ impl Conversation {
         }
         self.record.quit = true;
         self.store();
-        if self.phase != Phase::Detached {
-            self.send_quit();
+        let is_behind = self.record.said > self.record.acknowledged;
+        match self.phase {
+            // What was said before is said first, unless there is a queue before that.
+            Phase::Greeting { is_queued: false } if is_behind => {}
+            Phase::Greeting { .. } | Phase::Open => self.send_quit(),
+            Phase::Detached | Phase::Ended => {}
         }
     }
 
@@ -425,11 +437,11 @@ impl Conversation {
     pub fn receive(&mut self, frame: Frame) -> Result<(), Violation> {
         match self.phase {
             Phase::Ended | Phase::Detached => Ok(()),
-            Phase::Greeting | Phase::Open if self.quit_sent => {
+            Phase::Greeting { .. } | Phase::Open if self.quit_sent => {
                 self.receive_after_quit(&frame);
                 Ok(())
             }
-            Phase::Greeting => self.receive_greeting(frame),
+            Phase::Greeting { .. } => self.receive_greeting(frame),
             Phase::Open => self.receive_open(frame),
         }
     }
@@ -453,6 +465,7 @@ impl Conversation {
     fn receive_greeting(&mut self, frame: Frame) -> Result<(), Violation> {
         match frame {
             Frame::Wait { ahead } => {
+                self.phase = Phase::Greeting { is_queued: true };
                 self.outputs.push_back(Output::Waiting { ahead });
                 if self.record.quit {
                     self.send_quit();
@@ -470,7 +483,10 @@ impl Conversation {
             }
             Frame::Refuse {
                 reason: Reason::Ended,
-            } => self.over(By::Peer),
+            } => self.over(match self.record.quit {
+                true => By::Me,
+                false => By::Peer,
+            }),
             Frame::Refuse { reason } => self.over(By::Refused(reason)),
             other => return Err(out_of_place(&other, "before `welcome`")),
         }

@@ -271,7 +271,8 @@ async fn heard_does_not_wait_for_a_person() {
     let start = Instant::now();
     raw.send(&say(1, "x")).await;
     raw.expect(&heard(1)).await;
-    assert!(start.elapsed() < Duration::from_millis(1));
+    // It waits for an answer that could share its packet, and not for longer.
+    assert!(start.elapsed() <= Duration::from_millis(50));
 }
 
 #[tokio::test(start_paused = true)]
