@@ -134,6 +134,8 @@ enum Stage {
         clienthello: u64,
         /// It was there to take its instruction.
         has_begun: bool,
+        /// Its peer has begun another: however it ends, it is not parked.
+        is_superseded: bool,
     },
     /// Refused before it was admitted, and not gone yet.
     Refused,
@@ -311,16 +313,28 @@ impl Admission {
         had_ended
     }
 
-    /// A conversation is held no longer, and can still go on.
+    /// A conversation is held no longer, and can still go on: it is parked. If
+    /// its peer has begun another meanwhile, it is given up at once.
     pub fn park(&mut self, key: KeyId, conversation: ConversationId) {
-        let last = self
-            .connections
-            .values()
-            .filter_map(|c| c.stage.candidate());
-        let last = last.filter(|(of, id, _)| (*of, *id) == (key, conversation));
-        let clienthello = last.map(|(.., clienthello)| clienthello).max();
-        self.parked
-            .insert((key, conversation), clienthello.unwrap_or(0));
+        let mut last = 0;
+        for connection in self.connections.values() {
+            match &connection.stage {
+                Stage::Talking {
+                    key: of,
+                    conversation: id,
+                    is_superseded: true,
+                    ..
+                } if (*of, *id) == (key, conversation) => {
+                    return self.given_up.push((key, conversation));
+                }
+                stage => {
+                    let named = stage.candidate();
+                    let age = named.filter(|(of, id, _)| (*of, *id) == (key, conversation));
+                    last = last.max(age.map_or(0, |(.., clienthello)| clienthello));
+                }
+            }
+        }
+        self.parked.insert((key, conversation), last);
     }
 
     /// A parked conversation is given up: there are too many.
@@ -336,6 +350,7 @@ impl Admission {
             conversation,
             clienthello: 0,
             has_begun: true,
+            is_superseded: false,
         };
         self.seats -= 1;
         self.connections.insert(
@@ -566,10 +581,14 @@ impl Admission {
         }
         let mut instructions = Instructions::new();
         for (other, (_, conversation, _)) in others {
-            let is_talking = matches!(
-                self.connections.get(&other).map(|c| &c.stage),
-                Some(Stage::Talking { .. })
-            );
+            let stage = self.connections.get_mut(&other).map(|c| &mut c.stage);
+            let is_talking = match stage {
+                Some(Stage::Talking { is_superseded, .. }) => {
+                    *is_superseded |= conversation != hello.conversation;
+                    true
+                }
+                _ => false,
+            };
             instructions.push(match conversation == hello.conversation {
                 true => self.dismiss(other, Instruction::Replaced),
                 false if is_talking => (other, Instruction::Quit),
@@ -610,6 +629,7 @@ impl Admission {
                         conversation,
                         clienthello,
                         has_begun: false,
+                        is_superseded: false,
                     },
                 );
                 instructions.push((
