@@ -8,11 +8,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
+use super::driver::{Dial, Driver};
 use super::error::{ConnectError, HandshakeError};
 use super::handshake;
 use super::journal::{Journal, JournalError, Record};
-use super::redial::Redial;
-use super::session::{Session, Source};
+use super::session::Session;
 use super::turn::{self, Waiting};
 use super::wire::Wire;
 use crate::protocol::{By, Conversation, ConversationId, End, Limits, Role};
@@ -107,13 +107,23 @@ impl Client {
                 is_stored,
             } = open;
             let is_over = conversation.has_quit();
-            let (user, waiting) = turn::greeting(peer, &conversation, is_stored);
-            let source = Source::Dial(self.redial(peer.key(), dial.clone())?);
-            let mut session = Session::held(conversation, record, user, source, &self.limits);
-            if let Some(wire) = wire {
-                session = session.greet(wire, is_stored);
+            let has_journal = record.is_some();
+            let dial = self.redial(peer.key(), dial.clone())?;
+            let session = Session::new(
+                Role::Client,
+                conversation.clone(),
+                is_stored,
+                has_journal,
+                &self.limits,
+            );
+            let driver = Driver::new(session, record);
+            let user = Arc::clone(&driver);
+            let waiting = turn::greeting(peer, &conversation, is_stored, user);
+            match wire {
+                Some(wire) => driver.connected(wire),
+                None => driver.hold(),
             }
-            tokio::spawn(session.run());
+            tokio::spawn(driver.keep(Some(dial)));
             if !is_over {
                 return Ok(waiting);
             }
@@ -173,7 +183,8 @@ impl Client {
         Ok(None)
     }
 
-    fn redial<S, D, F>(&self, key: KeyId, mut dial: D) -> Result<Redial<TlsStream<S>>, ConnectError>
+    /// Dials anew, and accepts this key alone.
+    fn redial<S, D, F>(&self, key: KeyId, mut dial: D) -> Result<Dial<TlsStream<S>>, ConnectError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
         D: FnMut() -> F + Send + 'static,
@@ -182,7 +193,7 @@ impl Client {
         let limits = self.limits;
         let config = client_config(&self.identity, vec![key])
             .map_err(|error| HandshakeError::Tls(io::Error::other(error)))?;
-        Ok(Redial::new(move || {
+        Ok(Box::new(move || {
             let proving = prove(Arc::clone(&config), limits, dial());
             Box::pin(async move { proving.await.ok().map(|(wire, _)| wire) })
         }))

@@ -4,13 +4,14 @@
 
 use std::io;
 
+use super::io_error::IoError;
 use super::journal::JournalError;
 use crate::protocol::{By, Code, Detail, End, Frame, FrameError, Overdue, Reason, Text, Violation};
 use crate::trust::HandshakeFailure;
 use crate::trust::tls::NotProven;
 
 /// The end of a conversation.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("{cause}")]
 pub struct Ended {
     /// Who or what ended it.
@@ -31,7 +32,7 @@ impl Ended {
 }
 
 /// Who or what ended a conversation.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Cause {
     /// We quit, and the peer knows.
@@ -63,7 +64,7 @@ impl From<End> for Ended {
 }
 
 /// Why a connection cannot go on, other than by the conversation's end.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum LinkError {
     /// The stream ended without `quit`, `refuse` or `error`: a fault or an
@@ -73,7 +74,7 @@ pub enum LinkError {
     /// The stream failed, or TLS did; a certificate that the other side does
     /// not accept shows here too, as TLS 1.3 tells a client only afterwards.
     #[error("the connection failed: {0}")]
-    Io(#[source] io::Error),
+    Io(#[from] IoError),
     /// Something took too long; the phase is named.
     #[error("{}", overdue(*.0))]
     Overdue(Overdue),
@@ -114,7 +115,7 @@ impl LinkError {
     /// Whether the fault may pass with the connection, so that the
     /// conversation can go on over another. Whoever breaks the protocol, or
     /// says that we did, would do so again.
-    pub(crate) fn is_passing(&self) -> bool {
+    pub fn is_passing(&self) -> bool {
         match self {
             Self::Cut | Self::Io(_) | Self::Overdue(_) | Self::Busy => true,
             Self::Reported { code, .. } => *code == Code::Timeout,
@@ -124,7 +125,7 @@ impl LinkError {
 
     /// What the other side is told before the connection is closed. Nothing
     /// of our own state travels in it.
-    pub(crate) fn farewell(&self) -> Option<Frame> {
+    pub fn farewell(&self) -> Option<Frame> {
         let (code, detail) = match self {
             Self::Malformed(error) => (Code::ProtocolError, Detail::new(error.to_string()).ok()),
             Self::Violation(violation) => {
@@ -146,7 +147,7 @@ impl LinkError {
 #[non_exhaustive]
 pub enum HandshakeError {
     /// TLS failed, or the stream under it.
-    /// [`HandshakeFailure`](crate::trust::HandshakeFailure) says which.
+    /// [`HandshakeFailure`] says which.
     #[error("the TLS handshake failed: {0}")]
     Tls(#[from] io::Error),
     /// TLS succeeded, and is not what turnchat/1 asks for.

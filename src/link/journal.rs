@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use super::io_error::IoError;
 use crate::protocol::{Conversation, ConversationId, Limits, Role, Snapshot};
 use crate::trust::KeyId;
 use crate::trust::durable::{PRIVATE, create_private_dir, replace};
@@ -35,7 +36,7 @@ pub struct Journal {
 
 /// Why a conversation cannot be kept, or gone on with. The files are as they
 /// were.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum JournalError {
     /// A file or directory cannot be read.
@@ -44,7 +45,7 @@ pub enum JournalError {
         /// Which.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        source: IoError,
     },
     /// A file or directory cannot be written: the disk is full, or read-only.
     #[error("cannot write {}: {source}", path.display())]
@@ -52,7 +53,7 @@ pub enum JournalError {
         /// Which.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        source: IoError,
     },
     /// A file is not what this program has written.
     #[error("{} is damaged", path.display())]
@@ -219,14 +220,14 @@ impl Journal {
     fn unreadable(&self, source: io::Error) -> JournalError {
         JournalError::Unreadable {
             path: self.dir.clone(),
-            source,
+            source: source.into(),
         }
     }
 
     fn lock(&self, name: &str) -> Result<File, JournalError> {
-        let unwritable = |path: &Path, source| JournalError::Unwritable {
+        let unwritable = |path: &Path, source: io::Error| JournalError::Unwritable {
             path: path.to_owned(),
-            source,
+            source: source.into(),
         };
         create_private_dir(&self.dir).map_err(|source| unwritable(&self.dir, source))?;
         let path = self.dir.join(format!("{name}.lock"));
@@ -273,9 +274,9 @@ impl Stored {
 impl Record {
     /// Keeps this, durably, in the place of what was there.
     pub(crate) fn store(&self, conversation: &Snapshot, is_live: bool) -> Result<(), JournalError> {
-        let unwritable = |source| JournalError::Unwritable {
+        let unwritable = |source: io::Error| JournalError::Unwritable {
             path: self.path.clone(),
-            source,
+            source: source.into(),
         };
         let record = Contents {
             version: VERSION,
@@ -294,7 +295,7 @@ impl Record {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 Err(JournalError::Unwritable {
                     path: self.path.clone(),
-                    source,
+                    source: source.into(),
                 })
             }
             _ => Ok(()),
@@ -308,7 +309,10 @@ impl Contents {
         let json = match fs::read(&path) {
             Ok(json) => json,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(JournalError::Unreadable { path, source }),
+            Err(source) => {
+                let source = source.into();
+                return Err(JournalError::Unreadable { path, source });
+            }
         };
         match serde_json::from_slice(&json) {
             Ok(AnyContents { version: VERSION }) => {}

@@ -2,20 +2,23 @@
 //! where a simulated network should be able to stand in.
 
 pub mod client;
+mod driver;
 pub mod error;
 pub mod handshake;
+mod io_error;
 pub mod journal;
-mod redial;
 pub mod server;
-mod session;
+pub mod session;
 pub mod tcp;
 pub mod turn;
 pub mod wire;
 
 pub use client::Client;
 pub use error::{Cause, ConnectError, ConnectionError, Ended, HandshakeError, LinkError};
+pub use io_error::IoError;
 pub use journal::{Journal, JournalError};
 pub use server::{
     Abandoned, Answer, Candidates, Server, ServerBuilder, ServerEvent, ServerEvents, Verdict,
 };
-pub use turn::{MyTurn, Notice, Talk, TheirTurn, Turn, Waiting};
+pub use session::Notice;
+pub use turn::{MyTurn, Talk, TheirTurn, Turn, Waiting};

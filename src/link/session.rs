@@ -1,602 +1,918 @@
-//! Runs one [`Conversation`] over its connections, one after another: what its
-//! user commands and what the peer sends go in, what the conversation puts
-//! out is done in order. A connection that was lost is waited for, or dialled
-//! anew, for as long as the conversation is held (PROTOCOL §4).
+//! [`Session`]: one side of one conversation over its connections, one after
+//! another (PROTOCOL §3 and §4). Pure: commands, frames, and what became of
+//! stores, links and timers go in; what is to be done comes out of
+//! [`poll_output`](Session::poll_output), in order. It holds no instants, no
+//! sockets and no tasks: the driver feeds it, and so does the model checker in
+//! tests/model.
 
-use std::future::pending;
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep_until};
-
 use super::error::{Cause, Ended, LinkError};
-use super::journal::Record;
-use super::redial::Redial;
-use super::wire::Wire;
+use super::journal::JournalError;
 use crate::protocol::{
-    By, Code, Conversation, Frame, Limits, Output, Overdue, Reason, Role, SayError, Snapshot, Text,
-    Violation,
+    By, Code, Conversation, End, Frame, Limits, Output as Step, Overdue, Reason, Role, SayError,
+    Snapshot, Text, Violation,
 };
 
-/// What a conversation's user wants of it.
-pub(crate) enum Command {
-    Say(Text, oneshot::Sender<Result<(), SayError>>),
+/// To a connection whose place a newer one has taken.
+pub const REPLACED: Frame = Frame::Error {
+    code: Code::Replaced,
+    detail: None,
+};
+
+/// As long as a hold can be: 30 years, which clocks can count.
+const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3_600);
+
+/// Before the first redial, as much again as jitter at most.
+const FIRST_REDIAL: Duration = Duration::from_millis(50);
+/// Between two redials, as much again as jitter at most.
+const LAST_REDIAL: Duration = Duration::from_secs(3);
+/// Redials for a conversation that only wants its end acknowledged (PROTOCOL §4).
+const QUIT_REDIALS: u8 = 3;
+
+/// What a session waits for without being able to see a clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Timer {
+    /// A conversation that was cut is held no longer.
+    Hold,
+    /// Nor is it, earlier, where somebody waits for its place.
+    CrowdedHold,
+    /// Our `quit` was not acknowledged.
     Quit,
-    /// The peer has begun another conversation: this one is over for it.
-    Supersede,
+    /// The next redial is due; its driver adds jitter.
+    Redial,
 }
 
-/// What a conversation's user learns of it.
-pub(crate) enum Event {
-    Waiting { ahead: u64 },
-    Connected,
-    Heard { turn: u64, text: Text },
-    Delivered { turn: u64 },
-    Lost,
-    Resumed,
+/// What a session's driver is to do, in this order.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Output {
+    /// Store this, then call [`Session::stored`].
+    Put {
+        /// What going on needs.
+        snapshot: Snapshot,
+        /// The conversation is on or held; else it is parked, or has ended.
+        is_live: bool,
+    },
+    /// Remove what is stored, then call [`Session::stored`].
+    Remove,
+    /// The newest connection is the link from here on.
+    Link,
+    /// Send this frame over the link.
+    Send(Frame),
+    /// Close the link in order, after this frame if there is one, then call
+    /// [`Session::closed`].
+    Close(Option<Frame>),
+    /// Close the link in order, beside what goes on.
+    Part(Option<Frame>),
+    /// Let go of the link without a word.
+    Cut,
+    /// Dial, then call [`Session::connected`] or [`Session::dial_failed`].
+    Dial,
+    /// Call [`Session::fired`] with this timer after so long.
+    Arm(Timer, Duration),
+    /// Or do not.
+    Disarm(Timer),
+    /// Hand this message over to the user.
+    HandOver {
+        /// Its turn.
+        turn: u64,
+        /// Its words.
+        text: Text,
+    },
+    /// Tell the user the end.
     Ended(Ended),
+    /// The session is done, and this is left of its conversation. Always the last.
+    Done(Remains),
 }
 
-/// Both ends of a conversation's channels, as the driver holds them.
-pub(crate) struct User {
-    pub(crate) commands: mpsc::Receiver<Command>,
-    pub(crate) events: mpsc::Sender<Event>,
-    /// For whoever else may end the conversation. It keeps nothing open.
-    pub(crate) quitter: mpsc::WeakSender<Command>,
-    /// The link is lost, as was told last.
-    pub(crate) told_lost: bool,
-}
-
-/// Events that wait for a user who is about something else.
-pub(crate) const EVENTS: usize = 8;
-
-/// Of them, what one turn brings forth: connected, delivered, heard, over. A
-/// link that comes and goes takes no more than the rest.
-const EVENTS_OF_A_TURN: usize = 4;
-
-impl User {
-    async fn tell(&self, event: Event) {
-        // That nobody listens any more shows at the commands.
-        let _ = self.events.send(event).await;
-    }
-
-    /// Tells the place in the queue, where there is room for what may change soon.
-    async fn tell_place(&self, ahead: u64) {
-        if self.events.capacity() > EVENTS_OF_A_TURN {
-            self.tell(Event::Waiting { ahead }).await;
-        }
-    }
-
-    /// Tells how things are with the link: later, where that has changed too
-    /// often for a user who takes no notice.
-    async fn tell_link(&mut self, is_lost: bool) {
-        if is_lost != self.told_lost && self.events.capacity() > EVENTS_OF_A_TURN {
-            self.told_lost = is_lost;
-            self.tell(match is_lost {
-                true => Event::Lost,
-                false => Event::Resumed,
-            })
-            .await;
-        }
-    }
-}
-
-/// A later connection of the same peer, for the same conversation.
-pub(crate) struct Attachment<S> {
-    pub(crate) wire: Wire<S>,
-    /// From its `hello`: the highest turn that the client has heard.
-    pub(crate) heard: u64,
-    /// A `quit` has come behind the `hello`.
-    pub(crate) has_quit: bool,
-    /// When its ClientHello came, among all of this server's.
-    pub(crate) clienthello: u64,
+/// Something to know that changes nobody's turn. Whoever takes no notice for
+/// long learns how it is then, not how often it changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// So many are before us in the server's queue. 0: we are next, or a
+    /// person is deciding about us.
+    Waiting {
+        /// How many.
+        ahead: u64,
+    },
+    /// The peer holds our message of this turn.
+    Delivered {
+        /// Which turn.
+        turn: u64,
+    },
+    /// The link is lost. The conversation is held: what is said now is kept,
+    /// and said once there is a link.
+    Lost,
+    /// The link is back, and the conversation goes on where it was.
+    Resumed,
 }
 
 /// What is left of a conversation that this session does not go on with.
-#[derive(Debug)]
-pub(crate) enum Remains {
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Remains {
     /// Nothing that the server has to know.
     Nothing,
     /// It is over. It may be asked for as if it were new: by a peer that does
     /// not know, or by an older connection.
     End,
-    /// It is in its record, and can go on later.
-    Parked(Conversation, Arc<Record>),
+    /// It can go on later.
+    Parked(Conversation),
 }
 
-/// Where a conversation's next connection comes from.
-pub(crate) enum Source<S> {
-    /// The client dials.
-    Dial(Redial<S>),
-    /// The server is given it.
-    Accept {
-        attachments: mpsc::Receiver<Attachment<S>>,
-        /// Whether somebody is waiting for this conversation's place.
-        crowded: watch::Receiver<bool>,
-    },
+/// A client's `hello` on a later connection, or the first, and what came with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Greeting {
+    /// The highest turn that the client has heard.
+    pub heard: u64,
+    /// A `quit` has come behind the `hello`.
+    pub has_quit: bool,
+    /// When its ClientHello came, among all of this server's.
+    pub clienthello: u64,
 }
 
-/// One conversation, to its end.
-pub(crate) struct Session<S> {
+/// Why a session does not take a connection. Nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAccepted {
+    /// A younger connection has overtaken it.
+    #[error("a younger connection has its place")]
+    Overtaken,
+    /// The conversation is ending, or being parked.
+    #[error("the conversation is being put away")]
+    Ending,
+    /// Its counters cannot be.
+    #[error(transparent)]
+    Violation(#[from] Violation),
+}
+
+/// One side of one conversation, to its end.
+///
+/// ```text
+///   new ──▶ connected / accept / hold ──▶ on: linked ⇄ lost ──▶ closing ──▶ storing ──▶ done
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Session {
     conversation: Conversation,
-    limits: Limits,
-    user: User,
-    source: Source<S>,
-    record: Option<Arc<Record>>,
-    /// What was stored last, or restored.
-    stored: Snapshot,
-    wire: Option<Wire<S>>,
-    /// A server's: when the ClientHello of its newest connection came.
-    newest: u64,
+    role: Role,
+    times: Times,
+    has_journal: bool,
+    phase: Phase,
+    /// There is a connection, whether the peer has welcomed us on it or not.
+    has_link: bool,
+    /// Why the link was lost that is not back yet.
+    lost: Option<LinkError>,
     /// The conversation has been on: a lost link is not the end of it.
     has_begun: bool,
-    lost: Option<Lost>,
-    /// Our `quit` has to be acknowledged by then.
-    quit_by: Option<Instant>,
-    is_dropped: bool,
-    /// Its user was told of the first connection.
+    /// And in the life of this session.
     is_welcomed: bool,
+    /// A server's: when the ClientHello of its newest connection came.
+    newest: u64,
+    redials: Redials,
+    /// A client's: how many redials are left, if that is limited.
+    redials_left: Option<u8>,
+    is_crowded: bool,
+    is_crowded_hold_over: bool,
+    is_quitting: bool,
+    is_superseded: bool,
+    /// What is stored, and what is on its way there.
+    stored: Snapshot,
+    storing: Option<Snapshot>,
+    has_failed_to_store: bool,
+    outputs: VecDeque<Output>,
+    news: News,
 }
 
-/// The connection is gone, and the next one is not there.
-struct Lost {
-    error: LinkError,
-    /// How long the conversation is held.
-    until: Instant,
-    /// How long, once somebody waits for its place.
-    until_if_crowded: Instant,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Times {
+    hold: Duration,
+    crowded_hold: Duration,
+    quit: Duration,
 }
 
-impl<S> Session<S>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    /// A session that holds the conversation: its connection is lost, or was
-    /// before a restart.
-    pub(crate) fn held(
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Phase {
+    On,
+    /// The last frames are on their way.
+    Closing(Box<Ending>),
+    /// What comes later has to find the record as it should be.
+    Storing(Box<(Ended, Remains)>),
+    Done,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Ending {
+    ended: Ended,
+    /// It can go on, if there is a journal.
+    is_parked: bool,
+    /// The user let go of it without a word, as a crash would.
+    is_dropped: bool,
+}
+
+/// What the user was not told yet. Of what changes often, the last counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct News {
+    waiting: Option<u64>,
+    delivered: Option<u64>,
+    told_lost: bool,
+}
+
+/// How often a client has redialled since the conversation was last on. It
+/// decides how long the next one waits, and nothing else: sessions that differ
+/// in it alone are equal, so that a model checker need not tell them apart.
+#[derive(Clone, Copy, Debug)]
+struct Redials(u32);
+
+impl Redials {
+    /// How long the next one waits: ever longer.
+    fn next(&mut self) -> Duration {
+        let delay = FIRST_REDIAL.saturating_mul(1 << self.0.min(16));
+        self.0 = self.0.saturating_add(1);
+        delay.min(LAST_REDIAL)
+    }
+}
+
+impl PartialEq for Redials {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Redials {}
+
+impl Hash for Redials {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+impl Session {
+    /// A session for this conversation, without a connection yet:
+    /// [`connected`](Self::connected), [`accept`](Self::accept) or
+    /// [`hold`](Self::hold) comes next. `has_begun`: it was on before.
+    pub fn new(
+        role: Role,
         conversation: Conversation,
-        record: Option<Arc<Record>>,
-        user: User,
-        source: Source<S>,
+        has_begun: bool,
+        has_journal: bool,
         limits: &Limits,
     ) -> Self {
-        let quit_by = conversation
-            .has_quit()
-            .then(|| Instant::now() + limits.quit);
         let mut session = Self {
-            stored: conversation.snapshot(),
-            conversation,
-            limits: *limits,
-            user,
-            source,
-            record,
-            wire: None,
-            newest: 0,
-            has_begun: true,
-            lost: Some(Lost::now(LinkError::Cut, limits)),
-            quit_by,
-            is_dropped: false,
+            role,
+            times: Times {
+                hold: limits.hold.min(FOR_EVER),
+                crowded_hold: limits.hold.min(limits.crowded_hold),
+                quit: limits.quit,
+            },
+            has_journal,
+            phase: Phase::On,
+            has_link: false,
+            lost: None,
+            has_begun,
             is_welcomed: false,
+            newest: 0,
+            redials: Redials(0),
+            redials_left: None,
+            is_crowded: false,
+            is_crowded_hold_over: false,
+            is_quitting: false,
+            is_superseded: false,
+            stored: conversation.snapshot(),
+            storing: None,
+            has_failed_to_store: false,
+            outputs: VecDeque::new(),
+            news: News::default(),
+            conversation,
         };
-        if quit_by.is_some() {
-            session.source.quitting();
+        if session.conversation.has_quit() {
+            session.begin_quitting();
         }
         session
     }
 
-    /// The same session on a client's first connection.
-    pub(crate) fn greet(mut self, wire: Wire<S>, has_begun: bool) -> Self {
-        self.conversation.connect();
-        self.on(wire, has_begun)
+    /// The conversation, as it stands.
+    pub fn conversation(&self) -> &Conversation {
+        &self.conversation
     }
 
-    /// The same session on a server's first connection, which said `hello`.
+    /// Whether the conversation goes on: it was not ended, and is not given up.
+    pub fn is_on(&self) -> bool {
+        self.phase == Phase::On
+    }
+
+    /// Whether there is a link that may be read.
+    pub fn has_link(&self) -> bool {
+        self.is_on() && self.has_link
+    }
+
+    /// Whether the link is lost, and not back yet.
+    pub fn is_lost(&self) -> bool {
+        self.lost.is_some()
+    }
+
+    /// Whether the conversation has been on in the life of this session.
+    pub fn is_welcomed(&self) -> bool {
+        self.is_welcomed
+    }
+
+    /// Whether its end is wanted here, and waits to be acknowledged.
+    pub fn is_quitting(&self) -> bool {
+        self.is_quitting
+    }
+
+    /// Whether something is being stored.
+    pub fn is_storing(&self) -> bool {
+        self.storing.is_some()
+    }
+
+    /// Whether something that the conversation depends on could not be stored.
+    pub fn has_failed_to_store(&self) -> bool {
+        self.has_failed_to_store
+    }
+
+    // What its user wants.
+
+    /// Says it; the turn passes. While there is no link it is kept.
     ///
     /// # Errors
-    /// The counters cannot be; the connection is given back, and whatever
-    /// is in the record stays there.
-    pub(crate) fn accept(
-        mut self,
-        attachment: Attachment<S>,
-        has_begun: bool,
-    ) -> Result<Self, Box<(Wire<S>, Violation)>> {
-        let Attachment {
-            wire,
-            heard,
-            has_quit,
-            clienthello,
-        } = attachment;
-        if let Err(violation) = self.conversation.accept(heard) {
-            return Err(Box::new((wire, violation)));
+    /// A [`SayError`]; nothing changes then.
+    pub fn say(&mut self, text: Text) -> Result<(), SayError> {
+        match self.phase {
+            Phase::On => self.conversation.say(text),
+            Phase::Closing(_) | Phase::Storing(_) | Phase::Done => Err(SayError::Ended),
         }
-        if has_quit {
+    }
+
+    /// Ends the conversation, in or out of turn.
+    pub fn quit(&mut self) {
+        if self.is_on() {
+            self.begin_quitting();
+            self.conversation.quit();
+        }
+    }
+
+    /// Its user is gone without a word, as after a crash: the link is cut, and
+    /// what is stored stays as it is.
+    pub fn dropped(&mut self) {
+        if self.is_on() {
+            self.fail(LinkError::Cut, true);
+        }
+    }
+
+    // What the server's hub says.
+
+    /// The peer has begun another conversation: this one is over for it, and
+    /// is not parked.
+    pub fn supersede(&mut self) {
+        if !std::mem::replace(&mut self.is_superseded, true) && self.is_on() {
+            self.conversation.quit();
+        }
+    }
+
+    /// Whether somebody waits for this conversation's place.
+    pub fn crowded(&mut self, is_crowded: bool) {
+        self.is_crowded = is_crowded;
+        if self.is_on() && is_crowded && self.is_lost() && self.is_crowded_hold_over {
+            self.give_up();
+        }
+    }
+
+    // What becomes of links.
+
+    /// A client has a connection: it greets.
+    pub fn connected(&mut self) {
+        if self.is_on() {
+            self.link();
+            self.conversation.connect();
+        }
+    }
+
+    /// A client's dial came to nothing.
+    pub fn dial_failed(&mut self) {
+        if self.is_on() && !self.has_link {
+            self.redial();
+        }
+    }
+
+    /// A server has a connection whose `hello` named this conversation. The
+    /// one before is told that it was replaced.
+    ///
+    /// # Errors
+    /// [`NotAccepted`]: the new connection has to go; nothing has changed.
+    pub fn accept(&mut self, greeting: Greeting) -> Result<(), NotAccepted> {
+        if !self.is_on() {
+            return Err(NotAccepted::Ending);
+        }
+        if greeting.clienthello < self.newest {
+            return Err(NotAccepted::Overtaken);
+        }
+        // From here on the old connection is not read any more.
+        self.conversation.accept(greeting.heard)?;
+        if greeting.has_quit {
             // It stands where a `quit` may always stand.
             let _ = self.conversation.receive(Frame::Quit {});
         }
-        self.newest = clienthello;
-        Ok(self.on(wire, has_begun))
-    }
-
-    fn on(self, wire: Wire<S>, has_begun: bool) -> Self {
-        Self {
-            wire: Some(wire),
-            has_begun,
-            lost: None,
-            ..self
+        self.newest = greeting.clienthello;
+        if self.has_link {
+            self.outputs.push_back(Output::Part(Some(REPLACED)));
         }
-    }
-
-    /// For whoever else may end the conversation. It keeps nothing open.
-    pub(crate) fn commands(&self) -> mpsc::WeakSender<Command> {
-        self.user.quitter.clone()
-    }
-
-    /// Runs the conversation to its end, or until it is parked; the last
-    /// event is [`Event::Ended`].
-    pub(crate) async fn run(mut self) -> Remains {
-        let (over, is_parked) = match self.drive().await {
-            Ok(over) => {
-                if let Some(wire) = self.wire.take() {
-                    wire.close().await;
-                }
-                (over, false)
-            }
-            Err(error) => {
-                if let (Some(wire), Some(last)) = (self.wire.take(), error.farewell()) {
-                    wire.close_with(last).await;
-                }
-                let end = self.conversation.end(By::Me);
-                let over = Ended {
-                    cause: Cause::Link(error),
-                    turns: end.turns,
-                    unacknowledged: end.unacknowledged,
-                };
-                let is_held = self.is_dropped || !self.limits.hold.is_zero();
-                (over, is_held && !self.conversation.has_quit())
-            }
-        };
-        let rest = self.finish(&over, is_parked).await;
-        self.user.tell(Event::Ended(over)).await;
-        rest
-    }
-
-    /// Leaves the record as what comes later has to find it.
-    async fn finish(&mut self, over: &Ended, is_parked: bool) -> Remains {
-        let is_refused = matches!(over.cause, Cause::Refused(_));
-        let may_return = match self.source {
-            // It is the client that comes back, and asks.
-            Source::Accept { .. } => !self.conversation.is_acknowledged(),
-            Source::Dial(_) => is_refused && over.turns > 0 && !self.conversation.has_quit(),
-        };
-        // Whatever the record says: a `hello` that was held back on an older
-        // connection can come as long as this process lives.
-        let rest = match self.source {
-            Source::Accept { .. } => Remains::End,
-            Source::Dial(_) => Remains::Nothing,
-        };
-        let Some(record) = self.record.take() else {
-            return rest;
-        };
-        if self.is_dropped && matches!(self.source, Source::Dial(_)) {
-            // As a crash would leave it, a `quit` that is still to be told included.
-            return rest;
-        }
-        if is_parked {
-            if let Cause::Link(LinkError::Journal(_)) = over.cause {
-                // What could not be stored was not said, and is not heard.
-                let stored = Conversation::restore(Role::Server, self.stored.clone());
-                return stored.map_or(rest, |stored| Remains::Parked(stored, record));
-            }
-            let parked = Remains::Parked(self.conversation.clone(), Arc::clone(&record));
-            if !self.is_dropped {
-                let snapshot = self.conversation.snapshot();
-                // What stands there already is enough to go on.
-                let _ = spawn_blocking(move || record.store(&snapshot, false)).await;
-            }
-            return parked;
-        }
-        let tombstone = self.conversation.tombstone();
-        // The end stood there before it was said, and still does if this fails.
-        let _ = spawn_blocking(move || match may_return {
-            true if is_refused => Ok(()),
-            true => record.store(&tombstone, false),
-            false => record.remove(),
-        })
-        .await;
-        rest
-    }
-
-    async fn drive(&mut self) -> Result<Ended, LinkError> {
-        loop {
-            let is_lost = self.lost.is_some();
-            self.user.tell_link(is_lost).await;
-            if let Some(over) = self.process_outputs().await? {
-                return Ok(over);
-            }
-            let deadline = self.deadline();
-            tokio::select! {
-                biased;
-                command = self.user.commands.recv() => match command {
-                    Some(Command::Say(text, result)) => {
-                        let said = self.conversation.say(text);
-                        if let Some(over) = self.process_outputs().await? {
-                            return Ok(over);
-                        }
-                        // What a user takes for said is in the record.
-                        let _ = result.send(said);
-                    }
-                    Some(Command::Quit) => self.quit(),
-                    Some(Command::Supersede) => {
-                        self.conversation.quit();
-                        self.process_outputs().await?;
-                        // The next one is not kept waiting for the goodbye.
-                        self.wire.take().map(|wire| tokio::spawn(wire.close()));
-                        return Ok(self.conversation.end(By::Peer).into());
-                    }
-                    // A user that let go of its turn did not say the end: the link is
-                    // cut, and the record stays as it is.
-                    None => {
-                        self.is_dropped = true;
-                        return Err(LinkError::Cut);
-                    }
-                },
-                attachment = self.source.next(self.wire.is_none()) => {
-                    if let Some(attachment) = attachment {
-                        self.attach(attachment);
-                    }
-                }
-                // Before frames: who sends without end does not put it off.
-                () = until(deadline) => return Err(self.give_up()),
-                frame = next(&mut self.wire) => match frame {
-                    Ok(frame) => self.receive(frame).await?,
-                    Err(error) => self.lose(error).await?,
-                },
-                () = room(&self.user.events), if self.user.told_lost != is_lost => {}
-            }
-        }
-    }
-
-    /// Does what the conversation has put out, in order.
-    async fn process_outputs(&mut self) -> Result<Option<Ended>, LinkError> {
-        while let Some(output) = self.conversation.poll_output() {
-            match output {
-                Output::Store(snapshot) => {
-                    if let Some(record) = self.record.clone() {
-                        let kept = snapshot.clone();
-                        let storing = spawn_blocking(move || record.store(&kept, true));
-                        storing.await.map_err(|gone| LinkError::Io(gone.into()))??;
-                        self.stored = snapshot;
-                    }
-                    self.conversation.stored();
-                }
-                Output::Send(frame) => self.send(&frame),
-                // Before the first `welcome` its user does nothing but wait for this.
-                Output::Waiting { ahead } if !self.is_welcomed => {
-                    self.user.tell(Event::Waiting { ahead }).await;
-                }
-                Output::Waiting { ahead } => self.user.tell_place(ahead).await,
-                Output::Connected => self.connected().await,
-                Output::Deliver { turn, text } => {
-                    self.user.tell(Event::Heard { turn, text }).await;
-                    // A user who answers at once does it here: `heard` and the answer share a packet.
-                    tokio::task::yield_now().await;
-                }
-                Output::Delivered { turn } => self.user.tell(Event::Delivered { turn }).await,
-                Output::Ended(end) => return Ok(Some(end.into())),
-            }
-        }
-        Ok(None)
-    }
-
-    fn send(&mut self, frame: &Frame) {
-        if let Some(wire) = &mut self.wire {
-            if matches!(frame, Frame::Welcome { .. }) {
-                wire.welcomed();
-            }
-            wire.queue(frame);
-        }
-    }
-
-    async fn connected(&mut self) {
-        if let Some(wire) = &mut self.wire {
-            wire.welcomed();
-        }
-        self.source.connected();
-        self.lost = None;
-        let has_begun = std::mem::replace(&mut self.has_begun, true);
-        if std::mem::replace(&mut self.is_welcomed, true) {
-            return self.user.tell_link(false).await;
-        }
-        self.user.told_lost = false;
-        self.user
-            .tell(match has_begun {
-                true => Event::Resumed,
-                false => Event::Connected,
-            })
-            .await;
-    }
-
-    fn quit(&mut self) {
-        self.quit_by
-            .get_or_insert_with(|| Instant::now() + self.limits.quit);
-        self.conversation.quit();
-        self.source.quitting();
-    }
-
-    async fn receive(&mut self, frame: Frame) -> Result<(), LinkError> {
-        let is_resuming = self.lost.is_some() || (self.has_begun && !self.is_welcomed);
-        if is_resuming
-            && frame
-                == (Frame::Refuse {
-                    reason: Reason::Busy,
-                })
-        {
-            // No place at the moment for a conversation that is to go on.
-            return self.lose(LinkError::Busy).await;
-        }
-        Ok(self.conversation.receive(frame)?)
-    }
-
-    /// The connection cannot go on. The conversation can, if it had begun and
-    /// the fault is the link's.
-    async fn lose(&mut self, error: LinkError) -> Result<(), LinkError> {
-        if !self.has_begun || self.limits.hold.is_zero() || !error.is_passing() {
-            return Err(error);
-        }
-        if let (Some(wire), Some(last)) = (self.wire.take(), error.farewell()) {
-            tokio::spawn(wire.close_with(last));
-        }
-        self.conversation.detach();
-        if self.lost.is_none() {
-            self.lost = Some(Lost::now(error, &self.limits));
-        }
+        self.link();
         Ok(())
     }
 
-    /// The peer has a new connection, which takes the place of the old one.
-    fn attach(&mut self, attachment: Attachment<S>) {
-        let Attachment {
-            wire,
-            heard,
-            has_quit,
-            clienthello,
-        } = attachment;
-        if let Source::Dial(_) = self.source {
-            self.wire = Some(wire);
-            self.conversation.connect();
+    /// There is no connection yet, and there may be one: the link counts as lost.
+    pub fn hold(&mut self) {
+        self.lose(LinkError::Cut);
+    }
+
+    /// A frame has come over the link.
+    pub fn receive(&mut self, frame: Frame) {
+        if !self.has_link() {
             return;
         }
-        if clienthello < self.newest {
-            // A newer one has overtaken it on its way from the hub.
-            tokio::spawn(wire.close());
+        let is_resuming = self.is_lost() || (self.has_begun && !self.is_welcomed);
+        let reason = Reason::Busy;
+        if is_resuming && frame == (Frame::Refuse { reason }) {
+            // No place at the moment for a conversation that is to go on.
+            return self.link_lost(LinkError::Busy);
+        }
+        if let Err(violation) = self.conversation.receive(frame) {
+            self.link_lost(LinkError::Violation(violation));
+        }
+    }
+
+    /// The link cannot go on. The conversation can, if it had begun and the
+    /// fault is the link's.
+    pub fn link_lost(&mut self, error: LinkError) {
+        if !self.has_link() {
             return;
         }
-        let replaced = match self.conversation.accept(heard) {
-            // From here on the old connection is not read any more.
-            Ok(()) => {
-                if has_quit {
-                    let _ = self.conversation.receive(Frame::Quit {});
-                }
-                self.newest = clienthello;
-                self.wire.replace(wire).map(|old| (old, REPLACED))
-            }
-            // The conversation, and its connection, are as they were.
-            Err(violation) => LinkError::from(violation)
-                .farewell()
-                .map(|last| (wire, last)),
+        if self.conversation.has_ended() {
+            // What its end still waits for needs no link.
+            self.has_link = false;
+            return self.outputs.push_back(Output::Cut);
+        }
+        if !self.has_begun || self.times.hold.is_zero() || !error.is_passing() {
+            return self.fail(error, false);
+        }
+        self.has_link = false;
+        self.outputs.push_back(match error.farewell() {
+            Some(last) => Output::Part(Some(last)),
+            None => Output::Cut,
+        });
+        self.conversation.detach();
+        self.lose(error);
+    }
+
+    /// The link that was to be closed in order is closed.
+    pub fn closed(&mut self) {
+        self.has_link = false;
+    }
+
+    // What becomes of stores and timers.
+
+    /// What was handed out last as [`Output::Put`] or [`Output::Remove`] is
+    /// done, or cannot be.
+    pub fn stored(&mut self, result: Result<(), JournalError>) {
+        let Some(snapshot) = self.storing.take() else {
+            return;
         };
-        if let Some((wire, last)) = replaced {
-            tokio::spawn(wire.close_with(last));
-        }
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        let held = self
-            .lost
-            .as_ref()
-            .map(|lost| match self.source.is_crowded() {
-                true => lost.until_if_crowded,
-                false => lost.until,
-            });
-        held.into_iter().chain(self.quit_by).min()
-    }
-
-    fn give_up(&mut self) -> LinkError {
-        match self.quit_by {
-            Some(_) => LinkError::Overdue(Overdue::Quit),
-            None => self.lost.take().map_or(LinkError::Cut, |lost| lost.error),
-        }
-    }
-}
-
-/// As long as a hold can be: 30 years, which clocks can count.
-const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3_600);
-
-impl Lost {
-    fn now(error: LinkError, limits: &Limits) -> Self {
-        let now = Instant::now();
-        Self {
-            error,
-            until: now + limits.hold.min(FOR_EVER),
-            until_if_crowded: now + limits.hold.min(limits.crowded_hold),
-        }
-    }
-}
-
-/// To a connection whose place a newer one has taken.
-pub(crate) const REPLACED: Frame = Frame::Error {
-    code: Code::Replaced,
-    detail: None,
-};
-
-impl<S> Source<S>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    /// The next connection, which a client has only when it `is_wanted`;
-    /// `None` when somebody has begun, or ceased, to wait for this
-    /// conversation's place.
-    async fn next(&mut self, is_wanted: bool) -> Option<Attachment<S>> {
-        match self {
-            Self::Dial(redial) if is_wanted => Some(Attachment {
-                wire: redial.next().await,
-                heard: 0,
-                has_quit: false,
-                clienthello: 0,
-            }),
-            Self::Dial(_) => pending().await,
-            Self::Accept {
-                attachments,
-                crowded,
-            } => tokio::select! {
-                Some(attachment) = attachments.recv() => Some(attachment),
-                Ok(()) = crowded.changed() => None,
-                else => pending().await,
+        match result {
+            Ok(()) => {
+                self.stored = snapshot;
+                if self.is_on() {
+                    self.conversation.stored();
+                }
+            }
+            Err(error) => match &mut self.phase {
+                // The end was stored before it was said, and what is stored is
+                // enough to go on.
+                Phase::Storing(_) | Phase::Done => {}
+                Phase::On => {
+                    self.has_failed_to_store = true;
+                    self.fail(error.into(), false);
+                }
+                Phase::Closing(ending) => {
+                    self.has_failed_to_store = true;
+                    ending.ended.cause = LinkError::from(error).into();
+                }
             },
         }
     }
 
-    fn quitting(&mut self) {
-        if let Self::Dial(redial) = self {
-            redial.quitting();
+    /// A timer that was armed has fired.
+    pub fn fired(&mut self, timer: Timer) {
+        if !self.is_on() || self.conversation.has_ended() {
+            return;
+        }
+        match timer {
+            Timer::Hold | Timer::Quit => self.give_up(),
+            Timer::CrowdedHold => {
+                self.is_crowded_hold_over = true;
+                self.crowded(self.is_crowded);
+            }
+            Timer::Redial => self.outputs.push_back(Output::Dial),
         }
     }
 
-    fn connected(&mut self) {
-        if let Self::Dial(redial) = self {
-            redial.connected();
+    // What comes out.
+
+    /// The next thing to do. `None` until something else has gone in.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        loop {
+            if let Some(output) = self.outputs.pop_front() {
+                return Some(output);
+            }
+            if self.is_storing() {
+                return None;
+            }
+            match &self.phase {
+                Phase::On => match self.conversation.poll_output() {
+                    Some(step) => {
+                        if let Some(output) = self.take_step(step) {
+                            return Some(output);
+                        }
+                    }
+                    None if self.is_superseded => self.end_superseded(),
+                    None => return None,
+                },
+                Phase::Closing(_) if self.has_link => return None,
+                Phase::Closing(_) => self.finish(),
+                Phase::Storing(_) => self.done(),
+                Phase::Done => return None,
+            }
         }
     }
 
-    fn is_crowded(&self) -> bool {
-        match self {
-            Self::Dial(_) => false,
-            Self::Accept { crowded, .. } => *crowded.borrow(),
+    /// The place in the queue, if it was not told yet.
+    pub fn poll_place(&mut self) -> Option<Notice> {
+        let waiting = self.news.waiting.take();
+        waiting.map(|ahead| Notice::Waiting { ahead })
+    }
+
+    /// The next thing for the user to know, besides messages and the end.
+    pub fn poll_notice(&mut self) -> Option<Notice> {
+        if let Some(place) = self.poll_place() {
+            return Some(place);
+        }
+        let News {
+            delivered,
+            told_lost,
+            ..
+        } = &mut self.news;
+        if let Some(turn) = delivered.take() {
+            return Some(Notice::Delivered { turn });
+        }
+        let is_lost = self.lost.is_some();
+        let has_changed = self.phase == Phase::On && *told_lost != is_lost;
+        has_changed.then(|| {
+            *told_lost = is_lost;
+            match is_lost {
+                true => Notice::Lost,
+                false => Notice::Resumed,
+            }
+        })
+    }
+
+    /// Whether [`poll_notice`](Self::poll_notice) has something.
+    pub fn has_notice(&self) -> bool {
+        let has_changed = self.is_on() && self.news.told_lost != self.is_lost();
+        self.news.waiting.is_some() || self.news.delivered.is_some() || has_changed
+    }
+
+    /// What the conversation puts out, where something else is to do it.
+    fn take_step(&mut self, step: Step) -> Option<Output> {
+        match step {
+            Step::Store(snapshot) if self.has_journal => {
+                self.storing = Some(snapshot.clone());
+                let is_live = true;
+                return Some(Output::Put { snapshot, is_live });
+            }
+            Step::Store(_) => self.conversation.stored(),
+            Step::Send(frame) => return self.has_link.then_some(Output::Send(frame)),
+            Step::Waiting { ahead } => self.news.waiting = Some(ahead),
+            Step::Connected => self.welcomed(),
+            Step::Deliver { turn, text } => return Some(Output::HandOver { turn, text }),
+            Step::Delivered { turn } => self.news.delivered = Some(turn),
+            Step::Ended(end) => {
+                if self.has_link {
+                    self.outputs.push_back(Output::Close(None));
+                }
+                self.end(end.into(), false, false);
+            }
+        }
+        None
+    }
+
+    /// The conversation is on, or on again.
+    fn welcomed(&mut self) {
+        self.has_begun = true;
+        self.redials = Redials(0);
+        if self.lost.take().is_some() {
+            self.outputs.push_back(Output::Disarm(Timer::Hold));
+            if self.role == Role::Server {
+                self.outputs.push_back(Output::Disarm(Timer::CrowdedHold));
+            }
+        }
+        if !std::mem::replace(&mut self.is_welcomed, true) && self.role == Role::Client {
+            // That it is welcomed says that it is back.
+            self.news.told_lost = false;
+        }
+    }
+
+    fn link(&mut self) {
+        self.has_link = true;
+        self.outputs.push_back(Output::Link);
+    }
+
+    fn lose(&mut self, error: LinkError) {
+        if self.lost.is_none() {
+            self.lost = Some(error);
+            let hold = Output::Arm(Timer::Hold, self.times.hold);
+            self.outputs.push_back(hold);
+            if self.role == Role::Server {
+                self.is_crowded_hold_over = false;
+                let crowded = Output::Arm(Timer::CrowdedHold, self.times.crowded_hold);
+                self.outputs.push_back(crowded);
+            }
+        }
+        if self.role == Role::Client {
+            self.redial();
+        }
+    }
+
+    fn redial(&mut self) {
+        if self.redials_left == Some(0) {
+            return;
+        }
+        self.redials_left = self.redials_left.map(|left| left - 1);
+        let delay = self.redials.next();
+        self.outputs.push_back(Output::Arm(Timer::Redial, delay));
+    }
+
+    fn begin_quitting(&mut self) {
+        if !std::mem::replace(&mut self.is_quitting, true) {
+            self.redials_left = Some(QUIT_REDIALS);
+            let quit = Output::Arm(Timer::Quit, self.times.quit);
+            self.outputs.push_back(quit);
+        }
+    }
+
+    fn give_up(&mut self) {
+        let error = match self.is_quitting {
+            true => LinkError::Overdue(Overdue::Quit),
+            false => self.lost.clone().unwrap_or(LinkError::Cut),
+        };
+        self.fail(error, false);
+    }
+
+    /// The conversation cannot go on, here and now.
+    fn fail(&mut self, error: LinkError, is_dropped: bool) {
+        if self.has_link {
+            match error.farewell() {
+                Some(last) => self.outputs.push_back(Output::Close(Some(last))),
+                None => {
+                    self.has_link = false;
+                    self.outputs.push_back(Output::Cut);
+                }
+            }
+        }
+        let is_held = is_dropped || !self.times.hold.is_zero();
+        let End {
+            turns,
+            unacknowledged,
+            ..
+        } = self.conversation.end(By::Me);
+        let ended = Ended {
+            cause: Cause::Link(error),
+            turns,
+            unacknowledged,
+        };
+        let is_parked = is_held && !self.conversation.has_quit();
+        self.end(ended, is_parked, is_dropped);
+    }
+
+    fn end_superseded(&mut self) {
+        if std::mem::take(&mut self.has_link) {
+            // The next one is not kept waiting for the goodbye.
+            self.outputs.push_back(Output::Part(None));
+        }
+        self.end(self.conversation.end(By::Peer).into(), false, false);
+    }
+
+    fn end(&mut self, ended: Ended, is_parked: bool, is_dropped: bool) {
+        self.phase = Phase::Closing(Box::new(Ending {
+            ended,
+            is_parked,
+            is_dropped,
+        }));
+    }
+
+    /// Leaves the record as what comes later has to find it.
+    fn finish(&mut self) {
+        let Phase::Closing(ending) = std::mem::replace(&mut self.phase, Phase::Done) else {
+            return;
+        };
+        let Ending {
+            ended,
+            is_parked,
+            is_dropped,
+        } = *ending;
+        let is_parked = is_parked && !self.is_superseded && self.has_journal;
+        let is_refused = matches!(ended.cause, Cause::Refused(_));
+        let may_return = match self.role {
+            // It is the client that comes back, and asks.
+            Role::Server => !self.conversation.is_acknowledged(),
+            Role::Client => is_refused && ended.turns > 0 && !self.conversation.has_quit(),
+        };
+        let remains = match self.role {
+            // Whatever the record says: a `hello` that was held back on an older
+            // connection can come as long as this process lives.
+            Role::Server if !is_parked => Remains::End,
+            Role::Server => {
+                // What could not be stored was not said, and is not heard.
+                let snapshot = match self.has_failed_to_store {
+                    true => self.stored.clone(),
+                    false => self.conversation.snapshot(),
+                };
+                Conversation::restore(Role::Server, snapshot).map_or(Remains::End, Remains::Parked)
+            }
+            Role::Client => Remains::Nothing,
+        };
+        let is_crash = is_dropped && (is_parked || self.role == Role::Client);
+        let stays =
+            is_crash || (is_parked && self.has_failed_to_store) || (may_return && is_refused);
+        if self.has_journal && !stays {
+            let snapshot = match is_parked {
+                true => self.conversation.snapshot(),
+                false => self.conversation.tombstone(),
+            };
+            self.storing = Some(snapshot.clone());
+            let is_live = false;
+            self.outputs.push_back(match is_parked || may_return {
+                true => Output::Put { snapshot, is_live },
+                false => Output::Remove,
+            });
+        }
+        self.phase = Phase::Storing(Box::new((ended, remains)));
+    }
+
+    fn done(&mut self) {
+        if let Phase::Storing(end) = std::mem::replace(&mut self.phase, Phase::Done) {
+            let (ended, remains) = *end;
+            self.outputs.push_back(Output::Ended(ended));
+            self.outputs.push_back(Output::Done(remains));
         }
     }
 }
 
-async fn next<S>(wire: &mut Option<Wire<S>>) -> Result<Frame, LinkError>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    match wire {
-        Some(wire) => wire.next().await,
-        None => pending().await,
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::ConversationId;
+
+    fn session(role: Role) -> Session {
+        let conversation = Conversation::new(role, ConversationId::from_bits([7; 16]));
+        Session::new(role, conversation, true, true, &Limits::default())
     }
-}
 
-/// Until its user can be told of the link again.
-async fn room(events: &mpsc::Sender<Event>) {
-    let _ = events.reserve_many(EVENTS_OF_A_TURN + 1).await;
-}
+    fn outputs(session: &mut Session) -> Vec<Output> {
+        std::iter::from_fn(|| session.poll_output()).collect()
+    }
 
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => pending().await,
+    /// The next redial's delay, in milliseconds, if there is to be one.
+    fn redial(session: &mut Session) -> Option<u128> {
+        outputs(session)
+            .into_iter()
+            .find_map(|output| match output {
+                Output::Arm(Timer::Redial, delay) => Some(delay.as_millis()),
+                _ => None,
+            })
+    }
+
+    /// Dials, with nobody there.
+    fn dial(session: &mut Session) {
+        session.fired(Timer::Redial);
+        assert_eq!(outputs(session), [Output::Dial]);
+        session.dial_failed();
+    }
+
+    #[test]
+    fn a_redial_comes_at_once_and_later_ones_ever_more_slowly() {
+        let mut session = session(Role::Client);
+        session.hold();
+        for delay in [50, 100, 200, 400, 800, 1_600, 3_000, 3_000] {
+            assert_eq!(redial(&mut session), Some(delay));
+            dial(&mut session);
+        }
+        for _ in 0..600 {
+            assert_eq!(redial(&mut session), Some(3_000));
+            dial(&mut session);
+        }
+    }
+
+    #[test]
+    fn a_connection_that_comes_to_nothing_is_no_reason_to_hurry() {
+        let mut session = session(Role::Client);
+        session.hold();
+        assert_eq!(redial(&mut session), Some(50));
+        session.connected();
+        session.stored(Ok(()));
+        outputs(&mut session);
+        session.stored(Ok(()));
+        session.link_lost(LinkError::Cut);
+        assert_eq!(redial(&mut session), Some(100));
+
+        session.connected();
+        outputs(&mut session);
+        session.stored(Ok(()));
+        outputs(&mut session);
+        session.receive(Frame::Welcome {
+            conversation: session.conversation().id(),
+            heard: 0,
+        });
+        outputs(&mut session);
+        session.link_lost(LinkError::Cut);
+        assert_eq!(redial(&mut session), Some(50));
+    }
+
+    #[test]
+    fn a_quit_is_redialled_three_times() {
+        let mut session = session(Role::Client);
+        session.hold();
+        assert_eq!(redial(&mut session), Some(50));
+        session.quit();
+        outputs(&mut session);
+        session.stored(Ok(()));
+        for _ in 0..3 {
+            dial(&mut session);
+            assert!(redial(&mut session).is_some());
+        }
+        dial(&mut session);
+        assert_eq!(redial(&mut session), None);
+    }
+
+    #[test]
+    fn what_cannot_be_stored_is_not_said() {
+        let mut session = session(Role::Server);
+        let clienthello = 1;
+        let greeting = Greeting {
+            heard: 0,
+            has_quit: false,
+            clienthello,
+        };
+        session.accept(greeting).unwrap();
+        outputs(&mut session);
+        let before = session.conversation().snapshot();
+        session.say(Text::new("Hello").unwrap()).unwrap();
+        assert!(matches!(outputs(&mut session)[..], [Output::Put { .. }]));
+        session.stored(Err(JournalError::Damaged { path: "x".into() }));
+        assert!(session.has_failed_to_store());
+        let code = Code::Internal;
+        let last = Frame::Error { code, detail: None };
+        assert_eq!(outputs(&mut session), [Output::Close(Some(last))]);
+        session.closed();
+        let left = outputs(&mut session);
+        let Some(Output::Done(Remains::Parked(parked))) = left.last() else {
+            panic!("{left:?}");
+        };
+        assert_eq!(parked.snapshot(), before);
+    }
+
+    #[test]
+    fn a_place_is_kept_while_nobody_waits_for_it() {
+        let mut session = session(Role::Server);
+        session.hold();
+        outputs(&mut session);
+        session.crowded(true);
+        session.crowded(false);
+        session.fired(Timer::CrowdedHold);
+        assert!(session.is_on());
+        session.crowded(true);
+        assert!(!session.is_on());
+    }
+
+    #[test]
+    fn a_link_that_is_lost_behind_the_end_changes_nothing() {
+        let mut session = session(Role::Server);
+        let greeting = Greeting {
+            heard: 0,
+            has_quit: false,
+            clienthello: 1,
+        };
+        session.accept(greeting).unwrap();
+        outputs(&mut session);
+        session.receive(Frame::Quit {});
+        assert!(matches!(outputs(&mut session)[..], [Output::Put { .. }]));
+        session.link_lost(LinkError::Cut);
+        assert_eq!(session.poll_notice(), None);
+        session.stored(Ok(()));
+        let left = outputs(&mut session);
+        assert!(left.contains(&Output::Cut), "{left:?}");
+        session.stored(Ok(()));
+        let left = outputs(&mut session);
+        let Some(Output::Ended(ended)) = left.first() else {
+            panic!("{left:?}");
+        };
+        assert_eq!(ended.cause, Cause::Peer);
     }
 }

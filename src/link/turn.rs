@@ -31,10 +31,13 @@
 //! }
 //! ```
 
-use tokio::sync::{mpsc, oneshot};
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::Arc;
 
-use super::error::{Cause, Ended, LinkError};
-use super::session::{Command, EVENTS, Event, User};
+use super::driver::Conversing;
+use super::error::Ended;
+use super::session::Notice;
 use crate::protocol::{Conversation, ConversationId, Text};
 use crate::trust::Peer;
 
@@ -110,29 +113,6 @@ struct Greeted {
     unanswered: Option<(u64, Text)>,
 }
 
-/// Something to know that changes nobody's turn. Whoever takes no notice for
-/// long learns of the link how it is then, not how often it came and went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Notice {
-    /// So many are before us in the server's queue. 0: we are next, or a
-    /// person is deciding about us.
-    Waiting {
-        /// How many.
-        ahead: u64,
-    },
-    /// The peer holds our message of this turn.
-    Delivered {
-        /// Which turn.
-        turn: u64,
-    },
-    /// The link is lost. The conversation is held: what is said now is kept,
-    /// and said once there is a link.
-    Lost,
-    /// The link is back, and the conversation goes on where it was.
-    Resumed,
-}
-
 impl Waiting {
     /// Waits for the `welcome`.
     ///
@@ -140,13 +120,9 @@ impl Waiting {
     /// [`Ended`] where there will be no conversation.
     pub async fn welcome(mut self) -> Result<Talk, Ended> {
         while self.notice().await.is_some() {}
-        match self.line.outcome().await {
-            Outcome::Connected => {
-                self.line.awaits_welcome = false;
-                Ok(self.greeted.talk(self.line))
-            }
-            Outcome::Heard { .. } => Err(self.line.lost_driver()),
-            Outcome::Ended(over) => Err(over),
+        match self.line.conversation.is_welcomed() {
+            true => Ok(self.greeted.talk(self.line)),
+            false => Err(self.line.ended().await),
         }
     }
 
@@ -154,7 +130,7 @@ impl Waiting {
     /// [`welcome`](Self::welcome) will answer at once. May be dropped at any
     /// time, and nothing is missed.
     pub async fn notice(&mut self) -> Option<Notice> {
-        self.line.notice().await
+        self.line.notice(true).await
     }
 
     /// Whether the link is lost, as far as [`notice`](Self::notice) has told.
@@ -164,13 +140,13 @@ impl Waiting {
 
     /// Gives the place up. [`welcome`](Self::welcome) then says how it ended.
     pub fn quit(&self) {
-        self.line.quit();
+        self.line.conversation.quit();
     }
 
     /// Waits for the end of a conversation that only wants it told: welcomed
     /// or not, it is not let go of before.
     pub(super) async fn over(mut self) -> Ended {
-        self.line.over().await
+        self.line.ended().await
     }
 
     /// Who was met: a key that has been proven on this connection.
@@ -205,25 +181,24 @@ impl MyTurn {
     /// # Errors
     /// [`Ended`]: the conversation has ended, and this was not said.
     pub async fn say(mut self, text: Text) -> Result<TheirTurn, Ended> {
-        let (result, said) = oneshot::channel();
-        let sent = self.0.commands.send(Command::Say(text, result)).await;
-        if sent.is_ok() && matches!(said.await, Ok(Ok(()))) {
+        let said = self.0.conversation.say(text);
+        if said.is_ok() && poll_fn(|cx| self.0.conversation.poll_stored(cx)).await {
             self.0.turn += 1;
             return Ok(TheirTurn(self.0));
         }
-        Err(self.0.over().await)
+        Err(self.0.ended().await)
     }
 
     /// Ends the conversation here, and waits until the peer knows.
     pub async fn quit(mut self) -> Ended {
-        self.0.quit();
-        self.0.over().await
+        self.0.conversation.quit();
+        self.0.ended().await
     }
 
     /// Ends the conversation here. [`TheirTurn::hear`] then says how it ended,
     /// and [`TheirTurn::notice`] what happens until then.
     pub fn leave(self) -> TheirTurn {
-        self.0.quit();
+        self.0.conversation.quit();
         TheirTurn(self.0)
     }
 
@@ -231,7 +206,7 @@ impl MyTurn {
     /// over, which [`say`](Self::say) and [`quit`](Self::quit) then explain.
     /// May be dropped at any time, and nothing is missed.
     pub async fn notice(&mut self) -> Option<Notice> {
-        self.0.notice().await
+        self.0.notice(false).await
     }
 }
 
@@ -246,20 +221,15 @@ impl TheirTurn {
     /// # Errors
     /// [`Ended`]: the conversation has ended.
     pub async fn hear(mut self) -> Result<(Text, MyTurn), Ended> {
-        match self.0.outcome().await {
-            Outcome::Heard { turn, text } => {
-                self.0.turn = turn + 1;
-                Ok((text, MyTurn(self.0)))
-            }
-            Outcome::Connected => Err(self.0.lost_driver()),
-            Outcome::Ended(over) => Err(over),
-        }
+        let (turn, text) = self.0.heard().await?;
+        self.0.turn = turn + 1;
+        Ok((text, MyTurn(self.0)))
     }
 
     /// Ends the conversation, out of turn. [`hear`](Self::hear) then says how
     /// it ended.
     pub fn quit(&self) {
-        self.0.quit();
+        self.0.conversation.quit();
     }
 
     /// Whether the link is lost, as far as [`notice`](Self::notice) has told.
@@ -271,114 +241,72 @@ impl TheirTurn {
     /// [`hear`](Self::hear) will answer at once. May be dropped at any time,
     /// and nothing is missed.
     pub async fn notice(&mut self) -> Option<Notice> {
-        self.0.notice().await
+        self.0.notice(false).await
     }
 }
 
-/// A user's ends of the channels to the driver.
-#[derive(Debug)]
+/// A conversation, as its user holds it. Dropped, the user is gone.
 struct Line {
-    commands: mpsc::Sender<Command>,
-    events: mpsc::Receiver<Event>,
+    conversation: Arc<dyn Conversing>,
     /// The turn that is on.
     turn: u64,
-    awaits_welcome: bool,
     is_lost: bool,
-    /// What was received and not yet taken.
-    pending: Option<Outcome>,
-}
-
-/// What ends a wait.
-#[derive(Debug)]
-enum Outcome {
-    Connected,
-    Heard { turn: u64, text: Text },
-    Ended(Ended),
 }
 
 impl Line {
-    async fn notice(&mut self) -> Option<Notice> {
-        while self.pending.is_none() {
-            let event = self.events.recv().await;
-            match event {
-                Some(Event::Lost) => self.is_lost = true,
-                Some(Event::Waiting { .. } | Event::Delivered { .. } | Event::Heard { .. }) => {}
-                // It is there, or not needed any more.
-                Some(Event::Connected | Event::Resumed | Event::Ended(_)) | None => {
-                    self.is_lost = false;
-                }
-            }
-            self.pending = match event {
-                Some(Event::Waiting { ahead }) => return Some(Notice::Waiting { ahead }),
-                Some(Event::Delivered { turn }) => return Some(Notice::Delivered { turn }),
-                Some(Event::Lost) => return Some(Notice::Lost),
-                Some(Event::Connected | Event::Resumed) if self.awaits_welcome => {
-                    Some(Outcome::Connected)
-                }
-                Some(Event::Resumed) => return Some(Notice::Resumed),
-                Some(Event::Connected) => None,
-                Some(Event::Heard { turn, text }) => Some(Outcome::Heard { turn, text }),
-                Some(Event::Ended(over)) => Some(Outcome::Ended(over)),
-                None => Some(Outcome::Ended(self.lost_driver())),
-            };
+    fn new(conversation: &Conversation, driver: Arc<dyn Conversing>) -> Self {
+        Self {
+            turn: conversation.next_turn(),
+            conversation: driver,
+            is_lost: false,
         }
-        None
     }
 
-    async fn outcome(&mut self) -> Outcome {
+    async fn notice(&mut self, awaits_welcome: bool) -> Option<Notice> {
+        let notice = poll_fn(|cx| self.conversation.poll_notice(cx, awaits_welcome)).await;
+        match notice {
+            Some(Notice::Lost) => self.is_lost = true,
+            Some(Notice::Waiting { .. } | Notice::Delivered { .. }) => {}
+            // It is back, or not needed any more.
+            Some(Notice::Resumed) | None => self.is_lost = false,
+        }
+        notice
+    }
+
+    /// The next message, whatever else there is to know.
+    async fn heard(&mut self) -> Result<(u64, Text), Ended> {
         loop {
-            if let Some(outcome) = self.pending.take() {
-                return outcome;
+            if let Some(heard) = self.conversation.take_heard() {
+                return Ok(heard);
             }
-            self.notice().await;
+            if let Some(ended) = self.conversation.ended() {
+                return Err(ended);
+            }
+            self.notice(false).await;
         }
     }
 
-    async fn over(&mut self) -> Ended {
+    /// The end, whatever comes before it.
+    async fn ended(&mut self) -> Ended {
         loop {
-            if let Outcome::Ended(over) = self.outcome().await {
-                return over;
+            if let Err(ended) = self.heard().await {
+                return ended;
             }
-        }
-    }
-
-    fn quit(&self) {
-        // A full channel holds a quit already; a closed one has its end.
-        let _ = self.commands.try_send(Command::Quit);
-    }
-
-    /// The driver is gone without a word: its runtime was shut down.
-    fn lost_driver(&self) -> Ended {
-        Ended {
-            cause: Cause::Link(LinkError::Cut),
-            turns: self.turn - 1,
-            unacknowledged: None,
         }
     }
 }
 
-/// Joins a driver and its user.
-fn join(conversation: &Conversation, awaits_welcome: bool) -> (User, Line) {
-    let (commands_in, commands) = mpsc::channel(2);
-    let (events, events_out) = mpsc::channel(EVENTS);
-    let quitter = commands_in.downgrade();
-    let line = Line {
-        commands: commands_in,
-        events: events_out,
-        turn: conversation.next_turn(),
-        awaits_welcome,
-        is_lost: false,
-        pending: None,
-    };
-    (
-        User {
-            commands,
-            events,
-            quitter,
-            told_lost: false,
-        },
-        line,
-    )
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.conversation.dropped();
+    }
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = f.debug_struct("Line");
+        line.field("turn", &self.turn).finish_non_exhaustive()
+    }
 }
 
 impl Greeted {
@@ -409,13 +337,14 @@ impl Greeted {
 }
 
 /// The server's side of a conversation that is about to be welcomed, or held.
-pub(super) fn welcomed(peer: Peer, conversation: &Conversation) -> (User, Talk) {
-    let (user, line) = join(conversation, false);
+pub(super) fn welcomed(
+    peer: Peer,
+    conversation: &Conversation,
+    driver: Arc<dyn Conversing>,
+) -> Talk {
     let is_resumed = conversation.next_turn() > 1;
-    (
-        user,
-        Greeted::new(peer, conversation, is_resumed).talk(line),
-    )
+    let greeted = Greeted::new(peer, conversation, is_resumed);
+    greeted.talk(Line::new(conversation, driver))
 }
 
 /// The client's side of a conversation whose `hello` is about to go.
@@ -423,8 +352,10 @@ pub(super) fn greeting(
     peer: Peer,
     conversation: &Conversation,
     is_resumed: bool,
-) -> (User, Waiting) {
-    let (user, line) = join(conversation, true);
-    let greeted = Greeted::new(peer, conversation, is_resumed);
-    (user, Waiting { line, greeted })
+    driver: Arc<dyn Conversing>,
+) -> Waiting {
+    Waiting {
+        greeted: Greeted::new(peer, conversation, is_resumed),
+        line: Line::new(conversation, driver),
+    }
 }

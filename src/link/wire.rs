@@ -3,40 +3,45 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::error::LinkError;
-use crate::protocol::{Decoder, Frame, Limits, Liveness};
+use crate::protocol::{Decoder, Frame, Limits, Liveness, Overdue};
 
-/// What is read at once. A line may be longer: the decoder keeps its start.
-const CHUNK: usize = 8 * 1024;
+/// What is read at once: a TLS record's worth (RFC 8446, section 5.1). A line
+/// may be longer: the decoder keeps its start.
+const CHUNK: usize = 16 * 1024;
 
 /// Frames over a stream. What was half read or half written is kept here, so
 /// that every future may be dropped at any time and nothing is lost.
+///
+/// Reading and writing are polled apart, since different tasks may wait for them.
 pub(crate) struct Wire<S> {
     stream: S,
     limits: Limits,
     decoder: Decoder,
     liveness: Liveness,
     unread: Vec<u8>,
+    /// How much of it was decoded.
+    decoded: usize,
     unsent: Vec<u8>,
+    /// How much of it was written.
+    written: usize,
     flushed: bool,
     /// Writing failed. What the peer said before it went is still read: it
     /// may explain why.
     write_error: Option<io::Error>,
-    alarm: Pin<Box<Sleep>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// A wire over an established stream; `first_frame_by` is when the other
     /// side's first frame is due.
     pub(crate) fn new(stream: S, limits: &Limits, first_frame_by: Instant) -> Self {
-        let now = Instant::now();
-        let mut liveness = Liveness::new(now.into_std(), limits);
+        let mut liveness = Liveness::new(now(), limits);
         liveness.expect_first_frame(first_frame_by.into_std());
         Self {
             stream,
@@ -44,26 +49,91 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             decoder: Decoder::new(limits.early_line),
             liveness,
             unread: Vec::new(),
+            decoded: 0,
             unsent: Vec::new(),
+            written: 0,
             flushed: true,
             write_error: None,
-            alarm: Box::pin(sleep_until(now)),
         }
     }
 
-    /// `welcome` has come or is about to go: long lines are allowed from now on.
-    pub(crate) fn welcomed(&mut self) {
-        self.decoder.set_limit(self.limits.line);
-        self.liveness.welcomed();
-    }
-
-    /// Puts a frame behind what is to be written; [`next`](Self::next) or
-    /// [`close`](Self::close) writes it.
+    /// Puts a frame behind what is to be written.
     pub(crate) fn queue(&mut self, frame: &Frame) {
         if self.unsent.is_empty() {
-            self.liveness.wrote(Instant::now().into_std(), true);
+            self.liveness.wrote(now(), true);
         }
-        self.unsent.extend_from_slice(&frame.to_line());
+        self.welcome(frame);
+        frame.write_line(&mut self.unsent);
+    }
+
+    /// Whether something is still to be written.
+    pub(crate) fn has_unsent(&self) -> bool {
+        !(self.unsent.is_empty() && self.flushed)
+    }
+
+    /// The next frame that is not `ping` or `pong`, if there is one now. The
+    /// waker of `cx` is the one that is woken when more comes.
+    ///
+    /// # Errors
+    /// A [`LinkError`]: the connection cannot go on.
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, LinkError>> {
+        loop {
+            if let Some(frame) = self.decode()? {
+                return Poll::Ready(Ok(frame));
+            }
+            ready!(self.poll_read(cx))?;
+        }
+    }
+
+    /// Writes what is queued, and the `ping` or `pong` that is due behind it,
+    /// as far as the stream takes it now. The waker of `cx` is the one that is
+    /// woken when it takes more.
+    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>) {
+        while self.write_error.is_none() {
+            if !self.has_unsent() {
+                match self.liveness.poll_frame(now()) {
+                    Some(frame) => self.queue(&frame),
+                    None => return,
+                }
+            }
+            let stream = Pin::new(&mut self.stream);
+            let rest = self.unsent.get(self.written..).unwrap_or_default();
+            let progress = if rest.is_empty() {
+                stream.poll_flush(cx).map_ok(|()| self.flushed = true)
+            } else {
+                stream.poll_write(cx, rest).map_ok(|written| {
+                    self.written += written;
+                    self.flushed = false;
+                })
+            };
+            let more = match progress {
+                Poll::Pending => return,
+                Poll::Ready(Ok(())) => {
+                    if self.written == self.unsent.len() {
+                        self.unsent.clear();
+                        self.written = 0;
+                    }
+                    !self.flushed
+                }
+                Poll::Ready(Err(error)) => {
+                    self.write_error = Some(error);
+                    // There is no progress any more.
+                    true
+                }
+            };
+            self.liveness.wrote(now(), more);
+        }
+    }
+
+    /// What took too long by now.
+    pub(crate) fn overdue(&self) -> Option<Overdue> {
+        self.liveness.overdue(now())
+    }
+
+    /// When to ask [`overdue`](Self::overdue) and
+    /// [`poll_write`](Self::poll_write) again, if nothing happens before.
+    pub(crate) fn wake_at(&self) -> Instant {
+        Instant::from_std(self.liveness.wake_at())
     }
 
     /// The next frame that is not `ping` or `pong`. Meanwhile it writes what
@@ -72,7 +142,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// # Errors
     /// A [`LinkError`]: the connection cannot go on.
     pub(crate) async fn next(&mut self) -> Result<Frame, LinkError> {
-        poll_fn(|cx| self.poll_next(cx)).await
+        let mut alarm = pin!(sleep_until(self.wake_at()));
+        poll_fn(|cx| {
+            loop {
+                if let Some(frame) = self.decode()? {
+                    return Poll::Ready(Ok(frame));
+                }
+                self.poll_write(cx);
+                if let Poll::Ready(read) = self.poll_read(cx) {
+                    read?;
+                    continue;
+                }
+                if let Some(overdue) = self.overdue() {
+                    return Poll::Ready(Err(LinkError::Overdue(overdue)));
+                }
+                alarm.as_mut().reset(self.wake_at());
+                ready!(alarm.as_mut().poll(cx));
+            }
+        })
+        .await
     }
 
     /// Closes in order (PROTOCOL §3.5): the last frames, `close_notify`, then
@@ -80,7 +168,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// what was sent last. Takes at most twice [`Limits::close_time`].
     pub(crate) async fn close(mut self) {
         let last_words = async {
-            self.stream.write_all(&self.unsent).await?;
+            let rest = self.unsent.get(self.written..).unwrap_or_default();
+            self.stream.write_all(rest).await?;
             self.stream.shutdown().await
         };
         if !matches!(
@@ -91,7 +180,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
         let drain = async {
             let mut dropped = 0;
-            let mut chunk = [0; CHUNK];
+            let mut chunk = [0; 8 * 1024];
             while dropped < self.limits.close_bytes {
                 match self.stream.read(&mut chunk).await {
                     Ok(0) | Err(_) => return,
@@ -108,92 +197,57 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.close().await;
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, LinkError>> {
-        loop {
-            if let Some(frame) = self.decode()? {
-                return Poll::Ready(Ok(frame));
-            }
-            self.poll_write(cx);
-            if let Poll::Ready(result) = self.poll_read(cx) {
-                result?;
-                continue;
-            }
-            let now = Instant::now();
-            if let Some(overdue) = self.liveness.overdue(now.into_std()) {
-                return Poll::Ready(Err(LinkError::Overdue(overdue)));
-            }
-            self.alarm
-                .as_mut()
-                .reset(Instant::from_std(self.liveness.wake_at()));
-            ready!(self.alarm.as_mut().poll(cx));
+    /// From `welcome` on lines may be long, in both directions.
+    fn welcome(&mut self, frame: &Frame) {
+        if matches!(frame, Frame::Welcome { .. }) {
+            self.decoder.set_limit(self.limits.line);
+            self.liveness.welcomed();
         }
     }
 
     fn decode(&mut self) -> Result<Option<Frame>, LinkError> {
-        let mut bytes = self.unread.as_slice();
+        let mut bytes = self.unread.get(self.decoded..).unwrap_or_default();
         let mut found = None;
         while found.is_none() && !bytes.is_empty() {
             let frame = self.decoder.decode(&mut bytes)?;
-            self.liveness
-                .line(Instant::now().into_std(), frame.is_none());
+            self.liveness.line(now(), frame.is_none());
             if let Some(frame) = frame {
                 found = self.liveness.filter(frame)?;
             }
         }
-        let read = self.unread.len() - bytes.len();
-        self.unread.drain(..read);
+        self.decoded = self.unread.len() - bytes.len();
+        if bytes.is_empty() {
+            self.unread.clear();
+            self.decoded = 0;
+        }
         match found {
             Some(Frame::Error { code, detail }) => Err(LinkError::Reported { code, detail }),
-            found => Ok(found),
+            Some(frame) => {
+                self.welcome(&frame);
+                Ok(Some(frame))
+            }
+            None => Ok(None),
         }
     }
 
-    /// Reads into `unread`, which is empty.
+    /// Reads into `unread`, of which all is decoded.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
-        let mut chunk = [0; CHUNK];
-        let mut buffer = ReadBuf::new(&mut chunk);
-        let result = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer));
-        let failure = match result {
-            Ok(()) if buffer.filled().is_empty() => self.write_error.take().map(LinkError::Io),
-            Ok(()) => {
-                self.unread.extend_from_slice(buffer.filled());
-                self.liveness.received(Instant::now().into_std());
+        self.unread.reserve(CHUNK);
+        let read = pin!(self.stream.read_buf(&mut self.unread)).poll(cx);
+        let failure = match ready!(read) {
+            Ok(0) => self.write_error.take(),
+            Ok(_) => {
+                self.liveness.received(now());
                 return Poll::Ready(Ok(()));
             }
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => None,
-            Err(error) => Some(LinkError::Io(error)),
+            Err(error) => Some(error),
         };
+        let failure = failure.map(|error| LinkError::Io(error.into()));
         Poll::Ready(Err(failure.unwrap_or(LinkError::Cut)))
     }
+}
 
-    fn poll_write(&mut self, cx: &mut Context<'_>) {
-        while self.write_error.is_none() {
-            if self.unsent.is_empty() && self.flushed {
-                let now = Instant::now().into_std();
-                match self.liveness.poll_frame(now) {
-                    Some(frame) => self.queue(&frame),
-                    None => return,
-                }
-            }
-            let stream = Pin::new(&mut self.stream);
-            let progress = if self.unsent.is_empty() {
-                stream.poll_flush(cx).map_ok(|()| self.flushed = true)
-            } else {
-                stream.poll_write(cx, &self.unsent).map_ok(|written| {
-                    self.unsent.drain(..written);
-                    self.flushed = false;
-                })
-            };
-            let more = match progress {
-                Poll::Pending => return,
-                Poll::Ready(Ok(())) => !self.flushed,
-                Poll::Ready(Err(error)) => {
-                    self.write_error = Some(error);
-                    // There is no progress any more.
-                    true
-                }
-            };
-            self.liveness.wrote(Instant::now().into_std(), more);
-        }
-    }
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
 }

@@ -105,7 +105,7 @@ pub enum Code {
 }
 
 /// Why a line is not a frame. Always a protocol error of its sender.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
     /// More bytes than a line may have here, and no end of it yet.
@@ -145,13 +145,19 @@ impl Frame {
 
     /// The frame as it is sent, LF included.
     pub fn to_line(&self) -> Vec<u8> {
+        let mut line = Vec::new();
+        self.write_line(&mut line);
+        line
+    }
+
+    /// Appends the frame as it is sent, LF included.
+    pub fn write_line(&self, to: &mut Vec<u8>) {
         #[expect(
             clippy::expect_used,
             reason = "memory takes all, and no key is a non-string"
         )]
-        let mut line = serde_json::to_vec(self).expect("a frame is JSON");
-        line.push(b'\n');
-        line
+        serde_json::to_writer(&mut *to, self).expect("a frame is JSON");
+        to.push(b'\n');
     }
 
     /// The frame that a line holds; the line is given without its LF.

@@ -42,12 +42,15 @@ pub(crate) struct Size {
     pub(crate) turns: u64,
     pub(crate) cuts: u8,
     pub(crate) crashes: u8,
-    /// How often a side's patience is at an end while it could still go on.
+    /// How often a timer past which a side gives up fires at any step, and not
+    /// only where nothing else can happen.
     pub(crate) waits: u8,
     /// Hellos of another program with the client's key, for a conversation
     /// that the server does not know.
     pub(crate) strays: u8,
     pub(crate) quits: Quits,
+    /// What is stored is on its way for a while.
+    pub(crate) stores_late: bool,
 }
 
 /// Nothing goes wrong.
@@ -58,6 +61,7 @@ pub(crate) const NOTHING: Size = Size {
     waits: 0,
     strays: 0,
     quits: Quits::AnyTime,
+    stores_late: false,
 };
 
 /// Who keeps a journal: server, client.

@@ -44,6 +44,8 @@ const STUCK: &str = "nobody is stuck";
 const ENDLESS: &str = "nobody dials for ever";
 const ACCUSED: &str = "nobody is accused of a broken rule";
 const COMPLETE: &str = "what there is to say can be said";
+const ONE_OPEN: &str = "a key has one open conversation";
+const UNSAID: &str = "what was entered before a quit is said before it";
 const REPLACED: &str = "nobody is replaced by an older connection";
 
 impl Model for Config {
@@ -66,7 +68,7 @@ impl Model for Config {
             // A crash in the midst of it.
             let takes_steps = !matches!(event, Event::Crash(_) | Event::GiveUp(..));
             if world.may_crash(self) && takes_steps {
-                actions.extend((0..4).map(|steps| (event, Some(steps))));
+                actions.extend((0..6).map(|steps| (event, Some(steps))));
             }
         }
     }
@@ -94,6 +96,10 @@ impl Model for Config {
             Property::always(ENDLESS, |_, world: &World| world.dials <= MOST_DIALS),
             Property::always(ACCUSED, |_, world: &World| world.broken != Some(ACCUSED)),
             Property::always(REPLACED, |_, world: &World| world.broken != Some(REPLACED)),
+            Property::always(ONE_OPEN, |config, world: &World| {
+                !comes_to_rest(config, world) || world.is_one_open()
+            }),
+            Property::always(UNSAID, |_, world: &World| world.broken != Some(UNSAID)),
             // Else nothing of this would mean much.
             Property::sometimes(COMPLETE, |config, world: &World| world.is_all_said(config)),
         ]

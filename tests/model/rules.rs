@@ -1,9 +1,15 @@
 //! The rules, each broken on purpose: the checker has to find out.
 
-use stateright::{Checker, HasDiscoveries, Model};
+use std::collections::HashMap;
+
+use stateright::{Checker, HasDiscoveries, Model, Path};
 
 use crate::config::{Config, NOTHING, Quits, Size};
-use crate::{ACCUSED, AGREED, COMPLETE, LOST, ONCE, REOPENED, REPLACED, SAID, STUCK, TURN, WANTED};
+use crate::world::{Event, World};
+use crate::{
+    ACCUSED, AGREED, COMPLETE, LOST, ONCE, ONE_OPEN, REOPENED, REPLACED, SAID, STUCK, TURN, UNSAID,
+    WANTED,
+};
 
 /// A rule that is switched off, in the driver or from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +48,22 @@ pub(crate) enum Broken {
     ShownFirst,
     /// What a parked conversation's peer gives up is answered, then stored.
     EndBeforeAnswer,
+    /// A session that failed just when its peer began another is parked all the same.
+    SupersededEnds,
     /// How young the last connection of a parked conversation was is forgotten.
     ParkedKeepsAge,
+}
+
+/// What the checker has found: a promise, and how it comes to be broken.
+pub(crate) type Found = HashMap<&'static str, Path<World, (Event, Option<u8>)>>;
+
+pub(crate) fn trace((promise, path): (&&str, &Path<World, (Event, Option<u8>)>)) -> String {
+    let mut trace = format!("{promise}:\n");
+    for (event, fuse) in path.clone().into_actions() {
+        let crash = fuse.map_or(String::new(), |n| format!(", and crashes after {n}"));
+        trace += &format!("    {event:?}{crash}\n");
+    }
+    trace
 }
 
 /// When this rule is broken, one of these promises is: looked for with as little
@@ -99,6 +119,7 @@ fn break_rule(rule: Broken, promises: &[&str]) {
                 ..crashes
             },
         ),
+        Broken::SupersededEnds => ([true, false], Size { waits: 1, ..cuts }),
         Broken::ParkedKeepsAge => (
             [true, false],
             Size {
@@ -125,12 +146,8 @@ fn break_rule(rule: Broken, promises: &[&str]) {
         .join();
     let mut discoveries = checker.discoveries();
     discoveries.remove(COMPLETE);
-    for (promise, path) in &discoveries {
-        println!("{rule:?}: {promise}:");
-        for (event, fuse) in path.clone().into_actions() {
-            let crash = fuse.map_or(String::new(), |n| format!(", and crashes after {n}"));
-            println!("    {event:?}{crash}");
-        }
+    for discovery in &discoveries {
+        println!("{rule:?}: {}", trace(discovery));
     }
     assert!(!discoveries.is_empty(), "{rule:?}: nothing is broken");
     for promise in discoveries.keys() {
@@ -178,7 +195,7 @@ fn unless_a_quit_outlives_a_crash_an_end_is_undone() {
 
 #[test]
 fn unless_a_quit_is_answered_one_side_ends_alone() {
-    break_rule(Broken::QuitAnswered, &[AGREED]);
+    break_rule(Broken::QuitAnswered, &[AGREED, UNSAID]);
 }
 
 #[test]
@@ -229,4 +246,9 @@ fn the_end_of_a_parked_conversation_is_stored_before_it_is_answered() {
 #[test]
 fn a_hello_that_was_overtaken_does_not_end_a_parked_conversation() {
     break_rule(Broken::ParkedKeepsAge, &[WANTED]);
+}
+
+#[test]
+fn a_conversation_whose_peer_began_another_is_not_parked() {
+    break_rule(Broken::SupersededEnds, &[ONE_OPEN]);
 }

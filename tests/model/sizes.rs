@@ -8,6 +8,7 @@ use stateright::{Checker, HasDiscoveries, Model};
 
 use crate::COMPLETE;
 use crate::config::{Config, JOURNALS, NOTHING, Quits, Size};
+use crate::rules::{Found, trace};
 
 /// Tells how far a long run has come, once a minute.
 #[derive(Default)]
@@ -41,25 +42,31 @@ fn prove_telling(size: Size, journals: &[[bool; 2]], tells_progress: bool) {
         let checker = Config::new(journal, size)
             .checker()
             .threads(2)
-            .finish_when(HasDiscoveries::AnyFailures)
-            .spawn_dfs();
-        let checker = match tells_progress {
-            true => checker.join_and_report(&mut Progress::default()),
-            false => checker.join(),
+            .finish_when(HasDiscoveries::AnyFailures);
+        // Breadth first finds the shortest traces, and takes more memory.
+        let (mut discoveries, states) = match tells_progress {
+            true => found(
+                &checker
+                    .spawn_dfs()
+                    .join_and_report(&mut Progress::default()),
+            ),
+            false => found(&checker.spawn_bfs().join()),
         };
-        let mut discoveries = checker.discoveries();
         let is_complete = discoveries.remove(COMPLETE).is_some();
-        let traces = discoveries.into_iter();
-        let traces: Vec<_> = traces.map(|(p, path)| (p, path.into_actions())).collect();
-        let states = checker.unique_state_count();
+        let traces: Vec<_> = discoveries.iter().map(trace).collect();
         let time = began.elapsed();
         println!("journals {journal:?}, {size:?}: {states} states in {time:.0?}");
         assert!(
             traces.is_empty(),
-            "journals {journal:?}, {size:?}: {traces:#?}"
+            "journals {journal:?}, {size:?}: {}",
+            traces.join("")
         );
         assert!(is_complete, "journals {journal:?}, {size:?}: {COMPLETE}");
     }
+}
+
+fn found(checker: &impl Checker<Config>) -> (Found, usize) {
+    (checker.discoveries(), checker.unique_state_count())
 }
 
 #[test]
@@ -110,6 +117,25 @@ fn what_is_parked_outlives_a_crash() {
 }
 
 #[test]
+fn a_slow_disk_costs_nothing() {
+    prove(Size {
+        cuts: 2,
+        stores_late: true,
+        ..NOTHING
+    });
+}
+
+#[test]
+fn a_crash_while_something_is_stored_costs_nothing() {
+    prove(Size {
+        cuts: 1,
+        crashes: 1,
+        stores_late: true,
+        ..NOTHING
+    });
+}
+
+#[test]
 fn another_program_with_the_same_key_changes_nothing() {
     prove(Size {
         cuts: 1,
@@ -136,6 +162,7 @@ fn full() {
             1 => Quits::AnyTime,
             _ => Quits::AnyTimeAnywhere,
         },
+        stores_late: number("STORES", 0) > 0,
     };
     let journals = match std::env::var("JOURNALS").as_deref() {
         Err(_) => JOURNALS.to_vec(),

@@ -2,23 +2,25 @@
 //! [`Conversation`] and [`Admission`]; what stands here is the thin driver
 //! around them, each part beside the place in src/link that it stands for.
 
+mod driver;
 mod events;
-mod house;
+mod hub;
 mod known;
 mod network;
 mod program;
 mod promises;
-mod session;
 
 use std::collections::BTreeMap;
 
+use turnchat::link::server::admission::ConnectionId;
+use turnchat::link::session::Timer;
 use turnchat::protocol::{ConversationId, Frame, Snapshot};
 
+use self::driver::Driver;
 pub(crate) use self::events::Event;
-use self::house::{Guest, House};
+use self::hub::{Connection, Hub};
 use self::network::Link;
 use self::program::Program;
-use self::session::Session;
 use crate::config::{Config, Side};
 use crate::tale::{Tale, text};
 
@@ -36,9 +38,9 @@ pub(crate) struct World {
     crashes: u8,
     strays: u8,
     waits: u8,
-    house: House,
+    hub: Hub,
     program: Program,
-    page: Option<Snapshot>,
+    record: Option<Snapshot>,
     pub(crate) tales: BTreeMap<ConversationId, Tale>,
     /// The first promise that was broken.
     pub(crate) broken: Option<&'static str>,
@@ -60,15 +62,15 @@ impl World {
             crashes: 0,
             strays: 0,
             waits: 0,
-            house: House::new(config),
+            hub: Hub::new(config),
             program: Program::Off,
-            page: None,
+            record: None,
             tales: BTreeMap::new(),
             broken: None,
             fuse: None,
             is_blown: false,
         };
-        world.restart_house(config);
+        world.restart_hub(config);
         world
     }
 
@@ -101,46 +103,65 @@ impl World {
             }
             Event::Gone(side, number) => self.gone(config, side, number),
             Event::Attach(number) => self.attach(config, number),
-            Event::PutAway(Side::Client, _) => self.put_away_client(config),
-            Event::PutAway(Side::Server, number) => self.put_away_server(config, number),
+            Event::Stored(side, number) => {
+                self.put(config, side, number);
+                self.process(config, side, number, false);
+            }
+            Event::PutAway(side, number) => {
+                let driver = self.driver(side, number);
+                if std::mem::take(&mut driver.is_closing) {
+                    driver.session.closed();
+                    self.process(config, side, number, false);
+                }
+                if self.is_blown || self.driver(side, number).done.is_none() {
+                    return;
+                }
+                match side {
+                    Side::Client => self.put_away_client(config),
+                    Side::Server => self.put_away_server(config, number),
+                }
+            }
             Event::Left(number) => self.left(config, number),
             Event::Seat => {
                 // src/link/server/mod.rs, `Server::next`.
-                self.house.is_seat_asked = true;
-                let instructions = self.house.admission.seat();
+                self.hub.is_seat_asked = true;
+                let instructions = self.hub.admission.seat();
                 self.give(config, instructions);
             }
             Event::Say(side) => {
                 let number = self.number_of_user(side);
-                let conversation = &mut self.session(side, number).conversation;
+                let conversation = self.driver(side, number).conversation();
                 let (id, turn) = (conversation.id(), conversation.next_turn());
                 let life = self.tales.entry(id).or_default().say(side, turn);
-                let conversation = &mut self.session(side, number).conversation;
-                conversation.say(text(side, turn, life)).unwrap();
-                self.process_outputs(config, side, number);
+                let driver = self.driver(side, number);
+                driver.session.say(text(side, turn, life)).unwrap();
+                self.process(config, side, number, false);
             }
             Event::Quit(side) => {
                 let number = self.number_of_user(side);
-                // src/link/session.rs, `Session::quit`.
-                let session = self.session(side, number);
-                session.is_quitting = true;
-                session.tries.get_or_insert(3);
-                session.conversation.quit();
-                let id = session.conversation.id();
-                self.tales.entry(id).or_default().is_end_wanted = true;
-                self.process_outputs(config, side, number);
+                let driver = self.driver(side, number);
+                driver.quit();
+                let id = driver.conversation().id();
+                let tale = self.tales.entry(id).or_default();
+                tale.is_end_wanted = true;
+                tale.of_mut(side).has_quit = true;
+                self.process(config, side, number, false);
             }
             Event::GiveUp(side, number) => {
                 let is_hopeless = match &self.program {
                     Program::Off => false,
-                    Program::Runs(session) => side == Side::Client && session.tries == Some(0),
+                    Program::Runs(_) => side == Side::Client && self.is_at_rest(number),
                     Program::Done => side == Side::Server,
                 };
                 if !is_hopeless {
                     self.waits += 1;
                     self.dials = 0;
                 }
-                self.fail(side, number);
+                let driver = self.driver(side, number);
+                let timer = driver.patience().unwrap();
+                driver.armed.remove(&timer);
+                driver.session.fired(timer);
+                self.process(config, side, number, false);
             }
             Event::Crash(side) => self.crash(config, side),
             Event::Stray => {
@@ -164,20 +185,30 @@ impl World {
         match side {
             Side::Client => 0,
             Side::Server => {
-                let talk = self.house.talks.front();
-                let mut talking = self.house.talking();
-                let in_it = talking.find(|(_, of)| Some(&of.conversation.id()) == talk);
+                let talk = self.hub.talks.front();
+                let mut talking = self.hub.talking();
+                let in_it = talking.find(|(_, of)| Some(&of.conversation().id()) == talk);
                 in_it.unwrap().0
             }
         }
     }
 
-    fn session(&mut self, side: Side, number: Number) -> &mut Session {
-        match (side, &mut self.program, self.house.guests.get_mut(&number)) {
-            (Side::Client, Program::Runs(session), _) => session,
-            (Side::Server, _, Some(Guest::Talking(session))) => session,
-            _ => panic!("no session"),
+    fn driver(&mut self, side: Side, number: Number) -> &mut Driver {
+        match (
+            side,
+            &mut self.program,
+            self.hub.connections.get_mut(&number),
+        ) {
+            (Side::Client, Program::Runs(driver), _) => driver,
+            (Side::Server, _, Some(Connection::Talking(driver))) => driver,
+            _ => panic!("no driver"),
         }
+    }
+
+    /// The client can do nothing any more but wait for a timer.
+    fn is_at_rest(&mut self, number: Number) -> bool {
+        let driver = self.driver(Side::Client, number);
+        driver.link.is_none() && !driver.armed.contains(&Timer::Redial)
     }
 
     fn breaks(&mut self, promise: &'static str) {
@@ -205,24 +236,33 @@ impl World {
             }
             // What was entered and not yet stored was not said.
             let stored = match side {
-                Side::Client => self.page.as_ref().filter(|page| page.id == *id),
-                Side::Server => (self.house.pages.iter())
-                    .map(|(page, _)| page)
-                    .find(|page| page.id == *id),
+                Side::Client => self.record.as_ref().filter(|record| record.id == *id),
+                Side::Server => (self.hub.records.iter())
+                    .map(|(record, _)| record)
+                    .find(|record| record.id == *id),
             };
             // A restarted side that only has an end left does not name what it had said.
-            if stored.is_some_and(|page| page.quit) {
+            if stored.is_some_and(|record| record.quit) {
                 told.untold = true;
                 continue;
             }
-            let highest = stored.map_or(0, |page| page.said);
+            let highest = stored.map_or(0, |record| record.said);
             told.said.retain(|(turn, _)| *turn <= highest);
         }
         match side {
             Side::Client => self.program = Program::Off,
-            Side::Server => self.restart_house(config),
+            Side::Server => self.restart_hub(config),
         }
     }
+}
+
+/// As the hub numbers them: a ClientHello's number is not its connection's.
+fn connection_id(number: Number) -> ConnectionId {
+    ConnectionId(u64::from(u8::MAX - number))
+}
+
+fn number_of(id: ConnectionId) -> Number {
+    u8::MAX - Number::try_from(id.0).unwrap()
 }
 
 fn id(number: u8) -> ConversationId {

@@ -9,13 +9,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::admission::{Admitted, ConnectionId, Hello, Instruction};
+use crate::link::driver::Driver;
 use crate::link::error::{ConnectionError, LinkError};
 use crate::link::handshake;
 use crate::link::journal::Record;
-use crate::link::session::{Attachment, Command, REPLACED, Remains, Session, Source};
+use crate::link::session::{self, Greeting, NotAccepted, REPLACED, Session};
 use crate::link::turn::{self, Talk};
 use crate::link::wire::Wire;
-use crate::protocol::{Conversation, ConversationId, Frame, Limits, Violation};
+use crate::protocol::{Conversation, ConversationId, Frame, Limits, Role, Violation};
 use crate::trust::{KeyId, Peer};
 
 /// What a connection tells the hub.
@@ -40,7 +41,7 @@ pub(super) enum HubMessage<S> {
     Begin(Beginning),
     /// To be handed over to this conversation.
     Join {
-        conversation: mpsc::Sender<Attachment<Tls<S>>>,
+        conversation: mpsc::Sender<Box<Arrival<Tls<S>>>>,
         heard: u64,
     },
 }
@@ -64,11 +65,47 @@ impl Beginning {
     }
 }
 
+/// What is left of a conversation, and of its record.
+pub(super) enum Remains {
+    Nothing,
+    End,
+    Parked(Conversation, Arc<Record>),
+}
+
+impl Remains {
+    fn of(remains: session::Remains, record: Option<Arc<Record>>) -> Self {
+        match (remains, record) {
+            (session::Remains::Nothing, _) => Self::Nothing,
+            (session::Remains::Parked(conversation), Some(record)) => {
+                Self::Parked(conversation, record)
+            }
+            (session::Remains::End | session::Remains::Parked(_), _) => Self::End,
+        }
+    }
+}
+
+/// A connection that said `hello`, for the conversation that it is for.
+pub(super) struct Arrival<S> {
+    wire: Wire<S>,
+    greeting: Greeting,
+}
+
+impl<S> Arrival<S> {
+    fn new(wire: Wire<S>, heard: u64, has_quit: bool, clienthello: u64) -> Self {
+        let greeting = Greeting {
+            heard,
+            has_quit,
+            clienthello,
+        };
+        Self { wire, greeting }
+    }
+}
+
 /// What a connection hears from the hub.
 pub(super) struct HubChannels<S> {
     pub(super) messages: mpsc::Receiver<HubMessage<S>>,
     /// Later connections for the conversation that begins on this one.
-    pub(super) attachments: mpsc::Receiver<Attachment<Tls<S>>>,
+    pub(super) arrivals: mpsc::Receiver<Box<Arrival<Tls<S>>>>,
     /// Whether somebody waits for a place.
     pub(super) crowded: watch::Receiver<bool>,
 }
@@ -103,8 +140,8 @@ pub(super) async fn receive<S>(
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let error = match greet(stream, config, &limits, &hub, &mut channels.messages).await {
-        Ok(Some((attachment, beginning))) => {
-            converse(attachment, beginning, &limits, &hub, channels).await
+        Ok(Some((arrival, beginning))) => {
+            converse(arrival, beginning, &limits, &hub, channels).await
         }
         greeted => {
             give_back(&hub, &mut channels.messages).await;
@@ -134,7 +171,7 @@ async fn greet<S>(
     limits: &Limits,
     hub: &HubHandle,
     messages: &mut mpsc::Receiver<HubMessage<S>>,
-) -> Result<Option<(Attachment<Tls<S>>, Beginning)>, ConnectionError>
+) -> Result<Option<(Arrival<Tls<S>>, Beginning)>, ConnectionError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -176,14 +213,14 @@ where
                 Some(HubMessage::Instruction(Instruction::Wait { ahead })) => wire.queue(&Frame::Wait { ahead }),
                 Some(HubMessage::Begin(beginning)) => {
                     let heard = beginning.admitted.heard;
-                    let attachment = Attachment { wire, heard, has_quit, clienthello };
-                    return Ok(Some((attachment, beginning)));
+                    let arrival = Arrival::new(wire, heard, has_quit, clienthello);
+                    return Ok(Some((arrival, beginning)));
                 }
                 Some(HubMessage::Join { conversation, heard }) => {
-                    let attachment = Attachment { wire, heard, has_quit, clienthello };
+                    let arrival = Arrival::new(wire, heard, has_quit, clienthello);
                     // It may have ended or been parked just now: closed without an answer,
                     // the client dials once more, and learns which.
-                    let _ = conversation.send(attachment).await;
+                    let _ = conversation.send(Box::new(arrival)).await;
                     return Ok(None);
                 }
                 Some(HubMessage::Instruction(instruction)) => {
@@ -227,7 +264,7 @@ fn last_word(instruction: Instruction) -> Option<Frame> {
 
 /// Holds the conversation that begins on this connection, to its end.
 async fn converse<S>(
-    attachment: Attachment<Tls<S>>,
+    arrival: Arrival<Tls<S>>,
     beginning: Beginning,
     limits: &Limits,
     hub: &HubHandle,
@@ -241,25 +278,26 @@ where
         conversation,
         record,
     } = beginning;
+    let named = (admitted.peer.key(), admitted.conversation);
     let kept = record
         .clone()
         .map(|record| Remains::Parked(conversation.clone(), record));
-    let (talk, session, messages) = hold(admitted.peer, conversation, record, limits, channels);
-    let (key, id) = (admitted.peer.key(), admitted.conversation);
-    match session.accept(attachment, false) {
-        Ok(session) => {
-            hub.tell(ConnectionEvent::Welcomed(talk)).await;
-            run(key, id, session, hub, messages).await;
-            None
+    let (driver, talk) = drive(admitted.peer, conversation, record.clone(), limits);
+    let Arrival { wire, greeting } = arrival;
+    if let Err(refused) = driver.accept(wire, greeting) {
+        let (wire, why) = *refused;
+        if let Some(kept) = kept {
+            hub.tell(ConnectionEvent::Remains(named.0, named.1, kept))
+                .await;
         }
-        Err(refused) => {
-            let (wire, violation) = *refused;
-            if let Some(kept) = kept {
-                hub.tell(ConnectionEvent::Remains(key, id, kept)).await;
-            }
-            Some(part(wire, violation.into()).await)
-        }
+        return match why {
+            NotAccepted::Violation(violation) => Some(part(wire, violation.into()).await),
+            NotAccepted::Overtaken | NotAccepted::Ending => None,
+        };
     }
+    hub.tell(ConnectionEvent::Welcomed(talk)).await;
+    keep(named, driver, record, hub, channels).await;
+    None
 }
 
 /// Holds a conversation that was on before a restart, to its end. Its peer
@@ -274,63 +312,90 @@ pub(super) async fn wait<S>(
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let (conversation, record) = stored;
-    let id = conversation.id();
-    let (talk, session, messages) = hold(peer, conversation, Some(record), &limits, channels);
+    let named = (peer.key(), conversation.id());
+    let record = Some(record);
+    let (driver, talk) = drive(peer, conversation, record.clone(), &limits);
+    driver.hold();
     hub.tell(ConnectionEvent::Welcomed(talk)).await;
-    run(peer.key(), id, session, &hub, messages).await;
+    keep(named, driver, record, &hub, channels).await;
     hub.tell(ConnectionEvent::Left(None)).await;
 }
 
-type Messages<S> = mpsc::Receiver<HubMessage<S>>;
-
-fn hold<S>(
+fn drive<S>(
     peer: Peer,
     conversation: Conversation,
     record: Option<Arc<Record>>,
     limits: &Limits,
-    channels: HubChannels<S>,
-) -> (Talk, Session<Tls<S>>, Messages<S>)
+) -> (Arc<Driver<Tls<S>>>, Talk)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let HubChannels {
-        messages,
-        attachments,
-        crowded,
-    } = channels;
-    let (user, talk) = turn::welcomed(peer, &conversation);
-    let source = Source::Accept {
-        attachments,
-        crowded,
-    };
-    let session = Session::held(conversation, record, user, source, limits);
-    (talk, session, messages)
+    let has_begun = true;
+    let session = Session::new(
+        Role::Server,
+        conversation.clone(),
+        has_begun,
+        record.is_some(),
+        limits,
+    );
+    let driver = Driver::new(session, record);
+    let user = Arc::clone(&driver);
+    (driver, turn::welcomed(peer, &conversation, user))
 }
 
-async fn run<S>(
-    key: KeyId,
-    id: ConversationId,
-    session: Session<Tls<S>>,
+/// Keeps the conversation going, and tells it what the hub has to say.
+async fn keep<S>(
+    (key, id): (KeyId, ConversationId),
+    driver: Arc<Driver<Tls<S>>>,
+    record: Option<Arc<Record>>,
     hub: &HubHandle,
-    mut messages: Messages<S>,
+    channels: HubChannels<S>,
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let commands = session.commands();
-    let running = session.run();
-    tokio::pin!(running);
+    let HubChannels {
+        mut messages,
+        mut arrivals,
+        mut crowded,
+    } = channels;
+    driver.crowded(*crowded.borrow_and_update());
+    let keeping = Arc::clone(&driver).keep(None);
+    tokio::pin!(keeping);
     loop {
         tokio::select! {
-            rest = &mut running => return hub.tell(ConnectionEvent::Remains(key, id, rest)).await,
-            message = messages.recv() => match (message, commands.upgrade()) {
+            remains = &mut keeping => {
+                let remains = Remains::of(remains, record);
+                return hub.tell(ConnectionEvent::Remains(key, id, remains)).await;
+            }
+            message = messages.recv() => match message {
                 // The server stops.
-                (None, _) => return,
-                (Some(_), Some(commands)) => {
-                    let _ = commands.try_send(Command::Supersede);
-                }
-                (Some(_), None) => {}
+                None => return,
+                Some(_) => driver.supersede(),
             },
+            Some(arrival) = arrivals.recv() => attach(&driver, *arrival),
+            Ok(()) = crowded.changed() => driver.crowded(*crowded.borrow_and_update()),
         }
+    }
+}
+
+/// A later connection of the same peer, for the same conversation.
+fn attach<S>(driver: &Driver<Tls<S>>, arrival: Arrival<Tls<S>>)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let Err(refused) = driver.accept(arrival.wire, arrival.greeting) else {
+        return;
+    };
+    match *refused {
+        (wire, NotAccepted::Violation(violation)) => {
+            tokio::spawn(part(wire, violation.into()));
+        }
+        (wire, NotAccepted::Overtaken) => {
+            tokio::spawn(wire.close());
+        }
+        // It may have ended or been parked just now: closed without an answer, the
+        // client dials once more, and learns which.
+        (_, NotAccepted::Ending) => {}
     }
 }
 

@@ -19,11 +19,10 @@ use super::admission::{
     Admission, Admitted, Answer, ConnectionId, Hello, Instruction, Instructions, Verdict,
 };
 use super::connection::{
-    self, Beginning, ConnectionEvent, HubChannels, HubHandle, HubMessage, Tls,
+    self, Arrival, Beginning, ConnectionEvent, HubChannels, HubHandle, HubMessage, Remains, Tls,
 };
 use super::event::{Abandoned, Candidates, ServerEvent};
 use crate::link::journal::{Journal, Record, Stored, StoredConversations};
-use crate::link::session::{Attachment, Remains};
 use crate::link::turn::Talk;
 use crate::protocol::{Conversation, ConversationId, Limits, Role};
 use crate::trust::{KeyId, Peer};
@@ -89,7 +88,7 @@ pub(super) struct Outlets {
 struct Connection<S> {
     messages: mpsc::Sender<HubMessage<S>>,
     /// The way into the conversation that begins on this connection.
-    attachments: mpsc::Sender<Attachment<Tls<S>>>,
+    arrivals: mpsc::Sender<Box<Arrival<Tls<S>>>>,
     key: Option<KeyId>,
 }
 
@@ -218,16 +217,16 @@ where
         let id = ConnectionId(self.accepted);
         self.accepted += 1;
         let (messages, messages_out) = mpsc::channel(MESSAGES);
-        let (attachments, attachments_out) = mpsc::channel(1);
+        let (arrivals, arrivals_out) = mpsc::channel(1);
         let connection = Connection {
             messages,
-            attachments,
+            arrivals,
             key: None,
         };
         self.connections.insert(id, connection);
         let channels = HubChannels {
             messages: messages_out,
-            attachments: attachments_out,
+            arrivals: arrivals_out,
             crowded: self.crowded.subscribe(),
         };
         let hub = HubHandle {
@@ -349,9 +348,8 @@ where
             false => record.remove(),
         });
         storing.await.ok()?.ok()?;
-        if may_return {
-            self.admission.remember_end(key, id, now());
-        }
+        // Whatever the record says: a `hello` for it may still be held back.
+        self.admission.remember_end(key, id, now());
         Some(abandoned)
     }
 
@@ -373,6 +371,8 @@ where
             ConnectionEvent::Quit => self.admission.quit(id, now()),
             ConnectionEvent::Remains(key, conversation, rest) => {
                 self.rest(key, conversation, rest);
+                // One that its peer has begun another after is not kept.
+                self.end_given_up().await;
                 return self.end_excess().await;
             }
             ConnectionEvent::Left(error) => {
@@ -423,7 +423,7 @@ where
                 Instruction::Resume { with, heard } => self.connections.get(&with).map_or(
                     HubMessage::Instruction(Instruction::Close),
                     |held| HubMessage::Join {
-                        conversation: held.attachments.clone(),
+                        conversation: held.arrivals.clone(),
                         heard,
                     },
                 ),

@@ -2,15 +2,16 @@
 
 use crate::config::{Config, Quits, Side};
 
-use super::house::Guest;
+use super::driver::Driver;
+use super::hub::Connection;
 use super::program::Program;
-use super::session::Session;
 use super::{Number, World, id};
+use turnchat::link::session::Timer;
 
 /// What can happen next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// The client's program starts, or redials.
+    /// The client's program starts, or its redial is due.
     Dial,
     /// A frame arrives at the server, or at the client.
     Up(Number),
@@ -19,7 +20,9 @@ pub(crate) enum Event {
     Gone(Side, Number),
     /// A connection is handed over to the conversation that goes on with it.
     Attach(Number),
-    /// What is left of a conversation that is over is put away.
+    /// What was on its way to the disk is there.
+    Stored(Side, Number),
+    /// The last link of a conversation is closed, or what is left of it is put away.
     PutAway(Side, Number),
     /// The hub learns that a connection's task is gone.
     Left(Number),
@@ -39,7 +42,8 @@ impl Event {
     pub(crate) fn side(self) -> Side {
         match self {
             Self::Dial | Self::Down(_) => Side::Client,
-            Self::Gone(side, _) | Self::PutAway(side, _) | Self::GiveUp(side, _) => side,
+            Self::Gone(side, _) | Self::GiveUp(side, _) => side,
+            Self::PutAway(side, _) | Self::Stored(side, _) => side,
             Self::Say(side) | Self::Quit(side) | Self::Crash(side) => side,
             Self::Up(_) | Self::Attach(_) | Self::Left(_) | Self::Seat | Self::Stray => {
                 Side::Server
@@ -54,38 +58,36 @@ impl World {
     pub(crate) fn progress(&self, config: &Config, events: &mut Vec<Event>) {
         match &self.program {
             Program::Off => events.push(Event::Dial),
-            Program::Runs(session) => {
-                if session.ending.is_some() {
-                    events.push(Event::PutAway(Side::Client, 0));
-                } else if session.link.is_none() {
-                    events.push(match session.tries {
-                        Some(0) => Event::GiveUp(Side::Client, 0),
-                        _ => Event::Dial,
-                    });
+            Program::Runs(driver) => {
+                let waits_for_nothing =
+                    driver.session.is_on() && driver.link.is_none() && driver.put.is_none();
+                if driver.armed.contains(&Timer::Redial) {
+                    events.push(Event::Dial);
+                } else if waits_for_nothing {
+                    events.push(Event::GiveUp(Side::Client, 0));
                 }
-                self.progress_of(config, Side::Client, session, events);
+                self.progress_of(config, Side::Client, 0, driver, events);
             }
             Program::Done => {}
         }
-        for (number, guest) in &self.house.guests {
-            match guest {
-                Guest::Joining { .. } if self.can_attach(*number) => {
+        for (number, connection) in &self.hub.connections {
+            match connection {
+                Connection::Joining { .. } if self.can_attach(*number) => {
                     events.push(Event::Attach(*number));
                 }
-                Guest::Gone(..) => events.push(Event::Left(*number)),
-                Guest::Talking(session) => {
-                    if session.ending.is_some() {
-                        events.push(Event::PutAway(Side::Server, *number));
-                    } else if session.link.is_none() && self.program == Program::Done {
+                Connection::Gone(..) => events.push(Event::Left(*number)),
+                Connection::Talking(driver) => {
+                    let is_alone = driver.link.is_none() && driver.put.is_none();
+                    if driver.session.is_on() && is_alone && self.program == Program::Done {
                         // Nobody will come any more.
                         events.push(Event::GiveUp(Side::Server, *number));
                     }
-                    self.progress_of(config, Side::Server, session, events);
+                    self.progress_of(config, Side::Server, *number, driver, events);
                 }
                 _ => {}
             }
         }
-        if self.house.talks.is_empty() && !self.house.is_seat_asked {
+        if self.hub.talks.is_empty() && !self.hub.is_seat_asked {
             events.push(Event::Seat);
         }
         for number in self.links.keys().copied() {
@@ -110,11 +112,17 @@ impl World {
         &self,
         config: &Config,
         side: Side,
-        session: &Session,
+        number: Number,
+        driver: &Driver,
         events: &mut Vec<Event>,
     ) {
-        let conversation = &session.conversation;
-        if self.is_with_user(side, session) && conversation.is_my_turn() && !conversation.has_quit()
+        if driver.put.is_some() {
+            events.push(Event::Stored(side, number));
+        } else if driver.is_closing || driver.done.is_some() {
+            events.push(Event::PutAway(side, number));
+        }
+        let conversation = driver.conversation();
+        if self.is_with_user(side, driver) && conversation.is_my_turn() && !conversation.has_quit()
         {
             let turns = config.turns(conversation.id() == id(0));
             events.push(match conversation.next_turn() <= turns {
@@ -126,12 +134,12 @@ impl World {
 
     /// What may happen besides.
     pub(crate) fn mishaps(&self, config: &Config, events: &mut Vec<Event>) {
-        if let Program::Runs(session) = &self.program {
-            self.mishaps_of(config, Side::Client, 0, session, events);
+        if let Program::Runs(driver) = &self.program {
+            self.mishaps_of(config, Side::Client, 0, driver, events);
         }
-        for (number, guest) in &self.house.guests {
-            if let Guest::Talking(session) = guest {
-                self.mishaps_of(config, Side::Server, *number, session, events);
+        for (number, connection) in &self.hub.connections {
+            if let Connection::Talking(driver) = connection {
+                self.mishaps_of(config, Side::Server, *number, driver, events);
             }
         }
         let numbers = self.links.keys().copied();
@@ -162,26 +170,26 @@ impl World {
         config: &Config,
         side: Side,
         number: Number,
-        session: &Session,
+        driver: &Driver,
         events: &mut Vec<Event>,
     ) {
-        if session.ending.is_some() {
+        if !driver.session.is_on() {
             return;
         }
         let is_theirs = match side {
-            Side::Server => self.is_with_user(side, session),
+            Side::Server => self.is_with_user(side, driver),
             // A place in the queue can be given up.
             Side::Client => true,
         };
         let may_quit = match config.size.quits {
             Quits::AtTheEnd => false,
-            Quits::AnyTime => session.conversation.id() == id(0),
+            Quits::AnyTime => driver.conversation().id() == id(0),
             Quits::AnyTimeAnywhere => true,
         };
-        if may_quit && is_theirs && !session.conversation.has_quit() {
+        if may_quit && is_theirs && !driver.conversation().has_quit() {
             events.push(Event::Quit(side));
         }
-        if self.waits < config.size.waits && (session.is_lost || session.is_quitting) {
+        if self.waits < config.size.waits && driver.patience().is_some() {
             events.push(Event::GiveUp(side, number));
         }
     }
@@ -190,11 +198,11 @@ impl World {
         self.crashes < config.size.crashes
     }
 
-    pub(super) fn is_with_user(&self, side: Side, session: &Session) -> bool {
-        session.ending.is_none()
+    pub(super) fn is_with_user(&self, side: Side, driver: &Driver) -> bool {
+        driver.session.is_on()
             && match side {
-                Side::Client => session.is_talking,
-                Side::Server => self.house.talks.front() == Some(&session.conversation.id()),
+                Side::Client => driver.session.is_welcomed(),
+                Side::Server => self.hub.talks.front() == Some(&driver.conversation().id()),
             }
     }
 
@@ -202,8 +210,8 @@ impl World {
     pub(super) fn is_seen(&self, side: Side, number: Number) -> bool {
         self.links[&number].open[side as usize]
             && !matches!(
-                (side, self.house.guests.get(&number)),
-                (Side::Server, Some(Guest::Joining { .. }))
+                (side, self.hub.connections.get(&number)),
+                (Side::Server, Some(Connection::Joining { .. }))
             )
     }
 
@@ -225,17 +233,20 @@ impl World {
         let link = &self.links[&number];
         !link.open[Side::Client as usize]
             && !link.up.is_empty()
-            && matches!(self.house.guests.get(&number), Some(Guest::Stranger))
+            && matches!(
+                self.hub.connections.get(&number),
+                Some(Connection::Stranger)
+            )
     }
 
     /// Frames on this connection are read.
     pub(super) fn is_read(&self, side: Side, number: Number) -> bool {
         match side {
-            Side::Client => matches!(&self.program, Program::Runs(session)
-                if session.link == Some(number) && session.ending.is_none()),
-            Side::Server => match self.house.guests.get(&number) {
-                Some(Guest::Stranger | Guest::Candidates { .. }) => true,
-                Some(Guest::Joining { .. }) => false,
+            Side::Client => matches!(&self.program, Program::Runs(driver)
+                if driver.link == Some(number) && driver.session.is_on()),
+            Side::Server => match self.hub.connections.get(&number) {
+                Some(Connection::Stranger | Connection::Greeted { .. }) => true,
+                Some(Connection::Joining { .. }) => false,
                 _ => self.session_on(number).is_some(),
             },
         }
@@ -243,16 +254,16 @@ impl World {
 
     /// The server's conversation that reads this connection.
     pub(super) fn session_on(&self, number: Number) -> Option<Number> {
-        let reads = |of: &Session| of.link == Some(number) || of.old == Some(number);
-        let mut talking = self.house.talking();
+        let reads = |of: &Driver| of.link == Some(number) || of.old == Some(number);
+        let mut talking = self.hub.talking();
         talking.find(|(_, of)| reads(of)).map(|(at, _)| at)
     }
 
     /// A conversation that is being put away does not look at its attachments.
     pub(super) fn can_attach(&self, number: Number) -> bool {
-        let Some(Guest::Joining { with, .. }) = self.house.guests.get(&number) else {
+        let Some(Connection::Joining { with, .. }) = self.hub.connections.get(&number) else {
             return false;
         };
-        !matches!(self.house.guests.get(with), Some(Guest::Talking(session)) if session.ending.is_some())
+        !matches!(self.hub.connections.get(with), Some(Connection::Talking(driver)) if !driver.session.is_on())
     }
 }

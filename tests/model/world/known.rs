@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use turnchat::protocol::{ConversationId, Frame};
 
-use super::house::Guest;
+use super::hub::Connection;
 use super::program::Program;
 use super::{World, id};
 use crate::config::Config;
@@ -18,17 +18,16 @@ impl World {
         let key = config.peer.key();
         for id in ended {
             // In this order again, as no limit of theirs is ever reached.
-            if self.house.admission.forget_end(key, id) && asked_for.contains(&id) {
-                self.house.admission.remember_end(key, id, config.now);
+            if self.hub.admission.forget_end(key, id) && asked_for.contains(&id) {
+                self.hub.admission.remember_end(key, id, config.now);
             }
         }
-        let house = &mut self.house;
-        house
-            .pages
-            .retain(|(page, _)| !page.quit || asked_for.contains(&page.id));
-        let pages = house.pages.iter().map(|(page, _)| page.id);
-        let mut known: BTreeSet<_> = asked_for.into_iter().chain(pages).collect();
-        known.extend(house.parked.keys().chain(&house.talks));
+        let hub = &mut self.hub;
+        hub.records
+            .retain(|(record, _)| !record.quit || asked_for.contains(&record.id));
+        let records = hub.records.iter().map(|(record, _)| record.id);
+        let mut known: BTreeSet<_> = asked_for.into_iter().chain(records).collect();
+        known.extend(hub.parked.keys().chain(&hub.talks));
         self.tales
             .retain(|id, tale| known.contains(id) || !tale.is_nothing_lost());
     }
@@ -45,10 +44,10 @@ impl World {
     /// What a `hello` is on its way for, or can be said for again.
     fn asked_for(&self) -> BTreeSet<ConversationId> {
         let mut ids = BTreeSet::new();
-        if let Program::Runs(session) = &self.program {
-            ids.insert(session.conversation.id());
+        if let Program::Runs(driver) = &self.program {
+            ids.insert(driver.conversation().id());
         }
-        ids.extend(self.page.as_ref().map(|page| page.id));
+        ids.extend(self.record.as_ref().map(|record| record.id));
         for link in self.links.values() {
             for frame in link.up.iter().chain(&link.down) {
                 if let Frame::Hello { conversation, .. } | Frame::Welcome { conversation, .. } =
@@ -58,13 +57,13 @@ impl World {
                 }
             }
         }
-        for guest in self.house.guests.values() {
-            match guest {
-                Guest::Candidates { conversation, .. } | Guest::Gone(conversation) => {
+        for connection in self.hub.connections.values() {
+            match connection {
+                Connection::Greeted { conversation, .. } | Connection::Gone(conversation) => {
                     ids.insert(*conversation);
                 }
-                Guest::Talking(session) => {
-                    ids.insert(session.conversation.id());
+                Connection::Talking(driver) => {
+                    ids.insert(driver.conversation().id());
                 }
                 _ => {}
             }

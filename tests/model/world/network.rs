@@ -3,11 +3,10 @@
 
 use std::collections::VecDeque;
 
-use turnchat::link::server::admission::ConnectionId;
 use turnchat::protocol::Frame;
 
-use super::house::Guest;
-use super::{Number, World};
+use super::hub::Connection;
+use super::{Number, World, connection_id};
 use crate::config::{Config, Side};
 
 /// A connection: two queues, and who still has their end of it.
@@ -43,17 +42,17 @@ impl World {
                 is_cut: false,
             },
         );
-        self.house.guests.insert(number, Guest::Stranger);
-        let id = ConnectionId(number.into());
-        assert!(self.house.admission.arrive(id, None).is_empty());
+        self.hub.connections.insert(number, Connection::Stranger);
+        let id = connection_id(number);
+        assert!(self.hub.admission.arrive(id, None).is_empty());
         number
     }
 
     /// Above all that anybody still knows.
     pub(super) fn number(&self) -> Number {
-        let newest = self.house.admission.newest();
+        let newest = self.hub.admission.newest();
         let newest = newest.map(|number| Number::try_from(number).unwrap());
-        let known = self.links.keys().chain(self.house.guests.keys());
+        let known = self.links.keys().chain(self.hub.connections.keys());
         known.chain(&newest).max().unwrap_or(&0) + 1
     }
 
@@ -86,20 +85,20 @@ impl World {
         self.hang_up(side, number, true);
         match side {
             Side::Client => self.lose(config, Side::Client, 0),
-            Side::Server => match self.house.guests.get(&number) {
+            Side::Server => match self.hub.connections.get(&number) {
                 // src/link/server/connection.rs, `greet`: the task ends, and says so.
-                Some(Guest::Candidates { conversation, .. }) => {
-                    let gone = Guest::Gone(*conversation);
-                    self.house.guests.insert(number, gone);
+                Some(Connection::Greeted { conversation, .. }) => {
+                    let gone = Connection::Gone(*conversation);
+                    self.hub.connections.insert(number, gone);
                 }
                 // For a stranger the hub has no instructions that could cross its report.
-                Some(Guest::Stranger) => self.left(config, number),
+                Some(Connection::Stranger) => self.left(config, number),
                 _ => {
                     if let Some(at) = self.session_on(number) {
-                        let session = self.session(Side::Server, at);
-                        match session.link == Some(number) {
+                        let driver = self.driver(Side::Server, at);
+                        match driver.link == Some(number) {
                             true => self.lose(config, Side::Server, at),
-                            false => session.old = None,
+                            false => driver.old = None,
                         }
                     }
                 }

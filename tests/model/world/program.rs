@@ -1,59 +1,55 @@
-//! The client's program, as src/link/client.rs and src/link/redial.rs have it.
+//! The client's program, as src/link/client.rs has it.
 
-use turnchat::protocol::{By, Conversation, Role};
+use turnchat::link::{Cause, session::Timer};
+use turnchat::protocol::{Conversation, Role};
 
-use super::session::{Ending, Session};
+use super::driver::Driver;
 use super::{Number, World};
 use crate::config::{Config, Side};
 use crate::rules::Broken;
-use crate::tale::{Outcome, Tale};
+use crate::tale::Tale;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Program {
     Off,
-    Runs(Box<Session>),
+    Runs(Box<Driver>),
     Done,
 }
 
 impl World {
     pub(super) fn dial(&mut self, config: &Config) {
-        self.dials += 1;
-        let number = self.connect();
-        if let Program::Runs(session) = &mut self.program {
-            // src/link/redial.rs
-            session.tries = session.tries.map(|tries| tries - 1);
-            session.link = Some(number);
-            session.conversation.connect();
-            return self.process_outputs(config, Side::Client, 0);
+        if let Program::Runs(driver) = &mut self.program {
+            driver.armed.remove(&Timer::Redial);
+            driver.session.fired(Timer::Redial);
+            return self.process(config, Side::Client, 0, false);
         }
         // `Client::connect`.
-        let stored = self.page.clone();
-        let restored = stored.map(|page| Conversation::restore(Role::Client, page).unwrap());
+        let stored = self.record.clone();
+        let restored = stored.map(|record| Conversation::restore(Role::Client, record).unwrap());
         let is_stored = restored.is_some();
         let conversation = restored.unwrap_or_else(|| {
             let id = self.new_id();
             self.tales.insert(id, Tale::default());
             Conversation::new(Role::Client, id)
         });
-        let has_begun = is_stored;
-        let mut session = Session::held(conversation);
-        session.tries = session.is_quitting.then_some(3);
-        session.link = Some(number);
-        session.has_begun = has_begun;
-        session.is_resumed = has_begun;
-        session.is_lost = false;
-        session.is_talking = false;
-        session.conversation.connect();
-        self.program = Program::Runs(Box::new(session));
+        let driver = Driver::new(config, Side::Client, conversation, is_stored);
+        self.program = Program::Runs(Box::new(driver));
         if !config.breaks(Broken::ShownFirst) {
             self.show_again(Side::Client, 0);
         }
-        self.process_outputs(config, Side::Client, 0);
+        self.redial(config);
+    }
+
+    /// A connection is to be had whenever it is dialled; it may be cut at once.
+    pub(super) fn redial(&mut self, config: &Config) {
+        self.dials += 1;
+        let number = self.connect();
+        self.connected(config, number);
     }
 
     /// After a restart the last message heard is shown, if it has no answer.
     pub(super) fn show_again(&mut self, side: Side, number: Number) {
-        let conversation = &self.session(side, number).conversation;
+        let conversation = self.driver(side, number).conversation();
         let unanswered = conversation
             .last_heard()
             .filter(|_| conversation.is_my_turn());
@@ -67,41 +63,24 @@ impl World {
         }
     }
 
-    /// `Session::finish`, and what the program does then.
+    /// What the program does when its conversation is done.
     pub(super) fn put_away_client(&mut self, config: &Config) {
-        let Program::Runs(session) = std::mem::replace(&mut self.program, Program::Off) else {
+        let Program::Runs(driver) = std::mem::replace(&mut self.program, Program::Off) else {
             return;
         };
-        let conversation = &session.conversation;
-        let id = conversation.id();
+        let (ended, _) = driver.done.as_ref().unwrap();
+        let has_talk = driver.session.is_welcomed();
         // Left over from before a crash, it only wanted its end to be told.
-        let is_leftover = session.is_quitting && !session.is_talking && session.is_resumed;
-        match session.ending {
-            Some(Ending::Ended(end)) => {
-                self.page = None;
-                let is_over_at_start =
-                    session.is_resumed && !session.is_talking && end.by == By::Peer;
-                self.tell(Side::Client, id, &end, Outcome::Ended);
-                if !is_leftover && !is_over_at_start {
-                    self.program = Program::Done;
-                }
-            }
-            _ => {
-                let is_parked = !conversation.has_quit();
-                if !is_parked {
-                    self.page = None;
-                }
-                let is_kept = is_parked && config.keeps_journal(Side::Client);
-                let end = conversation.end(By::Me);
-                if is_kept {
-                    // Its user starts the program again.
-                    return;
-                }
-                self.tell(Side::Client, id, &end, Outcome::GivenUp);
-                if session.is_quitting && !is_leftover {
-                    self.program = Program::Done;
-                }
-            }
+        let is_leftover = driver.session.is_quitting() && !has_talk && driver.is_resumed;
+        let is_over_at_start = driver.is_resumed && !has_talk && ended.cause == Cause::Peer;
+        let goes_on = match ended.cause {
+            // Its user starts the program again.
+            Cause::Link(_) => !driver.session.is_quitting() || is_leftover,
+            _ => is_leftover || is_over_at_start,
+        };
+        if !goes_on {
+            self.program = Program::Done;
         }
+        let _ = config;
     }
 }

@@ -2,8 +2,8 @@
 
 use turnchat::protocol::Conversation;
 
+use super::driver::Driver;
 use super::program::Program;
-use super::session::Session;
 use super::{World, id};
 use crate::config::{Config, Side};
 use crate::tale::Outcome;
@@ -16,11 +16,11 @@ impl World {
         let Program::Runs(client) = &self.program else {
             return true;
         };
-        let on = self.house.talking().map(|(_, of)| &of.conversation);
-        let mut there = on.chain(self.house.parked.values());
-        let id = client.conversation.id();
-        client.ending.is_some()
-            || !holds(&client.conversation)
+        let on = self.hub.talking().map(|(_, of)| of.conversation());
+        let mut there = on.chain(self.hub.parked.values());
+        let id = client.conversation().id();
+        !client.session.is_on()
+            || !holds(client.conversation())
             || !there.any(|server| server.id() == id && holds(server))
     }
 
@@ -29,28 +29,33 @@ impl World {
         self.tales.iter().all(|(id, tale)| {
             let told_so = tale.of(Side::Client).outcome == Some(Outcome::Ended);
             let forgot = tale.of(Side::Server).forgot || tale.of(Side::Client).forgot;
-            let on = self.house.talking().map(|(_, of)| &of.conversation);
-            let mut there = on.chain(self.house.parked.values());
+            let on = self.hub.talking().map(|(_, of)| of.conversation());
+            let mut there = on.chain(self.hub.parked.values());
             !told_so || forgot || !there.any(|server| server.id() == *id && !server.has_quit())
         })
     }
 
     /// In the first conversation all was said and heard.
     pub(crate) fn is_all_said(&self, config: &Config) -> bool {
-        let is_all = |session: &Session| {
-            let conversation = &session.conversation;
+        let is_all = |driver: &Driver| {
+            let conversation = driver.conversation();
             conversation.id() == id(0) && conversation.next_turn() > config.size.turns
         };
-        matches!(&self.program, Program::Runs(session) if is_all(session))
-            && self.house.talking().any(|(_, session)| is_all(session))
+        matches!(&self.program, Program::Runs(driver) if is_all(driver))
+            && self.hub.talking().any(|(_, driver)| is_all(driver))
+    }
+
+    /// A key has one open conversation.
+    pub(crate) fn is_one_open(&self) -> bool {
+        self.hub.parked.len() + self.hub.talking().count() <= 1
     }
 
     /// All is said, and nobody waits for anybody.
     pub(crate) fn is_done(&self) -> bool {
         self.program == Program::Done
-            && self.house.talks.is_empty()
-            && self.house.is_seat_asked
+            && self.hub.talks.is_empty()
+            && self.hub.is_seat_asked
             && self.links.keys().all(|number| self.is_late(*number))
-            && self.house.guests.len() == self.links.len()
+            && self.hub.connections.len() == self.links.len()
     }
 }

@@ -1,0 +1,584 @@
+//! [`Driver`]: feeds a [`Session`] from its stream, its record, its user and
+//! its timers. Whoever waits drives: a user that waits for its turn reads its
+//! own stream, since a hop between two tasks costs more than TLS does. A
+//! keeper, the task that runs [`Driver::keep`], looks in while nobody waits.
+//!
+//! - The stream's read waker is that of whoever polled last. The keeper looks
+//!   every [`TICK`] whether the user has polled meanwhile; if not, it reads
+//!   itself, and ticks no more. A user that comes back wakes it once.
+//! - The stream's write waker is always the keeper's: what cannot be written
+//!   at once, it finishes.
+//! - A user's futures hold nothing. Dropped at any time, they leave the keeper
+//!   to take over, and a store that was begun to a thread of its own.
+//! - Nobody is woken under the lock, and nobody holds it over an await.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use aws_lc_rs::rand;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep_until};
+
+use super::error::{Cause, Ended, LinkError};
+use super::journal::{JournalError, Record};
+use super::session::{Greeting, NotAccepted, Notice, Output, Remains, Session, Timer};
+use super::wire::Wire;
+use crate::protocol::{Frame, SayError, Snapshot, Text};
+
+/// How often the keeper looks whether the user still polls, and how long a
+/// `heard` waits for the answer that may share its packet.
+const TICK: Duration = Duration::from_millis(25);
+
+/// One try to get a proven connection with the same key.
+pub(crate) type Attempt<S> = Pin<Box<dyn Future<Output = Option<Wire<S>>> + Send>>;
+/// Where a client's next connection comes from.
+pub(crate) type Dial<S> = Box<dyn FnMut() -> Attempt<S> + Send>;
+
+/// A conversation, as its user has it. None of it waits for the keeper.
+pub(super) trait Conversing: Send + Sync {
+    /// The next notice; `None` once a message, the end, or, where it is
+    /// awaited, the first `welcome` is there.
+    fn poll_notice(&self, cx: &mut Context<'_>, awaits_welcome: bool) -> Poll<Option<Notice>>;
+
+    /// Whether the conversation is on, or was.
+    fn is_welcomed(&self) -> bool;
+
+    /// The message that was handed over, once.
+    fn take_heard(&self) -> Option<(u64, Text)>;
+
+    /// The end, once there is one.
+    fn ended(&self) -> Option<Ended>;
+
+    /// Says it, or not; nothing changes then.
+    fn say(&self, text: Text) -> Result<(), SayError>;
+
+    /// Once nothing is being stored: whether everything could be.
+    fn poll_stored(&self, cx: &mut Context<'_>) -> Poll<bool>;
+
+    /// Ends the conversation.
+    fn quit(&self);
+
+    /// The user is gone.
+    fn dropped(&self);
+}
+
+/// What drives one conversation to its end.
+pub(crate) struct Driver<S> {
+    state: Mutex<State<S>>,
+    runtime: Handle,
+    this: Weak<Self>,
+}
+
+struct State<S> {
+    session: Session,
+    record: Option<Arc<Record>>,
+    wire: Option<Box<Wire<S>>>,
+    /// The connection that becomes the link next.
+    arriving: Option<Box<Wire<S>>>,
+    deadlines: [(Timer, Option<Instant>); 4],
+    /// What a store came to, and nobody has looked at yet.
+    put: Option<Result<(), JournalError>>,
+    heard: Option<(u64, Text)>,
+    ended: Option<Ended>,
+    chores: VecDeque<Chore<S>>,
+    /// The user has polled since the keeper looked.
+    has_polled: bool,
+    /// The keeper reads, and does not tick.
+    keeper_reads: bool,
+    user: Option<Waker>,
+    keeper: Option<Waker>,
+    after: After<S>,
+}
+
+/// What only the keeper can do, as it takes time.
+enum Chore<S> {
+    Dial,
+    Close(Box<Wire<S>>, Option<Frame>),
+    Done(Remains),
+}
+
+/// What is done once the lock is released.
+struct After<S> {
+    wake_user: bool,
+    wake_keeper: bool,
+    partings: Vec<(Box<Wire<S>>, Option<Frame>)>,
+    /// To store this, or to remove what is stored.
+    put: Option<Option<(Snapshot, bool)>>,
+}
+
+impl<S> Driver<S>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    /// Drives this session, and keeps its conversation in this record if there
+    /// is one.
+    pub(crate) fn new(session: Session, record: Option<Arc<Record>>) -> Arc<Self> {
+        let timers = [Timer::Hold, Timer::CrowdedHold, Timer::Quit, Timer::Redial];
+        let mut state = State {
+            session,
+            record,
+            wire: None,
+            arriving: None,
+            deadlines: timers.map(|timer| (timer, None)),
+            put: None,
+            heard: None,
+            ended: None,
+            chores: VecDeque::new(),
+            has_polled: false,
+            keeper_reads: false,
+            user: None,
+            keeper: None,
+            after: After::default(),
+        };
+        state.process();
+        Arc::new_cyclic(|this| Self {
+            state: Mutex::new(state),
+            runtime: Handle::current(),
+            this: Weak::clone(this),
+        })
+    }
+
+    /// A client has this connection.
+    pub(crate) fn connected(&self, wire: Wire<S>) {
+        self.with(|state| state.connected(wire));
+    }
+
+    /// There is no connection yet, and there may be one.
+    pub(crate) fn hold(&self) {
+        self.with(|state| state.session.hold());
+    }
+
+    /// A server has this connection for the conversation. Where it is not
+    /// taken, it is given back.
+    ///
+    /// # Errors
+    /// Why not; nothing has changed.
+    pub(crate) fn accept(
+        &self,
+        wire: Wire<S>,
+        greeting: Greeting,
+    ) -> Result<(), Box<(Wire<S>, NotAccepted)>> {
+        self.with(|state| match state.session.accept(greeting) {
+            Ok(()) => {
+                state.arriving = Some(Box::new(wire));
+                Ok(())
+            }
+            Err(why) => Err(Box::new((wire, why))),
+        })
+    }
+
+    /// The peer has begun another conversation.
+    pub(crate) fn supersede(&self) {
+        self.with(|state| state.session.supersede());
+    }
+
+    /// Whether somebody waits for this conversation's place.
+    pub(crate) fn crowded(&self, is_crowded: bool) {
+        self.with(|state| state.session.crowded(is_crowded));
+    }
+
+    /// Runs the conversation to its end, or until it is parked. Dropped, it
+    /// cuts the connection, and its user is told so.
+    pub(crate) async fn keep(self: Arc<Self>, mut dial: Option<Dial<S>>) -> Remains {
+        let _leaving = Leaving(Arc::clone(&self));
+        let mut attempt: Option<Attempt<S>> = None;
+        let mut closing: Option<Pin<Box<dyn Future<Output = ()> + Send>>> = None;
+        let mut alarm = pin!(sleep_until(Instant::now()));
+        poll_fn(|cx| {
+            loop {
+                if let Some(dialling) = &mut attempt
+                    && let Poll::Ready(wire) = dialling.as_mut().poll(cx)
+                {
+                    attempt = None;
+                    self.with(|state| match wire {
+                        Some(wire) => state.connected(wire),
+                        None => state.session.dial_failed(),
+                    });
+                }
+                if let Some(close) = &mut closing
+                    && close.as_mut().poll(cx).is_ready()
+                {
+                    closing = None;
+                    self.with(|state| state.session.closed());
+                }
+                let (chore, wake_at) = self.with(|state| state.look(cx));
+                match chore {
+                    Some(Chore::Dial) => attempt = dial.as_mut().map(|dial| dial()),
+                    Some(Chore::Close(wire, Some(last))) => {
+                        closing = Some(Box::pin(wire.close_with(last)));
+                    }
+                    Some(Chore::Close(wire, None)) => closing = Some(Box::pin(wire.close())),
+                    Some(Chore::Done(remains)) => return Poll::Ready(remains),
+                    None => {
+                        let Some(wake_at) = wake_at else {
+                            return Poll::Pending;
+                        };
+                        alarm.as_mut().reset(wake_at);
+                        ready!(alarm.as_mut().poll(cx));
+                    }
+                }
+            }
+        })
+        .await
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<S>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something to the session, and what follows from it.
+    fn with<T>(&self, act: impl FnOnce(&mut State<S>) -> T) -> T {
+        let mut state = self.lock();
+        state.take_put();
+        let result = act(&mut state);
+        state.process();
+        let after = std::mem::take(&mut state.after);
+        let user = after.wake_user.then(|| state.user.take()).flatten();
+        let keeper = after.wake_keeper.then(|| state.keeper.clone()).flatten();
+        let record = after.put.is_some().then(|| state.record.clone()).flatten();
+        drop(state);
+        if let (Some(put), Some(record)) = (after.put, record) {
+            self.put(record, put);
+        }
+        for (wire, last) in after.partings {
+            self.runtime.spawn(async move {
+                match last {
+                    Some(last) => wire.close_with(last).await,
+                    None => wire.close().await,
+                }
+            });
+        }
+        for waker in [user, keeper].into_iter().flatten() {
+            waker.wake();
+        }
+        result
+    }
+
+    /// Stores on a thread of its own: it goes on whoever is dropped meanwhile.
+    fn put(&self, record: Arc<Record>, put: Option<(Snapshot, bool)>) {
+        let this = Weak::clone(&self.this);
+        self.runtime.spawn_blocking(move || {
+            let result = match put {
+                Some((snapshot, is_live)) => record.store(&snapshot, is_live),
+                None => record.remove(),
+            };
+            let Some(this) = this.upgrade() else {
+                return;
+            };
+            let mut state = this.lock();
+            state.put = Some(result);
+            let wakers = [state.user.take(), state.keeper.clone()];
+            drop(state);
+            wakers.into_iter().flatten().for_each(Waker::wake);
+        });
+    }
+}
+
+impl<S> State<S>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    fn connected(&mut self, wire: Wire<S>) {
+        if self.session.is_on() {
+            self.arriving = Some(Box::new(wire));
+            self.session.connected();
+        }
+    }
+
+    /// What a user that waits is answered with, if anything: a notice, or
+    /// `None` where there is something better to ask for.
+    fn take_notice(&mut self, awaits_welcome: bool) -> Option<Option<Notice>> {
+        if awaits_welcome && self.session.is_welcomed() {
+            // What else there is to know is for the conversation.
+            return Some(self.session.poll_place());
+        }
+        if let Some(notice) = self.session.poll_notice() {
+            return Some(Some(notice));
+        }
+        (self.heard.is_some() || self.ended.is_some()).then_some(None)
+    }
+
+    fn take_put(&mut self) {
+        if let Some(result) = self.put.take() {
+            self.session.stored(result);
+            self.process();
+        }
+    }
+
+    /// Does what the session puts out, in order.
+    fn process(&mut self) {
+        let mut is_urgent = false;
+        let was_welcomed = self.session.is_welcomed();
+        while let Some(output) = self.session.poll_output() {
+            match output {
+                Output::Put { snapshot, is_live } => {
+                    self.after.put = Some(Some((snapshot, is_live)));
+                }
+                Output::Remove => self.after.put = Some(None),
+                Output::Link => {
+                    self.wire = self.arriving.take();
+                    self.after.wake_keeper = true;
+                }
+                Output::Send(frame) => {
+                    if let Some(wire) = &mut self.wire {
+                        wire.queue(&frame);
+                    }
+                    // A user who answers at once has its answer in the same packet.
+                    is_urgent |= !matches!(frame, Frame::Heard { .. });
+                }
+                Output::Close(last) => match self.wire.take() {
+                    Some(wire) => self.give_chore(Chore::Close(wire, last)),
+                    None => self.session.closed(),
+                },
+                Output::Part(last) => {
+                    let wire = self.wire.take();
+                    self.after.partings.extend(wire.map(|wire| (wire, last)));
+                }
+                Output::Cut => self.wire = None,
+                Output::Dial => self.give_chore(Chore::Dial),
+                Output::Arm(timer, delay) => {
+                    let delay = match timer {
+                        Timer::Redial => with_jitter(delay),
+                        Timer::Hold | Timer::CrowdedHold | Timer::Quit => delay,
+                    };
+                    self.set(timer, Some(Instant::now() + delay));
+                }
+                Output::Disarm(timer) => self.set(timer, None),
+                Output::HandOver { turn, text } => {
+                    self.heard = Some((turn, text));
+                    self.after.wake_user = true;
+                }
+                Output::Ended(ended) => {
+                    // Whoever learns of the end may go on with what is left.
+                    self.record = None;
+                    self.ended = Some(ended);
+                    self.after.wake_user = true;
+                }
+                Output::Done(remains) => self.give_chore(Chore::Done(remains)),
+            }
+        }
+        let is_news = self.session.has_notice() || self.session.is_welcomed() != was_welcomed;
+        self.after.wake_user |= is_news;
+        if is_urgent && let Some(wire) = &mut self.wire {
+            let keeper = self.keeper.as_ref().unwrap_or(Waker::noop());
+            wire.poll_write(&mut Context::from_waker(keeper));
+        }
+    }
+
+    fn give_chore(&mut self, chore: Chore<S>) {
+        self.chores.push_back(chore);
+        self.after.wake_keeper = true;
+    }
+
+    fn set(&mut self, timer: Timer, at: Option<Instant>) {
+        for (_, deadline) in self.deadlines.iter_mut().filter(|(of, _)| *of == timer) {
+            *deadline = at;
+        }
+        self.after.wake_keeper |= at.is_some();
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        self.deadlines.iter().filter_map(|(_, at)| *at).min()
+    }
+
+    /// Reads what there is, up to a message for the user, and gives it to the
+    /// session. Where there is none, the waker of `cx` is woken when more comes.
+    fn read(&mut self, cx: &mut Context<'_>) {
+        let had_message = self.heard.is_some();
+        while self.heard.is_some() == had_message
+            && self.session.has_link()
+            && let Some(wire) = &mut self.wire
+            && let Poll::Ready(read) = wire.poll_frame(cx)
+        {
+            match read {
+                Ok(frame) => self.session.receive(frame),
+                Err(error) => self.session.link_lost(error),
+            }
+            self.process();
+        }
+    }
+
+    /// The keeper looks in: what to do, if anything, and when to look again.
+    fn look(&mut self, cx: &Context<'_>) -> (Option<Chore<S>>, Option<Instant>) {
+        let cx = &mut Context::from_waker(cx.waker());
+        if !self
+            .keeper
+            .as_ref()
+            .is_some_and(|it| it.will_wake(cx.waker()))
+        {
+            self.keeper = Some(cx.waker().clone());
+        }
+        // Before frames: who sends without end does not put it off.
+        let now = Instant::now();
+        for at in 0..self.deadlines.len() {
+            if let Some((timer, deadline)) = self.deadlines.get_mut(at)
+                && deadline.is_some_and(|at| at <= now)
+            {
+                *deadline = None;
+                let timer = *timer;
+                self.session.fired(timer);
+                self.process();
+            }
+        }
+        let mut is_ticking = std::mem::take(&mut self.has_polled);
+        if let Some(wire) = &mut self.wire {
+            wire.poll_write(cx);
+        }
+        self.keeper_reads = !is_ticking;
+        if !is_ticking {
+            let had_message = self.heard.is_some();
+            self.read(cx);
+            // Its user may answer before more is read.
+            is_ticking = self.heard.is_some() && !had_message;
+        }
+        let mut wake_at = self.wake_at();
+        if let Some(wire) = &mut self.wire
+            && self.session.has_link()
+        {
+            if let Some(overdue) = wire.overdue() {
+                self.session.link_lost(LinkError::Overdue(overdue));
+                self.process();
+            } else {
+                is_ticking |= wire.has_unsent();
+                wake_at = wake_at.into_iter().chain([wire.wake_at()]).min();
+            }
+        }
+        let chore = self.chores.pop_front();
+        if is_ticking {
+            let tick = Instant::now() + TICK;
+            wake_at = Some(wake_at.map_or(tick, |at| at.min(tick)));
+        }
+        (chore, wake_at)
+    }
+}
+
+/// At most as much again, so that not everyone comes back at the same instant.
+fn with_jitter(delay: Duration) -> Duration {
+    let mut byte = [0];
+    // Without random bits there is none.
+    let _ = rand::fill(&mut byte);
+    let [part] = byte;
+    delay + delay * u32::from(part) / 256
+}
+
+impl<S> Conversing for Driver<S>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    fn poll_notice(&self, cx: &mut Context<'_>, awaits_welcome: bool) -> Poll<Option<Notice>> {
+        self.with(|state| {
+            state.user = None;
+            if let Some(notice) = state.take_notice(awaits_welcome) {
+                return Poll::Ready(notice);
+            }
+            state.has_polled = true;
+            state.after.wake_keeper |= std::mem::take(&mut state.keeper_reads);
+            state.read(cx);
+            if let Some(notice) = state.take_notice(awaits_welcome) {
+                return Poll::Ready(notice);
+            }
+            state.after.wake_user = false;
+            state.user = Some(cx.waker().clone());
+            Poll::Pending
+        })
+    }
+
+    fn is_welcomed(&self) -> bool {
+        self.lock().session.is_welcomed()
+    }
+
+    fn take_heard(&self) -> Option<(u64, Text)> {
+        self.lock().heard.take()
+    }
+
+    fn ended(&self) -> Option<Ended> {
+        self.lock().ended.clone()
+    }
+
+    fn say(&self, text: Text) -> Result<(), SayError> {
+        self.with(|state| state.session.say(text))
+    }
+
+    fn poll_stored(&self, cx: &mut Context<'_>) -> Poll<bool> {
+        self.with(|state| {
+            if state.session.is_storing() && state.session.is_on() {
+                state.user = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            Poll::Ready(!state.session.has_failed_to_store())
+        })
+    }
+
+    fn quit(&self) {
+        self.with(|state| state.session.quit());
+    }
+
+    fn dropped(&self) {
+        self.with(|state| {
+            state.user = None;
+            state.session.dropped();
+        });
+    }
+}
+
+/// The keeper is gone: its runtime was shut down, or its server.
+struct Leaving<S>(Arc<Driver<S>>)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+
+impl<S> Drop for Leaving<S>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    fn drop(&mut self) {
+        let Self(driver) = self;
+        let mut state = driver.lock();
+        state.wire = None;
+        state.arriving = None;
+        let turns = state.session.conversation().next_turn() - 1;
+        state.ended.get_or_insert(Ended {
+            cause: Cause::Link(LinkError::Cut),
+            turns,
+            unacknowledged: None,
+        });
+        let user = state.user.take();
+        drop(state);
+        user.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl<S> Default for After<S> {
+    fn default() -> Self {
+        Self {
+            wake_user: false,
+            wake_keeper: false,
+            partings: Vec::new(),
+            put: None,
+        }
+    }
+}
+
+impl<S> fmt::Debug for Driver<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn not_everyone_comes_back_at_the_same_instant() {
+        let second = Duration::from_secs(1);
+        let delays: Vec<_> = (0..64).map(|_| with_jitter(second)).collect();
+        assert!(delays.iter().all(|it| (second..2 * second).contains(it)));
+        assert!(delays.windows(2).any(|two| two[0] != two[1]));
+    }
+}

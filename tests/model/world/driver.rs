@@ -1,0 +1,441 @@
+//! What src/link/driver.rs does with a session, on a network and a disk that
+//! are written here by hand.
+
+use std::collections::BTreeSet;
+
+use turnchat::link::session::{Greeting, NotAccepted, Output, REPLACED, Remains, Session, Timer};
+use turnchat::link::{Cause, Ended, LinkError};
+use turnchat::protocol::{
+    Code, Conversation, ConversationId, Frame, Limits, Reason, Role, Snapshot,
+};
+
+use super::hub::Connection;
+use super::{Number, World};
+use crate::config::{Config, Side};
+use crate::rules::Broken;
+use crate::tale::Outcome;
+
+/// A session that ships, and what its driver keeps for it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Driver {
+    pub(super) session: Session,
+    pub(super) link: Option<Number>,
+    /// The connection that becomes the link next.
+    arriving: Option<Number>,
+    /// Only where Detach first is broken.
+    pub(super) old: Option<Number>,
+    pub(super) armed: BTreeSet<Timer>,
+    /// The last frames are written, and the link is not closed yet.
+    pub(super) is_closing: bool,
+    /// What is on its way to the disk, where that takes time.
+    pub(super) put: Option<Put>,
+    /// The session is done: how it ended for its user, and what is left.
+    pub(super) done: Option<(Ended, Remains)>,
+    ended: Option<Ended>,
+    /// The program was started to go on with it.
+    pub(super) is_resumed: bool,
+    /// A client's: it is in the queue, and was there since its user quit.
+    is_queued: bool,
+    pub(super) has_queued: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Put {
+    Record { snapshot: Snapshot, is_live: bool },
+    Nothing,
+}
+
+impl Driver {
+    pub(super) fn new(
+        config: &Config,
+        side: Side,
+        conversation: Conversation,
+        has_begun: bool,
+    ) -> Self {
+        let role = match side {
+            Side::Server => Role::Server,
+            Side::Client => Role::Client,
+        };
+        let has_journal = config.keeps_journal(side);
+        let limits = Limits::default();
+        Self {
+            session: Session::new(role, conversation, has_begun, has_journal, &limits),
+            link: None,
+            arriving: None,
+            old: None,
+            armed: BTreeSet::new(),
+            is_closing: false,
+            put: None,
+            done: None,
+            ended: None,
+            is_resumed: has_begun,
+            is_queued: false,
+            has_queued: false,
+        }
+    }
+
+    pub(super) fn conversation(&self) -> &Conversation {
+        self.session.conversation()
+    }
+
+    pub(super) fn is_quitting(&self) -> bool {
+        self.session.is_quitting()
+    }
+
+    /// Its user quits.
+    pub(super) fn quit(&mut self) {
+        self.has_queued |= self.is_queued;
+        self.session.quit();
+    }
+
+    /// A timer past which it gives up.
+    pub(super) fn patience(&self) -> Option<Timer> {
+        let mut timers = [Timer::Quit, Timer::Hold].into_iter();
+        timers.find(|timer| self.session.is_on() && self.armed.contains(timer))
+    }
+}
+
+impl World {
+    /// `Driver::process`; `is_answered`: what comes out answers a `hello`, or a `welcome`.
+    pub(super) fn process(
+        &mut self,
+        config: &Config,
+        side: Side,
+        number: Number,
+        is_answered: bool,
+    ) {
+        let mut unstored = None;
+        while let Some(output) = self.driver(side, number).session.poll_output() {
+            // A crash cuts the link, and what was sent may be lost from any frame on:
+            // so it need not come before a frame as well.
+            let leaves_trace = match output {
+                Output::Put { .. } | Output::Remove => {
+                    !config.breaks(Broken::StoredBeforeSent) && !config.size.stores_late
+                }
+                Output::HandOver { .. } | Output::Ended(_) => true,
+                _ => false,
+            };
+            if leaves_trace && self.burns() {
+                let id = self.driver(side, number).conversation().id();
+                if matches!(output, Output::Ended(_)) {
+                    self.tales.entry(id).or_default().of_mut(side).untold = true;
+                }
+                return;
+            }
+            let driver = self.driver(side, number);
+            let (id, link) = (driver.conversation().id(), driver.link);
+            let is_close = matches!(output, Output::Close(_));
+            match output {
+                Output::Put { snapshot, is_live } if config.breaks(Broken::StoredBeforeSent) => {
+                    driver.session.stored(Ok(()));
+                    unstored = Some((snapshot, is_live));
+                }
+                Output::Put { snapshot, is_live } => {
+                    driver.put = Some(Put::Record { snapshot, is_live });
+                    self.put_now_or_late(config, side, number);
+                }
+                Output::Remove => {
+                    driver.put = Some(Put::Nothing);
+                    self.put_now_or_late(config, side, number);
+                }
+                Output::Link => driver.link = driver.arriving.take(),
+                Output::Send(frame) => {
+                    let is_say = matches!(frame, Frame::Say { .. });
+                    let is_silent = is_say && is_answered && config.breaks(Broken::SayAgain);
+                    let is_answer = frame == Frame::Quit {} && !driver.is_quitting();
+                    let is_unanswered = is_answer && config.breaks(Broken::QuitAnswered);
+                    if let Some(link) = link
+                        && !is_silent
+                        && !is_unanswered
+                    {
+                        self.send(side, link, frame);
+                    }
+                }
+                Output::Part(Some(REPLACED)) if config.breaks(Broken::DetachFirst) => {
+                    driver.old = link;
+                }
+                Output::Close(last) | Output::Part(last) => {
+                    driver.link = None;
+                    driver.is_closing |= is_close;
+                    if matches!(last, Some(Frame::Error { .. })) && last != Some(REPLACED) {
+                        self.breaks(crate::ACCUSED);
+                    }
+                    self.close(side, link, last);
+                }
+                Output::Cut => {
+                    driver.link = None;
+                    if let Some(link) = link {
+                        self.hang_up(side, link, true);
+                    }
+                }
+                Output::Dial => self.redial(config),
+                Output::Arm(timer, _) => _ = driver.armed.insert(timer),
+                Output::Disarm(timer) => _ = driver.armed.remove(&timer),
+                Output::HandOver { turn, text } => {
+                    let tale = self.tales.entry(id).or_default();
+                    if let Err(promise) = tale.show(side, turn, &text, false) {
+                        self.breaks(promise);
+                    }
+                }
+                Output::Ended(ended) => driver.ended = Some(ended),
+                Output::Done(remains) => self.done(config, side, number, remains),
+            }
+        }
+        let session = &mut self.driver(side, number).session;
+        while session.poll_notice().is_some() {}
+        if let Some((snapshot, is_live)) = unstored {
+            if self.burns() {
+                return;
+            }
+            self.store(config, side, snapshot, is_live);
+        }
+    }
+
+    /// In order: what was sent arrives.
+    fn close(&mut self, side: Side, link: Option<Number>, last: Option<Frame>) {
+        if let Some(link) = link {
+            if let Some(last) = last {
+                self.send(side, link, last);
+            }
+            self.hang_up(side, link, false);
+        }
+    }
+
+    fn put_now_or_late(&mut self, config: &Config, side: Side, number: Number) {
+        if !config.size.stores_late {
+            self.put(config, side, number);
+        }
+    }
+
+    /// What was on its way to the disk is there.
+    pub(super) fn put(&mut self, config: &Config, side: Side, number: Number) {
+        let driver = self.driver(side, number);
+        let id = driver.conversation().id();
+        match driver.put.take() {
+            Some(Put::Record { snapshot, is_live }) => {
+                self.store(config, side, snapshot, is_live);
+            }
+            Some(Put::Nothing) => self.remove_record(side, id),
+            None => return,
+        }
+        self.driver(side, number).session.stored(Ok(()));
+    }
+
+    /// `Output::Done`: its user learns how it ended.
+    fn done(&mut self, config: &Config, side: Side, number: Number, remains: Remains) {
+        let driver = self.driver(side, number);
+        let conversation = driver.conversation();
+        let (id, has_quit) = (conversation.id(), conversation.has_quit());
+        let (has_queued, ended) = (driver.has_queued, driver.ended.take().unwrap());
+        driver.done = Some((ended.clone(), remains.clone()));
+        driver.armed.clear();
+        let is_kept = match (side, &remains) {
+            (Side::Server, Remains::Parked(_)) => true,
+            (Side::Server, _) => false,
+            // Its user starts the program again.
+            (Side::Client, _) => {
+                let is_link = matches!(ended.cause, Cause::Link(_));
+                is_link && !has_quit && config.keeps_journal(side)
+            }
+        };
+        if side == Side::Server {
+            self.hub.talks.retain(|talk| *talk != id);
+        }
+        let tale = self.tales.entry(id).or_default();
+        let named = ended.unacknowledged.map(|(turn, _)| turn);
+        if is_kept {
+            // No end: it can go on. What is not acknowledged is named all the same.
+            if side == Side::Server {
+                tale.of_mut(side).named = named;
+            }
+            return;
+        }
+        let outcome = match ended.cause {
+            Cause::Link(_) => Outcome::GivenUp,
+            _ => Outcome::Ended,
+        };
+        tale.is_end_wanted |= outcome == Outcome::GivenUp;
+        let other = tale.of(side.other());
+        let other_left = other.has_quit || other.forgot || other.outcome == Some(Outcome::GivenUp);
+        let told = tale.of_mut(side);
+        told.outcome = Some(outcome);
+        if let Some(turn) = named {
+            told.named = Some(turn);
+            let is_unheard = told.said.iter().any(|(said, _)| *said == turn);
+            if ended.cause == Cause::Me && is_unheard && !other_left && !has_queued {
+                self.breaks(crate::UNSAID);
+            }
+        }
+    }
+
+    /// The next trace would be left; is this where the machine crashes?
+    pub(super) fn burns(&mut self) -> bool {
+        match &mut self.fuse {
+            Some(0) => self.is_blown = true,
+            Some(traces) => *traces -= 1,
+            None => {}
+        }
+        self.is_blown
+    }
+
+    /// A frame has come over the link.
+    pub(super) fn receive(&mut self, config: &Config, side: Side, number: Number, frame: Frame) {
+        match &frame {
+            // src/link/wire.rs, `decode`.
+            Frame::Error { code, .. } => {
+                self.breaks(match code {
+                    Code::Replaced => crate::REPLACED,
+                    _ => crate::ACCUSED,
+                });
+                let (code, detail) = (*code, None);
+                let driver = self.driver(side, number);
+                driver
+                    .session
+                    .link_lost(LinkError::Reported { code, detail });
+                return self.process(config, side, number, false);
+            }
+            Frame::Wait { .. } => {
+                let driver = self.driver(side, number);
+                driver.is_queued = true;
+                driver.has_queued |= driver.conversation().has_quit();
+            }
+            _ => {}
+        }
+        let driver = self.driver(side, number);
+        let said = driver.conversation().snapshot().said;
+        let is_answered = matches!(frame, Frame::Welcome { .. });
+        let frame = match frame {
+            Frame::Welcome { conversation, .. } if config.breaks(Broken::Counters) => {
+                Frame::Welcome {
+                    conversation,
+                    heard: said.saturating_sub(2),
+                }
+            }
+            frame => frame,
+        };
+        driver.is_queued &= !is_answered;
+        let was_welcomed = driver.session.is_welcomed();
+        driver.session.receive(frame);
+        self.process(config, side, number, is_answered);
+        let is_first = self.driver(side, number).session.is_welcomed() && !was_welcomed;
+        if is_first && side == Side::Client && config.breaks(Broken::ShownFirst) {
+            self.show_again(side, number);
+        }
+    }
+
+    /// The link is lost, and its end is hung up already.
+    pub(super) fn lose(&mut self, config: &Config, side: Side, number: Number) {
+        let driver = self.driver(side, number);
+        let is_on = driver.session.is_welcomed() && !driver.session.is_lost();
+        if config.breaks(Broken::QuitAnswered) && driver.is_quitting() && is_on {
+            driver.session.receive(Frame::Quit {});
+        }
+        driver.session.link_lost(LinkError::Cut);
+        self.process(config, side, number, false);
+    }
+
+    /// A client's program has a connection.
+    pub(super) fn connected(&mut self, config: &Config, link: Number) {
+        let driver = self.driver(Side::Client, 0);
+        driver.arriving = Some(link);
+        driver.is_queued = false;
+        driver.session.connected();
+        self.process(config, Side::Client, 0, false);
+    }
+
+    /// A server has this connection for a conversation. Where it is not taken,
+    /// nothing has changed.
+    pub(super) fn accept(
+        &mut self,
+        config: &Config,
+        with: Number,
+        link: Number,
+        heard: u64,
+        has_quit: bool,
+    ) -> bool {
+        let driver = self.driver(Side::Server, with);
+        let said = driver.conversation().snapshot().said;
+        let greeting = Greeting {
+            heard: match config.breaks(Broken::Counters) {
+                true => said.saturating_sub(2),
+                false => heard,
+            },
+            has_quit,
+            clienthello: match config.breaks(Broken::NewestAttaches) {
+                true => 0,
+                false => link.into(),
+            },
+        };
+        if let Err(why) = driver.session.accept(greeting) {
+            if let NotAccepted::Violation(violation) = why {
+                let code = violation.code();
+                self.send(Side::Server, link, Frame::Error { code, detail: None });
+            }
+            self.hang_up(Side::Server, link, false);
+            return false;
+        }
+        driver.arriving = Some(link);
+        self.process(config, Side::Server, with, true);
+        true
+    }
+
+    /// A connection is handed over to the conversation that goes on with it.
+    pub(super) fn attach(&mut self, config: &Config, number: Number) {
+        let joining = self.hub.connections.remove(&number);
+        self.left(config, number);
+        let Some(Connection::Joining {
+            with,
+            heard,
+            has_quit,
+        }) = joining
+        else {
+            return;
+        };
+        if !matches!(
+            self.hub.connections.get(&with),
+            Some(Connection::Talking(_))
+        ) {
+            // src/link/server/connection.rs: the conversation has ended, or was parked, just now.
+            if config.breaks(Broken::JustPutAway) {
+                let reason = Reason::Ended;
+                self.send(Side::Server, number, Frame::Refuse { reason });
+            }
+            self.hang_up(Side::Server, number, false);
+            // Its event is older than this connection's end, which the client has yet to see.
+            return self.left(config, with);
+        }
+        self.accept(config, with, number, heard, has_quit);
+    }
+
+    // The disk.
+
+    pub(super) fn store(&mut self, config: &Config, side: Side, snapshot: Snapshot, is_live: bool) {
+        if snapshot.quit && config.breaks(Broken::QuitOutlivesCrash) {
+            return;
+        }
+        match side {
+            Side::Client => self.record = Some(snapshot),
+            Side::Server => {
+                self.remove_record(side, snapshot.id);
+                // Of an end, only that it was one is read again.
+                let record = match snapshot.quit {
+                    true => Conversation::new(Role::Server, snapshot.id).tombstone(),
+                    false => snapshot,
+                };
+                let is_live = is_live && !record.quit;
+                self.hub.records.push((record, is_live));
+                // Only the order of those that are live is of any consequence.
+                let records = &mut self.hub.records;
+                records
+                    .sort_by_key(|(record, is_live)| (*is_live, (!is_live).then_some(record.id)));
+            }
+        }
+    }
+
+    pub(super) fn remove_record(&mut self, side: Side, id: ConversationId) {
+        match side {
+            Side::Client => self.record = None,
+            Side::Server => self.hub.records.retain(|(record, _)| record.id != id),
+        }
+    }
+}
