@@ -3,7 +3,7 @@
 
 use super::console::Console;
 use super::report::Report;
-use super::terminal::Terminal;
+use super::speaker::terminal::Terminal;
 use crate::trust::{KeyId, Petname};
 
 /// The words that answer a question.

@@ -6,10 +6,10 @@ use std::io::{self, Write as _};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::input::{Entry, Input};
-use super::report::{Exit, Report};
-use super::screen;
-use super::speaker::{Partner, Said};
+use super::{Partner, Said};
+use crate::cli::input::{Entry, Input};
+use crate::cli::report::{Exit, Report};
+use crate::cli::screen;
 use crate::link::{Abandoned, Cause, Ended, LinkError, Notice};
 use crate::protocol::{ConversationId, Role, Text};
 

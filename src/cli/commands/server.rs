@@ -12,16 +12,14 @@ use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::args;
-use super::args::Named;
-use super::ask;
-use super::console::Console;
-use super::dial::{signals_failed, tls_failed};
-use super::home::{Home, keys};
-use super::report::{Exit, Report, shell_quoted};
-use super::signals::{Signals, Stop, hangup};
-use super::speaker::{Partner, Speaker};
-use super::talk::{Ending, converse};
+use crate::cli::args::{self, Named};
+use crate::cli::ask;
+use crate::cli::console::Console;
+use crate::cli::home::{Home, keys};
+use crate::cli::report::{Exit, Report, shell_quoted};
+use crate::cli::signals::{Signals, Stop, hangup};
+use crate::cli::speaker::{Partner, Speaker};
+use crate::cli::talk::{Ending, converse};
 use crate::link::{
     Abandoned, Answer, Candidates, Server, ServerBuilder, ServerEvent, ServerEvents, Talk, Turn,
     Verdict, tcp,
@@ -39,8 +37,8 @@ pub async fn run(
     console: &Console,
     speaker: &mut Speaker,
 ) -> Result<Exit, Report> {
-    let mut signals = Signals::listen(Exit::Success).map_err(|error| signals_failed(&error))?;
-    let hangup = hangup().map_err(|error| signals_failed(&error))?;
+    let mut signals = Signals::listen(Exit::Success).map_err(|error| Report::signals(&error))?;
+    let hangup = hangup().map_err(|error| Report::signals(&error))?;
     let rules = Rules::read(&command, home)?;
     let identity = home.identity(&command.talk.identity, console)?;
     let own = identity.key_id();
@@ -66,7 +64,7 @@ pub async fn run(
             (trust::Verdict::OwnKey, _) => Verdict::Refuse(Reason::Declined),
         }
     })
-    .map_err(|error| tls_failed(&error))?
+    .map_err(|error| Report::tls(&error))?
     .with_limits(limits);
     if keeps {
         builder = builder

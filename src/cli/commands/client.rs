@@ -2,21 +2,20 @@
 
 use std::time::Duration;
 
+use crate::cli::args;
+use crate::cli::ask;
+use crate::cli::console::Console;
+use crate::cli::home::{Home, keys};
+use crate::cli::report::{Exit, Report, outcome};
+use crate::cli::signals::{Signals, Stop};
+use crate::cli::speaker::{Partner, Said, Speaker};
+use crate::cli::talk::{Ending, converse};
 use crate::link::{Cause, Client, ConnectError, Ended, HandshakeError, Talk, Waiting, tcp};
 use crate::protocol::{Limits, Role};
 use crate::trust::{
     AddressBook, BookError, Expected, HandshakeFailure, Identity, KeyId, Offer, Petname, Target,
     TargetError,
 };
-
-use super::args;
-use super::ask;
-use super::console::Console;
-use super::home::{Home, keys};
-use super::report::{Exit, Report, outcome};
-use super::signals::{Signals, Stop};
-use super::speaker::{Partner, Said, Speaker};
-use super::talk::{Ending, converse};
 
 /// Runs `turnchat client`.
 ///
@@ -28,7 +27,7 @@ pub async fn run(
     console: &Console,
     speaker: &mut Speaker,
 ) -> Result<Exit, Report> {
-    let mut signals = Signals::listen(Exit::Terminated).map_err(|error| signals_failed(&error))?;
+    let mut signals = Signals::listen(Exit::Terminated).map_err(|error| Report::signals(&error))?;
     let book = home.book()?;
     let pins = keys(&command.pin, &AddressBook::default())?;
     let target = Target::resolve(&command.peer, pins, &book)
@@ -180,7 +179,7 @@ impl Caller<'_> {
             ..Limits::default()
         };
         let client = Client::new(&self.identity, accepted)
-            .map_err(|error| tls_failed(&error))?
+            .map_err(|error| Report::tls(&error))?
             .with_limits(limits);
         let client = match self.keeps_journal {
             true => client.with_journal(self.home.journal(&self.identity.key_id())),
@@ -348,22 +347,4 @@ fn no_target(error: &TargetError, argument: &str) -> Report {
             "Give HOST, HOST:PORT or [IPv6]:PORT; see `turnchat peers list` for names.",
         ),
     }
-}
-
-/// The identity cannot be used for TLS.
-pub(super) fn tls_failed(error: &rustls::Error) -> Report {
-    Report::new(
-        Exit::Failure,
-        format!("TLS cannot use this key: {error}."),
-        "Make a new identity with `turnchat gen-cert --out DIR`.",
-    )
-}
-
-/// Signals cannot be listened to.
-pub(super) fn signals_failed(error: &std::io::Error) -> Report {
-    Report::new(
-        Exit::Failure,
-        format!("Signals cannot be listened to: {error}."),
-        "Run turnchat outside of the sandbox that forbids it.",
-    )
 }

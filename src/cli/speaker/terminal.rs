@@ -5,13 +5,13 @@ use std::io;
 
 use nix::sys::termios::tcgetattr;
 
-use super::console::Console;
-use super::input::{Entry, Input};
-use super::line::Typed;
 use super::pipe::{tell, tell_end, tell_leaving};
-use super::report::Report;
-use super::speaker::{Partner, Said};
-use super::transcript::{OURS, THEIRS, Transcript};
+use super::{Partner, Said};
+use crate::cli::console::Console;
+use crate::cli::input::line::Typed;
+use crate::cli::input::{Entry, Input};
+use crate::cli::report::Report;
+use crate::cli::transcript::{OURS, THEIRS, Transcript};
 use crate::link::{Cause, Ended, Notice};
 use crate::protocol::Text;
 

@@ -1,12 +1,12 @@
 //! [`Pipe`]: lines from a pipe or a file speak. A line is read only when it is
 //! this side's turn, and the transcript reads as a typed one.
 
-use super::console::Console;
-use super::input::{Entry, Input};
-use super::line::Typed;
-use super::report::{Exit, Report};
-use super::speaker::{Partner, Said};
-use super::transcript::{OURS, THEIRS, Transcript};
+use super::{Partner, Said};
+use crate::cli::console::Console;
+use crate::cli::input::line::Typed;
+use crate::cli::input::{Entry, Input};
+use crate::cli::report::{Exit, Report};
+use crate::cli::transcript::{OURS, THEIRS, Transcript};
 use crate::link::{Cause, Ended, Notice};
 use crate::protocol::Text;
 

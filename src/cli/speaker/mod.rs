@@ -1,10 +1,15 @@
 //! [`Speaker`]: who speaks on this side. A person at a terminal, a pipe, or a
 //! program that speaks JSON; one value, made once.
 
-use super::json::Json;
-use super::pipe::Pipe;
+pub mod json;
+pub mod pipe;
+pub mod terminal;
+
+use json::Json;
+use pipe::Pipe;
+use terminal::Terminal;
+
 use super::report::Report;
-use super::terminal::Terminal;
 use crate::link::{Ended, Notice};
 use crate::protocol::{ConversationId, Role, Text};
 use crate::trust::KeyId;

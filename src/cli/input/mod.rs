@@ -6,7 +6,9 @@
 //! and costs nothing; the thread may go on waiting, and the end of the program
 //! does not wait for it.
 //!
-//! What a line means is [`line`](crate::cli::line)'s; prompts are not here.
+//! What a line means is [`line`]'s; prompts are not here.
+
+pub mod line;
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read as _};
@@ -19,7 +21,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{FlushArg, tcflush};
 use tokio::sync::Notify;
 
-use super::line::{Line, LineReader};
+use line::{Line, LineReader};
 
 /// What is read at once, and so the most that is taken from a pipe beyond the
 /// line that was asked for.
