@@ -6,7 +6,8 @@ use std::io::{self, Write as _};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Partner, Said};
+use super::intent::Said;
+use super::partner::Partner;
 use crate::cli::input::{Entry, Input};
 use crate::cli::report::{Exit, Report};
 use crate::cli::screen;

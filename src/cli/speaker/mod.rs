@@ -1,9 +1,15 @@
 //! [`Speaker`]: who speaks on this side. A person at a terminal, a pipe, or a
 //! program that speaks JSON; one value, made once.
 
+pub mod intent;
 pub mod json;
+mod notices;
+pub mod partner;
 pub mod pipe;
 pub mod terminal;
+
+pub use intent::Said;
+pub use partner::Partner;
 
 use json::Json;
 use pipe::Pipe;
@@ -11,8 +17,7 @@ use terminal::Terminal;
 
 use super::report::Report;
 use crate::link::{Ended, Notice};
-use crate::protocol::{ConversationId, Role, Text};
-use crate::trust::KeyId;
+use crate::protocol::{Role, Text};
 
 /// Who speaks on this side.
 #[derive(Debug)]
@@ -23,53 +28,6 @@ pub enum Speaker {
     Pipe(Pipe),
     /// A program, with `--json`.
     Json(Json),
-}
-
-/// What the speaker wants.
-#[derive(Debug)]
-pub enum Said {
-    /// To say this.
-    Message(Text),
-    /// To end the conversation.
-    Quit,
-    /// It cannot go on; the conversation is ended for it.
-    Failed(Report),
-}
-
-/// With whom a conversation is.
-#[derive(Clone, Debug)]
-pub struct Partner {
-    /// The proven key.
-    pub key: KeyId,
-    /// What the address book calls it.
-    pub petname: Option<String>,
-    /// Which side we are.
-    pub role: Role,
-    /// What both sides call the conversation.
-    pub conversation: ConversationId,
-    /// It goes on, after a restart of this side.
-    pub is_resumed: bool,
-}
-
-impl Partner {
-    /// What to call the peer.
-    pub fn name(&self) -> String {
-        self.petname.clone().unwrap_or_else(|| self.key.to_string())
-    }
-
-    /// What to call the peer where it is clear who is meant.
-    pub fn short_name(&self) -> String {
-        let nameless = || "Your peer".to_owned();
-        self.petname.clone().unwrap_or_else(nameless)
-    }
-
-    /// What a person is told when the conversation is on.
-    pub fn greeting(&self) -> String {
-        match self.is_resumed {
-            true => format!("Going on with your conversation with {}.", self.name()),
-            false => format!("Connected with {}.", self.name()),
-        }
-    }
 }
 
 impl Speaker {

@@ -1,13 +1,15 @@
 //! [`Pipe`]: lines from a pipe or a file speak. A line is read only when it is
 //! this side's turn, and the transcript reads as a typed one.
 
-use super::{Partner, Said};
+use super::intent::Said;
+use super::notices::{tell, tell_end, tell_leaving};
+use super::partner::Partner;
 use crate::cli::console::Console;
 use crate::cli::input::line::Typed;
 use crate::cli::input::{Entry, Input};
 use crate::cli::report::{Exit, Report};
 use crate::cli::transcript::{OURS, THEIRS, Transcript};
-use crate::link::{Cause, Ended, Notice};
+use crate::link::{Ended, Notice};
 use crate::protocol::Text;
 
 /// Lines from a pipe.
@@ -135,31 +137,5 @@ impl Pipe {
     pub(super) fn ended(&mut self, over: &Ended) -> Result<(), Report> {
         tell_end(&self.console, &self.peer, over);
         Ok(())
-    }
-}
-
-/// A notice, as words.
-pub(super) fn tell(console: &Console, notice: Notice) {
-    match notice {
-        Notice::Waiting { ahead: 0 } => console.say("Waiting: nobody is before you."),
-        Notice::Waiting { ahead: 1 } => console.say("Waiting: one is before you."),
-        Notice::Waiting { ahead } => console.say(&format!("Waiting: {ahead} are before you.")),
-        Notice::Lost => console.say(
-            "The link is lost. The conversation is held and goes on when the link is back; until then nothing is delivered.",
-        ),
-        Notice::Resumed => console.say("The link is back; the conversation goes on."),
-        Notice::Delivered { turn } => console.detail(&format!("Turn {turn} is delivered.")),
-    }
-}
-
-/// The end cannot be told at once.
-pub(super) fn tell_leaving(console: &Console) {
-    console.say("Saying goodbye: the link is lost, so this takes up to 10 seconds.");
-}
-
-/// An orderly end, as words; what went wrong is told as a report.
-pub(super) fn tell_end(console: &Console, peer: &str, over: &Ended) {
-    if matches!(over.cause, Cause::Peer) {
-        console.say(&format!("{peer} has ended the conversation."));
     }
 }

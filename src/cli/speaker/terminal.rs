@@ -5,8 +5,9 @@ use std::io;
 
 use nix::sys::termios::tcgetattr;
 
-use super::pipe::{tell, tell_end, tell_leaving};
-use super::{Partner, Said};
+use super::intent::Said;
+use super::notices::{tell, tell_end, tell_leaving};
+use super::partner::Partner;
 use crate::cli::console::Console;
 use crate::cli::input::line::Typed;
 use crate::cli::input::{Entry, Input};
