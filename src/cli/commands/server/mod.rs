@@ -21,7 +21,7 @@ use crate::link::{
     Answer, Candidates, Server, ServerBuilder, ServerEvent, ServerEvents, Talk, Turn, Verdict, tcp,
 };
 use crate::protocol::{Limits, Reason, Role};
-use crate::trust::{self, KeyId};
+use crate::trust::{KeyId, KeyVerdict};
 use events::EventReporter;
 use gate::{Gate, read_between};
 use listen::{announce, listen};
@@ -56,12 +56,12 @@ pub async fn run(
     let keeps = command.talk.keeps_journal(speaker);
     let mut builder = ServerBuilder::new(&identity, move |key| {
         match (judging.judge(key, &own), is_terminal) {
-            (trust::Verdict::Admit, _) => Verdict::Admit,
-            (trust::Verdict::Unknown, true) => Verdict::Ask,
-            (trust::Verdict::Unknown, false) | (trust::Verdict::NotAllowed, _) => {
+            (KeyVerdict::Admit, _) => Verdict::Admit,
+            (KeyVerdict::Unknown, true) => Verdict::Ask,
+            (KeyVerdict::Unknown, false) | (KeyVerdict::NotAllowed, _) => {
                 Verdict::Refuse(Reason::UnknownPeer)
             }
-            (trust::Verdict::OwnKey, _) => Verdict::Refuse(Reason::Declined),
+            (KeyVerdict::OwnKey, _) => Verdict::Refuse(Reason::Declined),
         }
     })
     .map_err(|error| Report::tls(&error))?

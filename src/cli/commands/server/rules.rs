@@ -6,7 +6,7 @@ use crate::cli::args::{self, Named};
 use crate::cli::console::Console;
 use crate::cli::home::{Home, keys};
 use crate::cli::report::Report;
-use crate::trust::{AddressBook, KeyId, ServerTrust, Verdict};
+use crate::trust::{AddressBook, KeyId, KeyVerdict, ServerTrust};
 
 /// Who is let in, and what they are called.
 pub(super) struct Rules {
@@ -72,7 +72,7 @@ impl SharedRules {
     }
 
     /// What becomes of a client that proved `key`.
-    pub(super) fn judge(&self, key: &KeyId, own: &KeyId) -> Verdict {
+    pub(super) fn judge(&self, key: &KeyId, own: &KeyId) -> KeyVerdict {
         self.lock().trust.judge(key, own)
     }
 
