@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cli::args;
+use crate::cli::args::ClientArgs;
 use crate::cli::ask;
 use crate::cli::console::Console;
 use crate::cli::home::{Home, keys};
@@ -22,7 +22,7 @@ use crate::trust::{
 /// # Errors
 /// What there is to say before the exit.
 pub async fn run(
-    command: args::Client,
+    command: ClientArgs,
     home: &Home,
     console: &Console,
     speaker: &mut Speaker,
@@ -304,11 +304,7 @@ async fn over_of(talk: Talk) -> Ended {
 }
 
 /// What a new key is stored as.
-fn name_for(
-    command: &args::Client,
-    target: &Target,
-    book: &AddressBook,
-) -> Result<Petname, Report> {
+fn name_for(command: &ClientArgs, target: &Target, book: &AddressBook) -> Result<Petname, Report> {
     let name = match &command.name {
         Some(name) => name.clone(),
         None => target.address.host().parse().map_err(|_| {

@@ -1,7 +1,7 @@
 //! `turnchat fingerprint`: prints the fingerprint of a certificate.
 
 use super::stdout::print;
-use crate::cli::args::Fingerprint;
+use crate::cli::args::FingerprintArgs;
 use crate::cli::home::{Home, certificate_key};
 use crate::cli::report::{Exit, Report};
 use crate::trust::{Identity, IdentityError, KeyId};
@@ -10,7 +10,7 @@ use crate::trust::{Identity, IdentityError, KeyId};
 ///
 /// # Errors
 /// There is no such certificate or identity.
-pub fn run(command: &Fingerprint, home: &Home) -> Result<(), Report> {
+pub fn run(command: &FingerprintArgs, home: &Home) -> Result<(), Report> {
     let key = match (
         &command.certificate,
         &command.identity.cert,

@@ -1,7 +1,7 @@
 //! `turnchat gen-cert`: makes a key and a certificate, or renews the certificate.
 
 use super::stdout::print;
-use crate::cli::args::GenCert;
+use crate::cli::args::GenCertArgs;
 use crate::cli::console::Console;
 use crate::cli::home::Home;
 use crate::cli::report::Report;
@@ -11,7 +11,7 @@ use crate::trust::Identity;
 ///
 /// # Errors
 /// There is an identity already, or it cannot be written.
-pub fn run(command: &GenCert, home: &Home, console: &Console) -> Result<(), Report> {
+pub fn run(command: &GenCertArgs, home: &Home, console: &Console) -> Result<(), Report> {
     let dir = command.out.as_deref().unwrap_or(home.path());
     let identity = match command.renew {
         true => Identity::renew(dir),

@@ -1,7 +1,7 @@
 //! `turnchat peers`: lists and changes the address book.
 
 use super::stdout::print;
-use crate::cli::args::{Named, Peers};
+use crate::cli::args::{KeyArg, PeersCommand};
 use crate::cli::console::Console;
 use crate::cli::home::{Home, keys};
 use crate::cli::report::{Exit, Report};
@@ -12,30 +12,32 @@ use crate::trust::{AddressBook, KeyId};
 /// # Errors
 /// It is damaged or cannot be written, or the change is refused; the file is
 /// as it was then.
-pub fn run(command: &Peers, home: &Home, console: &Console) -> Result<(), Report> {
+pub fn run(command: &PeersCommand, home: &Home, console: &Console) -> Result<(), Report> {
     let path = home.book_path();
     let edited = match command {
-        Peers::List => return list(&home.book()?, console),
-        Peers::Add { name, key, address } => {
+        PeersCommand::List => return list(&home.book()?, console),
+        PeersCommand::Add { name, key, address } => {
             let key = only_key(key)?;
             AddressBook::edit(&path, |book| book.add(name.clone(), key, address.clone()))
         }
-        Peers::Remove { name } => AddressBook::edit(&path, |book| book.remove(name).map(drop)),
-        Peers::Rename { old, new } => {
+        PeersCommand::Remove { name } => {
+            AddressBook::edit(&path, |book| book.remove(name).map(drop))
+        }
+        PeersCommand::Rename { old, new } => {
             AddressBook::edit(&path, |book| book.rename(old, new.clone()))
         }
     };
     edited.map_err(|error| Report::from(&error))?;
     console.say(&match command {
-        Peers::List => return Ok(()),
-        Peers::Add { name, .. } => format!("Added {name}."),
-        Peers::Remove { name } => format!("Removed {name}."),
-        Peers::Rename { old, new } => format!("{old} is now called {new}."),
+        PeersCommand::List => return Ok(()),
+        PeersCommand::Add { name, .. } => format!("Added {name}."),
+        PeersCommand::Remove { name } => format!("Removed {name}."),
+        PeersCommand::Rename { old, new } => format!("{old} is now called {new}."),
     });
     Ok(())
 }
 
-fn only_key(named: &Named) -> Result<KeyId, Report> {
+fn only_key(named: &KeyArg) -> Result<KeyId, Report> {
     let nobody = || {
         Report::new(
             Exit::Usage,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::rules::SharedRules;
-use crate::cli::args;
+use crate::cli::args::ServerArgs;
 use crate::cli::console::Console;
 use crate::cli::home::Home;
 use crate::cli::report::{Report, shell_quoted};
@@ -20,7 +20,7 @@ const TOLD_WINDOW: Duration = Duration::from_secs(60);
 
 /// Tells of what came of others while the server runs.
 pub(super) struct EventReporter<'a> {
-    args: &'a args::Server,
+    args: &'a ServerArgs,
     home: &'a Home,
     console: &'a Console,
     rules: SharedRules,
@@ -30,7 +30,7 @@ pub(super) struct EventReporter<'a> {
 
 impl<'a> EventReporter<'a> {
     pub(super) fn new(
-        args: &'a args::Server,
+        args: &'a ServerArgs,
         home: &'a Home,
         console: &'a Console,
         rules: SharedRules,

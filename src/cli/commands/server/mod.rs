@@ -9,7 +9,7 @@ mod rules;
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 
-use crate::cli::args;
+use crate::cli::args::ServerArgs;
 use crate::cli::ask;
 use crate::cli::console::Console;
 use crate::cli::home::Home;
@@ -32,7 +32,7 @@ use rules::{Rules, SharedRules};
 /// # Errors
 /// What there is to say before the exit.
 pub async fn run(
-    command: args::Server,
+    command: ServerArgs,
     home: &Home,
     console: &Console,
     speaker: &mut Speaker,
@@ -96,7 +96,7 @@ struct Host<'a> {
     events: Option<ServerEvents>,
     rules: SharedRules,
     reporter: EventReporter<'a>,
-    command: &'a args::Server,
+    command: &'a ServerArgs,
     home: &'a Home,
     console: &'a Console,
     /// Heard from the start to the end: unheard, SIGHUP would end the program.

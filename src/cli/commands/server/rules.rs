@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::cli::args::{self, Named};
+use crate::cli::args::{KeyArg, ServerArgs};
 use crate::cli::console::Console;
 use crate::cli::home::{Home, keys};
 use crate::cli::report::Report;
@@ -15,7 +15,7 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    pub(super) fn read(command: &args::Server, home: &Home) -> Result<Self, Report> {
+    pub(super) fn read(command: &ServerArgs, home: &Home) -> Result<Self, Report> {
         let book = home.book()?;
         let allowed = keys(&command.allow, &book)?;
         Ok(Self::new(command, book, allowed))
@@ -23,7 +23,7 @@ impl Rules {
 
     /// The same later on, when a name may be gone from the book.
     pub(super) fn reread(
-        command: &args::Server,
+        command: &ServerArgs,
         home: &Home,
         console: &Console,
     ) -> Result<Self, Report> {
@@ -31,7 +31,7 @@ impl Rules {
         let mut allowed = Vec::new();
         for named in &command.allow {
             match named {
-                Named::Peer(name) if book.get(name).is_none() => console.say(&format!(
+                KeyArg::Peer(name) if book.get(name).is_none() => console.say(&format!(
                     "Nobody in the address book is called {name} now: nobody is let in for it."
                 )),
                 named => allowed.extend(keys(std::slice::from_ref(named), &book)?),
@@ -40,7 +40,7 @@ impl Rules {
         Ok(Self::new(command, book, allowed))
     }
 
-    fn new(command: &args::Server, book: AddressBook, allowed: Vec<KeyId>) -> Self {
+    fn new(command: &ServerArgs, book: AddressBook, allowed: Vec<KeyId>) -> Self {
         let trust = if command.allow_anyone {
             ServerTrust::Anyone
         } else if command.allow.is_empty() {
