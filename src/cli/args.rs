@@ -190,7 +190,7 @@ pub struct TalkArgs {
 impl TalkArgs {
     /// Whether open conversations are kept on disk for this speaker.
     pub fn keeps_journal(&self, speaker: &Speaker) -> bool {
-        (self.journal || speaker.can_go_on()) && !self.no_journal
+        (self.journal || speaker.can_resume()) && !self.no_journal
     }
 }
 

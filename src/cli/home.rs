@@ -88,7 +88,7 @@ impl Home {
 ///
 /// # Errors
 /// A certificate that cannot be read, or a name that is not in the book.
-pub fn keys(named: &[KeyArg], book: &AddressBook) -> Result<Vec<KeyId>, Report> {
+pub fn resolve_keys(named: &[KeyArg], book: &AddressBook) -> Result<Vec<KeyId>, Report> {
     let mut keys = Vec::new();
     for name in named {
         match name {

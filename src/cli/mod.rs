@@ -23,7 +23,7 @@ use home::Home;
 use input::Input;
 use report::{Exit, Report};
 use speaker::Speaker;
-use speaker::json::Json;
+use speaker::json::JsonLines;
 use speaker::pipe::Pipe;
 use speaker::terminal::Terminal;
 
@@ -79,10 +79,10 @@ fn execute(command: Command, home: &Home, console: &Console) -> Result<Exit, Rep
 }
 
 fn speaker(is_json: bool, first: Option<Text>, console: &Console) -> Result<Speaker, Report> {
-    let limit = if is_json { Json::LINE } else { Text::MAX };
+    let limit = if is_json { JsonLines::LINE } else { Text::MAX };
     let input = Input::stdin(limit).map_err(|error| Report::stdin(&error))?;
     Ok(if is_json {
-        Speaker::Json(Json::new(input, first))
+        Speaker::Json(JsonLines::new(input, first))
     } else if input.is_terminal() {
         Speaker::Terminal(Terminal::new(input, console.clone(), first))
     } else {

@@ -5,10 +5,10 @@ use std::time::Duration;
 use crate::cli::args::ClientArgs;
 use crate::cli::ask;
 use crate::cli::console::Console;
-use crate::cli::home::{Home, keys};
+use crate::cli::home::{Home, resolve_keys};
 use crate::cli::report::{Exit, Report, outcome};
 use crate::cli::signals::{Signals, Stop};
-use crate::cli::speaker::{Partner, Said, Speaker};
+use crate::cli::speaker::{Intent, Partner, Speaker};
 use crate::cli::talk::{Ending, converse};
 use crate::link::{Cause, Client, ConnectError, Ended, HandshakeError, Talk, Waiting, tcp};
 use crate::protocol::{Limits, Role};
@@ -29,7 +29,7 @@ pub async fn run(
 ) -> Result<Exit, Report> {
     let mut signals = Signals::listen(Exit::Terminated).map_err(|error| Report::signals(&error))?;
     let book = home.book()?;
-    let pins = keys(&command.pin, &AddressBook::default())?;
+    let pins = resolve_keys(&command.pin, &AddressBook::default())?;
     let target = Target::resolve(&command.peer, pins, &book)
         .map_err(|error| no_target(&error, &command.peer))?;
     let new_name = match command.accept_new {
@@ -37,7 +37,7 @@ pub async fn run(
         false => None,
     };
     let identity = home.identity(&command.talk.identity, console)?;
-    let mut caller = Caller {
+    let mut run = ClientRun {
         identity,
         target,
         book,
@@ -50,35 +50,35 @@ pub async fn run(
 
     let talk = loop {
         let waiting = tokio::select! {
-            waiting = caller.connect(new_name.as_ref(), speaker) => waiting?,
-            stop = signals.stop() => return Ok(stopped(stop)),
+            waiting = run.connect(new_name.as_ref(), speaker) => waiting?,
+            stop = signals.stop() => return Ok(exit_for(stop)),
         };
         let is_resuming = waiting.is_resuming();
         let key = waiting.peer().key();
         let unanswered = waiting.unanswered();
         let unanswered = unanswered.map(|(turn, text)| (turn, text.clone()));
-        let ending = match caller.wait(waiting, speaker, &mut signals).await? {
+        let ending = match run.wait(waiting, speaker, &mut signals).await? {
             Ok(talk) => break talk,
             Err(ending) => ending,
         };
         // There will be no talk to begin with it, and it may not have been seen before.
         if let Some((turn, text)) = &unanswered {
-            speaker.again(*turn, text)?;
+            speaker.heard_again(*turn, text)?;
         }
         match &ending.over {
             // What was to go on is over on the other side: a new one is begun.
             Some(over)
                 if is_resuming && ending.stop.is_none() && matches!(over.cause, Cause::Peer) =>
             {
-                tell_of_end(over, console, speaker)?;
-                caller.target.expected = Expected::Pins(vec![key]);
+                report_ended_before_resume(over, console, speaker)?;
+                run.target.expected = Expected::Pins(vec![key]);
             }
             _ => return finish(&ending, speaker),
         }
     };
     let partner = Partner {
         key: talk.peer.key(),
-        petname: caller.petname(&talk.peer.key(), new_name.as_ref()),
+        petname: run.petname(&talk.peer.key(), new_name.as_ref()),
         role: Role::Client,
         conversation: talk.conversation,
         is_resumed: talk.is_resumed,
@@ -102,7 +102,11 @@ fn finish(ending: &Ending, speaker: &mut Speaker) -> Result<Exit, Report> {
 }
 
 /// A conversation that was to go on, and cannot.
-fn tell_of_end(over: &Ended, console: &Console, speaker: &mut Speaker) -> Result<(), Report> {
+fn report_ended_before_resume(
+    over: &Ended,
+    console: &Console,
+    speaker: &mut Speaker,
+) -> Result<(), Report> {
     console.say("Your last conversation was ended meanwhile; this is a new one.");
     if let Err(report) = outcome(over) {
         speaker.failed(&report)?;
@@ -111,14 +115,15 @@ fn tell_of_end(over: &Ended, console: &Console, speaker: &mut Speaker) -> Result
     Ok(())
 }
 
-fn stopped(stop: Stop) -> Exit {
+fn exit_for(stop: Stop) -> Exit {
     match stop {
         Stop::Interrupt => Exit::Interrupted,
         Stop::Terminate => Exit::Terminated,
     }
 }
 
-struct Caller<'a> {
+/// One run of `turnchat client`: whom it calls, and how.
+struct ClientRun<'a> {
     identity: Identity,
     target: Target,
     book: AddressBook,
@@ -129,7 +134,7 @@ struct Caller<'a> {
     console: &'a Console,
 }
 
-impl Caller<'_> {
+impl ClientRun<'_> {
     /// Dials until there is a proven peer: once, or once more with the key
     /// that was approved.
     async fn connect(
@@ -263,8 +268,8 @@ impl Caller<'_> {
                         ..Ending::default()
                     })),
                 },
-                said = speaker.idle() => {
-                    if let Said::Failed(report) = said {
+                intent = speaker.idle() => {
+                    if let Intent::Failed(report) = intent {
                         ending.failure = Some(report);
                     }
                     break;
@@ -277,7 +282,7 @@ impl Caller<'_> {
         }
         ending.over = Some(match waiting.welcome().await {
             Err(over) => over,
-            Ok(talk) => over_of(talk).await,
+            Ok(talk) => quit_at_once(talk).await,
         });
         Ok(Err(ending))
     }
@@ -293,7 +298,7 @@ impl Caller<'_> {
 }
 
 /// The `welcome` crossed our `quit`: the end of the conversation that began.
-async fn over_of(talk: Talk) -> Ended {
+async fn quit_at_once(talk: Talk) -> Ended {
     match talk.turn {
         crate::link::Turn::Mine(mine) => mine.quit().await,
         crate::link::Turn::Theirs(theirs) => match theirs.hear().await {

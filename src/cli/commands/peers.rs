@@ -3,7 +3,7 @@
 use super::stdout::print;
 use crate::cli::args::{KeyArg, PeersCommand};
 use crate::cli::console::Console;
-use crate::cli::home::{Home, keys};
+use crate::cli::home::{Home, resolve_keys};
 use crate::cli::report::{Exit, Report};
 use crate::trust::{AddressBook, KeyId};
 
@@ -45,7 +45,7 @@ fn only_key(named: &KeyArg) -> Result<KeyId, Report> {
             "Give its fingerprint or certificate.",
         )
     };
-    let keys = keys(std::slice::from_ref(named), &AddressBook::default())?;
+    let keys = resolve_keys(std::slice::from_ref(named), &AddressBook::default())?;
     keys.first().copied().ok_or_else(nobody)
 }
 

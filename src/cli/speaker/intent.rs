@@ -1,11 +1,11 @@
-//! [`Said`]: what the speaker wants, in its turn or out of it.
+//! [`Intent`]: what the speaker wants, in its turn or out of it.
 
 use crate::cli::report::Report;
 use crate::protocol::Text;
 
 /// What the speaker wants.
 #[derive(Debug)]
-pub enum Said {
+pub enum Intent {
     /// To say this.
     Message(Text),
     /// To end the conversation.

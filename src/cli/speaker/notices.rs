@@ -4,7 +4,7 @@ use crate::cli::console::Console;
 use crate::link::{Cause, Ended, Notice};
 
 /// A notice, as words.
-pub(super) fn tell(console: &Console, notice: Notice) {
+pub(super) fn show_notice(console: &Console, notice: Notice) {
     match notice {
         Notice::Waiting { ahead: 0 } => console.say("Waiting: nobody is before you."),
         Notice::Waiting { ahead: 1 } => console.say("Waiting: one is before you."),
@@ -18,12 +18,12 @@ pub(super) fn tell(console: &Console, notice: Notice) {
 }
 
 /// The end cannot be told at once.
-pub(super) fn tell_leaving(console: &Console) {
+pub(super) fn show_leaving(console: &Console) {
     console.say("Saying goodbye: the link is lost, so this takes up to 10 seconds.");
 }
 
 /// An orderly end, as words; what went wrong is told as a report.
-pub(super) fn tell_end(console: &Console, peer: &str, over: &Ended) {
+pub(super) fn show_end(console: &Console, peer: &str, over: &Ended) {
     if matches!(over.cause, Cause::Peer) {
         console.say(&format!("{peer} has ended the conversation."));
     }

@@ -1,12 +1,12 @@
 //! [`Pipe`]: lines from a pipe or a file speak. A line is read only when it is
 //! this side's turn, and the transcript reads as a typed one.
 
-use super::intent::Said;
-use super::notices::{tell, tell_end, tell_leaving};
+use super::intent::Intent;
+use super::notices::{show_end, show_leaving, show_notice};
 use super::partner::Partner;
 use crate::cli::console::Console;
 use crate::cli::input::line::Typed;
-use crate::cli::input::{Entry, Input};
+use crate::cli::input::{Input, InputEvent};
 use crate::cli::report::{Exit, Report};
 use crate::cli::transcript::{OURS, THEIRS, Transcript};
 use crate::link::{Ended, Notice};
@@ -24,7 +24,7 @@ pub struct Pipe {
 }
 
 /// What the next line is.
-enum Read {
+enum NextLine {
     Message(Text),
     Quit,
     End,
@@ -48,21 +48,21 @@ impl Pipe {
         Ok(())
     }
 
-    pub(super) async fn ask(&mut self, turn: u64) -> Said {
+    pub(super) async fn ask(&mut self, turn: u64) -> Intent {
         if let (1, Some(first)) = (turn, &self.first) {
-            return Said::Message(first.clone());
+            return Intent::Message(first.clone());
         }
         if let Some(text) = self.kept.take() {
-            return Said::Message(text);
+            return Intent::Message(text);
         }
         match self.read().await {
-            Ok(Read::Message(text)) => Said::Message(text),
-            Ok(Read::Quit) => match Transcript::message(OURS, "QUIT") {
-                Ok(()) => Said::Quit,
-                Err(report) => Said::Failed(report),
+            Ok(NextLine::Message(text)) => Intent::Message(text),
+            Ok(NextLine::Quit) => match Transcript::message(OURS, "QUIT") {
+                Ok(()) => Intent::Quit,
+                Err(report) => Intent::Failed(report),
             },
-            Ok(Read::End) => Said::Quit,
-            Err(report) => Said::Failed(report),
+            Ok(NextLine::End) => Intent::Quit,
+            Err(report) => Intent::Failed(report),
         }
     }
 
@@ -74,15 +74,15 @@ impl Pipe {
     pub async fn read_ahead(&mut self) -> Result<(), Report> {
         while self.kept.is_none() {
             match self.read().await? {
-                Read::Message(text) => self.kept = Some(text),
-                Read::Quit => {}
-                Read::End => return Ok(()),
+                NextLine::Message(text) => self.kept = Some(text),
+                NextLine::Quit => {}
+                NextLine::End => return Ok(()),
             }
         }
         std::future::pending().await
     }
 
-    async fn read(&mut self) -> Result<Read, Report> {
+    async fn read(&mut self) -> Result<NextLine, Report> {
         let too_long = || {
             Report::new(
                 Exit::Failure,
@@ -93,29 +93,29 @@ impl Pipe {
                 "Cut it into several lines.",
             )
         };
-        match self.input.entry().await {
-            Entry::Line(line) => match Typed::parse(&line) {
-                Typed::Quit => Ok(Read::Quit),
-                Typed::Message(words) => {
-                    Text::new(words).map(Read::Message).map_err(|_| too_long())
-                }
+        match self.input.next().await {
+            InputEvent::Line(line) => match Typed::parse(&line) {
+                Typed::Quit => Ok(NextLine::Quit),
+                Typed::Message(words) => Text::new(words)
+                    .map(NextLine::Message)
+                    .map_err(|_| too_long()),
             },
-            Entry::TooLong => Err(too_long()),
-            Entry::NotUtf8 => Err(Report::new(
+            InputEvent::TooLong => Err(too_long()),
+            InputEvent::NotUtf8 => Err(Report::new(
                 Exit::Failure,
                 "A line of standard input is not UTF-8: it was not sent.",
                 "Convert the input, for example with `iconv -t UTF-8`.",
             )),
-            Entry::End => Ok(Read::End),
-            Entry::Failed(error) => Err(Report::stdin(&error)),
+            InputEvent::End => Ok(NextLine::End),
+            InputEvent::Failed(error) => Err(Report::stdin(&error)),
         }
     }
 
-    pub(super) fn said(&mut self, text: &Text) -> Result<(), Report> {
+    pub(super) fn sent(&mut self, text: &Text) -> Result<(), Report> {
         Transcript::message(OURS, text.as_str())
     }
 
-    pub(super) fn unsaid(&mut self, text: Text) {
+    pub(super) fn not_sent(&mut self, text: Text) {
         if self.first.as_ref() != Some(&text) {
             self.kept = Some(text);
         }
@@ -126,16 +126,16 @@ impl Pipe {
     }
 
     pub(super) fn notice(&mut self, notice: Notice) -> Result<(), Report> {
-        tell(&self.console, notice);
+        show_notice(&self.console, notice);
         Ok(())
     }
 
     pub(super) fn leaving(&self) {
-        tell_leaving(&self.console);
+        show_leaving(&self.console);
     }
 
     pub(super) fn ended(&mut self, over: &Ended) -> Result<(), Report> {
-        tell_end(&self.console, &self.peer, over);
+        show_end(&self.console, &self.peer, over);
         Ok(())
     }
 }

@@ -15,8 +15,8 @@ use crate::link::{Abandoned, ServerEvent};
 use crate::protocol::Reason;
 
 /// Refused keys are told of this often at most.
-const TOLD: usize = 5;
-const TOLD_WINDOW: Duration = Duration::from_secs(60);
+const REFUSALS_TOLD: usize = 5;
+const REFUSALS_WINDOW: Duration = Duration::from_secs(60);
 
 /// Tells of what came of others while the server runs.
 pub(super) struct EventReporter<'a> {
@@ -55,7 +55,7 @@ impl<'a> EventReporter<'a> {
                 if let Speaker::Json(json) = speaker {
                     json.refused(&key.to_string(), reason.word())?;
                 }
-                if *reason == Reason::UnknownPeer && self.may_tell() {
+                if *reason == Reason::UnknownPeer && self.may_tell_of_refusal() {
                     let remedy = match self.args.allow.is_empty() {
                         true => format!(
                             "turnchat peers add NAME {key} --home {} && kill -HUP {}",
@@ -78,14 +78,14 @@ impl<'a> EventReporter<'a> {
             ServerEvent::GaveUp(abandoned) => {
                 let name = self.rules.name(&abandoned.key);
                 let what = format!("{name} has given up the conversation that was cut.");
-                self.tell_lapsed(what, abandoned, speaker)?;
+                self.tell_abandoned(what, abandoned, speaker)?;
             }
             ServerEvent::Expired(abandoned) => {
                 let name = self.rules.name(&abandoned.key);
                 let what = format!(
                     "The conversation with {name} that was cut is given up: it is too old to go on."
                 );
-                self.tell_lapsed(what, abandoned, speaker)?;
+                self.tell_abandoned(what, abandoned, speaker)?;
             }
             ServerEvent::Failed(incident) => {
                 self.console
@@ -95,7 +95,7 @@ impl<'a> EventReporter<'a> {
         Ok(())
     }
 
-    fn tell_lapsed(
+    fn tell_abandoned(
         &self,
         mut what: String,
         abandoned: &Abandoned,
@@ -111,11 +111,11 @@ impl<'a> EventReporter<'a> {
         }
     }
 
-    fn may_tell(&mut self) -> bool {
+    fn may_tell_of_refusal(&mut self) -> bool {
         let now = Instant::now();
         self.told
-            .retain(|told| now.duration_since(*told) < TOLD_WINDOW);
-        let may = self.told.len() < TOLD;
+            .retain(|told| now.duration_since(*told) < REFUSALS_WINDOW);
+        let may = self.told.len() < REFUSALS_TOLD;
         if may {
             self.told.push_back(now);
         }

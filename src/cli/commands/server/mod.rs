@@ -2,8 +2,8 @@
 //! them.
 
 mod events;
-mod gate;
 mod listen;
+mod prompt;
 mod rules;
 
 use tokio::signal::unix::Signal;
@@ -23,8 +23,8 @@ use crate::link::{
 use crate::protocol::{Limits, Reason, Role};
 use crate::trust::{KeyId, KeyVerdict};
 use events::EventReporter;
-use gate::{Gate, read_between};
 use listen::{announce, listen};
+use prompt::{PromptState, read_between};
 use rules::{Rules, SharedRules};
 
 /// Runs `turnchat server`.
@@ -73,7 +73,7 @@ pub async fn run(
     }
     let mut server = builder.start(tcp::acceptor(listener));
 
-    let mut host = Host {
+    let mut run = ServerRun {
         candidates: server.candidates(),
         events: server.events(),
         server,
@@ -85,12 +85,13 @@ pub async fn run(
         hangup,
         ready: None,
     };
-    let exit = host.serve(speaker, &mut signals).await;
-    host.server.stop().await;
+    let exit = run.serve(speaker, &mut signals).await;
+    run.server.stop().await;
     exit
 }
 
-struct Host<'a> {
+/// One run of `turnchat server`.
+struct ServerRun<'a> {
     server: Server,
     candidates: watch::Receiver<Candidates>,
     events: Option<ServerEvents>,
@@ -106,14 +107,14 @@ struct Host<'a> {
 }
 
 /// What happened between conversations.
-enum Between {
+enum NextStep {
     Talk(Talk),
     Stop(Stop),
     /// The input has ended.
     End,
 }
 
-impl Host<'_> {
+impl ServerRun<'_> {
     async fn serve(
         &mut self,
         speaker: &mut Speaker,
@@ -121,10 +122,10 @@ impl Host<'_> {
     ) -> Result<Exit, Report> {
         let mut is_first = true;
         loop {
-            let talk = match self.between(speaker, signals, is_first).await? {
-                Between::Talk(talk) => talk,
-                Between::Stop(Stop::Interrupt) => return Ok(Exit::Interrupted),
-                Between::Stop(Stop::Terminate) | Between::End => return Ok(Exit::Success),
+            let talk = match self.wait_for_next(speaker, signals, is_first).await? {
+                NextStep::Talk(talk) => talk,
+                NextStep::Stop(Stop::Interrupt) => return Ok(Exit::Interrupted),
+                NextStep::Stop(Stop::Terminate) | NextStep::End => return Ok(Exit::Success),
             };
             is_first = false;
             let partner = self.partner(&talk);
@@ -181,52 +182,52 @@ impl Host<'_> {
         Ok(None)
     }
 
-    async fn between(
+    async fn wait_for_next(
         &mut self,
         speaker: &mut Speaker,
         signals: &mut Signals,
         is_first: bool,
-    ) -> Result<Between, Report> {
-        let mut gate = Gate::new(speaker, is_first);
+    ) -> Result<NextStep, Report> {
+        let mut prompt = PromptState::new(speaker, is_first);
         loop {
             if let Speaker::Terminal(terminal) = &speaker
                 && terminal.is_gone()
             {
-                return Ok(Between::End);
+                return Ok(NextStep::End);
             }
             let candidates = *self.candidates.borrow_and_update();
-            self.show(&mut gate, candidates, speaker).await;
+            self.update_prompt(&mut prompt, candidates, speaker).await;
             tokio::select! {
                 biased;
                 stop = signals.stop() => {
                     if stop == Stop::Interrupt {
-                        self.dismiss().await;
+                        self.quit_ready().await;
                     }
-                    return Ok(Between::Stop(stop));
+                    return Ok(NextStep::Stop(stop));
                 }
                 _ = self.hangup.recv() => self.reread().await,
-                Some(event) = next_visitor(&mut self.events) => self.reporter.tell(&event, speaker)?,
-                talk = self.server.next(), if gate.is_open() => match (talk, gate) {
-                    (Some(talk), Gate::Accepted(key)) if talk.peer.key() != key => {
+                Some(event) = next_event(&mut self.events) => self.reporter.tell(&event, speaker)?,
+                talk = self.server.next(), if prompt.starts_at_once() => match (talk, prompt) {
+                    (Some(talk), PromptState::Accepted(key)) if talk.peer.key() != key => {
                         if let Speaker::Terminal(terminal) = speaker {
                             terminal.discard();
                         }
-                        gate = Gate::Ready(talk.peer.key());
+                        prompt = PromptState::Welcomed(talk.peer.key());
                         self.ready = Some(talk);
                     }
-                    (talk, _) => return Ok(talk.map_or(Between::End, Between::Talk)),
+                    (talk, _) => return Ok(talk.map_or(NextStep::End, NextStep::Talk)),
                 },
                 _ = self.candidates.changed() => {}
-                input = read_between(speaker, &gate, is_first) => match input? {
+                input = read_between(speaker, &prompt, is_first) => match input? {
                     None => {
                         self.console.say("Standard input has ended: the server stops.");
-                        return Ok(Between::End);
+                        return Ok(NextStep::End);
                     }
                     Some(line) => {
                         if let Some(talk) = self.ready.take() {
-                            return Ok(Between::Talk(talk));
+                            return Ok(NextStep::Talk(talk));
                         }
-                        self.answered(&mut gate, &line).await;
+                        self.handle_line(&mut prompt, &line).await;
                     }
                 },
             }
@@ -234,7 +235,7 @@ impl Host<'_> {
     }
 
     /// Ends the conversation of whoever was welcomed and not begun with yet.
-    async fn dismiss(&mut self) {
+    async fn quit_ready(&mut self) {
         let ready = self.ready.take().or_else(|| self.server.welcomed());
         match ready.map(|talk| talk.turn) {
             Some(Turn::Mine(mine)) => _ = mine.quit().await,
@@ -247,36 +248,43 @@ impl Host<'_> {
     }
 
     /// Puts to the person what waits, at a terminal.
-    async fn show(&self, gate: &mut Gate, candidates: Candidates, speaker: &mut Speaker) {
+    async fn update_prompt(
+        &self,
+        prompt: &mut PromptState,
+        candidates: Candidates,
+        speaker: &mut Speaker,
+    ) {
         let Speaker::Terminal(terminal) = speaker else {
             return;
         };
-        match *gate {
-            Gate::Question(key, _) if candidates.asking != Some(key) => {
+        match *prompt {
+            PromptState::Question(key, _) if candidates.asking != Some(key) => {
                 self.console
                     .say("The key that you were asked about has left.");
-                *gate = gate.behind();
+                *prompt = prompt.before_question();
             }
-            Gate::Next(key) if candidates.next != Some(key) => {
+            PromptState::Next(key) if candidates.next != Some(key) => {
                 self.console.say("The next one has left.");
-                *gate = Gate::Closed;
+                *prompt = PromptState::EnterNeeded;
             }
             // An answer that was none, or something that was said over it.
-            Gate::Question(..) if !self.console.has_prompt() => ask::again(self.console),
-            Gate::Next(key) | Gate::Ready(key) if !self.console.has_prompt() => {
+            PromptState::Question(..) if !self.console.has_prompt() => ask::ask_again(self.console),
+            PromptState::Next(key) | PromptState::Welcomed(key) if !self.console.has_prompt() => {
                 self.ask_to_begin(&key);
             }
             _ => {}
         }
-        if candidates.question.is_some() && matches!(gate, Gate::Open | Gate::Closed) {
+        if candidates.question.is_some()
+            && matches!(prompt, PromptState::NotNeeded | PromptState::EnterNeeded)
+        {
             if let Some(key) = self.server.ask().await {
                 ask::about_client(terminal, self.console, &key);
-                *gate = Gate::Question(key, matches!(gate, Gate::Open));
+                *prompt = PromptState::Question(key, matches!(prompt, PromptState::NotNeeded));
             }
-        } else if let (Gate::Closed, Some(next)) = (&gate, candidates.next) {
+        } else if let (PromptState::EnterNeeded, Some(next)) = (&prompt, candidates.next) {
             terminal.discard();
             self.ask_to_begin(&next);
-            *gate = Gate::Next(next);
+            *prompt = PromptState::Next(next);
         }
     }
 
@@ -287,21 +295,24 @@ impl Host<'_> {
     }
 
     /// A line was typed at a question.
-    async fn answered(&self, gate: &mut Gate, line: &str) {
-        match *gate {
-            Gate::Next(_) => *gate = Gate::Open,
-            Gate::Question(key, _) => match ask::understood(line) {
+    async fn handle_line(&self, prompt: &mut PromptState, line: &str) {
+        match *prompt {
+            PromptState::Next(_) => *prompt = PromptState::NotNeeded,
+            PromptState::Question(key, _) => match ask::parse_answer(line) {
                 Some(true) => {
                     self.server.answer(key, Answer::Accept).await;
-                    *gate = Gate::Accepted(key);
+                    *prompt = PromptState::Accepted(key);
                 }
                 Some(false) => {
                     self.server.answer(key, Answer::Decline).await;
-                    *gate = gate.behind();
+                    *prompt = prompt.before_question();
                 }
                 None => {}
             },
-            Gate::Open | Gate::Accepted(_) | Gate::Closed | Gate::Ready(_) => {}
+            PromptState::NotNeeded
+            | PromptState::Accepted(_)
+            | PromptState::EnterNeeded
+            | PromptState::Welcomed(_) => {}
         }
     }
 
@@ -332,6 +343,6 @@ impl Host<'_> {
     }
 }
 
-async fn next_visitor(events: &mut Option<ServerEvents>) -> Option<ServerEvent> {
+async fn next_event(events: &mut Option<ServerEvents>) -> Option<ServerEvent> {
     events.as_mut()?.next().await
 }

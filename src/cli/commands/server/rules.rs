@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::cli::args::{KeyArg, ServerArgs};
 use crate::cli::console::Console;
-use crate::cli::home::{Home, keys};
+use crate::cli::home::{Home, resolve_keys};
 use crate::cli::report::Report;
 use crate::trust::{AddressBook, KeyId, KeyVerdict, ServerTrust};
 
@@ -17,7 +17,7 @@ pub(super) struct Rules {
 impl Rules {
     pub(super) fn read(command: &ServerArgs, home: &Home) -> Result<Self, Report> {
         let book = home.book()?;
-        let allowed = keys(&command.allow, &book)?;
+        let allowed = resolve_keys(&command.allow, &book)?;
         Ok(Self::new(command, book, allowed))
     }
 
@@ -34,7 +34,7 @@ impl Rules {
                 KeyArg::Peer(name) if book.get(name).is_none() => console.say(&format!(
                     "Nobody in the address book is called {name} now: nobody is let in for it."
                 )),
-                named => allowed.extend(keys(std::slice::from_ref(named), &book)?),
+                named => allowed.extend(resolve_keys(std::slice::from_ref(named), &book)?),
             }
         }
         Ok(Self::new(command, book, allowed))
