@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use super::imports::{Crate, circles, told};
 use super::rust::{paths, tokens};
 use super::{files, read, root};
 
@@ -108,6 +109,33 @@ fn a_floor_names_only_floors_below_it() {
             names_none(&file, &above);
             // The ways around: by the crate's name, and up through its root.
             names_none(&file, &["turnchat", &to_the_root(&file)]);
+        }
+    }
+}
+
+#[test]
+fn imports_run_one_way_between_files() {
+    let sources = files("src", "rs").into_iter();
+    let sources = sources.map(|file| {
+        let text = read(&file);
+        (file, text)
+    });
+    let edges = Crate::read(sources).edges();
+    let circles: Vec<_> = circles(&edges).iter().map(|it| told(it, &edges)).collect();
+    assert!(circles.is_empty(), "{}", circles.join(""));
+
+    for (from, others) in &edges {
+        let Some(floor) = floor_of(from) else {
+            continue;
+        };
+        for to in others.keys() {
+            let below = floor_of(to).map(|below| below.name);
+            assert!(
+                below.is_some_and(|it| it == floor.name || floor.knows.contains(&it)),
+                "{} takes from {}, which is not below it",
+                from.display(),
+                to.display()
+            );
         }
     }
 }
