@@ -19,6 +19,8 @@ mod documents;
 mod floors;
 #[path = "repository/held.rs"]
 mod held;
+#[path = "repository/imports.rs"]
+mod imports;
 #[path = "repository/readme.rs"]
 mod readme;
 #[path = "repository/rust.rs"]

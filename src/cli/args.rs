@@ -31,7 +31,7 @@ Exit codes: 0 over, 1 our failure, 2 usage, 3 trust, 4 link, 5 protocol, 6 busy,
 pub struct Arguments {
     /// What everything needs.
     #[command(flatten)]
-    pub common: Common,
+    pub common: CommonArgs,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -39,7 +39,7 @@ pub struct Arguments {
 
 /// Options that stand before or after the subcommand.
 #[derive(Debug, Args)]
-pub struct Common {
+pub struct CommonArgs {
     /// Where your certificate, key and address book are [default: $TURNCHAT_HOME, else turnchat in $XDG_CONFIG_HOME or ~/.config]
     #[arg(long, global = true, value_name = "DIR")]
     pub home: Option<PathBuf>,
@@ -69,16 +69,16 @@ pub enum Color {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Make a key and a self-signed certificate; print the key's fingerprint
-    GenCert(GenCert),
+    GenCert(GenCertArgs),
     /// Wait for a peer, and speak first
-    Server(Server),
+    Server(ServerArgs),
     /// Call a peer, and listen first
-    Client(Client),
+    Client(ClientArgs),
     /// Print the fingerprint of your key, or of a certificate
-    Fingerprint(Fingerprint),
+    Fingerprint(FingerprintArgs),
     /// List and change the address book
     #[command(subcommand)]
-    Peers(Peers),
+    Peers(PeersCommand),
 }
 
 /// `turnchat gen-cert`
@@ -88,7 +88,7 @@ Writes cert.pem and key.pem, and overwrites neither. Hand out cert.pem or the fi
 
 Example:
   turnchat gen-cert --out certs/alice")]
-pub struct GenCert {
+pub struct GenCertArgs {
     /// The directory to write to, made if need be [default: the home]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -111,13 +111,13 @@ after the conversation, with --json also before the first one.
 
 Example:
   turnchat server --allow certs/bob/cert.pem")]
-pub struct Server {
+pub struct ServerArgs {
     /// The address and port to listen at; port 0 takes any free one
     #[arg(long, value_name = "ADDR:PORT", default_value = "[::]:8876")]
     pub listen: SocketAddr,
     /// Let in exactly this peer, by fingerprint, certificate or name in the address book; may be repeated
-    #[arg(long, value_name = "KEY|CERT.pem|PEER", value_parser = Named::from_str)]
-    pub allow: Vec<Named>,
+    #[arg(long, value_name = "KEY|CERT.pem|PEER", value_parser = KeyArg::from_str)]
+    pub allow: Vec<KeyArg>,
     /// Let in everyone who proves a key: for public bots
     #[arg(long, conflicts_with = "allow")]
     pub allow_anyone: bool,
@@ -132,7 +132,7 @@ pub struct Server {
     pub first: Option<Text>,
     /// How both sides talk.
     #[command(flatten)]
-    pub talk: Talk,
+    pub talk: TalkArgs,
 }
 
 /// `turnchat client`
@@ -146,13 +146,13 @@ Examples:
   turnchat client localhost --pin certs/alice/cert.pem
   turnchat client 192.0.2.7 --accept-new --as alice
   turnchat client alice")]
-pub struct Client {
+pub struct ClientArgs {
     /// A name in the address book, or a host; IPv6 with a port in brackets
     #[arg(value_name = "PEER|HOST[:PORT]")]
     pub peer: String,
     /// Accept exactly this key, given as fingerprint or certificate; may be repeated
     #[arg(long, value_name = "KEY|CERT.pem", value_parser = pin)]
-    pub pin: Vec<Named>,
+    pub pin: Vec<KeyArg>,
     /// Store the key of a host that has none in the address book yet, and trust it from now on
     #[arg(long, conflicts_with = "pin")]
     pub accept_new: bool,
@@ -164,12 +164,12 @@ pub struct Client {
     pub new: bool,
     /// How both sides talk.
     #[command(flatten)]
-    pub talk: Talk,
+    pub talk: TalkArgs,
 }
 
 /// Options of `server` and `client`.
 #[derive(Debug, Args)]
-pub struct Talk {
+pub struct TalkArgs {
     /// How long a conversation that was cut is held (15m; 0s: a cut ends it)
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = humantime::parse_duration)]
     pub hold: Duration,
@@ -184,19 +184,19 @@ pub struct Talk {
     pub json: bool,
     /// Whose side this is.
     #[command(flatten)]
-    pub identity: IdentityFiles,
+    pub identity: IdentityArgs,
 }
 
-impl Talk {
+impl TalkArgs {
     /// Whether open conversations are kept on disk for this speaker.
     pub fn keeps_journal(&self, speaker: &Speaker) -> bool {
-        (self.journal || speaker.can_go_on()) && !self.no_journal
+        (self.journal || speaker.can_resume()) && !self.no_journal
     }
 }
 
 /// An identity that is not in the home.
 #[derive(Debug, Args)]
-pub struct IdentityFiles {
+pub struct IdentityArgs {
     /// Your certificate, where it is not in the home
     #[arg(long, value_name = "FILE", requires = "key")]
     pub cert: Option<PathBuf>,
@@ -211,13 +211,13 @@ pub struct IdentityFiles {
 Examples:
   turnchat fingerprint
   turnchat fingerprint certs/bob/cert.pem")]
-pub struct Fingerprint {
+pub struct FingerprintArgs {
     /// A certificate [default: your own]
     #[arg(value_name = "CERT.pem", conflicts_with_all = ["cert", "key"])]
     pub certificate: Option<PathBuf>,
     /// Whose.
     #[command(flatten)]
-    pub identity: IdentityFiles,
+    pub identity: IdentityArgs,
 }
 
 /// `turnchat peers`
@@ -226,7 +226,7 @@ pub struct Fingerprint {
 Examples:
   turnchat peers add bob certs/bob/cert.pem
   turnchat peers list")]
-pub enum Peers {
+pub enum PeersCommand {
     /// List the address book: name, keys, address
     #[command(after_help = "Example:\n  turnchat peers list")]
     List,
@@ -240,7 +240,7 @@ pub enum Peers {
         name: Petname,
         /// Its key, as fingerprint or certificate
         #[arg(value_name = "KEY|CERT.pem", value_parser = pin)]
-        key: Named,
+        key: KeyArg,
         /// Where it can be reached
         #[arg(long, value_name = "HOST[:PORT]", value_parser = Address::from_str)]
         address: Option<Address>,
@@ -266,7 +266,7 @@ pub enum Peers {
 
 /// How a key is named on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Named {
+pub enum KeyArg {
     /// `SHA256:…`
     Key(KeyId),
     /// With `/`, or ending in `.pem`: a certificate.
@@ -275,7 +275,7 @@ pub enum Named {
     Peer(Petname),
 }
 
-impl FromStr for Named {
+impl FromStr for KeyArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -294,9 +294,9 @@ impl FromStr for Named {
     }
 }
 
-fn pin(text: &str) -> Result<Named, String> {
+fn pin(text: &str) -> Result<KeyArg, String> {
     match text.parse()? {
-        Named::Peer(_) => Err(
+        KeyArg::Peer(_) => Err(
             "neither a key (`SHA256:…`) nor a certificate (`….pem`, or a path with `/`)".to_owned(),
         ),
         named => Ok(named),

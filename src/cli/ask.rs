@@ -3,7 +3,7 @@
 
 use super::console::Console;
 use super::report::Report;
-use super::terminal::Terminal;
+use super::speaker::terminal::Terminal;
 use crate::trust::{KeyId, Petname};
 
 /// The words that answer a question.
@@ -20,15 +20,15 @@ pub async fn about_server(
     key: &KeyId,
     known_as: Option<&Petname>,
 ) -> Result<bool, Report> {
-    console.pose(&format!("{host} has a key that you don't know: {key}"));
+    console.print_always(&format!("{host} has a key that you don't know: {key}"));
     if let Some(name) = known_as {
-        console.pose(&format!("You know this key as {name}, at another address."));
+        console.print_always(&format!("You know this key as {name}, at another address."));
     }
-    console.pose("Compare it with what `turnchat fingerprint` prints on your peer's side.");
+    console.print_always("Compare it with what `turnchat fingerprint` prints on your peer's side.");
     terminal.discard();
     loop {
         console.ask(CHOICES);
-        match terminal.answer().await?.map(|line| understood(&line)) {
+        match terminal.answer().await?.map(|line| parse_answer(&line)) {
             Some(Some(answer)) => return Ok(answer),
             Some(None) => {}
             None => return Ok(false),
@@ -38,18 +38,18 @@ pub async fn about_server(
 
 /// Begins to put it to the person whether a client may talk.
 pub fn about_client(terminal: &mut Terminal, console: &Console, key: &KeyId) {
-    console.pose(&format!("A key that you don't know wants to talk: {key}"));
+    console.print_always(&format!("A key that you don't know wants to talk: {key}"));
     terminal.discard();
     console.ask(CHOICES);
 }
 
 /// Asks again, where the answer was none.
-pub fn again(console: &Console) {
+pub fn ask_again(console: &Console) {
     console.ask(CHOICES);
 }
 
 /// What was answered, if it was.
-pub fn understood(line: &str) -> Option<bool> {
+pub fn parse_answer(line: &str) -> Option<bool> {
     match line.trim() {
         "accept" => Some(true),
         "decline" => Some(false),

@@ -58,12 +58,12 @@ impl Console {
     /// One of the lines that scripts read: without the program's name.
     pub fn announce(&self, line: &str) {
         if !self.is_quiet {
-            self.pose(line);
+            self.print_always(line);
         }
     }
 
     /// What has to be seen before a question is answered, however quiet it is.
-    pub fn pose(&self, line: &str) {
+    pub fn print_always(&self, line: &str) {
         self.break_prompt();
         let _ = writeln!(anstream::stderr(), "{}", screen::line(line));
     }

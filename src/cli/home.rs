@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy as _;
 
-use super::args::{IdentityFiles, Named};
+use super::args::{IdentityArgs, KeyArg};
 use super::console::Console;
 use super::report::{Exit, Report};
 use crate::link::Journal;
@@ -65,7 +65,7 @@ impl Home {
     ///
     /// # Errors
     /// It is damaged, open to others, or cannot be read or written.
-    pub fn identity(&self, files: &IdentityFiles, console: &Console) -> Result<Identity, Report> {
+    pub fn identity(&self, files: &IdentityArgs, console: &Console) -> Result<Identity, Report> {
         let identity = match (&files.cert, &files.key) {
             (Some(cert), Some(key)) => Identity::load(cert, key).map(Some),
             _ => Identity::load_from(&self.0),
@@ -88,13 +88,13 @@ impl Home {
 ///
 /// # Errors
 /// A certificate that cannot be read, or a name that is not in the book.
-pub fn keys(named: &[Named], book: &AddressBook) -> Result<Vec<KeyId>, Report> {
+pub fn resolve_keys(named: &[KeyArg], book: &AddressBook) -> Result<Vec<KeyId>, Report> {
     let mut keys = Vec::new();
     for name in named {
         match name {
-            Named::Key(key) => keys.push(*key),
-            Named::File(path) => keys.push(certificate_key(path)?),
-            Named::Peer(name) => match book.get(name) {
+            KeyArg::Key(key) => keys.push(*key),
+            KeyArg::File(path) => keys.push(certificate_key(path)?),
+            KeyArg::Peer(name) => match book.get(name) {
                 Some(entry) => keys.extend(entry.keys()),
                 None => {
                     return Err(Report::new(

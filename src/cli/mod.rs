@@ -4,33 +4,28 @@ pub mod args;
 pub mod ask;
 pub mod commands;
 pub mod console;
-pub mod dial;
 pub mod home;
 pub mod input;
-pub mod json;
 pub mod layout;
-pub mod line;
-pub mod pipe;
 pub mod report;
 pub mod screen;
-pub mod serve;
 pub mod signals;
 pub mod speaker;
 pub mod talk;
-pub mod terminal;
 pub mod transcript;
 
 use std::io::Write as _;
 
 use args::{Arguments, Color, Command};
+use commands::{client, fingerprint, gen_cert, peers, server};
 use console::Console;
 use home::Home;
 use input::Input;
-use json::Json;
-use pipe::Pipe;
 use report::{Exit, Report};
 use speaker::Speaker;
-use terminal::Terminal;
+use speaker::json::JsonLines;
+use speaker::pipe::Pipe;
+use speaker::terminal::Terminal;
 
 use crate::protocol::{Role, Text};
 
@@ -66,17 +61,17 @@ pub fn refuse(arguments: clap::Error) -> Exit {
 
 fn execute(command: Command, home: &Home, console: &Console) -> Result<Exit, Report> {
     match command {
-        Command::GenCert(command) => commands::gen_cert(&command, home, console)?,
-        Command::Fingerprint(command) => commands::fingerprint(&command, home)?,
-        Command::Peers(command) => commands::peers(&command, home, console)?,
+        Command::GenCert(command) => gen_cert::run(&command, home, console)?,
+        Command::Fingerprint(command) => fingerprint::run(&command, home)?,
+        Command::Peers(command) => peers::run(&command, home, console)?,
         Command::Server(command) => {
             let mut speaker = speaker(command.talk.json, command.first.clone(), console)?;
-            let done = block_on(serve::run(command, home, console, &mut speaker));
+            let done = block_on(server::run(command, home, console, &mut speaker));
             return done.inspect_err(|report| speaker.stopped(report, Role::Server));
         }
         Command::Client(command) => {
             let mut speaker = speaker(command.talk.json, None, console)?;
-            let done = block_on(dial::run(command, home, console, &mut speaker));
+            let done = block_on(client::run(command, home, console, &mut speaker));
             return done.inspect_err(|report| speaker.stopped(report, Role::Client));
         }
     }
@@ -84,10 +79,10 @@ fn execute(command: Command, home: &Home, console: &Console) -> Result<Exit, Rep
 }
 
 fn speaker(is_json: bool, first: Option<Text>, console: &Console) -> Result<Speaker, Report> {
-    let limit = if is_json { Json::LINE } else { Text::MAX };
+    let limit = if is_json { JsonLines::LINE } else { Text::MAX };
     let input = Input::stdin(limit).map_err(|error| Report::stdin(&error))?;
     Ok(if is_json {
-        Speaker::Json(Json::new(input, first))
+        Speaker::Json(JsonLines::new(input, first))
     } else if input.is_terminal() {
         Speaker::Terminal(Terminal::new(input, console.clone(), first))
     } else {

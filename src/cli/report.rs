@@ -118,6 +118,24 @@ impl Report {
         )
     }
 
+    /// The identity cannot be used for TLS.
+    pub fn tls(error: &rustls::Error) -> Self {
+        Self::new(
+            Exit::Failure,
+            format!("TLS cannot use this key: {error}."),
+            "Make a new identity with `turnchat gen-cert --out DIR`.",
+        )
+    }
+
+    /// The signal handlers cannot be installed.
+    pub fn signals(error: &io::Error) -> Self {
+        Self::new(
+            Exit::Failure,
+            format!("Signals cannot be listened to: {error}."),
+            "Run turnchat outside of the sandbox that forbids it.",
+        )
+    }
+
     /// A key that is none of those given with `--pin`.
     pub fn not_pinned(host: &str, key: &KeyId) -> Self {
         Self::new(

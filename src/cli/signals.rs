@@ -42,11 +42,11 @@ impl Signals {
                     _ = terminate.recv() => {
                         let _ = wish.send(Some(Stop::Terminate));
                         tokio::time::sleep(GRACE).await;
-                        leave(terminated);
+                        exit_now(terminated);
                     }
                 }
                 if interrupts > 1 {
-                    leave(Exit::Interrupted);
+                    exit_now(Exit::Interrupted);
                 }
                 let _ = wish.send(Some(Stop::Interrupt));
             }
@@ -72,6 +72,6 @@ pub fn hangup() -> io::Result<Signal> {
     signal(SignalKind::hangup())
 }
 
-fn leave(exit: Exit) -> ! {
+fn exit_now(exit: Exit) -> ! {
     std::process::exit(exit.code().into())
 }

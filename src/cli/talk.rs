@@ -3,7 +3,7 @@
 
 use super::report::{Exit, Report, outcome};
 use super::signals::{Signals, Stop};
-use super::speaker::{Partner, Said, Speaker};
+use super::speaker::{Intent, Partner, Speaker};
 use crate::link::{Ended, MyTurn, Talk, TheirTurn, Turn};
 
 /// How a conversation ended for this side.
@@ -42,11 +42,11 @@ impl Ending {
 }
 
 /// What ended a wait.
-enum Wish {
-    Said(Said),
+enum WaitOutcome {
+    Intent(Intent),
     Stop(Stop),
     /// The peer has spoken, or the conversation is over.
-    Decided,
+    Progress,
 }
 
 /// Holds the conversation with `partner` to its end.
@@ -59,7 +59,7 @@ pub async fn converse(
     let begun = speaker
         .connected(partner)
         .and_then(|()| match &talk.unanswered {
-            Some((turn, text)) => speaker.again(*turn, text),
+            Some((turn, text)) => speaker.heard_again(*turn, text),
             None => Ok(()),
         });
     if let Err(report) = begun {
@@ -84,23 +84,23 @@ async fn speak(
     signals: &mut Signals,
 ) -> Result<Turn, Box<Ending>> {
     let number = mine.number();
-    let wish = loop {
+    let outcome = loop {
         tokio::select! {
             biased;
-            stop = signals.stop() => break Wish::Stop(stop),
+            stop = signals.stop() => break WaitOutcome::Stop(stop),
             notice = mine.notice() => match notice.map(|notice| speaker.notice(notice)) {
                 Some(Ok(())) => {}
-                Some(Err(report)) => break Wish::Said(Said::Failed(report)),
-                None => break Wish::Decided,
+                Some(Err(report)) => break WaitOutcome::Intent(Intent::Failed(report)),
+                None => break WaitOutcome::Progress,
             },
-            said = speaker.ask(number) => break Wish::Said(said),
+            intent = speaker.ask(number) => break WaitOutcome::Intent(intent),
         }
     };
     let mut ending = Ending::default();
-    match wish {
-        Wish::Said(Said::Message(text)) => match mine.say(text.clone()).await {
+    match outcome {
+        WaitOutcome::Intent(Intent::Message(text)) => match mine.say(text.clone()).await {
             Ok(theirs) => {
-                return match speaker.said(number, &text) {
+                return match speaker.sent(number, &text) {
                     Ok(()) => Ok(Turn::Theirs(theirs)),
                     Err(report) => {
                         theirs.quit();
@@ -110,18 +110,18 @@ async fn speak(
                 };
             }
             Err(over) => {
-                speaker.unsaid(text);
+                speaker.not_sent(text);
                 ending.over = Some(over);
                 return Err(Box::new(ending));
             }
         },
-        Wish::Stop(Stop::Terminate) => {
+        WaitOutcome::Stop(Stop::Terminate) => {
             ending.stop = Some(Stop::Terminate);
             return Err(Box::new(ending));
         }
-        Wish::Stop(Stop::Interrupt) => ending.stop = Some(Stop::Interrupt),
-        Wish::Said(Said::Failed(report)) => ending.failure = Some(report),
-        Wish::Said(Said::Quit) | Wish::Decided => {}
+        WaitOutcome::Stop(Stop::Interrupt) => ending.stop = Some(Stop::Interrupt),
+        WaitOutcome::Intent(Intent::Failed(report)) => ending.failure = Some(report),
+        WaitOutcome::Intent(Intent::Quit) | WaitOutcome::Progress => {}
     }
     Err(Box::new(leave(mine.leave(), speaker, ending).await))
 }
@@ -132,21 +132,21 @@ async fn listen(
     signals: &mut Signals,
 ) -> Result<Turn, Box<Ending>> {
     let number = theirs.number();
-    let wish = loop {
+    let outcome = loop {
         tokio::select! {
             biased;
-            stop = signals.stop() => break Wish::Stop(stop),
+            stop = signals.stop() => break WaitOutcome::Stop(stop),
             notice = theirs.notice() => match notice.map(|notice| speaker.notice(notice)) {
                 Some(Ok(())) => {}
-                Some(Err(report)) => break Wish::Said(Said::Failed(report)),
-                None => break Wish::Decided,
+                Some(Err(report)) => break WaitOutcome::Intent(Intent::Failed(report)),
+                None => break WaitOutcome::Progress,
             },
-            said = speaker.idle() => break Wish::Said(said),
+            intent = speaker.idle() => break WaitOutcome::Intent(intent),
         }
     };
     let mut ending = Ending::default();
-    match wish {
-        Wish::Decided => match theirs.hear().await {
+    match outcome {
+        WaitOutcome::Progress => match theirs.hear().await {
             Ok((text, mine)) => match speaker.heard(number, &text) {
                 Ok(()) => return Ok(Turn::Mine(mine)),
                 Err(report) => {
@@ -156,12 +156,12 @@ async fn listen(
             },
             Err(over) => ending.over = Some(over),
         },
-        Wish::Stop(Stop::Terminate) => ending.stop = Some(Stop::Terminate),
-        wish => {
-            match wish {
-                Wish::Stop(stop) => ending.stop = Some(stop),
-                Wish::Said(Said::Failed(report)) => ending.failure = Some(report),
-                Wish::Said(_) | Wish::Decided => {}
+        WaitOutcome::Stop(Stop::Terminate) => ending.stop = Some(Stop::Terminate),
+        outcome => {
+            match outcome {
+                WaitOutcome::Stop(stop) => ending.stop = Some(stop),
+                WaitOutcome::Intent(Intent::Failed(report)) => ending.failure = Some(report),
+                WaitOutcome::Intent(_) | WaitOutcome::Progress => {}
             }
             theirs.quit();
             ending = leave(theirs, speaker, ending).await;

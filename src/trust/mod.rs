@@ -21,4 +21,4 @@ pub use key_id::KeyId;
 pub use peers::{AddressBook, BookError, Entry, Refusal};
 pub use petname::Petname;
 pub use tls::{HandshakeFailure, NotProven, Peer};
-pub use verdict::{Expected, Offer, ServerTrust, Target, TargetError, Verdict};
+pub use verdict::{Expected, KeyVerdict, Offer, ServerTrust, Target, TargetError};

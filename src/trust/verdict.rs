@@ -158,23 +158,23 @@ pub enum ServerTrust {
 impl ServerTrust {
     /// What becomes of a client that proved `key`, on a server whose own key
     /// is `own`.
-    pub fn judge(&self, key: &KeyId, own: &KeyId) -> Verdict {
+    pub fn judge(&self, key: &KeyId, own: &KeyId) -> KeyVerdict {
         if key == own {
-            return Verdict::OwnKey;
+            return KeyVerdict::OwnKey;
         }
         match self {
-            Self::Book(book) if book.name_of(key).is_some() => Verdict::Admit,
-            Self::Book(_) => Verdict::Unknown,
-            Self::Allow(keys) if keys.contains(key) => Verdict::Admit,
-            Self::Allow(_) => Verdict::NotAllowed,
-            Self::Anyone => Verdict::Admit,
+            Self::Book(book) if book.name_of(key).is_some() => KeyVerdict::Admit,
+            Self::Book(_) => KeyVerdict::Unknown,
+            Self::Allow(keys) if keys.contains(key) => KeyVerdict::Admit,
+            Self::Allow(_) => KeyVerdict::NotAllowed,
+            Self::Anyone => KeyVerdict::Admit,
         }
     }
 }
 
 /// What becomes of a client's proven key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Verdict {
+pub enum KeyVerdict {
     /// It is admitted.
     Admit,
     /// Nobody knows it. A person may be asked; without one it is refused.
@@ -289,24 +289,24 @@ mod tests {
     #[test]
     fn a_book_admits_whom_it_knows_and_leaves_others_to_a_person() {
         let trust = ServerTrust::Book(book());
-        assert_eq!(trust.judge(&key("b"), &key("own")), Verdict::Admit);
-        assert_eq!(trust.judge(&key("x"), &key("own")), Verdict::Unknown);
+        assert_eq!(trust.judge(&key("b"), &key("own")), KeyVerdict::Admit);
+        assert_eq!(trust.judge(&key("x"), &key("own")), KeyVerdict::Unknown);
     }
 
     #[test]
     fn a_list_admits_whom_it_names_and_nobody_is_asked() {
         let trust = ServerTrust::Allow(vec![key("b")]);
-        assert_eq!(trust.judge(&key("b"), &key("own")), Verdict::Admit);
-        assert_eq!(trust.judge(&key("x"), &key("own")), Verdict::NotAllowed);
+        assert_eq!(trust.judge(&key("b"), &key("own")), KeyVerdict::Admit);
+        assert_eq!(trust.judge(&key("x"), &key("own")), KeyVerdict::NotAllowed);
         let nobody = ServerTrust::Allow(Vec::new());
-        assert_eq!(nobody.judge(&key("b"), &key("own")), Verdict::NotAllowed);
+        assert_eq!(nobody.judge(&key("b"), &key("own")), KeyVerdict::NotAllowed);
     }
 
     #[test]
     fn anyone_means_every_key() {
         assert_eq!(
             ServerTrust::Anyone.judge(&key("x"), &key("own")),
-            Verdict::Admit
+            KeyVerdict::Admit
         );
     }
 
@@ -317,7 +317,7 @@ mod tests {
             ServerTrust::Allow(vec![key("a")]),
             ServerTrust::Anyone,
         ] {
-            assert_eq!(trust.judge(&key("a"), &key("a")), Verdict::OwnKey);
+            assert_eq!(trust.judge(&key("a"), &key("a")), KeyVerdict::OwnKey);
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use super::imports::{Crate, circles, told};
 use super::rust::{paths, tokens};
 use super::{files, read, root};
 
@@ -53,15 +54,9 @@ const FLOORS: [Floor; 4] = [
     },
 ];
 
-/// So that a simulated network can carry them.
-const WITHOUT_SOCKETS: [&str; 6] = [
-    "client",
-    "server/mod",
-    "server/hub",
-    "server/connection",
-    "session",
-    "wire",
-];
+/// The one file of the link that may name sockets: a simulated network
+/// carries all the others.
+const WITH_SOCKETS: &str = "src/link/tcp.rs";
 const SOCKETS: [&str; 7] = [
     "tokio::net",
     "std::os",
@@ -76,6 +71,16 @@ struct Floor {
     name: &'static str,
     knows: &'static [&'static str],
     never: &'static [&'static str],
+}
+
+/// The floor that a file is on: its first folder under `src`. `None` for the
+/// crate's roots.
+fn floor_of(file: &Path) -> Option<&'static Floor> {
+    let mut folders = file.strip_prefix("src").unwrap().components();
+    let first = folders.next().unwrap().as_os_str();
+    folders.next()?;
+    let floor = FLOORS.iter().find(|floor| first == floor.name);
+    Some(floor.unwrap_or_else(|| panic!("{} is on no floor", file.display())))
 }
 
 /// Panics where the file names one of these.
@@ -102,12 +107,58 @@ fn a_floor_names_only_floors_below_it() {
         let above: Vec<_> = above.iter().map(String::as_str).collect();
         for file in files(&format!("src/{}", floor.name), "rs") {
             names_none(&file, &above);
-            // The ways around: from a file, and from the floor's own `mod.rs`.
-            names_none(&file, &["super::super", "turnchat"]);
-            if file.ends_with("mod.rs") {
-                names_none(&file, &["super"]);
-            }
+            // The ways around: by the crate's name, and up through its root.
+            names_none(&file, &["turnchat", &to_the_root(&file)]);
         }
+    }
+}
+
+#[test]
+fn imports_run_one_way_between_files() {
+    let sources = files("src", "rs").into_iter();
+    let sources = sources.map(|file| {
+        let text = read(&file);
+        (file, text)
+    });
+    let edges = Crate::read(sources).edges();
+    let circles: Vec<_> = circles(&edges).iter().map(|it| told(it, &edges)).collect();
+    assert!(circles.is_empty(), "{}", circles.join(""));
+
+    for (from, others) in &edges {
+        let Some(floor) = floor_of(from) else {
+            continue;
+        };
+        for to in others.keys() {
+            let below = floor_of(to).map(|below| below.name);
+            assert!(
+                below.is_some_and(|it| it == floor.name || floor.knows.contains(&it)),
+                "{} takes from {}, which is not below it",
+                from.display(),
+                to.display()
+            );
+        }
+    }
+}
+
+/// As many `super` as lead from a file to the crate's root.
+fn to_the_root(file: &Path) -> String {
+    let inside = file.strip_prefix("src").unwrap().with_extension("");
+    let module = match inside.ends_with("mod") {
+        true => inside.parent().unwrap(),
+        false => &inside,
+    };
+    vec!["super"; module.components().count()].join("::")
+}
+
+#[test]
+fn the_root_is_as_far_as_a_file_is_deep() {
+    for (file, way) in [
+        ("src/cli/mod.rs", "super"),
+        ("src/cli/args.rs", "super::super"),
+        ("src/cli/speaker/mod.rs", "super::super"),
+        ("src/cli/speaker/pipe.rs", "super::super::super"),
+    ] {
+        assert_eq!(to_the_root(Path::new(file)), way, "{file}");
     }
 }
 
@@ -122,22 +173,22 @@ fn a_floor_keeps_out_what_it_has_no_business_with() {
 
 #[test]
 fn a_simulated_network_can_carry_the_link() {
-    for name in WITHOUT_SOCKETS {
-        names_none(Path::new(&format!("src/link/{name}.rs")), &SOCKETS);
+    let mut without = files("src/link", "rs");
+    without.retain(|file| file != Path::new(WITH_SOCKETS));
+    for file in without {
+        names_none(&file, &SOCKETS);
     }
+    assert!(root().join(WITH_SOCKETS).exists());
 }
 
 #[test]
 fn every_file_is_on_a_floor_and_the_map_shows_it() {
     let map = read("src/lib.rs");
     for file in files("src", "rs") {
-        let inside = file.strip_prefix("src").unwrap();
-        let floor = inside.iter().next().and_then(|it| it.to_str()).unwrap();
-        let is_floor = FLOORS.iter().any(|it| it.name == floor);
-        let is_root = ["lib.rs", "main.rs"]
+        let is_root = ["src/lib.rs", "src/main.rs"]
             .iter()
-            .any(|it| inside == Path::new(it));
-        assert!(is_floor || is_root, "{} is on no floor", file.display());
+            .any(|it| file == Path::new(it));
+        assert_eq!(floor_of(&file).is_none(), is_root, "{}", file.display());
     }
     for floor in &FLOORS {
         assert!(

@@ -4,12 +4,16 @@
 /// Every path that the code names, each as its segments: those of `use`, with
 /// groups written out, and those that stand in the code.
 pub(crate) fn paths(source: &str) -> Vec<Vec<String>> {
-    let tokens = tokens(source);
+    paths_of(&tokens(source))
+}
+
+/// The same of what was cut into tokens already.
+pub(crate) fn paths_of(tokens: &[String]) -> Vec<Vec<String>> {
     let mut paths = Vec::new();
     let mut at = 0;
     while let Some(token) = tokens.get(at) {
         if is_name(token) {
-            at = path(&tokens, at, &[], &mut paths);
+            at = path(tokens, at, &[], &mut paths);
         } else {
             at += 1;
         }
@@ -47,14 +51,97 @@ fn path(tokens: &[String], at: usize, prefix: &[String], to: &mut Vec<Vec<String
     at
 }
 
-/// The names and signs of the code. What `#[cfg(test)]` stands before is not
-/// read: by the house's order it comes last.
+/// One name that a `use` brings into its file.
+pub(crate) struct Import {
+    /// Its path as it is written, groups written out.
+    pub(crate) path: Vec<String>,
+    /// What the file calls it: `_` where it is not named, empty for a glob.
+    pub(crate) name: String,
+    /// It is brought to others too, as far as `pub(…)` goes.
+    pub(crate) is_public: bool,
+    /// `path::*`: all that the module has.
+    pub(crate) is_glob: bool,
+}
+
+/// Every import, and the code without them and without `mod name;`.
+pub(crate) fn split_imports(tokens: &[String]) -> (Vec<Import>, Vec<String>) {
+    let mut imports = Vec::new();
+    let mut code: Vec<String> = Vec::new();
+    let mut at = 0;
+    while let Some(token) = tokens.get(at) {
+        if token == "mod" && tokens.get(at + 2).is_some_and(|end| end == ";") {
+            at += 3;
+            continue;
+        }
+        at += 1;
+        // `impl Trait + use<'a>` imports nothing.
+        let is_import = token == "use" && tokens.get(at).is_some_and(|next| next != "<");
+        if !is_import {
+            code.push(token.clone());
+            continue;
+        }
+        let is_public = code.last().is_some_and(|last| last == "pub" || last == ")");
+        at = tree(tokens, at, &[], is_public, &mut imports);
+    }
+    (imports, code)
+}
+
+/// Reads what a `use` says, from `at` behind `prefix`; returns where it ends.
+fn tree(
+    tokens: &[String],
+    mut at: usize,
+    prefix: &[String],
+    is_public: bool,
+    to: &mut Vec<Import>,
+) -> usize {
+    let token = |at: usize| tokens.get(at).map(String::as_str);
+    let mut path = prefix.to_vec();
+    let mut is_glob = false;
+    while let Some(next) = token(at) {
+        match next {
+            "::" => at += 1,
+            "{" => {
+                at += 1;
+                while token(at).is_some_and(|next| next != "}") {
+                    match token(at) {
+                        Some(",") => at += 1,
+                        _ => at = tree(tokens, at, &path, is_public, to),
+                    }
+                }
+                return at + 1;
+            }
+            "*" => {
+                is_glob = true;
+                at += 1;
+            }
+            "as" => break,
+            name if is_name(name) => {
+                path.push(name.to_owned());
+                at += 1;
+            }
+            _ => break,
+        }
+    }
+    let mut name = path.iter().rfind(|name| *name != "self").cloned();
+    name = name.filter(|_| !is_glob);
+    if token(at) == Some("as") {
+        name = tokens.get(at + 1).cloned();
+        at += 2;
+    }
+    to.push(Import {
+        path,
+        name: name.unwrap_or_default(),
+        is_public,
+        is_glob,
+    });
+    at
+}
+
+/// The names and signs of the code, without what `#[cfg(test)]` stands before.
 pub(crate) fn tokens(source: &str) -> Vec<String> {
-    let code = code(source);
-    let code = code.split("#[cfg(test)]").next().unwrap_or_default();
     let mut tokens: Vec<String> = Vec::new();
     let mut is_joined = false;
-    for c in code.chars() {
+    for c in code(source).chars() {
         let last = tokens.last_mut().filter(|_| is_joined);
         match last {
             Some(last) if is_name(last) && is_name_char(c) => last.push(c),
@@ -64,7 +151,41 @@ pub(crate) fn tokens(source: &str) -> Vec<String> {
         }
         is_joined = !c.is_whitespace();
     }
-    tokens
+    without_tests(&tokens)
+}
+
+fn without_tests(tokens: &[String]) -> Vec<String> {
+    const MARK: [&str; 7] = ["#", "[", "cfg", "(", "test", ")", "]"];
+    let mut kept = Vec::new();
+    let mut rest = tokens;
+    while let Some((token, behind)) = rest.split_first() {
+        if rest.len() >= MARK.len() && rest.iter().zip(MARK).all(|(token, mark)| token == mark) {
+            rest = behind_item(&rest[MARK.len()..]);
+        } else {
+            kept.push(token.clone());
+            rest = behind;
+        }
+    }
+    kept
+}
+
+/// What comes behind the item that begins here: its `;`, or its closing brace.
+fn behind_item(tokens: &[String]) -> &[String] {
+    let mut depth = 0_usize;
+    for (at, token) in tokens.iter().enumerate() {
+        match token.as_str() {
+            "(" | "[" | "{" => depth += 1,
+            ")" | "]" | "}" => {
+                depth = depth.saturating_sub(1);
+                if depth == 0 && token == "}" {
+                    return &tokens[at + 1..];
+                }
+            }
+            ";" if depth == 0 => return &tokens[at + 1..],
+            _ => {}
+        }
+    }
+    &[]
 }
 
 /// The source with its comments and texts blanked out.
@@ -145,6 +266,9 @@ fn paths_are_found_wherever_they_hide() {
         }
         #[cfg(test)]
         mod tests { use tokio::net; }
+        #[cfg(test)]
+        fn helper() { tokio::net::lookup_host() }
+        const LATE: usize = std::mem::size_of::<u8>();
     "##;
     let found: Vec<_> = paths(source).iter().map(|path| path.join("::")).collect();
     for expected in [
@@ -154,6 +278,7 @@ fn paths_are_found_wherever_they_hide() {
         "crate::link::turn",
         "crate::trust",
         "std::time::Instant::now",
+        "std::mem::size_of",
     ] {
         assert!(
             found.iter().any(|path| path == expected),

@@ -1,4 +1,4 @@
-//! [`Json`]: a program speaks, with `--json`. Commands are read at all times,
+//! [`JsonLines`]: a program speaks, with `--json`. Commands are read at all times,
 //! one a line; events are written, one a line.
 
 use std::io::{self, Write as _};
@@ -6,16 +6,17 @@ use std::io::{self, Write as _};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::input::{Entry, Input};
-use super::report::{Exit, Report};
-use super::screen;
-use super::speaker::{Partner, Said};
+use super::intent::Intent;
+use super::partner::Partner;
+use crate::cli::input::{Input, InputEvent};
+use crate::cli::report::{Exit, Report};
+use crate::cli::screen;
 use crate::link::{Abandoned, Cause, Ended, LinkError, Notice};
 use crate::protocol::{ConversationId, Role, Text};
 
 /// A program, over stdin and stdout.
 #[derive(Debug)]
-pub struct Json {
+pub struct JsonLines {
     input: Input,
     first: Option<Text>,
     conversation: Option<ConversationId>,
@@ -30,12 +31,12 @@ pub struct Json {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
-enum Command {
+enum JsonCommand {
     Say { text: String, turn: Option<u64> },
     Quit {},
 }
 
-impl Json {
+impl JsonLines {
     /// Bytes that a line of commands may have, LF aside: what a frame may have.
     pub const LINE: usize = 524_288;
 
@@ -69,13 +70,13 @@ impl Json {
         )
     }
 
-    pub(super) async fn ask(&mut self, turn: u64) -> Said {
+    pub(super) async fn ask(&mut self, turn: u64) -> Intent {
         if let (1, Some(first)) = (turn, &self.first) {
-            return Said::Message(first.clone());
+            return Intent::Message(first.clone());
         }
         if self.announced != Some(turn) {
             if let Err(report) = self.event("your-turn", json!({ "turn": turn })) {
-                return Said::Failed(report);
+                return Intent::Failed(report);
             }
             self.announced = Some(turn);
         }
@@ -84,13 +85,13 @@ impl Json {
 
     /// Reads commands while it is nobody's turn here. Returns only for `quit`
     /// and for a failure.
-    pub(super) async fn idle(&mut self) -> Said {
+    pub(super) async fn idle(&mut self) -> Intent {
         if self.is_at_end {
             return std::future::pending().await;
         }
         match self.command(None).await {
-            Said::Quit if self.is_at_end => std::future::pending().await,
-            said => said,
+            Intent::Quit if self.is_at_end => std::future::pending().await,
+            intent => intent,
         }
     }
 
@@ -107,9 +108,9 @@ impl Json {
     pub async fn until_end(&mut self) -> Result<(), Report> {
         while !self.is_at_end {
             match self.command(None).await {
-                Said::Failed(report) => return Err(report),
-                Said::Quit if self.is_at_end => {}
-                Said::Quit | Said::Message(_) => self.error(
+                Intent::Failed(report) => return Err(report),
+                Intent::Quit if self.is_at_end => {}
+                Intent::Quit | Intent::Message(_) => self.error(
                     "not-your-turn",
                     &Report::new(
                         Exit::Usage,
@@ -124,17 +125,17 @@ impl Json {
 
     /// The next command that can be done in `turn`; the others get an `error`
     /// event and change nothing.
-    async fn command(&mut self, turn: Option<u64>) -> Said {
+    async fn command(&mut self, turn: Option<u64>) -> Intent {
         loop {
-            let (code, what, advice) = match self.input.entry().await {
-                Entry::Line(line) => match serde_json::from_str(&line) {
-                    Ok(Command::Quit {}) => return Said::Quit,
-                    Ok(Command::Say { text, turn: wanted }) => match (turn, Text::new(text)) {
+            let (code, what, advice) = match self.input.next().await {
+                InputEvent::Line(line) => match serde_json::from_str(&line) {
+                    Ok(JsonCommand::Quit {}) => return Intent::Quit,
+                    Ok(JsonCommand::Say { text, turn: wanted }) => match (turn, Text::new(text)) {
                         (_, Err(error)) => {
                             ("too-long", error.to_string(), "Say it in several turns.")
                         }
                         (Some(turn), Ok(text)) if wanted.is_none_or(|wanted| wanted == turn) => {
-                            return Said::Message(text);
+                            return Intent::Message(text);
                         }
                         (Some(turn), Ok(_)) => (
                             "not-your-turn",
@@ -149,21 +150,23 @@ impl Json {
                     },
                     Err(error) => ("bad-input", error.to_string(), COMMANDS),
                 },
-                Entry::TooLong => (
+                InputEvent::TooLong => (
                     "too-long",
                     format!("a line of more than {} bytes", Self::LINE),
                     "Say it in several turns.",
                 ),
-                Entry::NotUtf8 => ("bad-input", "a line that is not UTF-8".to_owned(), COMMANDS),
-                Entry::End => {
-                    self.is_at_end = true;
-                    return Said::Quit;
+                InputEvent::NotUtf8 => {
+                    ("bad-input", "a line that is not UTF-8".to_owned(), COMMANDS)
                 }
-                Entry::Failed(error) => return Said::Failed(Report::stdin(&error)),
+                InputEvent::End => {
+                    self.is_at_end = true;
+                    return Intent::Quit;
+                }
+                InputEvent::Failed(error) => return Intent::Failed(Report::stdin(&error)),
             };
             let report = Report::new(Exit::Usage, what, advice);
             if let Err(report) = self.error(code, &report) {
-                return Said::Failed(report);
+                return Intent::Failed(report);
             }
         }
     }
@@ -176,7 +179,7 @@ impl Json {
     }
 
     /// A message that was heard before a restart.
-    pub(super) fn again(&mut self, turn: u64, text: &Text) -> Result<(), Report> {
+    pub(super) fn heard_again(&mut self, turn: u64, text: &Text) -> Result<(), Report> {
         self.event(
             "turn",
             json!({ "turn": turn, "speaker": "peer", "text": text.as_str(), "again": true }),

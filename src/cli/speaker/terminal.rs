@@ -5,13 +5,14 @@ use std::io;
 
 use nix::sys::termios::tcgetattr;
 
-use super::console::Console;
-use super::input::{Entry, Input};
-use super::line::Typed;
-use super::pipe::{tell, tell_end, tell_leaving};
-use super::report::Report;
-use super::speaker::{Partner, Said};
-use super::transcript::{OURS, THEIRS, Transcript};
+use super::intent::Intent;
+use super::notices::{show_end, show_leaving, show_notice};
+use super::partner::Partner;
+use crate::cli::console::Console;
+use crate::cli::input::line::Typed;
+use crate::cli::input::{Input, InputEvent};
+use crate::cli::report::Report;
+use crate::cli::transcript::{OURS, THEIRS, Transcript};
 use crate::link::{Cause, Ended, Notice};
 use crate::protocol::Text;
 
@@ -62,10 +63,10 @@ impl Terminal {
         Ok(())
     }
 
-    pub(super) async fn ask(&mut self, turn: u64) -> Said {
+    pub(super) async fn ask(&mut self, turn: u64) -> Intent {
         self.is_echoed = false;
         if let (1, Some(first)) = (turn, &self.first) {
-            return Said::Message(first.clone());
+            return Intent::Message(first.clone());
         }
         loop {
             if self.asked != Some(turn) {
@@ -73,19 +74,19 @@ impl Terminal {
                 self.asked = Some(turn);
             }
             if let Err(report) = self.prompt() {
-                return Said::Failed(report);
+                return Intent::Failed(report);
             }
-            let entry = tokio::select! {
-                entry = self.input.entry() => entry,
+            let event = tokio::select! {
+                event = self.input.next() => event,
                 () = self.console.prompt_broken() => continue,
             };
             // Enter has ended the row; at the end of input nothing has.
-            match &entry {
-                Entry::End | Entry::Failed(_) => self.console.break_prompt(),
+            match &event {
+                InputEvent::End | InputEvent::Failed(_) => self.console.break_prompt(),
                 _ => self.console.set_prompt(false),
             }
-            match entry {
-                Entry::Line(line) => match self.understand(line) {
+            match event {
+                InputEvent::Line(line) => match self.understand(line) {
                     Some(Typed::Quit) => return self.quit(),
                     Some(Typed::Message(words)) => match Text::new(words) {
                         Ok(text) => return self.message(text),
@@ -93,15 +94,15 @@ impl Terminal {
                     },
                     None => {}
                 },
-                Entry::TooLong => self.too_long(),
-                Entry::NotUtf8 => self.console.say(
+                InputEvent::TooLong => self.too_long(),
+                InputEvent::NotUtf8 => self.console.say(
                     "That was not UTF-8, and was not sent. Set the terminal to UTF-8 and type it again.",
                 ),
-                Entry::End => {
+                InputEvent::End => {
                     self.is_at_end = true;
-                    return Said::Quit;
+                    return Intent::Quit;
                 }
-                Entry::Failed(error) => return Said::Failed(Report::stdin(&error)),
+                InputEvent::Failed(error) => return Intent::Failed(Report::stdin(&error)),
             }
         }
     }
@@ -111,13 +112,13 @@ impl Terminal {
     /// # Errors
     /// The terminal cannot be read. `None` at its end.
     pub async fn answer(&mut self) -> Result<Option<String>, Report> {
-        let entry = self.input.entry().await;
+        let event = self.input.next().await;
         self.console.set_prompt(false);
-        match entry {
-            Entry::Line(line) => Ok(Some(line)),
-            Entry::TooLong | Entry::NotUtf8 => Ok(Some(String::new())),
-            Entry::End => Ok(None),
-            Entry::Failed(error) => Err(Report::stdin(&error)),
+        match event {
+            InputEvent::Line(line) => Ok(Some(line)),
+            InputEvent::TooLong | InputEvent::NotUtf8 => Ok(Some(String::new())),
+            InputEvent::End => Ok(None),
+            InputEvent::Failed(error) => Err(Report::stdin(&error)),
         }
     }
 
@@ -135,10 +136,10 @@ impl Terminal {
     async fn take_typed_ahead(&mut self) {
         let mut lines = Vec::new();
         while self.input.is_ready() {
-            match self.input.entry().await {
-                Entry::Line(line) => lines.push(line),
-                Entry::TooLong | Entry::NotUtf8 => {}
-                Entry::End | Entry::Failed(_) => break,
+            match self.input.next().await {
+                InputEvent::Line(line) => lines.push(line),
+                InputEvent::TooLong | InputEvent::NotUtf8 => {}
+                InputEvent::End | InputEvent::Failed(_) => break,
             }
         }
         if !lines.is_empty() {
@@ -176,18 +177,18 @@ impl Terminal {
         }
     }
 
-    fn message(&mut self, text: Text) -> Said {
+    fn message(&mut self, text: Text) -> Intent {
         self.asked = None;
-        Said::Message(text)
+        Intent::Message(text)
     }
 
-    fn quit(&mut self) -> Said {
+    fn quit(&mut self) -> Intent {
         if !self.is_echoed
             && let Err(report) = Transcript::message(OURS, "QUIT")
         {
-            return Said::Failed(report);
+            return Intent::Failed(report);
         }
-        Said::Quit
+        Intent::Quit
     }
 
     fn too_long(&self) {
@@ -197,7 +198,7 @@ impl Terminal {
         ));
     }
 
-    pub(super) fn said(&mut self, text: &Text) -> Result<(), Report> {
+    pub(super) fn sent(&mut self, text: &Text) -> Result<(), Report> {
         if self.is_echoed {
             return Ok(());
         }
@@ -211,17 +212,17 @@ impl Terminal {
     }
 
     pub(super) fn notice(&mut self, notice: Notice) -> Result<(), Report> {
-        tell(&self.console, notice);
+        show_notice(&self.console, notice);
         Ok(())
     }
 
     pub(super) fn leaving(&self) {
-        tell_leaving(&self.console);
+        show_leaving(&self.console);
     }
 
     pub(super) fn ended(&mut self, over: &Ended) -> Result<(), Report> {
         let had_prompt = self.console.has_prompt();
-        tell_end(&self.console, &self.peer, over);
+        show_end(&self.console, &self.peer, over);
         let was_ours = matches!(over.cause, Cause::Me);
         if !was_ours && (had_prompt || self.input.is_ready()) {
             self.console

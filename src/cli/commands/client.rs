@@ -2,6 +2,14 @@
 
 use std::time::Duration;
 
+use crate::cli::args::ClientArgs;
+use crate::cli::ask;
+use crate::cli::console::Console;
+use crate::cli::home::{Home, resolve_keys};
+use crate::cli::report::{Exit, Report, outcome};
+use crate::cli::signals::{Signals, Stop};
+use crate::cli::speaker::{Intent, Partner, Speaker};
+use crate::cli::talk::{Ending, converse};
 use crate::link::{Cause, Client, ConnectError, Ended, HandshakeError, Talk, Waiting, tcp};
 use crate::protocol::{Limits, Role};
 use crate::trust::{
@@ -9,28 +17,19 @@ use crate::trust::{
     TargetError,
 };
 
-use super::args;
-use super::ask;
-use super::console::Console;
-use super::home::{Home, keys};
-use super::report::{Exit, Report, outcome};
-use super::signals::{Signals, Stop};
-use super::speaker::{Partner, Said, Speaker};
-use super::talk::{Ending, converse};
-
 /// Runs `turnchat client`.
 ///
 /// # Errors
 /// What there is to say before the exit.
 pub async fn run(
-    command: args::Client,
+    command: ClientArgs,
     home: &Home,
     console: &Console,
     speaker: &mut Speaker,
 ) -> Result<Exit, Report> {
-    let mut signals = Signals::listen(Exit::Terminated).map_err(|error| signals_failed(&error))?;
+    let mut signals = Signals::listen(Exit::Terminated).map_err(|error| Report::signals(&error))?;
     let book = home.book()?;
-    let pins = keys(&command.pin, &AddressBook::default())?;
+    let pins = resolve_keys(&command.pin, &AddressBook::default())?;
     let target = Target::resolve(&command.peer, pins, &book)
         .map_err(|error| no_target(&error, &command.peer))?;
     let new_name = match command.accept_new {
@@ -38,7 +37,7 @@ pub async fn run(
         false => None,
     };
     let identity = home.identity(&command.talk.identity, console)?;
-    let mut caller = Caller {
+    let mut run = ClientRun {
         identity,
         target,
         book,
@@ -51,35 +50,35 @@ pub async fn run(
 
     let talk = loop {
         let waiting = tokio::select! {
-            waiting = caller.connect(new_name.as_ref(), speaker) => waiting?,
-            stop = signals.stop() => return Ok(stopped(stop)),
+            waiting = run.connect(new_name.as_ref(), speaker) => waiting?,
+            stop = signals.stop() => return Ok(exit_for(stop)),
         };
         let is_resuming = waiting.is_resuming();
         let key = waiting.peer().key();
         let unanswered = waiting.unanswered();
         let unanswered = unanswered.map(|(turn, text)| (turn, text.clone()));
-        let ending = match caller.wait(waiting, speaker, &mut signals).await? {
+        let ending = match run.wait(waiting, speaker, &mut signals).await? {
             Ok(talk) => break talk,
             Err(ending) => ending,
         };
         // There will be no talk to begin with it, and it may not have been seen before.
         if let Some((turn, text)) = &unanswered {
-            speaker.again(*turn, text)?;
+            speaker.heard_again(*turn, text)?;
         }
         match &ending.over {
             // What was to go on is over on the other side: a new one is begun.
             Some(over)
                 if is_resuming && ending.stop.is_none() && matches!(over.cause, Cause::Peer) =>
             {
-                tell_of_end(over, console, speaker)?;
-                caller.target.expected = Expected::Pins(vec![key]);
+                report_ended_before_resume(over, console, speaker)?;
+                run.target.expected = Expected::Pins(vec![key]);
             }
             _ => return finish(&ending, speaker),
         }
     };
     let partner = Partner {
         key: talk.peer.key(),
-        petname: caller.petname(&talk.peer.key(), new_name.as_ref()),
+        petname: run.petname(&talk.peer.key(), new_name.as_ref()),
         role: Role::Client,
         conversation: talk.conversation,
         is_resumed: talk.is_resumed,
@@ -103,7 +102,11 @@ fn finish(ending: &Ending, speaker: &mut Speaker) -> Result<Exit, Report> {
 }
 
 /// A conversation that was to go on, and cannot.
-fn tell_of_end(over: &Ended, console: &Console, speaker: &mut Speaker) -> Result<(), Report> {
+fn report_ended_before_resume(
+    over: &Ended,
+    console: &Console,
+    speaker: &mut Speaker,
+) -> Result<(), Report> {
     console.say("Your last conversation was ended meanwhile; this is a new one.");
     if let Err(report) = outcome(over) {
         speaker.failed(&report)?;
@@ -112,14 +115,15 @@ fn tell_of_end(over: &Ended, console: &Console, speaker: &mut Speaker) -> Result
     Ok(())
 }
 
-fn stopped(stop: Stop) -> Exit {
+fn exit_for(stop: Stop) -> Exit {
     match stop {
         Stop::Interrupt => Exit::Interrupted,
         Stop::Terminate => Exit::Terminated,
     }
 }
 
-struct Caller<'a> {
+/// One run of `turnchat client`: whom it calls, and how.
+struct ClientRun<'a> {
     identity: Identity,
     target: Target,
     book: AddressBook,
@@ -130,7 +134,7 @@ struct Caller<'a> {
     console: &'a Console,
 }
 
-impl Caller<'_> {
+impl ClientRun<'_> {
     /// Dials until there is a proven peer: once, or once more with the key
     /// that was approved.
     async fn connect(
@@ -180,7 +184,7 @@ impl Caller<'_> {
             ..Limits::default()
         };
         let client = Client::new(&self.identity, accepted)
-            .map_err(|error| tls_failed(&error))?
+            .map_err(|error| Report::tls(&error))?
             .with_limits(limits);
         let client = match self.keeps_journal {
             true => client.with_journal(self.home.journal(&self.identity.key_id())),
@@ -264,8 +268,8 @@ impl Caller<'_> {
                         ..Ending::default()
                     })),
                 },
-                said = speaker.idle() => {
-                    if let Said::Failed(report) = said {
+                intent = speaker.idle() => {
+                    if let Intent::Failed(report) = intent {
                         ending.failure = Some(report);
                     }
                     break;
@@ -278,7 +282,7 @@ impl Caller<'_> {
         }
         ending.over = Some(match waiting.welcome().await {
             Err(over) => over,
-            Ok(talk) => over_of(talk).await,
+            Ok(talk) => quit_at_once(talk).await,
         });
         Ok(Err(ending))
     }
@@ -294,7 +298,7 @@ impl Caller<'_> {
 }
 
 /// The `welcome` crossed our `quit`: the end of the conversation that began.
-async fn over_of(talk: Talk) -> Ended {
+async fn quit_at_once(talk: Talk) -> Ended {
     match talk.turn {
         crate::link::Turn::Mine(mine) => mine.quit().await,
         crate::link::Turn::Theirs(theirs) => match theirs.hear().await {
@@ -305,11 +309,7 @@ async fn over_of(talk: Talk) -> Ended {
 }
 
 /// What a new key is stored as.
-fn name_for(
-    command: &args::Client,
-    target: &Target,
-    book: &AddressBook,
-) -> Result<Petname, Report> {
+fn name_for(command: &ClientArgs, target: &Target, book: &AddressBook) -> Result<Petname, Report> {
     let name = match &command.name {
         Some(name) => name.clone(),
         None => target.address.host().parse().map_err(|_| {
@@ -348,22 +348,4 @@ fn no_target(error: &TargetError, argument: &str) -> Report {
             "Give HOST, HOST:PORT or [IPv6]:PORT; see `turnchat peers list` for names.",
         ),
     }
-}
-
-/// The identity cannot be used for TLS.
-pub(super) fn tls_failed(error: &rustls::Error) -> Report {
-    Report::new(
-        Exit::Failure,
-        format!("TLS cannot use this key: {error}."),
-        "Make a new identity with `turnchat gen-cert --out DIR`.",
-    )
-}
-
-/// Signals cannot be listened to.
-pub(super) fn signals_failed(error: &std::io::Error) -> Report {
-    Report::new(
-        Exit::Failure,
-        format!("Signals cannot be listened to: {error}."),
-        "Run turnchat outside of the sandbox that forbids it.",
-    )
 }

@@ -6,7 +6,9 @@
 //! and costs nothing; the thread may go on waiting, and the end of the program
 //! does not wait for it.
 //!
-//! What a line means is [`line`](crate::cli::line)'s; prompts are not here.
+//! What a line means is [`line`]'s; prompts are not here.
+
+pub mod line;
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read as _};
@@ -19,7 +21,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{FlushArg, tcflush};
 use tokio::sync::Notify;
 
-use super::line::{Line, LineReader};
+use line::{Line, LineReader};
 
 /// What is read at once, and so the most that is taken from a pipe beyond the
 /// line that was asked for.
@@ -27,7 +29,7 @@ const CHUNK: usize = 4096;
 
 /// What the person, or the pipe, gave.
 #[derive(Debug)]
-pub enum Entry {
+pub enum InputEvent {
     /// A line, without its end.
     Line(String),
     /// A line over the limit. It is gone; the next one is whole.
@@ -82,17 +84,17 @@ impl Input {
     ///
     /// May be dropped at any time: then nothing more is read, and what was
     /// read, a line or half of one, is kept for the next call.
-    pub async fn entry(&mut self) -> Entry {
+    pub async fn next(&mut self) -> InputEvent {
         let request = Request(&self.source);
         loop {
-            if let Some(entry) = request.0.next() {
-                return entry;
+            if let Some(event) = request.0.next() {
+                return event;
             }
             request.0.arrived.notified().await;
         }
     }
 
-    /// Whether [`entry`](Self::entry) would have something at once, as far as
+    /// Whether [`next`](Self::next) would have something at once, as far as
     /// is known without reading: always right at a terminal, which gives whole
     /// lines; a pipe may hold only the beginning of one.
     pub fn is_ready(&self) -> bool {
@@ -147,7 +149,7 @@ struct Source {
     state: Mutex<State>,
     /// Tells the thread that a line is wanted, or that it may go.
     wanted: Condvar,
-    /// Tells the one who waits in `entry` to look again.
+    /// Tells the one who waits in `next` to look again.
     arrived: Notify,
 }
 
@@ -191,14 +193,14 @@ impl Source {
     }
 
     /// What is there already; if nothing is, it is wanted from now on.
-    fn next(&self) -> Option<Entry> {
+    fn next(&self) -> Option<InputEvent> {
         let mut state = self.state();
-        let entry = state.next();
-        if entry.is_none() {
+        let event = state.next();
+        if event.is_none() {
             state.wanted = true;
             self.wanted.notify_one();
         }
-        entry
+        event
     }
 
     fn is_ready(&self) -> bool {
@@ -300,17 +302,21 @@ impl Source {
 }
 
 impl State {
-    fn next(&mut self) -> Option<Entry> {
+    fn next(&mut self) -> Option<InputEvent> {
         let line = if self.ended {
             self.lines.finish()
         } else {
             self.lines.next_line()
         };
         match line {
-            Some(Line::Text(text)) => Some(Entry::Line(text)),
-            Some(Line::TooLong) => Some(Entry::TooLong),
-            Some(Line::NotUtf8) => Some(Entry::NotUtf8),
-            None if self.ended => Some(self.failure.take().map_or(Entry::End, Entry::Failed)),
+            Some(Line::Text(text)) => Some(InputEvent::Line(text)),
+            Some(Line::TooLong) => Some(InputEvent::TooLong),
+            Some(Line::NotUtf8) => Some(InputEvent::NotUtf8),
+            None if self.ended => Some(
+                self.failure
+                    .take()
+                    .map_or(InputEvent::End, InputEvent::Failed),
+            ),
             None => None,
         }
     }
@@ -320,7 +326,7 @@ impl State {
 mod tests {
     const MAX_LINE: usize = 65_536;
 
-    use super::{CHUNK, Entry, Input, Source};
+    use super::{CHUNK, Input, InputEvent, Source};
     use nix::poll::PollTimeout;
     use nix::pty::openpty;
     use std::fs::File;
@@ -338,14 +344,14 @@ mod tests {
     async fn ask_in_vain(input: &mut Input) {
         tokio::select! {
             biased;
-            entry = input.entry() => panic!("nothing was there, and {entry:?} came"),
+            event = input.next() => panic!("nothing was there, and {event:?} came"),
             () = ready(()) => {}
         }
     }
 
     async fn line(input: &mut Input) -> String {
-        match input.entry().await {
-            Entry::Line(line) => line,
+        match input.next().await {
+            InputEvent::Line(line) => line,
             other => panic!("a line was expected, {other:?} came"),
         }
     }
@@ -359,7 +365,7 @@ mod tests {
             assert_eq!(line(&mut input).await, expected);
         }
         for _ in 0..3 {
-            assert!(matches!(input.entry().await, Entry::End));
+            assert!(matches!(input.next().await, InputEvent::End));
         }
     }
 
@@ -414,14 +420,14 @@ mod tests {
         });
         let mut number = 0;
         loop {
-            let entry = tokio::select! {
+            let event = tokio::select! {
                 biased;
-                entry = input.entry() => entry,
+                event = input.next() => event,
                 () = tokio::task::yield_now() => continue,
             };
-            match entry {
-                Entry::Line(line) => assert_eq!(line, format!("{number}.")),
-                Entry::End => break,
+            match event {
+                InputEvent::Line(line) => assert_eq!(line, format!("{number}.")),
+                InputEvent::End => break,
                 other => panic!("{other:?}"),
             }
             number += 1;
@@ -440,9 +446,9 @@ mod tests {
             writer.write_all(b"\nok\n\xff\nok\n").unwrap();
         });
         assert_eq!(line(&mut input).await.len(), MAX_LINE);
-        assert!(matches!(input.entry().await, Entry::TooLong));
+        assert!(matches!(input.next().await, InputEvent::TooLong));
         assert_eq!(line(&mut input).await, "ok");
-        assert!(matches!(input.entry().await, Entry::NotUtf8));
+        assert!(matches!(input.next().await, InputEvent::NotUtf8));
         assert_eq!(line(&mut input).await, "ok");
         writing.join().unwrap();
     }
@@ -451,8 +457,8 @@ mod tests {
     async fn a_failed_read_is_told_once_and_is_the_end() {
         let directory = File::open("/").unwrap();
         let mut input = Input::of(directory.into(), MAX_LINE).unwrap();
-        assert!(matches!(input.entry().await, Entry::Failed(_)));
-        assert!(matches!(input.entry().await, Entry::End));
+        assert!(matches!(input.next().await, InputEvent::Failed(_)));
+        assert!(matches!(input.next().await, InputEvent::End));
     }
 
     #[test]
@@ -463,8 +469,8 @@ mod tests {
         assert!(source.next().is_none());
         source.take().unwrap();
         source.end(Some(std::io::Error::other("gone")));
-        assert!(matches!(source.next(), Some(Entry::Failed(_))));
-        assert!(matches!(source.next(), Some(Entry::End)));
+        assert!(matches!(source.next(), Some(InputEvent::Failed(_))));
+        assert!(matches!(source.next(), Some(InputEvent::End)));
     }
 
     #[test]
@@ -483,7 +489,7 @@ mod tests {
         for _ in 0..3 {
             source.take().unwrap();
         }
-        assert!(matches!(source.next(), Some(Entry::Line(_))));
+        assert!(matches!(source.next(), Some(InputEvent::Line(_))));
         source.take().unwrap();
         let mut rest = Vec::new();
         left.read_to_end(&mut rest).unwrap();
@@ -499,7 +505,7 @@ mod tests {
         assert!(source.next().is_none());
         drop(writer);
         thread.join().unwrap();
-        assert!(matches!(source.next(), Some(Entry::End)));
+        assert!(matches!(source.next(), Some(InputEvent::End)));
 
         let (reader, _writer) = pipe().unwrap();
         let input = Input::of(reader.into(), MAX_LINE).unwrap();
@@ -523,7 +529,7 @@ mod tests {
         assert_eq!(line(&mut input).await, "two");
         assert!(!input.is_ready());
         drop(writer);
-        assert!(matches!(input.entry().await, Entry::End));
+        assert!(matches!(input.next().await, InputEvent::End));
         assert!(input.is_ready());
     }
 
@@ -560,7 +566,7 @@ mod tests {
             assert!(source.next().is_none());
             while !source.poll(PollTimeout::NONE).unwrap() {}
             source.take().unwrap();
-            assert!(matches!(source.next(), Some(Entry::Line(line)) if line == "fresh"));
+            assert!(matches!(source.next(), Some(InputEvent::Line(line)) if line == "fresh"));
         }
     }
 }

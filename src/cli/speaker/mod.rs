@@ -1,13 +1,23 @@
 //! [`Speaker`]: who speaks on this side. A person at a terminal, a pipe, or a
 //! program that speaks JSON; one value, made once.
 
-use super::json::Json;
-use super::pipe::Pipe;
+pub mod intent;
+pub mod json;
+mod notices;
+pub mod partner;
+pub mod pipe;
+pub mod terminal;
+
+pub use intent::Intent;
+pub use partner::Partner;
+
+use json::JsonLines;
+use pipe::Pipe;
+use terminal::Terminal;
+
 use super::report::Report;
-use super::terminal::Terminal;
 use crate::link::{Ended, Notice};
-use crate::protocol::{ConversationId, Role, Text};
-use crate::trust::KeyId;
+use crate::protocol::{Role, Text};
 
 /// Who speaks on this side.
 #[derive(Debug)]
@@ -17,60 +27,13 @@ pub enum Speaker {
     /// Lines from a pipe or a file.
     Pipe(Pipe),
     /// A program, with `--json`.
-    Json(Json),
-}
-
-/// What the speaker wants.
-#[derive(Debug)]
-pub enum Said {
-    /// To say this.
-    Message(Text),
-    /// To end the conversation.
-    Quit,
-    /// It cannot go on; the conversation is ended for it.
-    Failed(Report),
-}
-
-/// With whom a conversation is.
-#[derive(Clone, Debug)]
-pub struct Partner {
-    /// The proven key.
-    pub key: KeyId,
-    /// What the address book calls it.
-    pub petname: Option<String>,
-    /// Which side we are.
-    pub role: Role,
-    /// What both sides call the conversation.
-    pub conversation: ConversationId,
-    /// It goes on, after a restart of this side.
-    pub is_resumed: bool,
-}
-
-impl Partner {
-    /// What to call the peer.
-    pub fn name(&self) -> String {
-        self.petname.clone().unwrap_or_else(|| self.key.to_string())
-    }
-
-    /// What to call the peer where it is clear who is meant.
-    pub fn short_name(&self) -> String {
-        let nameless = || "Your peer".to_owned();
-        self.petname.clone().unwrap_or_else(nameless)
-    }
-
-    /// What a person is told when the conversation is on.
-    pub fn greeting(&self) -> String {
-        match self.is_resumed {
-            true => format!("Going on with your conversation with {}.", self.name()),
-            false => format!("Connected with {}.", self.name()),
-        }
-    }
+    Json(JsonLines),
 }
 
 impl Speaker {
     /// Whether this speaker knows where the talk stands after a restart, so
     /// that a conversation can be kept for it. A pipe would repeat its lines.
-    pub fn can_go_on(&self) -> bool {
+    pub fn can_resume(&self) -> bool {
         !matches!(self, Self::Pipe(_))
     }
 
@@ -78,11 +41,11 @@ impl Speaker {
     ///
     /// # Errors
     /// stdout is closed.
-    pub fn again(&mut self, turn: u64, text: &Text) -> Result<(), Report> {
+    pub fn heard_again(&mut self, turn: u64, text: &Text) -> Result<(), Report> {
         match self {
             Self::Terminal(terminal) => terminal.heard(text),
             Self::Pipe(pipe) => pipe.heard(text),
-            Self::Json(json) => json.again(turn, text),
+            Self::Json(json) => json.heard_again(turn, text),
         }
     }
 
@@ -100,7 +63,7 @@ impl Speaker {
 
     /// It is our turn, of this number: what is to be said? May be dropped at
     /// any time and asked again; nothing typed is lost.
-    pub async fn ask(&mut self, turn: u64) -> Said {
+    pub async fn ask(&mut self, turn: u64) -> Intent {
         match self {
             Self::Terminal(terminal) => terminal.ask(turn).await,
             Self::Pipe(pipe) => pipe.ask(turn).await,
@@ -110,7 +73,7 @@ impl Speaker {
 
     /// It is not our turn. Returns only when the conversation is to be ended
     /// all the same.
-    pub async fn idle(&mut self) -> Said {
+    pub async fn idle(&mut self) -> Intent {
         match self {
             // Typed ahead or waiting in the pipe, it is read in its turn.
             Self::Terminal(_) | Self::Pipe(_) => std::future::pending().await,
@@ -122,18 +85,18 @@ impl Speaker {
     ///
     /// # Errors
     /// stdout is closed.
-    pub fn said(&mut self, turn: u64, text: &Text) -> Result<(), Report> {
+    pub fn sent(&mut self, turn: u64, text: &Text) -> Result<(), Report> {
         match self {
-            Self::Terminal(terminal) => terminal.said(text),
-            Self::Pipe(pipe) => pipe.said(text),
+            Self::Terminal(terminal) => terminal.sent(text),
+            Self::Pipe(pipe) => pipe.sent(text),
             Self::Json(json) => json.turn(turn, "me", text),
         }
     }
 
     /// The conversation was over before this could be said.
-    pub fn unsaid(&mut self, text: Text) {
+    pub fn not_sent(&mut self, text: Text) {
         match self {
-            Self::Pipe(pipe) => pipe.unsaid(text),
+            Self::Pipe(pipe) => pipe.not_sent(text),
             // At a terminal what was typed for one peer is never kept for the next.
             Self::Terminal(_) | Self::Json(_) => {}
         }

@@ -1,0 +1,8 @@
+//! The commands, a file each. What runs one is called `run` in all of them.
+
+pub mod client;
+pub mod fingerprint;
+pub mod gen_cert;
+pub mod peers;
+pub mod server;
+mod stdout;

@@ -1,0 +1,348 @@
+//! `turnchat server`: one conversation after another, and what happens between
+//! them.
+
+mod events;
+mod listen;
+mod prompt;
+mod rules;
+
+use tokio::signal::unix::Signal;
+use tokio::sync::watch;
+
+use crate::cli::args::ServerArgs;
+use crate::cli::ask;
+use crate::cli::console::Console;
+use crate::cli::home::Home;
+use crate::cli::report::{Exit, Report};
+use crate::cli::signals::{Signals, Stop, hangup};
+use crate::cli::speaker::{Partner, Speaker};
+use crate::cli::talk::{Ending, converse};
+use crate::link::{
+    Answer, Candidates, Server, ServerBuilder, ServerEvent, ServerEvents, Talk, Turn, Verdict, tcp,
+};
+use crate::protocol::{Limits, Reason, Role};
+use crate::trust::{KeyId, KeyVerdict};
+use events::EventReporter;
+use listen::{announce, listen};
+use prompt::{PromptState, read_between};
+use rules::{Rules, SharedRules};
+
+/// Runs `turnchat server`.
+///
+/// # Errors
+/// What there is to say before the exit.
+pub async fn run(
+    command: ServerArgs,
+    home: &Home,
+    console: &Console,
+    speaker: &mut Speaker,
+) -> Result<Exit, Report> {
+    let mut signals = Signals::listen(Exit::Success).map_err(|error| Report::signals(&error))?;
+    let hangup = hangup().map_err(|error| Report::signals(&error))?;
+    let rules = Rules::read(&command, home)?;
+    let identity = home.identity(&command.talk.identity, console)?;
+    let own = identity.key_id();
+    let listener = listen(command.listen)?;
+    announce(&listener, &own, console, speaker)?;
+
+    let is_terminal = matches!(speaker, Speaker::Terminal(_));
+    let rules = SharedRules::new(rules);
+    let judging = rules.clone();
+    let limits = Limits {
+        queue: command.queue,
+        hold: command.talk.hold,
+        ..Limits::default()
+    };
+    let keeps = command.talk.keeps_journal(speaker);
+    let mut builder = ServerBuilder::new(&identity, move |key| {
+        match (judging.judge(key, &own), is_terminal) {
+            (KeyVerdict::Admit, _) => Verdict::Admit,
+            (KeyVerdict::Unknown, true) => Verdict::Ask,
+            (KeyVerdict::Unknown, false) | (KeyVerdict::NotAllowed, _) => {
+                Verdict::Refuse(Reason::UnknownPeer)
+            }
+            (KeyVerdict::OwnKey, _) => Verdict::Refuse(Reason::Declined),
+        }
+    })
+    .map_err(|error| Report::tls(&error))?
+    .with_limits(limits);
+    if keeps {
+        builder = builder
+            .with_journal(home.journal(&own))
+            .map_err(|error| Report::from(&error))?;
+    }
+    let mut server = builder.start(tcp::acceptor(listener));
+
+    let mut run = ServerRun {
+        candidates: server.candidates(),
+        events: server.events(),
+        server,
+        reporter: EventReporter::new(&command, home, console, rules.clone()),
+        rules,
+        command: &command,
+        home,
+        console,
+        hangup,
+        ready: None,
+    };
+    let exit = run.serve(speaker, &mut signals).await;
+    run.server.stop().await;
+    exit
+}
+
+/// One run of `turnchat server`.
+struct ServerRun<'a> {
+    server: Server,
+    candidates: watch::Receiver<Candidates>,
+    events: Option<ServerEvents>,
+    rules: SharedRules,
+    reporter: EventReporter<'a>,
+    command: &'a ServerArgs,
+    home: &'a Home,
+    console: &'a Console,
+    /// Heard from the start to the end: unheard, SIGHUP would end the program.
+    hangup: Signal,
+    /// Welcomed while the person was about another; an Enter begins it.
+    ready: Option<Talk>,
+}
+
+/// What happened between conversations.
+enum NextStep {
+    Talk(Talk),
+    Stop(Stop),
+    /// The input has ended.
+    End,
+}
+
+impl ServerRun<'_> {
+    async fn serve(
+        &mut self,
+        speaker: &mut Speaker,
+        signals: &mut Signals,
+    ) -> Result<Exit, Report> {
+        let mut is_first = true;
+        loop {
+            let talk = match self.wait_for_next(speaker, signals, is_first).await? {
+                NextStep::Talk(talk) => talk,
+                NextStep::Stop(Stop::Interrupt) => return Ok(Exit::Interrupted),
+                NextStep::Stop(Stop::Terminate) | NextStep::End => return Ok(Exit::Success),
+            };
+            is_first = false;
+            let partner = self.partner(&talk);
+            let ending = self.converse(talk, &partner, speaker, signals).await;
+            if let Some(exit) = self.finish(&ending, speaker)? {
+                return exit;
+            }
+        }
+    }
+
+    async fn converse(
+        &mut self,
+        talk: Talk,
+        partner: &Partner,
+        speaker: &mut Speaker,
+        signals: &mut Signals,
+    ) -> Ending {
+        let conversing = converse(talk, partner, speaker, signals);
+        tokio::pin!(conversing);
+        loop {
+            tokio::select! {
+                ending = &mut conversing => return ending,
+                // The queue is judged by the new book at once.
+                _ = self.hangup.recv() => self.reread().await,
+            }
+        }
+    }
+
+    /// Tells of the end of a conversation; `Some` if it ends the program.
+    fn finish(
+        &self,
+        ending: &Ending,
+        speaker: &mut Speaker,
+    ) -> Result<Option<Result<Exit, Report>>, Report> {
+        let exit = ending.exit();
+        if let Err(report) = &exit {
+            speaker.failed(report)?;
+        }
+        if let Some(over) = &ending.over {
+            speaker.ended(over)?;
+        }
+        if ending.stop == Some(Stop::Terminate) {
+            return Ok(Some(Ok(Exit::Success)));
+        }
+        // What cannot be kept now could not be kept for the next one either.
+        let cannot_keep = matches!(&ending.over, Some(over) if over.is_unkept());
+        if self.command.once || ending.failure.is_some() || ending.stop.is_some() || cannot_keep {
+            return Ok(Some(exit));
+        }
+        // What ended one conversation does not end the server.
+        if let Err(report) = exit {
+            self.console.fail(&report);
+        }
+        Ok(None)
+    }
+
+    async fn wait_for_next(
+        &mut self,
+        speaker: &mut Speaker,
+        signals: &mut Signals,
+        is_first: bool,
+    ) -> Result<NextStep, Report> {
+        let mut prompt = PromptState::new(speaker, is_first);
+        loop {
+            if let Speaker::Terminal(terminal) = &speaker
+                && terminal.is_gone()
+            {
+                return Ok(NextStep::End);
+            }
+            let candidates = *self.candidates.borrow_and_update();
+            self.update_prompt(&mut prompt, candidates, speaker).await;
+            tokio::select! {
+                biased;
+                stop = signals.stop() => {
+                    if stop == Stop::Interrupt {
+                        self.quit_ready().await;
+                    }
+                    return Ok(NextStep::Stop(stop));
+                }
+                _ = self.hangup.recv() => self.reread().await,
+                Some(event) = next_event(&mut self.events) => self.reporter.tell(&event, speaker)?,
+                talk = self.server.next(), if prompt.starts_at_once() => match (talk, prompt) {
+                    (Some(talk), PromptState::Accepted(key)) if talk.peer.key() != key => {
+                        if let Speaker::Terminal(terminal) = speaker {
+                            terminal.discard();
+                        }
+                        prompt = PromptState::Welcomed(talk.peer.key());
+                        self.ready = Some(talk);
+                    }
+                    (talk, _) => return Ok(talk.map_or(NextStep::End, NextStep::Talk)),
+                },
+                _ = self.candidates.changed() => {}
+                input = read_between(speaker, &prompt, is_first) => match input? {
+                    None => {
+                        self.console.say("Standard input has ended: the server stops.");
+                        return Ok(NextStep::End);
+                    }
+                    Some(line) => {
+                        if let Some(talk) = self.ready.take() {
+                            return Ok(NextStep::Talk(talk));
+                        }
+                        self.handle_line(&mut prompt, &line).await;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Ends the conversation of whoever was welcomed and not begun with yet.
+    async fn quit_ready(&mut self) {
+        let ready = self.ready.take().or_else(|| self.server.welcomed());
+        match ready.map(|talk| talk.turn) {
+            Some(Turn::Mine(mine)) => _ = mine.quit().await,
+            Some(Turn::Theirs(theirs)) => {
+                theirs.quit();
+                let _ = theirs.hear().await;
+            }
+            None => {}
+        }
+    }
+
+    /// Puts to the person what waits, at a terminal.
+    async fn update_prompt(
+        &self,
+        prompt: &mut PromptState,
+        candidates: Candidates,
+        speaker: &mut Speaker,
+    ) {
+        let Speaker::Terminal(terminal) = speaker else {
+            return;
+        };
+        match *prompt {
+            PromptState::Question(key, _) if candidates.asking != Some(key) => {
+                self.console
+                    .say("The key that you were asked about has left.");
+                *prompt = prompt.before_question();
+            }
+            PromptState::Next(key) if candidates.next != Some(key) => {
+                self.console.say("The next one has left.");
+                *prompt = PromptState::EnterNeeded;
+            }
+            // An answer that was none, or something that was said over it.
+            PromptState::Question(..) if !self.console.has_prompt() => ask::ask_again(self.console),
+            PromptState::Next(key) | PromptState::Welcomed(key) if !self.console.has_prompt() => {
+                self.ask_to_begin(&key);
+            }
+            _ => {}
+        }
+        if candidates.question.is_some()
+            && matches!(prompt, PromptState::NotNeeded | PromptState::EnterNeeded)
+        {
+            if let Some(key) = self.server.ask().await {
+                ask::about_client(terminal, self.console, &key);
+                *prompt = PromptState::Question(key, matches!(prompt, PromptState::NotNeeded));
+            }
+        } else if let (PromptState::EnterNeeded, Some(next)) = (&prompt, candidates.next) {
+            terminal.discard();
+            self.ask_to_begin(&next);
+            *prompt = PromptState::Next(next);
+        }
+    }
+
+    fn ask_to_begin(&self, next: &KeyId) {
+        let name = self.rules.name(next);
+        self.console
+            .ask(&format!("Next: {name} is waiting. Press Enter to begin. "));
+    }
+
+    /// A line was typed at a question.
+    async fn handle_line(&self, prompt: &mut PromptState, line: &str) {
+        match *prompt {
+            PromptState::Next(_) => *prompt = PromptState::NotNeeded,
+            PromptState::Question(key, _) => match ask::parse_answer(line) {
+                Some(true) => {
+                    self.server.answer(key, Answer::Accept).await;
+                    *prompt = PromptState::Accepted(key);
+                }
+                Some(false) => {
+                    self.server.answer(key, Answer::Decline).await;
+                    *prompt = prompt.before_question();
+                }
+                None => {}
+            },
+            PromptState::NotNeeded
+            | PromptState::Accepted(_)
+            | PromptState::EnterNeeded
+            | PromptState::Welcomed(_) => {}
+        }
+    }
+
+    /// Reads the address book again; a damaged one changes nothing.
+    async fn reread(&self) {
+        match Rules::reread(self.command, self.home, self.console) {
+            Ok(rules) => {
+                let known: Vec<_> = rules.keys().collect();
+                let old = self.rules.replace(rules);
+                for key in old.keys().filter(|key| !known.contains(key)) {
+                    self.server.forget(key).await;
+                }
+                self.console.say("Read the address book again.");
+            }
+            Err(report) => self.console.fail(&report),
+        }
+    }
+
+    fn partner(&self, talk: &Talk) -> Partner {
+        let key = talk.peer.key();
+        Partner {
+            key,
+            petname: self.rules.petname(&key),
+            role: Role::Server,
+            conversation: talk.conversation,
+            is_resumed: talk.is_resumed,
+        }
+    }
+}
+
+async fn next_event(events: &mut Option<ServerEvents>) -> Option<ServerEvent> {
+    events.as_mut()?.next().await
+}

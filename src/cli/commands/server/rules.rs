@@ -1,0 +1,97 @@
+//! [`Rules`]: who is let in, from the address book and `--allow`.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::cli::args::{KeyArg, ServerArgs};
+use crate::cli::console::Console;
+use crate::cli::home::{Home, resolve_keys};
+use crate::cli::report::Report;
+use crate::trust::{AddressBook, KeyId, KeyVerdict, ServerTrust};
+
+/// Who is let in, and what they are called.
+pub(super) struct Rules {
+    trust: ServerTrust,
+    book: AddressBook,
+}
+
+impl Rules {
+    pub(super) fn read(command: &ServerArgs, home: &Home) -> Result<Self, Report> {
+        let book = home.book()?;
+        let allowed = resolve_keys(&command.allow, &book)?;
+        Ok(Self::new(command, book, allowed))
+    }
+
+    /// The same later on, when a name may be gone from the book.
+    pub(super) fn reread(
+        command: &ServerArgs,
+        home: &Home,
+        console: &Console,
+    ) -> Result<Self, Report> {
+        let book = home.book()?;
+        let mut allowed = Vec::new();
+        for named in &command.allow {
+            match named {
+                KeyArg::Peer(name) if book.get(name).is_none() => console.say(&format!(
+                    "Nobody in the address book is called {name} now: nobody is let in for it."
+                )),
+                named => allowed.extend(resolve_keys(std::slice::from_ref(named), &book)?),
+            }
+        }
+        Ok(Self::new(command, book, allowed))
+    }
+
+    fn new(command: &ServerArgs, book: AddressBook, allowed: Vec<KeyId>) -> Self {
+        let trust = if command.allow_anyone {
+            ServerTrust::Anyone
+        } else if command.allow.is_empty() {
+            ServerTrust::Book(book.clone())
+        } else {
+            ServerTrust::Allow(allowed)
+        };
+        Self { trust, book }
+    }
+
+    /// Whom these rules know.
+    pub(super) fn keys(&self) -> impl Iterator<Item = KeyId> {
+        let allowed = match &self.trust {
+            ServerTrust::Allow(keys) => keys.as_slice(),
+            ServerTrust::Book(_) | ServerTrust::Anyone => &[],
+        };
+        let known = self.book.iter().flat_map(|(_, entry)| entry.keys());
+        known.chain(allowed).copied()
+    }
+}
+
+/// The rules in force, shared with the library, which asks about every key.
+#[derive(Clone)]
+pub(super) struct SharedRules(Arc<Mutex<Rules>>);
+
+impl SharedRules {
+    pub(super) fn new(rules: Rules) -> Self {
+        Self(Arc::new(Mutex::new(rules)))
+    }
+
+    /// What becomes of a client that proved `key`.
+    pub(super) fn judge(&self, key: &KeyId, own: &KeyId) -> KeyVerdict {
+        self.lock().trust.judge(key, own)
+    }
+
+    /// Puts these rules in force; returns those before.
+    pub(super) fn replace(&self, rules: Rules) -> Rules {
+        std::mem::replace(&mut *self.lock(), rules)
+    }
+
+    /// What the address book calls the peer.
+    pub(super) fn petname(&self, key: &KeyId) -> Option<String> {
+        self.lock().book.name_of(key).map(ToString::to_string)
+    }
+
+    /// The petname, or else the key.
+    pub(super) fn name(&self, key: &KeyId) -> String {
+        self.petname(key).unwrap_or_else(|| key.to_string())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Rules> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,30 @@
+//! What a person is told of a conversation, at a terminal and with a pipe.
+
+use crate::cli::console::Console;
+use crate::link::{Cause, Ended, Notice};
+
+/// A notice, as words.
+pub(super) fn show_notice(console: &Console, notice: Notice) {
+    match notice {
+        Notice::Waiting { ahead: 0 } => console.say("Waiting: nobody is before you."),
+        Notice::Waiting { ahead: 1 } => console.say("Waiting: one is before you."),
+        Notice::Waiting { ahead } => console.say(&format!("Waiting: {ahead} are before you.")),
+        Notice::Lost => console.say(
+            "The link is lost. The conversation is held and goes on when the link is back; until then nothing is delivered.",
+        ),
+        Notice::Resumed => console.say("The link is back; the conversation goes on."),
+        Notice::Delivered { turn } => console.detail(&format!("Turn {turn} is delivered.")),
+    }
+}
+
+/// The end cannot be told at once.
+pub(super) fn show_leaving(console: &Console) {
+    console.say("Saying goodbye: the link is lost, so this takes up to 10 seconds.");
+}
+
+/// An orderly end, as words; what went wrong is told as a report.
+pub(super) fn show_end(console: &Console, peer: &str, over: &Ended) {
+    if matches!(over.cause, Cause::Peer) {
+        console.say(&format!("{peer} has ended the conversation."));
+    }
+}

@@ -1,0 +1,141 @@
+//! [`Pipe`]: lines from a pipe or a file speak. A line is read only when it is
+//! this side's turn, and the transcript reads as a typed one.
+
+use super::intent::Intent;
+use super::notices::{show_end, show_leaving, show_notice};
+use super::partner::Partner;
+use crate::cli::console::Console;
+use crate::cli::input::line::Typed;
+use crate::cli::input::{Input, InputEvent};
+use crate::cli::report::{Exit, Report};
+use crate::cli::transcript::{OURS, THEIRS, Transcript};
+use crate::link::{Ended, Notice};
+use crate::protocol::Text;
+
+/// Lines from a pipe.
+#[derive(Debug)]
+pub struct Pipe {
+    input: Input,
+    console: Console,
+    first: Option<Text>,
+    /// Read, and not said yet.
+    kept: Option<Text>,
+    peer: String,
+}
+
+/// What the next line is.
+enum NextLine {
+    Message(Text),
+    Quit,
+    End,
+}
+
+impl Pipe {
+    /// Reads from `input`; `first` is said in turn 1 before anything is read.
+    pub fn new(input: Input, console: Console, first: Option<Text>) -> Self {
+        Self {
+            input,
+            console,
+            first,
+            kept: None,
+            peer: String::new(),
+        }
+    }
+
+    pub(super) fn connected(&mut self, partner: &Partner) -> Result<(), Report> {
+        self.peer = partner.short_name();
+        self.console.say(&partner.greeting());
+        Ok(())
+    }
+
+    pub(super) async fn ask(&mut self, turn: u64) -> Intent {
+        if let (1, Some(first)) = (turn, &self.first) {
+            return Intent::Message(first.clone());
+        }
+        if let Some(text) = self.kept.take() {
+            return Intent::Message(text);
+        }
+        match self.read().await {
+            Ok(NextLine::Message(text)) => Intent::Message(text),
+            Ok(NextLine::Quit) => match Transcript::message(OURS, "QUIT") {
+                Ok(()) => Intent::Quit,
+                Err(report) => Intent::Failed(report),
+            },
+            Ok(NextLine::End) => Intent::Quit,
+            Err(report) => Intent::Failed(report),
+        }
+    }
+
+    /// Between conversations: reads ahead. Returns at the end of the input;
+    /// a line is kept for the next prompt. A QUIT was for what has ended.
+    ///
+    /// # Errors
+    /// The input cannot be read or said.
+    pub async fn read_ahead(&mut self) -> Result<(), Report> {
+        while self.kept.is_none() {
+            match self.read().await? {
+                NextLine::Message(text) => self.kept = Some(text),
+                NextLine::Quit => {}
+                NextLine::End => return Ok(()),
+            }
+        }
+        std::future::pending().await
+    }
+
+    async fn read(&mut self) -> Result<NextLine, Report> {
+        let too_long = || {
+            Report::new(
+                Exit::Failure,
+                format!(
+                    "A line of standard input is over {} bytes: it was not sent.",
+                    Text::MAX
+                ),
+                "Cut it into several lines.",
+            )
+        };
+        match self.input.next().await {
+            InputEvent::Line(line) => match Typed::parse(&line) {
+                Typed::Quit => Ok(NextLine::Quit),
+                Typed::Message(words) => Text::new(words)
+                    .map(NextLine::Message)
+                    .map_err(|_| too_long()),
+            },
+            InputEvent::TooLong => Err(too_long()),
+            InputEvent::NotUtf8 => Err(Report::new(
+                Exit::Failure,
+                "A line of standard input is not UTF-8: it was not sent.",
+                "Convert the input, for example with `iconv -t UTF-8`.",
+            )),
+            InputEvent::End => Ok(NextLine::End),
+            InputEvent::Failed(error) => Err(Report::stdin(&error)),
+        }
+    }
+
+    pub(super) fn sent(&mut self, text: &Text) -> Result<(), Report> {
+        Transcript::message(OURS, text.as_str())
+    }
+
+    pub(super) fn not_sent(&mut self, text: Text) {
+        if self.first.as_ref() != Some(&text) {
+            self.kept = Some(text);
+        }
+    }
+
+    pub(super) fn heard(&mut self, text: &Text) -> Result<(), Report> {
+        Transcript::message(THEIRS, text.as_str())
+    }
+
+    pub(super) fn notice(&mut self, notice: Notice) -> Result<(), Report> {
+        show_notice(&self.console, notice);
+        Ok(())
+    }
+
+    pub(super) fn leaving(&self) {
+        show_leaving(&self.console);
+    }
+
+    pub(super) fn ended(&mut self, over: &Ended) -> Result<(), Report> {
+        show_end(&self.console, &self.peer, over);
+        Ok(())
+    }
+}
