@@ -12,6 +12,9 @@ use crate::side::{Homes, Side, Who, port};
 use crate::{PATIENCE, assert_whole, number};
 
 const LAST: u64 = 5;
+/// Conversations at the same time: they wait for the disk and for each other
+/// more than they compute, so that these may be more than the machine has cores.
+const AT_ONCE: usize = 4;
 
 /// Relays to `port`; the first connection is cut once it has carried `bytes`.
 /// Says how many bytes all of them have carried.
@@ -92,7 +95,7 @@ fn a_cut_after_each_kth_byte_loses_nothing_and_doubles_nothing() {
     let step = usize::try_from(number("TURNCHAT_CUT_STEP", 53)).unwrap();
     let cuts = Arc::new(Mutex::new((0..whole).step_by(step)));
     let (done, results) = channel();
-    for _ in 0..2 {
+    for _ in 0..AT_ONCE {
         let cuts = Arc::clone(&cuts);
         let done: Sender<bool> = done.clone();
         thread::spawn(move || {
