@@ -65,6 +65,7 @@ fn execute(command: Command, home: &Home, console: &Console) -> Result<Exit, Rep
         Command::Fingerprint(command) => fingerprint::run(&command, home)?,
         Command::Peers(command) => peers::run(&command, home, console)?,
         Command::Server(command) => {
+            seed();
             let mut speaker = speaker(command.talk.json, command.first.clone(), console)?;
             let done = block_on(server::run(command, home, console, &mut speaker));
             return done.inspect_err(|report| speaker.stopped(report, Role::Server));
@@ -88,6 +89,13 @@ fn speaker(is_json: bool, first: Option<Text>, console: &Console) -> Result<Spea
     } else {
         Speaker::Pipe(Pipe::new(input, console.clone(), first))
     })
+}
+
+/// Seeds the random generator beside the rest of the start. Where aws-lc was built
+/// with its jitter source this takes tens of milliseconds, which the first client would wait.
+fn seed() {
+    // Without a thread to spare, it is seeded when it is needed.
+    let _ = std::thread::Builder::new().spawn(|| aws_lc_rs::rand::fill(&mut [0]));
 }
 
 /// The connections have a thread of their own, so that a slow stdout does not

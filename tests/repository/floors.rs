@@ -222,7 +222,7 @@ fn nothing_is_unsafe() {
 }
 
 fn tracked_rust() -> Vec<std::path::PathBuf> {
-    let directories = ["src", "tests", "examples"];
+    let directories = ["src", "tests", "examples", "benches"];
     directories
         .iter()
         .flat_map(|directory| files(directory, "rs"))

@@ -1,6 +1,6 @@
 //! What no tracked file may hold.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::{fs, str};
 
 use super::{root, tracked};
@@ -90,7 +90,12 @@ fn packages_come_from_where_they_come_from_by_default() {
     for source in sources {
         assert_eq!(source.trim_matches('"'), DEFAULT_REGISTRY);
     }
-    assert!(!tracked().iter().any(|path| path.starts_with(".cargo")));
+    let mut settings = tracked();
+    settings.retain(|path| path.starts_with(".cargo"));
+    assert_eq!(settings, [Path::new(".cargo/config.toml")]);
+    let tables = super::read(".cargo/config.toml");
+    let tables = tables.lines().filter(|line| line.starts_with('['));
+    assert_eq!(tables.collect::<Vec<_>>(), ["[env]"]);
 }
 
 #[test]

@@ -1,0 +1,165 @@
+//! What turnchat costs beside bare tokio-rustls with the same TLS settings.
+//! docs/BENCHMARKS.md explains the figures.
+//!
+//! The harness is our own because criterion and divan cannot interleave two
+//! contenders, and on a shared machine only interleaved rounds compare.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark prints, and may stop at the first surprise"
+)]
+
+mod bare;
+mod contender;
+mod disk;
+mod idle;
+mod journal;
+mod ours;
+mod rounds;
+mod short;
+mod start;
+mod talk;
+
+use std::env;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::{Parser, ValueEnum};
+use tokio::runtime::{Builder, Runtime};
+
+use contender::{Contender, Sides, text};
+use rounds::Table;
+
+/// What can be measured.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Measure {
+    /// A turn and its reply.
+    Turns,
+    /// Short conversations.
+    Short,
+    /// Memory of idle conversations.
+    Idle,
+    /// A turn and its reply with journals.
+    Journal,
+    /// The program from its start to its first line.
+    Start,
+}
+
+/// Who is asked to hold turns, or idle conversations.
+#[derive(Clone, Copy, ValueEnum)]
+enum Who {
+    Ours,
+    Bare,
+}
+
+#[derive(Parser)]
+struct Arguments {
+    /// What to measure [default: everything]
+    measures: Vec<Measure>,
+    /// How many rounds each measure takes
+    #[arg(long, default_value_t = 31)]
+    rounds: usize,
+    /// Take exactly this many turns and replies of 64 B, and measure nothing
+    #[arg(long, value_name = "N")]
+    count: Option<usize>,
+    /// Hold this many idle conversations, and print the KiB of each
+    #[arg(long, value_name = "N")]
+    idle: Option<usize>,
+    /// Who does what --count or --idle says
+    #[arg(long, default_value = "ours")]
+    contender: Who,
+    /// With --count: keep journals
+    #[arg(long)]
+    journal: bool,
+    /// The program whose start is measured
+    #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_turnchat"))]
+    program: PathBuf,
+    /// One tiny round of everything
+    #[arg(long)]
+    test: bool,
+    /// Passed by Cargo
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// How much work is done.
+#[derive(Clone, Copy)]
+struct Effort {
+    rounds: usize,
+    is_tiny: bool,
+}
+
+impl Effort {
+    /// This much, unless it is a mere test.
+    fn of(self, much: usize) -> usize {
+        if self.is_tiny { 2 } else { much }
+    }
+}
+
+fn main() {
+    // `cargo test` runs benches too, with arguments for its own harness.
+    let is_bench = env::args().any(|argument| argument == "--bench");
+    let arguments = match is_bench {
+        true => Arguments::parse(),
+        false => Arguments::parse_from(["turns", "--test"]),
+    };
+    let runtime = runtime();
+    if let Some(count) = arguments.count {
+        return hold(&runtime, arguments.contender, count, arguments.journal);
+    }
+    if let Some(count) = arguments.idle {
+        let each = match arguments.contender {
+            Who::Ours => idle::grown(&runtime, &ours::House::start, count),
+            Who::Bare => idle::grown(&runtime, &bare::Host::start, count),
+        };
+        println!("{each}");
+        return;
+    }
+    let effort = Effort {
+        rounds: if arguments.test { 1 } else { arguments.rounds },
+        is_tiny: arguments.test,
+    };
+    let is_asked = |measure| arguments.measures.is_empty() || arguments.measures.contains(&measure);
+    let mut table = Table::begin();
+    for &measure in Measure::value_variants().iter().filter(|it| is_asked(**it)) {
+        match measure {
+            Measure::Turns => talk::measure(&runtime, effort, &mut table),
+            Measure::Short => short::measure(&runtime, effort, &mut table),
+            Measure::Idle => idle::measure(effort, &mut table),
+            Measure::Journal => journal::measure(&runtime, effort, &mut table),
+            Measure::Start => start::measure(&arguments.program, effort, &mut table),
+        }
+    }
+}
+
+/// Two workers.
+fn runtime() -> Runtime {
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(2).enable_all().build().unwrap()
+}
+
+/// Runs the client's end on this thread, and says how long it took. The
+/// server's is on the workers, so that each message passes between threads.
+fn timed<T>(runtime: &Runtime, work: impl Future<Output = T>) -> (Duration, T) {
+    let begun = Instant::now();
+    let done = runtime.block_on(work);
+    (begun.elapsed(), done)
+}
+
+/// Exactly so many turns and replies, to be counted from outside.
+fn hold(runtime: &Runtime, who: Who, count: usize, keeps_journal: bool) {
+    async fn turns<C: Contender>(contender: C, count: usize) {
+        let talk = contender.open(0).await;
+        C::turns(talk, count).await;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let directory = keeps_journal.then(|| directory.path());
+    let (sides, text) = (Sides::new(), text(64));
+    let _in = runtime.enter();
+    match who {
+        Who::Ours => runtime.block_on(turns(ours::House::start(&sides, &text, directory), count)),
+        Who::Bare => runtime.block_on(turns(bare::Host::start(&sides, &text, directory), count)),
+    }
+}

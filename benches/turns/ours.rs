@@ -1,0 +1,129 @@
+//! The library, by its public face alone.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use turnchat::link::{
+    Client, Journal, MyTurn, Over, Server, ServerBuilder, Talk, Turn, Verdict, tcp,
+};
+use turnchat::protocol::{Limits, Text};
+
+use super::contender::{Contender, Sides};
+
+/// More than any measure has at once.
+const MANY: usize = 10_000;
+
+/// A server, and its clients. Needs a runtime.
+pub(crate) struct House {
+    clients: Vec<Client>,
+    port: u16,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl House {
+    /// The server opens each conversation with this text.
+    pub(crate) fn start(sides: &Sides, text: &Text, journals: Option<&Path>) -> Self {
+        let limits = Limits {
+            queue: MANY,
+            strangers: MANY,
+            ..Limits::default()
+        };
+        let mut builder = ServerBuilder::new(&sides.server, |_| Verdict::Admit)
+            .unwrap()
+            .with_limits(limits)
+            .many_at_a_time();
+        let accepted = vec![sides.server.key_id()];
+        let client = |identity| Client::new(identity, accepted.clone()).unwrap();
+        let mut clients: Vec<_> = sides.clients.iter().map(client).collect();
+        if let Some(dir) = journals {
+            // A directory for each server: only one may hold it.
+            static STARTED: AtomicUsize = AtomicUsize::new(0);
+            let dir = dir.join(STARTED.fetch_add(1, Ordering::Relaxed).to_string());
+            let journal = |key| Journal::new(&dir, &key);
+            builder = builder
+                .with_journal(journal(sides.server.key_id()))
+                .unwrap();
+            let keys = sides.clients.iter().map(|client| client.key_id());
+            let kept = clients.into_iter().zip(keys);
+            let kept = kept.map(|(client, key)| client.with_journal(journal(key)));
+            clients = kept.collect();
+        }
+        let listener = tcp::listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server: Server = builder.start(tcp::acceptor(listener));
+        let opening = text.clone();
+        let serving = tokio::spawn(server.serve(MANY, move |talk| {
+            let opening = opening.clone();
+            async move {
+                answer(talk, opening).await;
+            }
+        }));
+        Self {
+            clients,
+            port,
+            serving,
+        }
+    }
+
+    async fn connect(&self, who: usize) -> Talk {
+        let dial = tcp::dialer("127.0.0.1", self.port);
+        let waiting = self.clients.get(who).unwrap().connect(dial).await.unwrap();
+        waiting.welcome().await.unwrap()
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+impl Contender for House {
+    type Talk = (MyTurn, Text);
+
+    async fn open(&self, who: usize) -> Self::Talk {
+        let Turn::Theirs(theirs) = self.connect(who).await.turn else {
+            panic!("the server speaks first");
+        };
+        let (text, mine) = theirs.hear().await.unwrap();
+        (mine, text)
+    }
+
+    async fn turns((mut mine, mut text): Self::Talk, count: usize) -> Self::Talk {
+        for _ in 0..count {
+            let theirs = mine.say(text).await.unwrap();
+            (text, mine) = theirs.hear().await.unwrap();
+        }
+        (mine, text)
+    }
+
+    async fn short(&self, who: usize) {
+        let (mine, _) = self.open(who).await;
+        let theirs = mine.say(Text::new("").unwrap()).await.unwrap();
+        let over = theirs.hear().await.unwrap_err();
+        assert_eq!(over.turns, 2);
+    }
+}
+
+/// Says what it heard; an empty message is answered with the end.
+async fn answer(talk: Talk, opening: Text) -> Over {
+    let Turn::Mine(mut mine) = talk.turn else {
+        panic!("the server speaks first");
+    };
+    let mut text = opening;
+    loop {
+        let said = mine.say(text).await;
+        let heard = match said {
+            Ok(theirs) => theirs.hear().await,
+            Err(over) => return over,
+        };
+        (text, mine) = match heard {
+            Ok((text, mine)) if text.as_str().is_empty() => {
+                drop(text);
+                return mine.quit().await;
+            }
+            Ok(heard) => heard,
+            Err(over) => return over,
+        };
+    }
+}
