@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use turnchat::link::{
-    Client, Journal, MyTurn, Over, Server, ServerBuilder, Talk, Turn, Verdict, tcp,
+    Client, Ended, Journal, MyTurn, Server, ServerBuilder, Talk, Turn, Verdict, tcp,
 };
 use turnchat::protocol::{Limits, Text};
 
@@ -106,7 +106,7 @@ impl Contender for House {
 }
 
 /// Says what it heard; an empty message is answered with the end.
-async fn answer(talk: Talk, opening: Text) -> Over {
+async fn answer(talk: Talk, opening: Text) -> Ended {
     let Turn::Mine(mut mine) = talk.turn else {
         panic!("the server speaks first");
     };

@@ -7,7 +7,7 @@ use aws_lc_rs::signature::Ed25519KeyPair;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 
-use super::IdentityError;
+use super::identity_error::IdentityError;
 
 /// The kind of a new key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

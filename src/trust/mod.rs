@@ -6,6 +6,7 @@ pub mod algorithm;
 pub mod certificate;
 pub(crate) mod durable;
 pub mod identity;
+mod identity_error;
 pub mod key_id;
 pub mod peers;
 mod pem;
@@ -16,7 +17,8 @@ pub mod verifier;
 
 pub use address::Address;
 pub use algorithm::{Algorithm, UnknownAlgorithm};
-pub use identity::{Identity, IdentityError, key_of_certificate_file};
+pub use identity::{Identity, key_of_certificate_file};
+pub use identity_error::IdentityError;
 pub use key_id::KeyId;
 pub use peers::{AddressBook, BookError, Entry, Refusal};
 pub use petname::Petname;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::IdentityError;
+use super::identity_error::IdentityError;
 
 /// The longest key or certificate file that is read, in bytes. Ours take
 /// under 1 KiB; this keeps a wrong path (a device, a core dump) from filling
