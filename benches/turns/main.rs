@@ -61,9 +61,12 @@ struct Arguments {
     /// How many rounds each measure takes
     #[arg(long, default_value_t = 31)]
     rounds: usize,
-    /// Take exactly this many turns and replies of 64 B, and measure nothing
+    /// Take exactly this many turns and replies, and measure nothing
     #[arg(long, value_name = "N")]
     count: Option<usize>,
+    /// With --count: bytes of each message
+    #[arg(long, value_name = "BYTES", default_value_t = 64)]
+    size: usize,
     /// Hold this many idle conversations, and print the KiB of each
     #[arg(long, value_name = "N")]
     idle: Option<usize>,
@@ -107,7 +110,7 @@ fn main() {
     };
     let runtime = runtime();
     if let Some(count) = arguments.count {
-        return hold(&runtime, arguments.contender, count, arguments.journal);
+        return hold(&runtime, &arguments, count);
     }
     if let Some(count) = arguments.idle {
         let each = match arguments.contender {
@@ -149,16 +152,16 @@ fn timed<T>(runtime: &Runtime, work: impl Future<Output = T>) -> (Duration, T) {
 }
 
 /// Exactly so many turns and replies, to be counted from outside.
-fn hold(runtime: &Runtime, who: Who, count: usize, keeps_journal: bool) {
+fn hold(runtime: &Runtime, arguments: &Arguments, count: usize) {
     async fn turns<C: Contender>(contender: C, count: usize) {
         let talk = contender.open(0).await;
         C::turns(talk, count).await;
     }
     let directory = tempfile::tempdir().unwrap();
-    let directory = keeps_journal.then(|| directory.path());
-    let (sides, text) = (Sides::new(), text(64));
+    let directory = arguments.journal.then(|| directory.path());
+    let (sides, text) = (Sides::new(), text(arguments.size));
     let _in = runtime.enter();
-    match who {
+    match arguments.contender {
         Who::Ours => runtime.block_on(turns(ours::House::start(&sides, &text, directory), count)),
         Who::Bare => runtime.block_on(turns(bare::Host::start(&sides, &text, directory), count)),
     }

@@ -6,11 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aws_lc_rs::rand;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
-use tokio_rustls::client::TlsStream;
 
 use super::driver::{Dial, Driver};
 use super::error::{ConnectError, HandshakeError};
-use super::handshake;
+use super::handshake::{self, Tls};
 use super::journal::{Journal, JournalError, Record};
 use super::session::Session;
 use super::turn::{self, Waiting};
@@ -184,7 +183,7 @@ impl Client {
     }
 
     /// Dials anew, and accepts this key alone.
-    fn redial<S, D, F>(&self, key: KeyId, mut dial: D) -> Result<Dial<TlsStream<S>>, ConnectError>
+    fn redial<S, D, F>(&self, key: KeyId, mut dial: D) -> Result<Dial<Tls<S>>, ConnectError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
         D: FnMut() -> F + Send + 'static,
@@ -222,15 +221,16 @@ async fn prove<S>(
     config: Arc<rustls::ClientConfig>,
     limits: Limits,
     dialling: impl Future<Output = io::Result<S>>,
-) -> Result<(Wire<TlsStream<S>>, Peer), ConnectError>
+) -> Result<(Wire<Tls<S>>, Peer), ConnectError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let stream = dialling.await.map_err(ConnectError::Dial)?;
     let by = Instant::now() + limits.handshake;
-    let (stream, peer) = handshake::connect(stream, config, by).await?;
+    let proven = handshake::connect(stream, config, by).await?;
     let first_frame_by = Instant::now() + limits.first_answer;
-    Ok((Wire::new(stream, &limits, first_frame_by), peer))
+    let wire = Wire::new(proven.stream, proven.meter, &limits, first_frame_by);
+    Ok((wire, proven.peer))
 }
 
 fn random_id() -> ConversationId {

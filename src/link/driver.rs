@@ -434,6 +434,8 @@ where
         if !is_ticking {
             let had_message = self.heard.is_some();
             self.read(cx);
+            // The talk is slow: its buffers are not worth keeping.
+            self.wire.iter_mut().for_each(|wire| wire.shrink());
             // Its user may answer before more is read.
             is_ticking = self.heard.is_some() && !had_message;
         }

@@ -5,33 +5,46 @@ use std::sync::Arc;
 use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::{LazyConfigAcceptor, TlsConnector, client, server};
+use tokio_rustls::{LazyConfigAcceptor, TlsConnector, TlsStream};
 
 use super::error::HandshakeError;
+use super::metered::{Meter, Metered};
 use crate::trust::Peer;
 use crate::trust::tls::server_name;
 
-/// Bytes that TLS takes from us before the network has taken any. Whether a
-/// write makes progress is seen from above TLS, so a slow link must not need
-/// longer for these than a write may stall.
-const WRITE_BUFFER: usize = 16 * 1024;
+/// A connection with both keys proven, and how much of what is written to it
+/// the network has taken.
+pub(super) struct Proven<S> {
+    pub(super) stream: Tls<S>,
+    pub(super) meter: Meter,
+    pub(super) peer: Peer,
+}
+
+/// TLS over a stream of whatever kind, as either side.
+pub(crate) type Tls<S> = TlsStream<Metered<S>>;
 
 /// The client's handshake.
 pub(super) async fn connect<S>(
     stream: S,
     config: Arc<rustls::ClientConfig>,
     by: Instant,
-) -> Result<(client::TlsStream<S>, Peer), HandshakeError>
+) -> Result<Proven<S>, HandshakeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let (stream, meter) = Metered::new(stream);
     let connecting = TlsConnector::from(config).connect(server_name(), stream);
     let mut stream = timeout_at(by, connecting)
         .await
         .map_err(|_| HandshakeError::TimedOut)??;
-    stream.get_mut().1.set_buffer_limit(Some(WRITE_BUFFER));
+    // A whole message at once: what is queued is bounded by who queues it.
+    stream.get_mut().1.set_buffer_limit(None);
     let peer = Peer::proven(stream.get_ref().1)?;
-    Ok((stream, peer))
+    Ok(Proven {
+        stream: stream.into(),
+        meter,
+        peer,
+    })
 }
 
 /// The server's handshake; `clienthello` is called when the ClientHello has
@@ -41,10 +54,11 @@ pub(super) async fn accept<S>(
     config: Arc<rustls::ServerConfig>,
     by: Instant,
     clienthello: impl FnOnce(),
-) -> Result<(server::TlsStream<S>, Peer), HandshakeError>
+) -> Result<Proven<S>, HandshakeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let (stream, meter) = Metered::new(stream);
     let accepting = async {
         let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
         clienthello();
@@ -53,7 +67,12 @@ where
     let mut stream = timeout_at(by, accepting)
         .await
         .map_err(|_| HandshakeError::TimedOut)??;
-    stream.get_mut().1.set_buffer_limit(Some(WRITE_BUFFER));
+    // A whole message at once: what is queued is bounded by who queues it.
+    stream.get_mut().1.set_buffer_limit(None);
     let peer = Peer::proven(stream.get_ref().1)?;
-    Ok((stream, peer))
+    Ok(Proven {
+        stream: stream.into(),
+        meter,
+        peer,
+    })
 }

@@ -7,6 +7,7 @@ pub mod error;
 pub mod handshake;
 mod io_error;
 pub mod journal;
+mod metered;
 pub mod server;
 pub mod session;
 pub mod tcp;

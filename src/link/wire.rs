@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::error::LinkError;
+use super::metered::Meter;
 use crate::protocol::{Decoder, Frame, Limits, Liveness, Overdue};
 
 /// What is read at once: a TLS record's worth (RFC 8446, section 5.1). A line
@@ -22,6 +23,9 @@ const CHUNK: usize = 16 * 1024;
 /// Reading and writing are polled apart, since different tasks may wait for them.
 pub(crate) struct Wire<S> {
     stream: S,
+    /// What the network has taken, and had when that was last looked at.
+    meter: Meter,
+    taken: u64,
     limits: Limits,
     decoder: Decoder,
     liveness: Liveness,
@@ -40,11 +44,13 @@ pub(crate) struct Wire<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// A wire over an established stream; `first_frame_by` is when the other
     /// side's first frame is due.
-    pub(crate) fn new(stream: S, limits: &Limits, first_frame_by: Instant) -> Self {
+    pub(crate) fn new(stream: S, meter: Meter, limits: &Limits, first_frame_by: Instant) -> Self {
         let mut liveness = Liveness::new(now(), limits);
         liveness.expect_first_frame(first_frame_by.into_std());
         Self {
             stream,
+            taken: meter.bytes(),
+            meter,
             limits: *limits,
             decoder: Decoder::new(limits.early_line),
             liveness,
@@ -107,7 +113,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 })
             };
             let more = match progress {
-                Poll::Pending => return,
+                Poll::Pending => {
+                    let taken = self.meter.bytes();
+                    if std::mem::replace(&mut self.taken, taken) < taken {
+                        self.liveness.wrote(now(), true);
+                    }
+                    return;
+                }
                 Poll::Ready(Ok(())) => {
                     if self.written == self.unsent.len() {
                         self.unsent.clear();
@@ -134,6 +146,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// [`poll_write`](Self::poll_write) again, if nothing happens before.
     pub(crate) fn wake_at(&self) -> Instant {
         Instant::from_std(self.liveness.wake_at())
+    }
+
+    /// Gives back the memory that large messages have taken, unless it is in use.
+    pub(crate) fn shrink(&mut self) {
+        self.decoder.shrink();
+        for buffer in [&mut self.unread, &mut self.unsent] {
+            if buffer.is_empty() {
+                *buffer = Vec::new();
+            }
+        }
     }
 
     /// The next frame that is not `ping` or `pong`. Meanwhile it writes what

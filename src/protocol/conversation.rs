@@ -483,10 +483,7 @@ impl Conversation {
             }
             Frame::Refuse {
                 reason: Reason::Ended,
-            } => self.over(match self.record.quit {
-                true => By::Me,
-                false => By::Peer,
-            }),
+            } => self.over(By::Peer),
             Frame::Refuse { reason } => self.over(By::Refused(reason)),
             other => return Err(out_of_place(&other, "before `welcome`")),
         }

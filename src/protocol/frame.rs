@@ -1,8 +1,10 @@
 //! [`Frame`] to a line and back, and the [`Decoder`] that keeps half a line
 //! between calls (PROTOCOL §2).
 
+use memchr::memchr;
 use serde::Serialize;
 
+use super::canonical::Line;
 use super::conversation_id::ConversationId;
 use super::json::Json;
 use super::text::{Detail, Text};
@@ -152,11 +154,22 @@ impl Frame {
 
     /// Appends the frame as it is sent, LF included.
     pub fn write_line(&self, to: &mut Vec<u8>) {
-        #[expect(
-            clippy::expect_used,
-            reason = "memory takes all, and no key is a non-string"
-        )]
-        serde_json::to_writer(&mut *to, self).expect("a frame is JSON");
+        let is_written = match self {
+            Self::Say { turn, text } => Line::Say {
+                turn: *turn,
+                text: text.as_str(),
+            }
+            .write(to),
+            Self::Heard { turn } => Line::Heard { turn: *turn }.write(to),
+            _ => false,
+        };
+        if !is_written {
+            #[expect(
+                clippy::expect_used,
+                reason = "memory takes all, and no key is a non-string"
+            )]
+            serde_json::to_writer(&mut *to, self).expect("a frame is JSON");
+        }
         to.push(b'\n');
     }
 
@@ -166,6 +179,16 @@ impl Frame {
     /// A [`FrameError`] for anything but exactly one frame, with blanks around
     /// its tokens at most.
     pub fn from_line(line: &[u8]) -> Result<Self, FrameError> {
+        match Line::read(line) {
+            Some(Line::Heard { turn }) => Ok(Self::Heard { turn }),
+            Some(Line::Say { turn, text }) => Text::new(text)
+                .map(|text| Self::Say { turn, text })
+                .map_err(|_| FrameError::BadValue("text")),
+            None => Self::read_strictly(line),
+        }
+    }
+
+    pub(super) fn read_strictly(line: &[u8]) -> Result<Self, FrameError> {
         if line.iter().all(u8::is_ascii_whitespace) {
             return Err(FrameError::EmptyLine);
         }
@@ -356,7 +379,7 @@ impl Decoder {
     /// # Errors
     /// A [`FrameError`]; nothing that comes after it is a frame any more.
     pub fn decode(&mut self, bytes: &mut &[u8]) -> Result<Option<Frame>, FrameError> {
-        let end = bytes.iter().position(|byte| *byte == b'\n');
+        let end = memchr(b'\n', bytes);
         let (piece, rest) = bytes.split_at(end.map_or(bytes.len(), |at| at + 1));
         *bytes = rest;
         // A line of exactly `limit` bytes ends in the LF; one without it is already too long.
@@ -372,7 +395,15 @@ impl Decoder {
         }
         self.started.extend_from_slice(content);
         let frame = Frame::from_line(&self.started);
-        self.started = Vec::new();
+        // The next line may be as long: its memory is at hand.
+        self.started.clear();
         frame.map(Some)
+    }
+
+    /// Gives back the memory that long lines have taken, unless it is in use.
+    pub fn shrink(&mut self) {
+        if self.started.is_empty() {
+            self.started = Vec::new();
+        }
     }
 }

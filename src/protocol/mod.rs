@@ -4,6 +4,7 @@
 //! [`Decoder`] makes frames of bytes, [`Conversation`] knows whose turn it is
 //! and what to send, [`Liveness`] knows when to ping and when to give up.
 
+mod canonical;
 pub mod conversation;
 pub mod conversation_id;
 pub mod frame;

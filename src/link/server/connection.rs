@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::admission::{Admitted, ConnectionId, Hello, Instruction};
 use crate::link::driver::Driver;
 use crate::link::error::{ConnectionError, LinkError};
-use crate::link::handshake;
+use crate::link::handshake::{self, Tls};
 use crate::link::journal::Record;
 use crate::link::session::{self, Greeting, NotAccepted, REPLACED, Session};
 use crate::link::turn::{self, Talk};
@@ -110,8 +110,6 @@ pub(super) struct HubChannels<S> {
     pub(super) crowded: watch::Receiver<bool>,
 }
 
-pub(super) type Tls<S> = tokio_rustls::server::TlsStream<S>;
-
 /// A connection's way to the hub.
 #[derive(Clone)]
 pub(super) struct HubHandle {
@@ -179,8 +177,9 @@ where
     let hurried = async {
         let mut clienthello = 0;
         let count = || clienthello = hub.clienthellos.fetch_add(1, Ordering::Relaxed);
-        let (stream, peer) = handshake::accept(stream, config, hello_by, count).await?;
-        let mut wire = Wire::new(stream, limits, hello_by);
+        let proven = handshake::accept(stream, config, hello_by, count).await?;
+        let peer = proven.peer;
+        let mut wire = Wire::new(proven.stream, proven.meter, limits, hello_by);
         match wire.next().await {
             Ok(Frame::Hello {
                 conversation,

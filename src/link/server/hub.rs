@@ -19,9 +19,10 @@ use super::admission::{
     Admission, Admitted, Answer, ConnectionId, Hello, Instruction, Instructions, Verdict,
 };
 use super::connection::{
-    self, Arrival, Beginning, ConnectionEvent, HubChannels, HubHandle, HubMessage, Remains, Tls,
+    self, Arrival, Beginning, ConnectionEvent, HubChannels, HubHandle, HubMessage, Remains,
 };
 use super::event::{Abandoned, Candidates, ServerEvent};
+use crate::link::handshake::Tls;
 use crate::link::journal::{Journal, Record, Stored, StoredConversations};
 use crate::link::turn::Talk;
 use crate::protocol::{Conversation, ConversationId, Limits, Role};
