@@ -24,8 +24,6 @@ pub(crate) struct Told {
     pub(crate) named: Option<u64>,
     /// How it ended for them.
     pub(crate) outcome: Option<Outcome>,
-    /// They wanted the end.
-    pub(crate) has_quit: bool,
     /// Their machine crashed between the end and their being told of it.
     pub(crate) untold: bool,
     /// Their machine crashed without a journal: they see that it is lost.

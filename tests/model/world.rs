@@ -140,11 +140,9 @@ impl World {
             Event::Quit(side) => {
                 let number = self.number_of_user(side);
                 let driver = self.driver(side, number);
-                driver.quit();
+                driver.session.quit();
                 let id = driver.conversation().id();
-                let tale = self.tales.entry(id).or_default();
-                tale.is_end_wanted = true;
-                tale.of_mut(side).has_quit = true;
+                self.tales.entry(id).or_default().is_end_wanted = true;
                 self.process(config, side, number, false);
             }
             Event::GiveUp(side, number) => {

@@ -34,9 +34,8 @@ pub(super) struct Driver {
     ended: Option<Ended>,
     /// The program was started to go on with it.
     pub(super) is_resumed: bool,
-    /// A client's: it is in the queue, and was there since its user quit.
+    /// A client's: it was told its place in the queue, and nothing since.
     is_queued: bool,
-    pub(super) has_queued: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -70,7 +69,6 @@ impl Driver {
             ended: None,
             is_resumed: has_begun,
             is_queued: false,
-            has_queued: false,
         }
     }
 
@@ -82,10 +80,12 @@ impl Driver {
         self.session.is_quitting()
     }
 
-    /// Its user quits.
-    pub(super) fn quit(&mut self) {
-        self.has_queued |= self.is_queued;
-        self.session.quit();
+    /// It accepted a message that is not on its way on this link, and nothing
+    /// stands between but the other side's word.
+    fn leaves_unsaid(&self) -> bool {
+        let snapshot = self.conversation().snapshot();
+        let is_greeting = self.session.is_lost() || !self.session.is_welcomed();
+        snapshot.said > snapshot.acknowledged && is_greeting && !self.is_queued
     }
 
     /// A timer past which it gives up.
@@ -140,6 +140,10 @@ impl World {
                 }
                 Output::Link => driver.link = driver.arriving.take(),
                 Output::Send(frame) => {
+                    if frame == (Frame::Quit {}) && driver.leaves_unsaid() {
+                        self.breaks(crate::UNSAID);
+                    }
+                    let driver = self.driver(side, number);
                     let is_say = matches!(frame, Frame::Say { .. });
                     let is_silent = is_say && is_answered && config.breaks(Broken::SayAgain);
                     let is_answer = frame == Frame::Quit {} && !driver.is_quitting();
@@ -226,7 +230,7 @@ impl World {
         let driver = self.driver(side, number);
         let conversation = driver.conversation();
         let (id, has_quit) = (conversation.id(), conversation.has_quit());
-        let (has_queued, ended) = (driver.has_queued, driver.ended.take().unwrap());
+        let ended = driver.ended.take().unwrap();
         driver.done = Some((ended.clone(), remains.clone()));
         driver.armed.clear();
         let is_kept = match (side, &remains) {
@@ -255,16 +259,10 @@ impl World {
             _ => Outcome::Ended,
         };
         tale.is_end_wanted |= outcome == Outcome::GivenUp;
-        let other = tale.of(side.other());
-        let other_left = other.has_quit || other.forgot || other.outcome == Some(Outcome::GivenUp);
         let told = tale.of_mut(side);
         told.outcome = Some(outcome);
         if let Some(turn) = named {
             told.named = Some(turn);
-            let is_unheard = told.said.iter().any(|(said, _)| *said == turn);
-            if ended.cause == Cause::Me && is_unheard && !other_left && !has_queued {
-                self.breaks(crate::UNSAID);
-            }
         }
     }
 
@@ -297,7 +295,6 @@ impl World {
             Frame::Wait { .. } => {
                 let driver = self.driver(side, number);
                 driver.is_queued = true;
-                driver.has_queued |= driver.conversation().has_quit();
             }
             _ => {}
         }
