@@ -10,6 +10,7 @@
 )]
 
 mod cuts;
+mod dropped;
 mod holds;
 mod network;
 mod restarts;
