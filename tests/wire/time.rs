@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, duplex};
 use tokio::time::{Instant, sleep, timeout};
-use turnchat::link::{Cause, Client, Ended, LinkError, Notice};
+use turnchat::link::{Cause, Client, Ended, LinkError, Notice, Turn};
 use turnchat::protocol::Overdue;
 use turnchat::trust::{Algorithm, Identity};
 
 use super::ours::{Habit, House, Tale, called, told, unheld, welcomed};
-use super::raw::{Came, Face, ID, PING, PONG, Papers, QUIT, Raw, heard, hello, say};
+use super::raw::{Came, Face, ID, PING, PONG, Papers, QUIT, Raw, heard, hello, say, welcome};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -308,4 +308,39 @@ async fn a_storm_of_waits_is_not_hoarded() {
     sleep(SECOND).await;
     assert_eq!(waiting.notice().await, Some(Notice::Waiting { ahead: 3 }));
     assert!(timeout(SECOND, waiting.notice()).await.is_err());
+}
+
+/// A user who looked once, and then is about something else for an hour.
+#[tokio::test(start_paused = true)]
+async fn whoever_looks_away_is_still_there() {
+    let papers = Papers::new();
+    let (ours, theirs) = duplex(4096);
+    let identity = Identity::generate(Algorithm::default()).unwrap();
+    let client = Client::new(&identity, vec![papers.id]).unwrap();
+    let mut ours = Some(ours);
+    let dial = move || {
+        let stream = ours
+            .take()
+            .ok_or(std::io::ErrorKind::ConnectionRefused.into());
+        async { stream }
+    };
+    let face = Face::new(&papers);
+    let (raw, waiting) = tokio::join!(face.answer(theirs), client.connect(dial));
+    let (mut raw, waiting) = (raw.unwrap(), waiting.unwrap());
+    let id = raw.hello().await;
+    raw.send(&welcome(&id)).await;
+    let Turn::Theirs(mut theirs) = waiting.welcome().await.unwrap().turn else {
+        panic!("it is the server's turn");
+    };
+    assert!(timeout(Duration::ZERO, theirs.notice()).await.is_err());
+    for _ in 0..180 {
+        sleep(20 * SECOND - Duration::from_millis(100)).await;
+        let start = Instant::now();
+        raw.send(PING).await;
+        raw.expect(PONG).await;
+        assert!(start.elapsed() <= Duration::from_millis(50));
+    }
+    raw.send(&say(1, "x")).await;
+    raw.expect(&heard(1)).await;
+    assert_eq!(theirs.hear().await.unwrap().0.as_str(), "x");
 }
