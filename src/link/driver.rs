@@ -434,10 +434,15 @@ where
         if !is_ticking {
             let had_message = self.heard.is_some();
             self.read(cx);
-            // The talk is slow: its buffers are not worth keeping.
-            self.wire.iter_mut().for_each(|wire| wire.shrink());
-            // Its user may answer before more is read.
+            // Its user may answer before more is read, and with it what is to be written.
             is_ticking = self.heard.is_some() && !had_message;
+            if let Some(wire) = &mut self.wire
+                && !is_ticking
+            {
+                wire.poll_write(cx);
+                // The talk is slow: its buffers are not worth keeping.
+                wire.shrink();
+            }
         }
         let mut wake_at = self.wake_at();
         if let Some(wire) = &mut self.wire
