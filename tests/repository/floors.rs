@@ -181,6 +181,23 @@ fn a_simulated_network_can_carry_the_link() {
     assert!(root().join(WITH_SOCKETS).exists());
 }
 
+/// A model checker can hold it, and play its time.
+#[test]
+fn the_session_is_pure() {
+    let impure = [
+        "tokio",
+        "std::io",
+        "std::fs",
+        "std::net",
+        "std::thread",
+        "Instant",
+        "SystemTime",
+        "Mutex",
+        "Arc",
+    ];
+    names_none(Path::new("src/link/session.rs"), &impure);
+}
+
 #[test]
 fn every_file_is_on_a_floor_and_the_map_shows_it() {
     let map = read("src/lib.rs");
