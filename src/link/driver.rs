@@ -509,7 +509,10 @@ where
     }
 
     fn say(&self, text: Text) -> Result<(), SayError> {
-        self.with(|state| state.session.say(text))
+        self.with(|state| match state.ended {
+            Some(_) => Err(SayError::Ended),
+            None => state.session.say(text),
+        })
     }
 
     fn poll_stored(&self, cx: &mut Context<'_>) -> Poll<bool> {
@@ -548,6 +551,7 @@ where
         let mut state = driver.lock();
         state.wire = None;
         state.arriving = None;
+        state.record = None;
         let turns = state.session.conversation().next_turn() - 1;
         state.ended.get_or_insert(Ended {
             cause: Cause::Link(LinkError::Cut),

@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::sleep;
-use turnchat::link::{Client, Ended, MyTurn, Server, Talk, TheirTurn, Turn};
+use turnchat::link::{Cause, Client, Ended, LinkError, MyTurn, Server, Talk, TheirTurn, Turn};
 
 use crate::network::{Link, network};
 use crate::sides::{Kept, Sides, text};
@@ -181,4 +181,23 @@ async fn a_message_that_comes_as_its_listener_is_dropped_is_not_lost() {
         };
         assert_eq!(words, text("one"));
     }
+}
+
+/// Who speaks into a server that has stopped is told so, and it is not kept.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_said_where_the_keeper_is_gone() {
+    let kept = Kept::new();
+    let (dial, accept, _) = network(vec![]);
+    let mut server = kept.serve(|| accept.clone()).await;
+    let waiting = kept.connect(dial).await;
+    let (here, _there) = crate::sides::begun(&mut server, waiting).await;
+    server.stop().await;
+    let ended = here.say(text("one")).await.unwrap_err();
+    assert!(
+        matches!(ended.cause, Cause::Link(LinkError::Cut)),
+        "{ended:?}"
+    );
+    let mut server = kept.serve(|| accept.clone()).await;
+    let talk = server.next().await.unwrap();
+    assert!(matches!(talk.turn, Turn::Mine(mine) if mine.number() == 1));
 }

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, duplex};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, duplex};
 use tokio::time::{Instant, sleep, timeout};
-use turnchat::link::{Cause, Client, Ended, LinkError, Notice, Turn};
+use turnchat::link::{Cause, Client, Ended, LinkError, Notice, Turn, Waiting};
 use turnchat::protocol::Overdue;
 use turnchat::trust::{Algorithm, Identity};
 
@@ -279,12 +279,8 @@ async fn a_storm_of_pings_from_a_peer_that_does_not_read_is_not_hoarded() {
     assert!((1..=PIPE / record + 3).contains(&pongs), "{pongs}");
 }
 
-fn wait(ahead: u64) -> String {
-    format!("{{\"wait\":{{\"ahead\":{ahead}}}}}")
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_storm_of_waits_is_not_hoarded() {
+/// A raw server, and our client, which has one link to dial and waits.
+async fn greeted() -> (Raw<tokio_rustls::server::TlsStream<DuplexStream>>, Waiting) {
     let papers = Papers::new();
     let (ours, theirs) = duplex(4096);
     let identity = Identity::generate(Algorithm::default()).unwrap();
@@ -298,7 +294,16 @@ async fn a_storm_of_waits_is_not_hoarded() {
     };
     let face = Face::new(&papers);
     let (raw, waiting) = tokio::join!(face.answer(theirs), client.connect(dial));
-    let (mut raw, mut waiting) = (raw.unwrap(), waiting.unwrap());
+    (raw.unwrap(), waiting.unwrap())
+}
+
+fn wait(ahead: u64) -> String {
+    format!("{{\"wait\":{{\"ahead\":{ahead}}}}}")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storm_of_waits_is_not_hoarded() {
+    let (mut raw, mut waiting) = greeted().await;
     raw.hello().await;
     // Its user does not ask: of 20,000 places the last one is kept.
     for _ in 0..200 {
@@ -313,20 +318,7 @@ async fn a_storm_of_waits_is_not_hoarded() {
 /// A user who looked once, and then is about something else for an hour.
 #[tokio::test(start_paused = true)]
 async fn whoever_looks_away_is_still_there() {
-    let papers = Papers::new();
-    let (ours, theirs) = duplex(4096);
-    let identity = Identity::generate(Algorithm::default()).unwrap();
-    let client = Client::new(&identity, vec![papers.id]).unwrap();
-    let mut ours = Some(ours);
-    let dial = move || {
-        let stream = ours
-            .take()
-            .ok_or(std::io::ErrorKind::ConnectionRefused.into());
-        async { stream }
-    };
-    let face = Face::new(&papers);
-    let (raw, waiting) = tokio::join!(face.answer(theirs), client.connect(dial));
-    let (mut raw, waiting) = (raw.unwrap(), waiting.unwrap());
+    let (mut raw, waiting) = greeted().await;
     let id = raw.hello().await;
     raw.send(&welcome(&id)).await;
     let Turn::Theirs(mut theirs) = waiting.welcome().await.unwrap().turn else {
