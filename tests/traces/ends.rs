@@ -7,7 +7,7 @@ use turnchat::link::{Cause, Client, LinkError, MyTurn, Notice, Server, ServerEve
 use turnchat::protocol::{Limits, Overdue};
 
 use crate::network::{Accepting, Carried, Dialling, network};
-use crate::raw::{Came, Face, ID, Papers, QUIT, say};
+use crate::raw::{Came, Face, ID, Papers, QUIT, heard, say};
 use crate::sides::{Kept, Sides, greeted, mine, text, theirs};
 use crate::{ENDED, Gate, arrive, at_this_instant, comes, cut, hello, take, welcome};
 
@@ -216,4 +216,40 @@ async fn a_quit_whose_end_cannot_be_stored_is_not_answered() {
     guest.expect("{\"wait\":{\"ahead\":0}}").await;
     guest.send(QUIT).await;
     guest.expect(QUIT).await;
+}
+
+/// C has turn 2, the link is cut, C says 2, redials, quits: the message is said
+/// first, whenever the `welcome` comes.
+#[tokio::test(start_paused = true)]
+async fn what_was_said_while_the_link_was_lost_goes_before_a_quit() {
+    let papers = Papers::new();
+    let face = Face::new(&papers);
+    let (dial, mut accept, links) = network(vec![]);
+    let client = Client::new(&Sides::new().client, vec![papers.id]).unwrap();
+    let (raw, waiting) = tokio::join!(take(&face, &mut accept), client.connect(dial));
+    let (mut raw, waiting) = (raw, waiting.unwrap());
+    let id = raw.hello().await;
+    raw.send(&welcome(&id, 0)).await;
+    raw.send(&say(1, "one")).await;
+    let (_, there) = theirs(waiting.welcome().await.unwrap())
+        .hear()
+        .await
+        .unwrap();
+    raw.expect(&heard(1)).await;
+
+    cut(&links, 0);
+    drop(raw);
+    let there = there.say(text("two")).await.unwrap();
+    let mut raw = take(&face, &mut accept).await;
+    assert_eq!(raw.next().await, Came::Line(hello(&id, 1)));
+    there.quit();
+    assert!(timeout(Duration::from_secs(5), raw.next()).await.is_err());
+    raw.send(&welcome(&id, 0)).await;
+    raw.expect(&say(2, "two")).await;
+    raw.expect(QUIT).await;
+    raw.send(&heard(2)).await;
+    raw.send(QUIT).await;
+    let ended = comes(there.hear()).await.unwrap_err();
+    assert!(matches!(ended.cause, Cause::Me), "{ended:?}");
+    assert_eq!(ended.unacknowledged, None);
 }

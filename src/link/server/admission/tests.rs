@@ -359,6 +359,19 @@ fn a_new_conversation_of_a_key_gives_up_its_parked_ones() {
     assert!(door.admission.is_open(&key(3), id(3)));
 }
 
+/// Its session has failed, and the hub has yet to learn of it.
+#[test]
+fn a_conversation_that_was_superseded_is_given_up_as_it_is_parked() {
+    let mut door = Door::talking();
+    assert_eq!(door.greet(1, 2, Verdict::Admit), ["1: quit", "2: wait 0"]);
+    door.admission.park(key(1), id(1));
+    assert_eq!(door.admission.given_up(), [(key(1), id(1))]);
+    // Another's is parked as ever.
+    door.admission.park(key(2), id(3));
+    assert!(door.admission.given_up().is_empty());
+    assert!(door.admission.is_open(&key(2), id(3)));
+}
+
 #[test]
 fn who_is_refused_is_a_stranger_until_it_has_left() {
     let limits = Limits {
