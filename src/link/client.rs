@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::driver::{Dial, Driver};
-use super::error::{ConnectError, HandshakeError};
+use super::error::ConnectError;
 use super::handshake::{self, Tls};
 use super::journal::{Journal, JournalError, Record};
 use super::session::Session;
@@ -107,7 +107,7 @@ impl Client {
             } = open;
             let is_over = conversation.has_quit();
             let has_journal = record.is_some();
-            let dial = self.redial(peer.key(), dial.clone())?;
+            let dial = self.redial(peer.key(), dial.clone());
             let session = Session::new(
                 Role::Client,
                 conversation.clone(),
@@ -183,19 +183,22 @@ impl Client {
     }
 
     /// Dials anew, and accepts this key alone.
-    fn redial<S, D, F>(&self, key: KeyId, mut dial: D) -> Result<Dial<Tls<S>>, ConnectError>
+    fn redial<S, D, F>(&self, key: KeyId, mut dial: D) -> Dial<Tls<S>>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
         D: FnMut() -> F + Send + 'static,
         F: Future<Output = io::Result<S>> + Send + 'static,
     {
-        let limits = self.limits;
-        let config = client_config(&self.identity, vec![key])
-            .map_err(|error| HandshakeError::Tls(io::Error::other(error)))?;
-        Ok(Box::new(move || {
-            let proving = prove(Arc::clone(&config), limits, dial());
-            Box::pin(async move { proving.await.ok().map(|(wire, _)| wire) })
-        }))
+        let (identity, limits) = (self.identity.clone(), self.limits);
+        Box::new(move || {
+            // Made when it is needed: most links are never lost.
+            let config = client_config(&identity, vec![key]);
+            let dialling = dial();
+            Box::pin(async move {
+                let proven = prove(config.ok()?, limits, dialling).await;
+                proven.ok().map(|(wire, _)| wire)
+            })
+        })
     }
 }
 

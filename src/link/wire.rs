@@ -202,7 +202,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
         let drain = async {
             let mut dropped = 0;
-            let mut chunk = [0; 8 * 1024];
+            // Small: it is in the future of whoever may have to close.
+            let mut chunk = [0; 512];
             while dropped < self.limits.close_bytes {
                 match self.stream.read(&mut chunk).await {
                     Ok(0) | Err(_) => return,

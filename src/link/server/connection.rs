@@ -38,7 +38,7 @@ pub(super) enum HubMessage<S> {
     /// What was decided about it.
     Instruction(Instruction),
     /// To begin this conversation, or to go on with it.
-    Begin(Beginning),
+    Begin(Box<Beginning>),
     /// To be handed over to this conversation.
     Join {
         conversation: mpsc::Sender<Box<Arrival<Tls<S>>>>,
@@ -137,7 +137,9 @@ pub(super) async fn receive<S>(
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let error = match greet(stream, config, &limits, &hub, &mut channels.messages).await {
+    // A handshake takes room that a conversation does not need.
+    let greeting = Box::pin(greet(stream, config, &limits, &hub, &mut channels.messages));
+    let error = match greeting.await {
         Ok(Some((arrival, beginning))) => {
             converse(arrival, beginning, &limits, &hub, channels).await
         }
@@ -213,7 +215,7 @@ where
                 Some(HubMessage::Begin(beginning)) => {
                     let heard = beginning.admitted.heard;
                     let arrival = Arrival::new(wire, heard, has_quit, clienthello);
-                    return Ok(Some((arrival, beginning)));
+                    return Ok(Some((arrival, *beginning)));
                 }
                 Some(HubMessage::Join { conversation, heard }) => {
                     let arrival = Arrival::new(wire, heard, has_quit, clienthello);

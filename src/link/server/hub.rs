@@ -428,7 +428,7 @@ where
                         heard,
                     },
                 ),
-                Instruction::Welcome(admitted) => HubMessage::Begin(self.begin(admitted)),
+                Instruction::Welcome(admitted) => HubMessage::Begin(Box::new(self.begin(admitted))),
                 instruction => HubMessage::Instruction(instruction),
             };
             // One that does not keep up with its messages has to go.
