@@ -29,7 +29,7 @@ use super::error::{Cause, Ended, LinkError};
 use super::journal::{JournalError, Record};
 use super::session::{Greeting, NotAccepted, Notice, Output, Remains, Session, Timer};
 use super::wire::Wire;
-use crate::protocol::{Frame, SayError, Snapshot, Text};
+use crate::protocol::{By, End, Frame, SayError, Snapshot, Text};
 
 /// How often the keeper looks whether the user still polls, and how long a
 /// `heard` waits for the answer that may share its packet.
@@ -92,6 +92,8 @@ struct State<S> {
     /// The keeper reads, and does not tick.
     keeper_reads: bool,
     user: Option<Waker>,
+    /// Its user, where it waits for a store alone.
+    sayer: Option<Waker>,
     keeper: Option<Waker>,
     after: After<S>,
 }
@@ -133,6 +135,7 @@ where
             has_polled: false,
             keeper_reads: false,
             user: None,
+            sayer: None,
             keeper: None,
             after: After::default(),
         };
@@ -185,8 +188,20 @@ where
 
     /// Runs the conversation to its end, or until it is parked. Dropped, it
     /// cuts the connection, and its user is told so.
-    pub(crate) async fn keep(self: Arc<Self>, mut dial: Option<Dial<S>>) -> Remains {
-        let _leaving = Leaving(Arc::clone(&self));
+    pub(crate) fn keep(
+        self: Arc<Self>,
+        dial: Option<Dial<S>>,
+    ) -> impl Future<Output = Remains> + Send + use<S> {
+        // From here on, whether it is polled or not.
+        let leaving = Leaving(Arc::clone(&self));
+        self.keep_until_left(dial, leaving)
+    }
+
+    async fn keep_until_left(
+        self: Arc<Self>,
+        mut dial: Option<Dial<S>>,
+        _leaving: Leaving<S>,
+    ) -> Remains {
         let mut attempt: Option<Attempt<S>> = None;
         let mut closing: Option<Pin<Box<dyn Future<Output = ()> + Send>>> = None;
         let mut alarm = pin!(sleep_until(Instant::now()));
@@ -268,12 +283,14 @@ where
                 Some((snapshot, is_live)) => record.store(&snapshot, is_live),
                 None => record.remove(),
             };
+            // Whoever learns of the end may lock it.
+            drop(record);
             let Some(this) = this.upgrade() else {
                 return;
             };
             let mut state = this.lock();
             state.put = Some(result);
-            let wakers = [state.user.take(), state.keeper.clone()];
+            let wakers = [state.user.take(), state.sayer.take(), state.keeper.clone()];
             drop(state);
             wakers.into_iter().flatten().for_each(Waker::wake);
         });
@@ -329,6 +346,11 @@ where
                     if let Some(wire) = &mut self.wire {
                         wire.queue(&frame);
                     }
+                    if matches!(frame, Frame::Welcome { .. }) {
+                        // In a TLS record of its own: over a slow path it does not
+                        // wait for the long message that may stand behind it.
+                        self.write();
+                    }
                     // A user who answers at once has its answer in the same packet.
                     is_urgent |= !matches!(frame, Frame::Heard { .. });
                 }
@@ -365,9 +387,17 @@ where
         }
         let is_news = self.session.has_notice() || self.session.is_welcomed() != was_welcomed;
         self.after.wake_user |= is_news;
-        if is_urgent && let Some(wire) = &mut self.wire {
+        if is_urgent {
+            self.write();
+        }
+    }
+
+    /// Writes what goes now. The keeper finishes the rest, and keeps the time.
+    fn write(&mut self) {
+        if let Some(wire) = &mut self.wire {
             let keeper = self.keeper.as_ref().unwrap_or(Waker::noop());
             wire.poll_write(&mut Context::from_waker(keeper));
+            self.after.wake_keeper |= wire.has_unsent();
         }
     }
 
@@ -393,6 +423,7 @@ where
         let had_message = self.heard.is_some();
         while self.heard.is_some() == had_message
             && self.session.has_link()
+            && !self.session.is_storing()
             && let Some(wire) = &mut self.wire
             && let Poll::Ready(read) = wire.poll_frame(cx)
         {
@@ -426,7 +457,11 @@ where
                 self.process();
             }
         }
-        let mut is_ticking = std::mem::take(&mut self.has_polled);
+        let is_overdue = self
+            .wire
+            .as_ref()
+            .is_some_and(|wire| wire.overdue().is_some());
+        let mut is_ticking = std::mem::take(&mut self.has_polled) && !is_overdue;
         if let Some(wire) = &mut self.wire {
             wire.poll_write(cx);
         }
@@ -447,6 +482,7 @@ where
         let mut wake_at = self.wake_at();
         if let Some(wire) = &mut self.wire
             && self.session.has_link()
+            && !self.session.is_storing()
         {
             if let Some(overdue) = wire.overdue() {
                 self.session.link_lost(LinkError::Overdue(overdue));
@@ -517,11 +553,11 @@ where
 
     fn poll_stored(&self, cx: &mut Context<'_>) -> Poll<bool> {
         self.with(|state| {
-            if state.session.is_storing() && state.session.is_on() {
-                state.user = Some(cx.waker().clone());
+            if state.session.is_storing() && state.ended.is_none() {
+                state.sayer = Some(cx.waker().clone());
                 return Poll::Pending;
             }
-            Poll::Ready(!state.session.has_failed_to_store())
+            Poll::Ready(!state.session.is_storing() && !state.session.has_failed_to_store())
         })
     }
 
@@ -552,15 +588,19 @@ where
         state.wire = None;
         state.arriving = None;
         state.record = None;
-        let turns = state.session.conversation().next_turn() - 1;
+        let End {
+            turns,
+            unacknowledged,
+            ..
+        } = state.session.conversation().end(By::Me);
         state.ended.get_or_insert(Ended {
             cause: Cause::Link(LinkError::Cut),
             turns,
-            unacknowledged: None,
+            unacknowledged,
         });
-        let user = state.user.take();
+        let users = [state.user.take(), state.sayer.take()];
         drop(state);
-        user.into_iter().for_each(Waker::wake);
+        users.into_iter().flatten().for_each(Waker::wake);
     }
 }
 
@@ -582,14 +622,4 @@ impl<S> fmt::Debug for Driver<S> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn not_everyone_comes_back_at_the_same_instant() {
-        let second = Duration::from_secs(1);
-        let delays: Vec<_> = (0..64).map(|_| with_jitter(second)).collect();
-        assert!(delays.iter().all(|it| (second..2 * second).contains(it)));
-        assert!(delays.windows(2).any(|two| two[0] != two[1]));
-    }
-}
+mod tests;

@@ -399,7 +399,7 @@ impl Session {
     /// # Errors
     /// [`NotAccepted`]: the new connection has to go; nothing has changed.
     pub fn accept(&mut self, greeting: Greeting) -> Result<(), NotAccepted> {
-        if !self.is_on() {
+        if !self.is_on() || self.conversation.has_ended() {
             return Err(NotAccepted::Ending);
         }
         if greeting.clienthello < self.newest {
@@ -753,6 +753,13 @@ impl Session {
                 false => Output::Remove,
             });
         }
+        if self.has_journal && is_crash && self.conversation.has_quit() && !self.stored.quit {
+            // It was asked for before its user went.
+            let snapshot = self.conversation.snapshot();
+            self.storing = Some(snapshot.clone());
+            let is_live = false;
+            self.outputs.push_back(Output::Put { snapshot, is_live });
+        }
         self.phase = Phase::Storing(Box::new((ended, remains)));
     }
 
@@ -914,5 +921,20 @@ mod tests {
             panic!("{left:?}");
         };
         assert_eq!(ended.cause, Cause::Peer);
+    }
+
+    #[test]
+    fn a_quit_is_stored_though_its_user_goes_at_once() {
+        let mut session = session(Role::Client);
+        session.connected();
+        let first = outputs(&mut session);
+        assert!(matches!(first[..], [Output::Link, Output::Put { .. }]));
+        session.quit();
+        session.dropped();
+        session.stored(Ok(()));
+        let left = outputs(&mut session);
+        let is_quit =
+            |output: &Output| matches!(output, Output::Put { snapshot, .. } if snapshot.quit);
+        assert!(left.iter().any(is_quit), "{left:?}");
     }
 }

@@ -65,7 +65,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Puts a frame behind what is to be written.
     pub(crate) fn queue(&mut self, frame: &Frame) {
-        if self.unsent.is_empty() {
+        if !self.has_unsent() {
             self.liveness.wrote(now(), true);
         }
         self.welcome(frame);
@@ -114,10 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             };
             let more = match progress {
                 Poll::Pending => {
-                    let taken = self.meter.bytes();
-                    if std::mem::replace(&mut self.taken, taken) < taken {
-                        self.liveness.wrote(now(), true);
-                    }
+                    self.progressed(true);
                     return;
                 }
                 Poll::Ready(Ok(())) => {
@@ -133,6 +130,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                     true
                 }
             };
+            self.progressed(more);
+        }
+    }
+
+    /// TLS takes all at once: progress is what the network takes.
+    fn progressed(&mut self, more: bool) {
+        let taken = self.meter.bytes();
+        if std::mem::replace(&mut self.taken, taken) < taken || !more {
             self.liveness.wrote(now(), more);
         }
     }

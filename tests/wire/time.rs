@@ -238,6 +238,28 @@ async fn a_peer_that_does_not_read_is_lost_after_thirty_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_that_talks_and_does_not_read_is_lost_too() {
+    let mut house = House::on(Habit::Shouts, unheld(), |_| turnchat::link::Verdict::Admit);
+    let (here, there) = duplex(4096);
+    house.arrive(there);
+    let mut guest = Face::new(&Papers::new()).dial(here).await.unwrap();
+    guest.begin().await;
+    // Each of its turns is answered by 64 KiB, and it takes none of it.
+    let talking = async {
+        for turn in (2..).step_by(2) {
+            guest.send(&say(turn, "x")).await;
+            sleep(10 * SECOND).await;
+        }
+    };
+    let over = tokio::select! {
+        () = talking => unreachable!("it talks without end"),
+        (_, over) = told(&mut house.tale) => over,
+        () = sleep(100 * SECOND) => panic!("it is not lost"),
+    };
+    assert_eq!(overdue(&over), Overdue::Write);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_peer_that_reads_slowly_is_not_lost() {
     let mut house = House::on(Habit::Shouts, unheld(), |_| turnchat::link::Verdict::Admit);
     let (here, there) = duplex(4096);

@@ -1,0 +1,135 @@
+//! The driver over a stream in memory and a real disk: who is woken, what is
+//! kept, and when.
+
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::time::timeout;
+
+use super::*;
+use crate::link::journal::Journal;
+use crate::link::metered::Metered;
+use crate::link::turn::{self, Talk, Turn};
+use crate::protocol::{Conversation, ConversationId, Limits, Role};
+use crate::trust::{KeyId, Peer};
+
+type Stream = Metered<DuplexStream>;
+
+const GREETING: Greeting = Greeting {
+    heard: 0,
+    has_quit: false,
+    clienthello: 1,
+};
+
+fn text(words: &str) -> Text {
+    Text::new(words).unwrap()
+}
+
+fn id() -> ConversationId {
+    ConversationId::from_bits([7; 16])
+}
+
+fn key() -> KeyId {
+    let key = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU";
+    key.parse().unwrap()
+}
+
+fn wire(stream: DuplexStream, limits: &Limits) -> Wire<Stream> {
+    let (stream, meter) = Metered::new(stream);
+    Wire::new(stream, meter, limits, Instant::now() + limits.first_answer)
+}
+
+fn server(limits: &Limits, record: Option<Record>) -> (Arc<Driver<Stream>>, Talk) {
+    let conversation = Conversation::new(Role::Server, id());
+    let has_journal = record.is_some();
+    let session = Session::new(
+        Role::Server,
+        conversation.clone(),
+        true,
+        has_journal,
+        limits,
+    );
+    let driver = Driver::new(session, record.map(Arc::new));
+    let user = Arc::clone(&driver);
+    let talk = turn::welcomed(Peer::remembered(key()), &conversation, user);
+    (driver, talk)
+}
+
+/// A server's conversation over this stream, which is not kept going yet.
+fn begun(limits: &Limits, record: Option<Record>) -> (Arc<Driver<Stream>>, Talk, DuplexStream) {
+    let (driver, talk) = server(limits, record);
+    let (ours, theirs) = duplex(64 * 1024);
+    assert!(driver.accept(wire(ours, limits), GREETING).is_ok());
+    (driver, talk, theirs)
+}
+
+#[test]
+fn not_everyone_comes_back_at_the_same_instant() {
+    let second = Duration::from_secs(1);
+    let delays: Vec<_> = (0..64).map(|_| with_jitter(second)).collect();
+    assert!(delays.iter().all(|it| (second..2 * second).contains(it)));
+    assert!(delays.windows(2).any(|two| two[0] != two[1]));
+}
+
+/// While the disk is busy, something to know does not wake a `say` again and again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_say_that_is_being_stored_does_not_spin() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::new(dir.path(), &key());
+    let _stored = journal.stored(&Limits::default()).unwrap();
+    let record = journal.server(&key(), id());
+    let (driver, talk) = server(&Limits::default(), Some(record));
+    driver.hold();
+    tokio::spawn(Arc::clone(&driver).keep(None));
+    let Turn::Mine(mine) = talk.turn else {
+        panic!("it is the server's turn");
+    };
+    let polls = AtomicUsize::new(0);
+    let mut say = pin!(mine.say(text("x")));
+    let said = poll_fn(|cx| {
+        polls.fetch_add(1, Ordering::Relaxed);
+        say.as_mut().poll(cx)
+    });
+    assert!(said.await.is_ok());
+    assert!(polls.load(Ordering::Relaxed) < 5, "{polls:?}");
+}
+
+#[tokio::test]
+async fn a_keeper_that_is_dropped_before_it_ran_is_told() {
+    let (driver, talk, _theirs) = begun(&Limits::default(), None);
+    drop(driver.keep(None));
+    let Turn::Mine(mine) = talk.turn else {
+        panic!("it is the server's turn");
+    };
+    let ended = mine.say(text("x")).await.unwrap_err();
+    assert_eq!(ended.cause, Cause::Link(LinkError::Cut));
+}
+
+/// A fault right behind a message does not swallow it while it is stored.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_before_a_fault_is_handed_over() {
+    for (hold, fault) in [(900, &b"garbage\n"[..]), (0, b"")] {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::new(dir.path(), &key());
+        let limits = Limits {
+            hold: Duration::from_secs(hold),
+            ..Limits::default()
+        };
+        let _stored = journal.stored(&limits).unwrap();
+        let record = journal.server(&key(), id());
+        let (driver, talk, mut theirs) = begun(&limits, Some(record));
+        tokio::spawn(driver.keep(None));
+        let Turn::Mine(mine) = talk.turn else {
+            panic!("it is the server's turn");
+        };
+        let listening = mine.say(text("x")).await.unwrap();
+        let last = b"{\"say\":{\"turn\":2,\"text\":\"last words\"}}\n";
+        theirs.write_all(&[last, fault].concat()).await.unwrap();
+        if fault.is_empty() {
+            drop(theirs);
+        }
+        let heard = timeout(Duration::from_secs(60), listening.hear()).await;
+        assert_eq!(heard.unwrap().unwrap().0, text("last words"));
+    }
+}
