@@ -1,0 +1,164 @@
+//! The session as a value: redials, stores that fail, holds, ends.
+
+use super::*;
+use crate::protocol::ConversationId;
+
+fn session(role: Role) -> Session {
+    let conversation = Conversation::new(role, ConversationId::from_bits([7; 16]));
+    Session::new(role, conversation, true, true, &Limits::default())
+}
+
+fn outputs(session: &mut Session) -> Vec<Output> {
+    std::iter::from_fn(|| session.poll_output()).collect()
+}
+
+/// The next redial's delay, in milliseconds, if there is to be one.
+fn redial(session: &mut Session) -> Option<u128> {
+    outputs(session)
+        .into_iter()
+        .find_map(|output| match output {
+            Output::Arm(Timer::Redial, delay) => Some(delay.as_millis()),
+            _ => None,
+        })
+}
+
+/// Dials, with nobody there.
+fn dial(session: &mut Session) {
+    session.fired(Timer::Redial);
+    assert_eq!(outputs(session), [Output::Dial]);
+    session.dial_failed();
+}
+
+#[test]
+fn a_redial_comes_at_once_and_later_ones_ever_more_slowly() {
+    let mut session = session(Role::Client);
+    session.hold();
+    for delay in [50, 100, 200, 400, 800, 1_600, 3_000, 3_000] {
+        assert_eq!(redial(&mut session), Some(delay));
+        dial(&mut session);
+    }
+    for _ in 0..600 {
+        assert_eq!(redial(&mut session), Some(3_000));
+        dial(&mut session);
+    }
+}
+
+#[test]
+fn a_connection_that_comes_to_nothing_is_no_reason_to_hurry() {
+    let mut session = session(Role::Client);
+    session.hold();
+    assert_eq!(redial(&mut session), Some(50));
+    session.connected();
+    session.stored(Ok(()));
+    outputs(&mut session);
+    session.stored(Ok(()));
+    session.link_lost(LinkError::Cut);
+    assert_eq!(redial(&mut session), Some(100));
+
+    session.connected();
+    outputs(&mut session);
+    session.stored(Ok(()));
+    outputs(&mut session);
+    session.receive(Frame::Welcome {
+        conversation: session.conversation().id(),
+        heard: 0,
+    });
+    outputs(&mut session);
+    session.link_lost(LinkError::Cut);
+    assert_eq!(redial(&mut session), Some(50));
+}
+
+#[test]
+fn a_quit_is_redialled_three_times() {
+    let mut session = session(Role::Client);
+    session.hold();
+    assert_eq!(redial(&mut session), Some(50));
+    session.quit();
+    outputs(&mut session);
+    session.stored(Ok(()));
+    for _ in 0..3 {
+        dial(&mut session);
+        assert!(redial(&mut session).is_some());
+    }
+    dial(&mut session);
+    assert_eq!(redial(&mut session), None);
+}
+
+#[test]
+fn what_cannot_be_stored_is_not_said() {
+    let mut session = session(Role::Server);
+    let clienthello = 1;
+    let greeting = Greeting {
+        heard: 0,
+        has_quit: false,
+        clienthello,
+    };
+    session.accept(greeting).unwrap();
+    outputs(&mut session);
+    let before = session.conversation().snapshot();
+    session.say(Text::new("Hello").unwrap()).unwrap();
+    assert!(matches!(outputs(&mut session)[..], [Output::Put { .. }]));
+    session.stored(Err(JournalError::Damaged { path: "x".into() }));
+    assert!(session.has_failed_to_store());
+    let code = Code::Internal;
+    let last = Frame::Error { code, detail: None };
+    assert_eq!(outputs(&mut session), [Output::Close(Some(last))]);
+    session.closed();
+    let left = outputs(&mut session);
+    let Some(Output::Done(Remains::Parked(parked))) = left.last() else {
+        panic!("{left:?}");
+    };
+    assert_eq!(parked.snapshot(), before);
+}
+
+#[test]
+fn a_place_is_kept_while_nobody_waits_for_it() {
+    let mut session = session(Role::Server);
+    session.hold();
+    outputs(&mut session);
+    session.crowded(true);
+    session.crowded(false);
+    session.fired(Timer::CrowdedHold);
+    assert!(session.is_on());
+    session.crowded(true);
+    assert!(!session.is_on());
+}
+
+#[test]
+fn a_link_that_is_lost_behind_the_end_changes_nothing() {
+    let mut session = session(Role::Server);
+    let greeting = Greeting {
+        heard: 0,
+        has_quit: false,
+        clienthello: 1,
+    };
+    session.accept(greeting).unwrap();
+    outputs(&mut session);
+    session.receive(Frame::Quit {});
+    assert!(matches!(outputs(&mut session)[..], [Output::Put { .. }]));
+    session.link_lost(LinkError::Cut);
+    assert_eq!(session.poll_notice(), None);
+    session.stored(Ok(()));
+    let left = outputs(&mut session);
+    assert!(left.contains(&Output::Cut), "{left:?}");
+    session.stored(Ok(()));
+    let left = outputs(&mut session);
+    let Some(Output::Ended(ended)) = left.first() else {
+        panic!("{left:?}");
+    };
+    assert_eq!(ended.cause, Cause::Peer);
+}
+
+#[test]
+fn a_quit_is_stored_though_its_user_goes_at_once() {
+    let mut session = session(Role::Client);
+    session.connected();
+    let first = outputs(&mut session);
+    assert!(matches!(first[..], [Output::Link, Output::Put { .. }]));
+    session.quit();
+    session.dropped();
+    session.stored(Ok(()));
+    let left = outputs(&mut session);
+    let is_quit = |output: &Output| matches!(output, Output::Put { snapshot, .. } if snapshot.quit);
+    assert!(left.iter().any(is_quit), "{left:?}");
+}
