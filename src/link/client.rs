@@ -120,7 +120,7 @@ impl Client {
             let waiting = turn::greeting(peer, &conversation, is_stored, user);
             match wire {
                 Some(wire) => driver.connected(wire),
-                None => driver.hold(),
+                None => driver.hold(0),
             }
             tokio::spawn(driver.keep(Some(dial)));
             if !is_over {

@@ -110,8 +110,17 @@ struct After<S> {
     wake_user: bool,
     wake_keeper: bool,
     partings: Vec<(Box<Wire<S>>, Option<Frame>)>,
-    /// To store this, or to remove what is stored.
-    put: Option<Option<(Snapshot, bool)>>,
+    put: Option<Put>,
+}
+
+/// What becomes of the record.
+enum Put {
+    Record {
+        snapshot: Snapshot,
+        is_live: bool,
+        clienthello: u64,
+    },
+    Nothing,
 }
 
 impl<S> Driver<S>
@@ -152,9 +161,10 @@ where
         self.with(|state| state.connected(wire));
     }
 
-    /// There is no connection yet, and there may be one.
-    pub(crate) fn hold(&self) {
-        self.with(|state| state.session.hold());
+    /// There is no connection yet, and there may be one. `clienthello`: a server's,
+    /// when that of the last connection came.
+    pub(crate) fn hold(&self, clienthello: u64) {
+        self.with(|state| state.session.hold(clienthello));
     }
 
     /// A server has this connection for the conversation. Where it is not
@@ -276,12 +286,16 @@ where
     }
 
     /// Stores on a thread of its own: it goes on whoever is dropped meanwhile.
-    fn put(&self, record: Arc<Record>, put: Option<(Snapshot, bool)>) {
+    fn put(&self, record: Arc<Record>, put: Put) {
         let this = Weak::clone(&self.this);
         self.runtime.spawn_blocking(move || {
             let result = match put {
-                Some((snapshot, is_live)) => record.store(&snapshot, is_live),
-                None => record.remove(),
+                Put::Record {
+                    snapshot,
+                    is_live,
+                    clienthello,
+                } => record.store(&snapshot, is_live, clienthello),
+                Put::Nothing => record.remove(),
             };
             // Whoever learns of the end may lock it.
             drop(record);
@@ -334,10 +348,18 @@ where
         let was_welcomed = self.session.is_welcomed();
         while let Some(output) = self.session.poll_output() {
             match output {
-                Output::Put { snapshot, is_live } => {
-                    self.after.put = Some(Some((snapshot, is_live)));
+                Output::Put {
+                    snapshot,
+                    is_live,
+                    clienthello,
+                } => {
+                    self.after.put = Some(Put::Record {
+                        snapshot,
+                        is_live,
+                        clienthello,
+                    });
                 }
-                Output::Remove => self.after.put = Some(None),
+                Output::Remove => self.after.put = Some(Put::Nothing),
                 Output::Link => {
                     self.wire = self.arriving.take();
                     self.after.wake_keeper = true;

@@ -21,7 +21,7 @@ use crate::trust::KeyId;
 use crate::trust::durable::{PRIVATE, create_private_dir, replace};
 
 /// The form of the files; another is another program's.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// For how long a parked conversation is kept (30 days).
 const PARKED_TIME: Duration = Duration::from_secs(30 * 24 * 3_600);
 
@@ -96,6 +96,9 @@ struct Contents {
     written: u64,
     /// It was on, or held, when this was written; else it is parked.
     live: bool,
+    /// A server's: when the ClientHello of its newest connection came, among all
+    /// since these were first kept.
+    clienthello: u64,
     conversation: Snapshot,
 }
 
@@ -108,7 +111,7 @@ struct AnyContents {
 /// What a server's journal holds.
 #[derive(Debug)]
 pub(crate) struct StoredConversations {
-    /// The newest last.
+    /// The one whose peer came last stands last.
     pub(crate) stored: Vec<Stored>,
     /// Too old, or too many.
     pub(crate) expired: Vec<Stored>,
@@ -123,6 +126,7 @@ pub(crate) struct Stored {
     pub(crate) peer: KeyId,
     pub(crate) conversation: Conversation,
     pub(crate) is_live: bool,
+    pub(crate) clienthello: u64,
     written: u64,
 }
 
@@ -181,7 +185,7 @@ impl Journal {
                 stored.extend(Stored::read(path)?);
             }
         }
-        stored.sort_by_key(|stored| stored.written);
+        stored.sort_by_key(|stored| (stored.clienthello, stored.written));
         let ends = stored.iter().filter(|s| s.conversation.has_quit()).count();
         let mut excess_open = (stored.len() - ends).saturating_sub(limits.parked);
         let mut excess_ends = ends.saturating_sub(limits.ended);
@@ -247,6 +251,7 @@ impl Stored {
             return Ok(None);
         };
         let (peer, is_live, written) = (contents.peer, contents.live, contents.written);
+        let clienthello = contents.clienthello;
         let conversation = contents.restore(Role::Server, &path)?;
         let record = Record {
             path,
@@ -258,6 +263,7 @@ impl Stored {
             peer,
             conversation,
             is_live,
+            clienthello,
             written,
         }))
     }
@@ -273,7 +279,12 @@ impl Stored {
 
 impl Record {
     /// Keeps this, durably, in the place of what was there.
-    pub(crate) fn store(&self, conversation: &Snapshot, is_live: bool) -> Result<(), JournalError> {
+    pub(crate) fn store(
+        &self,
+        conversation: &Snapshot,
+        is_live: bool,
+        clienthello: u64,
+    ) -> Result<(), JournalError> {
         let unwritable = |source: io::Error| JournalError::Unwritable {
             path: self.path.clone(),
             source: source.into(),
@@ -283,6 +294,7 @@ impl Record {
             peer: self.peer,
             written: now(),
             live: is_live,
+            clienthello,
             conversation: conversation.clone(),
         };
         let json = serde_json::to_vec(&record).map_err(|error| unwritable(error.into()))?;

@@ -54,6 +54,8 @@ pub enum Output {
         snapshot: Snapshot,
         /// The conversation is on or held; else it is parked, or has ended.
         is_live: bool,
+        /// A server's: when the ClientHello of its newest connection came.
+        clienthello: u64,
     },
     /// Remove what is stored, then call [`Session::stored`].
     Remove,
@@ -420,7 +422,9 @@ impl Session {
     }
 
     /// There is no connection yet, and there may be one: the link counts as lost.
-    pub fn hold(&mut self) {
+    /// `clienthello`: a server's, when that of the last connection came.
+    pub fn hold(&mut self, clienthello: u64) {
+        self.newest = clienthello;
         self.lose(LinkError::Cut);
     }
 
@@ -583,9 +587,7 @@ impl Session {
     fn take_step(&mut self, step: Step) -> Option<Output> {
         match step {
             Step::Store(snapshot) if self.has_journal => {
-                self.storing = Some(snapshot.clone());
-                let is_live = true;
-                return Some(Output::Put { snapshot, is_live });
+                return Some(self.put(snapshot, true));
             }
             Step::Store(_) => self.conversation.stored(),
             Step::Send(frame) => return self.has_link.then_some(Output::Send(frame)),
@@ -746,21 +748,27 @@ impl Session {
                 true => self.conversation.snapshot(),
                 false => self.conversation.tombstone(),
             };
-            self.storing = Some(snapshot.clone());
-            let is_live = false;
+            let put = self.put(snapshot, false);
             self.outputs.push_back(match is_parked || may_return {
-                true => Output::Put { snapshot, is_live },
+                true => put,
                 false => Output::Remove,
             });
         }
         if self.has_journal && is_crash && self.conversation.has_quit() && !self.stored.quit {
             // It was asked for before its user went.
-            let snapshot = self.conversation.snapshot();
-            self.storing = Some(snapshot.clone());
-            let is_live = false;
-            self.outputs.push_back(Output::Put { snapshot, is_live });
+            let put = self.put(self.conversation.snapshot(), false);
+            self.outputs.push_back(put);
         }
         self.phase = Phase::Storing(Box::new((ended, remains)));
+    }
+
+    fn put(&mut self, snapshot: Snapshot, is_live: bool) -> Output {
+        self.storing = Some(snapshot.clone());
+        Output::Put {
+            snapshot,
+            is_live,
+            clienthello: self.newest,
+        }
     }
 
     fn done(&mut self) {

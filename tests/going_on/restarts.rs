@@ -141,7 +141,7 @@ async fn a_damaged_journal_stops_before_anything_is_sent() {
             "",
             "{",
             &whole[..whole.len() - 2],
-            &whole.replace("\"version\":1", "\"version\":2"),
+            &whole.replace("\"version\":2", "\"version\":1"),
             &whole.replace("\"said\":", "\"sayd\":"),
         ] {
             std::fs::write(&page, damaged).unwrap();
@@ -164,7 +164,7 @@ async fn a_damaged_journal_stops_before_anything_is_sent() {
             assert!(
                 matches!(
                     error,
-                    JournalError::Damaged { .. } | JournalError::OtherVersion { version: 2, .. }
+                    JournalError::Damaged { .. } | JournalError::OtherVersion { version: 1, .. }
                 ),
                 "{error}"
             );
@@ -455,4 +455,45 @@ async fn past_the_limit_the_oldest_parked_conversation_is_given_up() {
         panic!("{abandoned:?}");
     };
     assert_eq!(abandoned.key, kept.sides.client.key_id());
+}
+
+/// Its peer had begun another, and the crash came before the first one's end was stored.
+#[tokio::test(start_paused = true)]
+async fn of_what_a_crash_left_open_of_a_key_the_last_goes_on() {
+    let kept = Kept::new();
+    let (dial, accept, _) = network(vec![]);
+    let mut server = kept.serve(|| accept.clone()).await;
+    let waiting = kept.sides.client().connect(dial.clone()).await.unwrap();
+    let first = waiting.welcome();
+    let (here, there) = tokio::join!(server.next(), first);
+    let (here, there) = (mine(here.unwrap()), theirs(there.unwrap()));
+    let here = here.say(text("one")).await.unwrap();
+    let (_, there) = there.hear().await.unwrap();
+    let dir = kept.dir.path().join(kept.sides.server.key_id().file_name());
+    let first = pages(&dir).remove(0);
+    let before = std::fs::read(&first).unwrap();
+
+    let waiting = kept.connect(dial).await;
+    let over = here.hear().await.unwrap_err();
+    assert_eq!(over.cause, Cause::Peer);
+    drop(there);
+    let (here, there) = greeted(&mut server, waiting).await;
+    drop((here, there));
+    server.stop().await;
+    assert_ne!(std::fs::read(&first).ok(), Some(before.clone()));
+    std::fs::write(&first, before).unwrap();
+
+    let (dial, accept, _) = network(vec![]);
+    let mut server = kept.serve(|| accept.clone()).await;
+    let mut events = server.events().unwrap();
+    let abandoned = timeout(Duration::from_secs(60), events.next()).await;
+    let Ok(Some(ServerEvent::GaveUp(abandoned))) = abandoned else {
+        panic!("{abandoned:?}");
+    };
+    assert!(first.ends_with(format!("server-{}.json", abandoned.conversation)));
+    let here = server.next().await.unwrap();
+    assert!(here.is_resumed);
+    let there = kept.connect(dial).await.welcome().await.unwrap();
+    assert_eq!(here.conversation, there.conversation);
+    assert_ne!(here.conversation, abandoned.conversation);
 }

@@ -50,6 +50,8 @@ pub(crate) enum Broken {
     EndBeforeAnswer,
     /// A session that failed just when its peer began another is parked all the same.
     SupersededEnds,
+    /// All that was open before a crash is open after it.
+    LastIsKept,
     /// How young the last connection of a parked conversation was is forgotten.
     ParkedKeepsAge,
 }
@@ -117,6 +119,15 @@ fn break_rule(rule: Broken, promises: &[&str]) {
                 cuts: 1,
                 waits: 1,
                 ..crashes
+            },
+        ),
+        Broken::LastIsKept => (
+            [true, false],
+            Size {
+                cuts: 2,
+                crashes: 1,
+                quits: Quits::AnyTime,
+                ..NOTHING
             },
         ),
         Broken::SupersededEnds => ([true, false], Size { waits: 1, ..cuts }),
@@ -251,4 +262,9 @@ fn a_hello_that_was_overtaken_does_not_end_a_parked_conversation() {
 #[test]
 fn a_conversation_whose_peer_began_another_is_not_parked() {
     break_rule(Broken::SupersededEnds, &[ONE_OPEN]);
+}
+
+#[test]
+fn of_what_a_key_has_open_after_a_crash_the_last_is_kept() {
+    break_rule(Broken::LastIsKept, &[ONE_OPEN]);
 }

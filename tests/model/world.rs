@@ -236,7 +236,7 @@ impl World {
             let stored = match side {
                 Side::Client => self.record.as_ref().filter(|record| record.id == *id),
                 Side::Server => (self.hub.records.iter())
-                    .map(|(record, _)| record)
+                    .map(|record| &record.snapshot)
                     .find(|record| record.id == *id),
             };
             // A restarted side that only has an end left does not name what it had said.

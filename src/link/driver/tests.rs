@@ -80,7 +80,7 @@ async fn a_say_that_is_being_stored_does_not_spin() {
     let _stored = journal.stored(&Limits::default()).unwrap();
     let record = journal.server(&key(), id());
     let (driver, talk) = server(&Limits::default(), Some(record));
-    driver.hold();
+    driver.hold(0);
     tokio::spawn(Arc::clone(&driver).keep(None));
     let Turn::Mine(mine) = talk.turn else {
         panic!("it is the server's turn");

@@ -342,13 +342,27 @@ impl Admission {
         self.parked.remove(&(key, conversation));
     }
 
-    /// A conversation that was on before a restart holds its place, as if this
+    /// A conversation was parked before a restart, or on. They are to be told of in
+    /// the order in which their peers came last: of one key, where it has one open
+    /// conversation, the last is kept. A crash can come between a beginning and the
+    /// end of what was open before.
+    pub fn restore(&mut self, key: KeyId, conversation: ConversationId, clienthello: u64) {
+        if self.one_at_a_time {
+            self.give_up_others(key, conversation);
+        }
+        self.parked.insert((key, conversation), clienthello);
+    }
+
+    /// One of the [`restore`](Self::restore)d conversations holds its place, as if this
     /// connection had begun it. It takes the next [`seat`](Self::seat).
     pub fn hold(&mut self, id: ConnectionId, key: KeyId, conversation: ConversationId) {
+        let Some(clienthello) = self.parked.remove(&(key, conversation)) else {
+            return;
+        };
         let stage = Stage::Talking {
             key,
             conversation,
-            clienthello: 0,
+            clienthello,
             has_begun: true,
             is_superseded: false,
         };
@@ -599,16 +613,20 @@ impl Admission {
             });
         }
         if self.one_at_a_time {
-            let is_other = |parked: &(KeyId, ConversationId)| parked.0 == key && *parked != named;
-            self.given_up
-                .extend(self.parked.keys().copied().filter(is_other));
-            self.parked.retain(|parked, _| !is_other(parked));
+            self.give_up_others(key, hello.conversation);
         }
         let place = place.unwrap_or(self.queue.len()).min(self.queue.len());
         self.queue.insert(place, id);
         self.set_stage(id, Stage::Queued { hello, told: None });
         instructions.extend(self.fill_seats());
         instructions
+    }
+
+    fn give_up_others(&mut self, key: KeyId, conversation: ConversationId) {
+        let is_other = |(of, id): &(KeyId, ConversationId)| *of == key && *id != conversation;
+        let others = self.parked.keys().copied().filter(is_other);
+        self.given_up.extend(others);
+        self.parked.retain(|parked, _| !is_other(parked));
     }
 
     fn fill_seats(&mut self) -> Instructions {

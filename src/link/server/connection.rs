@@ -12,7 +12,7 @@ use super::admission::{Admitted, ConnectionId, Hello, Instruction};
 use crate::link::driver::Driver;
 use crate::link::error::{ConnectionError, LinkError};
 use crate::link::handshake::{self, Tls};
-use crate::link::journal::Record;
+use crate::link::journal::{Record, Stored};
 use crate::link::session::{self, Greeting, NotAccepted, REPLACED, Session};
 use crate::link::turn::{self, Talk};
 use crate::link::wire::Wire;
@@ -304,19 +304,25 @@ where
 /// Holds a conversation that was on before a restart, to its end. Its peer
 /// comes later.
 pub(super) async fn wait<S>(
-    peer: Peer,
-    stored: (Conversation, Arc<Record>),
+    stored: Stored,
     limits: Limits,
     hub: HubHandle,
     channels: HubChannels<S>,
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let (conversation, record) = stored;
-    let named = (peer.key(), conversation.id());
-    let record = Some(record);
+    let Stored {
+        record,
+        peer,
+        conversation,
+        clienthello,
+        ..
+    } = stored;
+    let named = (peer, conversation.id());
+    let record = Some(Arc::new(record));
+    let peer = Peer::remembered(peer);
     let (driver, talk) = drive(peer, conversation, record.clone(), &limits);
-    driver.hold();
+    driver.hold(clienthello);
     hub.tell(ConnectionEvent::Welcomed(talk)).await;
     keep(named, driver, record, &hub, channels).await;
     hub.tell(ConnectionEvent::Left(None)).await;

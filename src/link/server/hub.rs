@@ -26,7 +26,7 @@ use crate::link::handshake::Tls;
 use crate::link::journal::{Journal, Record, Stored, StoredConversations};
 use crate::link::turn::Talk;
 use crate::protocol::{Conversation, ConversationId, Limits, Role};
-use crate::trust::{KeyId, Peer};
+use crate::trust::KeyId;
 
 /// How long accepting rests after it failed: out of file descriptors, mostly.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
@@ -115,6 +115,7 @@ where
             Some(stored) => (stored.stored, stored.expired, Some(stored.lock)),
             None => (Vec::new(), Vec::new(), None),
         };
+        let last = stored.iter().map(|stored| stored.clienthello).max();
         let mut hub = Self {
             admission: Admission::new(&settings.limits, settings.one_at_a_time),
             settings,
@@ -125,7 +126,7 @@ where
             connections: BTreeMap::new(),
             tasks: JoinSet::new(),
             events,
-            clienthellos: Arc::default(),
+            clienthellos: Arc::new(AtomicU64::new(last.map_or(0, |last| last + 1))),
             accepted: 0,
             outlets,
             crowded: watch::Sender::new(false),
@@ -161,6 +162,8 @@ where
             }
         };
         tokio::pin!(accepting);
+        // What a crash has left open beside a key's newer one.
+        self.end_given_up().await;
         loop {
             self.publish();
             let wake_at = self.admission.wake_at().map(Instant::from_std);
@@ -259,39 +262,52 @@ where
         }
     }
 
-    /// Takes up what the journal holds, the newest last.
+    /// Takes up what the journal holds, whose peer came last last.
     fn restore(&mut self, stored: Vec<Stored>) {
-        let is_held = |s: &Stored| s.is_live && !s.conversation.has_quit();
+        for stored in &stored {
+            let (peer, id) = (stored.peer, stored.conversation.id());
+            match stored.conversation.has_quit() {
+                true => self.admission.remember_end(peer, id, now()),
+                false => self.admission.restore(peer, id, stored.clienthello),
+            }
+        }
+        let is_held =
+            |s: &Stored| s.is_live && self.admission.is_open(&s.peer, s.conversation.id());
         let held = stored.iter().rposition(is_held);
         let held = held.filter(|_| self.settings.one_at_a_time);
         // Nobody sits at a conversation whose peer would have to be asked about.
         let is_admitted = |s: &Stored| (self.settings.verdict)(&s.peer) == Verdict::Admit;
         let held = held.filter(|place| stored.get(*place).is_some_and(is_admitted));
-        for (
-            place,
-            Stored {
-                record,
-                peer,
-                conversation,
-                ..
-            },
-        ) in stored.into_iter().enumerate()
-        {
-            let id = conversation.id();
-            if conversation.has_quit() {
-                self.admission.remember_end(peer, id, now());
-            } else if held == Some(place) {
+        let open = |(_, stored): &(_, Stored)| !stored.conversation.has_quit();
+        for (place, stored) in stored.into_iter().enumerate().filter(open) {
+            if held == Some(place) {
                 let (hub, channels) = self.expect_connection();
-                self.admission.hold(hub.id, peer, id);
-                let stored = (conversation, Arc::new(record));
-                let peer = Peer::remembered(peer);
+                self.admission
+                    .hold(hub.id, stored.peer, stored.conversation.id());
                 let limits = self.settings.limits;
                 self.tasks
-                    .spawn(connection::wait(peer, stored, limits, hub, channels));
+                    .spawn(connection::wait(stored, limits, hub, channels));
             } else {
-                self.rest(peer, id, Remains::Parked(conversation, Arc::new(record)));
+                let Stored {
+                    record,
+                    peer,
+                    conversation,
+                    ..
+                } = stored;
+                self.keep_parked(peer, conversation, Arc::new(record));
             }
         }
+    }
+
+    fn keep_parked(&mut self, key: KeyId, conversation: Conversation, record: Arc<Record>) {
+        self.parkings += 1;
+        let named = (key, conversation.id());
+        let parked = Parked {
+            conversation,
+            record,
+            place: self.parkings,
+        };
+        self.parked.insert(named, parked);
     }
 
     /// Ends what a peer has given up, by a `quit` or by beginning anew.
@@ -345,7 +361,7 @@ where
         let may_return = !conversation.is_acknowledged();
         let record = Arc::clone(&parked.record);
         let storing = spawn_blocking(move || match may_return {
-            true => record.store(&conversation.tombstone(), false),
+            true => record.store(&conversation.tombstone(), false, 0),
             false => record.remove(),
         });
         storing.await.ok()?.ok()?;
@@ -449,13 +465,7 @@ where
             Remains::End => self.admission.remember_end(key, conversation, now()),
             Remains::Parked(parked, record) => {
                 self.admission.park(key, conversation);
-                self.parkings += 1;
-                let parked = Parked {
-                    conversation: parked,
-                    record,
-                    place: self.parkings,
-                };
-                self.parked.insert((key, conversation), parked);
+                self.keep_parked(key, parked, record);
             }
         }
     }

@@ -114,12 +114,9 @@ impl ServerBuilder {
         let (requests, requested) = mpsc::channel(8);
         let (talks, talks_out) = mpsc::channel(8);
         let (candidates, candidates_out) = watch::channel(Candidates::default());
-        let expired = self
-            .0
-            .journal
-            .iter()
-            .map(|(_, stored)| stored.expired.len());
-        let (events, events_out) = mpsc::channel(EVENTS + expired.sum::<usize>());
+        let journal = self.0.journal.as_ref();
+        let over = journal.map_or(0, |(_, all)| all.expired.len() + all.stored.len());
+        let (events, events_out) = mpsc::channel(EVENTS + over);
         let (reports, reported) = mpsc::channel(64);
         let outlets = Outlets {
             talks,

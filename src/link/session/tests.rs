@@ -32,7 +32,7 @@ fn dial(session: &mut Session) {
 #[test]
 fn a_redial_comes_at_once_and_later_ones_ever_more_slowly() {
     let mut session = session(Role::Client);
-    session.hold();
+    session.hold(0);
     for delay in [50, 100, 200, 400, 800, 1_600, 3_000, 3_000] {
         assert_eq!(redial(&mut session), Some(delay));
         dial(&mut session);
@@ -46,7 +46,7 @@ fn a_redial_comes_at_once_and_later_ones_ever_more_slowly() {
 #[test]
 fn a_connection_that_comes_to_nothing_is_no_reason_to_hurry() {
     let mut session = session(Role::Client);
-    session.hold();
+    session.hold(0);
     assert_eq!(redial(&mut session), Some(50));
     session.connected();
     session.stored(Ok(()));
@@ -71,7 +71,7 @@ fn a_connection_that_comes_to_nothing_is_no_reason_to_hurry() {
 #[test]
 fn a_quit_is_redialled_three_times() {
     let mut session = session(Role::Client);
-    session.hold();
+    session.hold(0);
     assert_eq!(redial(&mut session), Some(50));
     session.quit();
     outputs(&mut session);
@@ -114,7 +114,7 @@ fn what_cannot_be_stored_is_not_said() {
 #[test]
 fn a_place_is_kept_while_nobody_waits_for_it() {
     let mut session = session(Role::Server);
-    session.hold();
+    session.hold(0);
     outputs(&mut session);
     session.crowded(true);
     session.crowded(false);

@@ -5,11 +5,9 @@ use std::collections::BTreeSet;
 
 use turnchat::link::session::{Greeting, NotAccepted, Output, REPLACED, Remains, Session, Timer};
 use turnchat::link::{Cause, Ended, LinkError};
-use turnchat::protocol::{
-    Code, Conversation, ConversationId, Frame, Limits, Reason, Role, Snapshot,
-};
+use turnchat::protocol::{Code, Conversation, ConversationId, Frame, Limits, Reason, Role};
 
-use super::hub::Connection;
+use super::hub::{Connection, Record};
 use super::{Number, World};
 use crate::config::{Config, Side};
 use crate::rules::Broken;
@@ -40,7 +38,7 @@ pub(super) struct Driver {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Put {
-    Record { snapshot: Snapshot, is_live: bool },
+    Record(Record),
     Nothing,
 }
 
@@ -126,13 +124,23 @@ impl World {
             let (id, link) = (driver.conversation().id(), driver.link);
             let is_close = matches!(output, Output::Close(_));
             match output {
-                Output::Put { snapshot, is_live } if config.breaks(Broken::StoredBeforeSent) => {
-                    driver.session.stored(Ok(()));
-                    unstored = Some((snapshot, is_live));
-                }
-                Output::Put { snapshot, is_live } => {
-                    driver.put = Some(Put::Record { snapshot, is_live });
-                    self.put_now_or_late(config, side, number);
+                Output::Put {
+                    snapshot,
+                    is_live,
+                    clienthello,
+                } => {
+                    let record = Record {
+                        snapshot,
+                        is_live,
+                        clienthello,
+                    };
+                    if config.breaks(Broken::StoredBeforeSent) {
+                        driver.session.stored(Ok(()));
+                        unstored = Some(record);
+                    } else {
+                        driver.put = Some(Put::Record(record));
+                        self.put_now_or_late(config, side, number);
+                    }
                 }
                 Output::Remove => {
                     driver.put = Some(Put::Nothing);
@@ -187,11 +195,11 @@ impl World {
         }
         let session = &mut self.driver(side, number).session;
         while session.poll_notice().is_some() {}
-        if let Some((snapshot, is_live)) = unstored {
+        if let Some(record) = unstored {
             if self.burns() {
                 return;
             }
-            self.store(config, side, snapshot, is_live);
+            self.store(config, side, record);
         }
     }
 
@@ -216,9 +224,7 @@ impl World {
         let driver = self.driver(side, number);
         let id = driver.conversation().id();
         match driver.put.take() {
-            Some(Put::Record { snapshot, is_live }) => {
-                self.store(config, side, snapshot, is_live);
-            }
+            Some(Put::Record(record)) => self.store(config, side, record),
             Some(Put::Nothing) => self.remove_record(side, id),
             None => return,
         }
@@ -406,25 +412,23 @@ impl World {
 
     // The disk.
 
-    pub(super) fn store(&mut self, config: &Config, side: Side, snapshot: Snapshot, is_live: bool) {
+    pub(super) fn store(&mut self, config: &Config, side: Side, record: Record) {
+        let snapshot = &record.snapshot;
         if snapshot.quit && config.breaks(Broken::QuitOutlivesCrash) {
             return;
         }
         match side {
-            Side::Client => self.record = Some(snapshot),
+            Side::Client => self.record = Some(record.snapshot),
             Side::Server => {
                 self.remove_record(side, snapshot.id);
-                // Of an end, only that it was one is read again.
                 let record = match snapshot.quit {
-                    true => Conversation::new(Role::Server, snapshot.id).tombstone(),
-                    false => snapshot,
+                    // Of an end, only that it was one is read again.
+                    true => Record::end(snapshot.id),
+                    false => record,
                 };
-                let is_live = is_live && !record.quit;
-                self.hub.records.push((record, is_live));
-                // Only the order of those that are live is of any consequence.
                 let records = &mut self.hub.records;
-                records
-                    .sort_by_key(|(record, is_live)| (*is_live, (!is_live).then_some(record.id)));
+                records.push(record);
+                records.sort_by_key(|record| (record.clienthello, record.snapshot.id));
             }
         }
     }
@@ -432,7 +436,7 @@ impl World {
     pub(super) fn remove_record(&mut self, side: Side, id: ConversationId) {
         match side {
             Side::Client => self.record = None,
-            Side::Server => self.hub.records.retain(|(record, _)| record.id != id),
+            Side::Server => self.hub.records.retain(|record| record.snapshot.id != id),
         }
     }
 }

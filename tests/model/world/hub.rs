@@ -40,12 +40,29 @@ pub(super) struct Hub {
     pub(super) admission: Admission,
     pub(super) connections: BTreeMap<Number, Connection>,
     pub(super) parked: BTreeMap<ConversationId, Conversation>,
-    /// What a crash leaves, the newest last: is it live?
-    pub(super) records: Vec<(Snapshot, bool)>,
+    /// What a crash leaves; whose peer came last stands last.
+    pub(super) records: Vec<Record>,
     /// `Server::next` is waited for.
     pub(super) is_seat_asked: bool,
     /// Welcomed, for the user; the first is being talked in.
     pub(super) talks: VecDeque<ConversationId>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Record {
+    pub(super) snapshot: Snapshot,
+    pub(super) is_live: bool,
+    pub(super) clienthello: u64,
+}
+
+impl Record {
+    pub(super) fn end(id: ConversationId) -> Self {
+        Self {
+            snapshot: Conversation::new(Role::Server, id).tombstone(),
+            is_live: false,
+            clienthello: 0,
+        }
+    }
 }
 
 impl Hub {
@@ -320,7 +337,7 @@ impl World {
             if conversation.is_acknowledged() {
                 self.remove_record(Side::Server, id);
             } else {
-                self.store(config, Side::Server, conversation.tombstone(), false);
+                self.store(config, Side::Server, Record::end(id));
             }
             if !config.breaks(Broken::EndsRemembered) {
                 self.hub.admission.remember_end(key, id, config.now);
@@ -342,19 +359,28 @@ impl World {
         *hub = Hub::new(config);
         hub.records.clone_from(&records);
         let key = config.peer.key();
-        let held = records
-            .iter()
-            .rposition(|(record, is_live)| *is_live && !record.quit);
-        for (place, (record, _)) in records.into_iter().enumerate() {
-            let id = record.id;
-            let has_quit = record.quit;
-            let conversation = Conversation::restore(Role::Server, record).unwrap();
-            let hub = &mut self.hub;
-            if has_quit {
-                if !config.breaks(Broken::EndsRemembered) {
-                    hub.admission.remember_end(key, id, config.now);
-                }
-            } else if held == Some(place) {
+        for record in &records {
+            let (id, admission) = (record.snapshot.id, &mut hub.admission);
+            if !record.snapshot.quit {
+                admission.restore(key, id, record.clienthello);
+            } else if !config.breaks(Broken::EndsRemembered) {
+                admission.remember_end(key, id, config.now);
+            }
+        }
+        if config.breaks(Broken::LastIsKept) {
+            let others = hub.admission.given_up();
+            others
+                .iter()
+                .for_each(|(key, id)| hub.admission.park(*key, *id));
+        }
+        let is_held =
+            |record: &Record| record.is_live && hub.admission.is_open(&key, record.snapshot.id);
+        let held = records.iter().rposition(is_held);
+        let open = |(_, record): &(_, Record)| !record.snapshot.quit;
+        for (place, record) in records.into_iter().enumerate().filter(open) {
+            let id = record.snapshot.id;
+            let conversation = Conversation::restore(Role::Server, record.snapshot).unwrap();
+            if held == Some(place) {
                 let number = self.number();
                 let hub = &mut self.hub;
                 hub.admission.hold(connection_id(number), key, id);
@@ -362,14 +388,14 @@ impl World {
                 assert!(hub.admission.seat().is_empty());
                 hub.talks.push_back(id);
                 let mut driver = Driver::new(config, Side::Server, conversation, true);
-                driver.session.hold();
+                driver.session.hold(record.clienthello);
                 (hub.connections).insert(number, Connection::Talking(Box::new(driver)));
                 self.process(config, Side::Server, number, false);
                 self.show_again(Side::Server, number);
             } else {
-                hub.admission.park(key, id);
-                hub.parked.insert(id, conversation);
+                self.hub.parked.insert(id, conversation);
             }
         }
+        self.end_given_up(config);
     }
 }

@@ -24,8 +24,8 @@ impl World {
         }
         let hub = &mut self.hub;
         hub.records
-            .retain(|(record, _)| !record.quit || asked_for.contains(&record.id));
-        let records = hub.records.iter().map(|(record, _)| record.id);
+            .retain(|record| !record.snapshot.quit || asked_for.contains(&record.snapshot.id));
+        let records = hub.records.iter().map(|record| record.snapshot.id);
         let mut known: BTreeSet<_> = asked_for.into_iter().chain(records).collect();
         known.extend(hub.parked.keys().chain(&hub.talks));
         self.tales

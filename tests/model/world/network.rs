@@ -52,8 +52,13 @@ impl World {
     pub(super) fn number(&self) -> Number {
         let newest = self.hub.admission.newest();
         let newest = newest.map(|number| Number::try_from(number).unwrap());
-        let known = self.links.keys().chain(self.hub.connections.keys());
-        known.chain(&newest).max().unwrap_or(&0) + 1
+        let records = (self.hub.records.iter()).map(|r| Number::try_from(r.clienthello).unwrap());
+        let known = self
+            .links
+            .keys()
+            .chain(self.hub.connections.keys())
+            .copied();
+        known.chain(newest).chain(records).max().unwrap_or(0) + 1
     }
 
     pub(super) fn send(&mut self, side: Side, number: Number, frame: Frame) {

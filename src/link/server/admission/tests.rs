@@ -451,6 +451,7 @@ fn a_quit_that_crosses_the_welcome_is_left_to_the_conversation() {
 fn a_conversation_held_over_a_restart_takes_the_first_seat() {
     let mut door = Door::new();
     door.arrived += 1;
+    door.admission.restore(key(1), id(1), 1);
     door.admission.hold(ConnectionId(1), key(1), id(1));
     assert!(door.seat().is_empty());
     assert_eq!(door.greet(2, 2, Verdict::Admit), ["2: wait 0"]);
@@ -459,6 +460,21 @@ fn a_conversation_held_over_a_restart_takes_the_first_seat() {
     assert_eq!(back, ["3: resume 1 5"]);
     assert!(door.leave(1).is_empty());
     assert_eq!(door.seat(), ["2: welcome"]);
+}
+
+#[test]
+fn of_what_a_crash_left_open_of_a_key_the_last_is_kept() {
+    let mut door = Door::new();
+    door.admission.restore(key(1), id(1), 1);
+    door.admission.restore(key(2), id(2), 2);
+    door.admission.restore(key(1), id(3), 3);
+    assert_eq!(door.admission.given_up(), [(key(1), id(1))]);
+    assert!(door.admission.is_open(&key(1), id(3)) && door.admission.is_open(&key(2), id(2)));
+
+    let mut door = Door::with(Limits::default(), false);
+    door.admission.restore(key(1), id(1), 1);
+    door.admission.restore(key(1), id(3), 3);
+    assert!(door.admission.given_up().is_empty());
 }
 
 #[test]
