@@ -14,8 +14,8 @@ use std::collections::VecDeque;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use turnchat::protocol::{
-    By, Code, Conversation, ConversationId, Decoder, Detail, End, Frame, FrameError, Limits,
-    Liveness, Output, Reason, Role, SayError, Snapshot, Text, Violation,
+    By, Code, Conversation, ConversationId, Decoder, Detail, End, Frame, FrameError, HeardWhen,
+    Limits, Liveness, Output, Reason, Role, SayError, Snapshot, Text, Violation,
 };
 
 const ID: ConversationId = ConversationId::from_bits([7; 16]);
@@ -28,22 +28,27 @@ fn text(words: &str) -> Text {
 /// One machine and what was seen of it.
 #[derive(Clone, Debug)]
 struct Side {
+    stores: bool,
     machine: Conversation,
     /// Frames on their way to the other side.
     sent: VecDeque<Frame>,
     said: Vec<(u64, Text)>,
     heard: Vec<(u64, Text)>,
+    /// How many of these are in their reader's hands.
+    taken: usize,
     delivered: Vec<u64>,
     end: Option<End>,
 }
 
 impl Side {
-    fn new(role: Role) -> Self {
+    fn new(role: Role, heard_when: HeardWhen) -> Self {
         Self {
-            machine: Conversation::new(role, ID),
+            stores: heard_when == HeardWhen::Stored,
+            machine: Conversation::new(role, ID, heard_when),
             sent: VecDeque::new(),
             said: Vec::new(),
             heard: Vec::new(),
+            taken: 0,
             delivered: Vec::new(),
             end: None,
         }
@@ -69,7 +74,16 @@ impl Side {
         }
     }
 
+    fn take(&mut self) {
+        self.taken = self.heard.len();
+        self.machine.taken();
+    }
+
     fn say(&mut self, words: &str) {
+        // It takes what it answers, if it can be said at all.
+        if self.machine.is_my_turn() {
+            self.take();
+        }
         let (before, turn) = (self.machine.clone(), self.machine.next_turn());
         let may = self.machine.is_my_turn();
         match self.machine.say(text(words)) {
@@ -112,6 +126,8 @@ enum Step {
     /// Puts out what it has to, which reading does too.
     ServerWrites,
     ClientWrites,
+    ServerTakes,
+    ClientTakes,
     ServerQuits,
     ClientQuits,
     /// The link is cut, and what is on its way is lost.
@@ -122,6 +138,10 @@ fn words() -> impl Strategy<Value = String> {
     prop_oneof![4 => "[a-z]{0,6}", 1 => any::<String>(), 1 => Just("QUIT".to_owned())]
 }
 
+fn heard_when() -> impl Strategy<Value = HeardWhen> {
+    prop_oneof![Just(HeardWhen::Stored), Just(HeardWhen::Taken)]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => words().prop_map(Step::ServerSays),
@@ -130,6 +150,8 @@ fn step() -> impl Strategy<Value = Step> {
         16 => Just(Step::ClientReads),
         8 => Just(Step::ServerWrites),
         8 => Just(Step::ClientWrites),
+        8 => Just(Step::ServerTakes),
+        8 => Just(Step::ClientTakes),
         1 => Just(Step::ServerQuits),
         1 => Just(Step::ClientQuits),
         3 => Just(Step::Cut),
@@ -137,10 +159,10 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 impl Pair {
-    fn new() -> Self {
+    fn new([server, client]: [HeardWhen; 2]) -> Self {
         Self {
-            server: Side::new(Role::Server),
-            client: Side::new(Role::Client),
+            server: Side::new(Role::Server, server),
+            client: Side::new(Role::Client, client),
             is_linked: false,
         }
     }
@@ -166,14 +188,17 @@ impl Pair {
         match step {
             Step::ServerSays(words) => self.server.say(&words),
             Step::ClientSays(words) => self.client.say(&words),
+            Step::ServerTakes => self.server.take(),
+            Step::ClientTakes => self.client.take(),
             Step::ServerQuits => self.server.machine.quit(),
             Step::ClientQuits => self.client.machine.quit(),
             Step::ServerWrites => self.server.process_outputs(),
             Step::ClientWrites => self.client.process_outputs(),
             Step::Cut => self.cut(),
             Step::ServerReads | Step::ClientReads if !self.is_linked => {
-                if self.client.end.is_none() {
-                    self.link();
+                match self.client.machine.has_ended() {
+                    true => self.client.process_outputs(),
+                    false => self.link(),
                 }
             }
             Step::ServerReads => match self.client.sent.pop_front() {
@@ -182,7 +207,7 @@ impl Pair {
                     heard,
                 }) => {
                     assert_eq!(conversation, ID);
-                    if self.server.end.is_some() {
+                    if self.server.machine.has_ended() {
                         let reason = Reason::Ended;
                         self.server.sent.push_back(Frame::Refuse { reason });
                     } else {
@@ -219,6 +244,10 @@ impl Pair {
             let heard: Vec<_> = listener.heard.iter().map(|(turn, _)| *turn).collect();
             assert!(heard.starts_with(&speaker.delivered));
             assert!(speaker.said.len() - listener.heard.len() <= 1);
+            // Acknowledged is taken, where nothing is stored.
+            if !listener.stores {
+                assert!(speaker.delivered.len() <= listener.taken);
+            }
             if let Some(end) = &speaker.end
                 && speaker.machine.clone().poll_output().is_none()
             {
@@ -234,8 +263,12 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 256, ..ProptestConfig::default() })]
 
     #[test]
-    fn two_machines_never_disagree(steps in vec(step(), 1..200)) {
-        let mut pair = Pair::new();
+    fn two_machines_never_disagree(
+        server in heard_when(),
+        client in heard_when(),
+        steps in vec(step(), 1..200),
+    ) {
+        let mut pair = Pair::new([server, client]);
         for step in steps {
             pair.take(step);
             pair.check();
@@ -246,9 +279,10 @@ proptest! {
             || pair.client.machine.clone().say(text("?")) == Err(SayError::Ended);
         pair.cut();
         for _ in 0..24 {
-            pair.take(Step::ServerReads);
-            pair.take(Step::ClientReads);
-            pair.check();
+            for step in [Step::ServerReads, Step::ServerTakes, Step::ClientReads, Step::ClientTakes] {
+                pair.take(step);
+                pair.check();
+            }
         }
         if wants_end {
             // The answer to a server's quit may be lost; it does not dial for it.
@@ -265,7 +299,7 @@ proptest! {
         steps in vec(step(), 0..40),
         frames in vec(frame(), 1..20),
     ) {
-        let mut pair = Pair::new();
+        let mut pair = Pair::new([HeardWhen::Stored; 2]);
         for step in steps {
             pair.take(step);
         }
@@ -282,7 +316,7 @@ proptest! {
 
     #[test]
     fn any_counter_is_taken_or_changes_nothing(steps in vec(step(), 0..60), heard in 0_u64..8) {
-        let mut pair = Pair::new();
+        let mut pair = Pair::new([HeardWhen::Stored; 2]);
         for step in steps {
             pair.take(step);
         }
@@ -453,7 +487,7 @@ fn json() -> impl Strategy<Value = String> {
 
 /// A server in an open conversation, in which turns `1..=turns` were said.
 fn server_after(turns: u64) -> Side {
-    let mut side = Side::new(Role::Server);
+    let mut side = Side::new(Role::Server, HeardWhen::Stored);
     side.machine.accept(0).unwrap();
     for turn in 1..=turns {
         match Role::Server.speaks_in(turn) {
@@ -565,7 +599,7 @@ fn counters_that_cannot_be_are_a_violation() {
 
 #[test]
 fn a_welcome_to_another_conversation_is_a_violation() {
-    let mut client = Side::new(Role::Client);
+    let mut client = Side::new(Role::Client, HeardWhen::Stored);
     client.machine.connect();
     let welcome = Frame::Welcome {
         conversation: OTHER_ID,
@@ -619,7 +653,7 @@ fn a_repeated_heard_is_told_once() {
 
 #[test]
 fn a_message_is_stored_before_it_is_sent_and_before_it_is_acknowledged() {
-    let mut client = Conversation::new(Role::Client, ID);
+    let mut client = Conversation::new(Role::Client, ID, HeardWhen::Stored);
     let stored = |client: &mut Conversation| -> Snapshot {
         let Some(Output::Store(snapshot)) = client.poll_output() else {
             panic!("nothing stored");

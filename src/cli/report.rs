@@ -249,6 +249,11 @@ impl From<&LinkError> for Report {
                 };
                 Self::new(Exit::Link, what, again)
             }
+            LinkError::ReaderFailed => Self::new(
+                Exit::Failure,
+                "The conversation was stopped: its messages cannot be shown here.",
+                "Mend what reads them, and begin a new one.",
+            ),
             LinkError::Journal(error) => Self::from(error),
             LinkError::Busy => refused(Reason::Busy),
             LinkError::Malformed(_) | LinkError::Violation(_) => Self::new(

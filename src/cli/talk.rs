@@ -4,7 +4,7 @@
 use super::report::{Exit, Report, outcome};
 use super::signals::{Signals, Stop};
 use super::speaker::{Intent, Partner, Speaker};
-use crate::link::{Ended, MyTurn, Talk, TheirTurn, Turn};
+use crate::link::{Cause, Ended, LinkError, MyTurn, Talk, TheirTurn, Turn};
 
 /// How a conversation ended for this side.
 #[derive(Debug, Default)]
@@ -62,10 +62,13 @@ pub async fn converse(
             Some((turn, text)) => speaker.heard_again(*turn, text),
             None => Ok(()),
         });
-    if let Err(report) = begun {
-        return withdraw(talk.turn, speaker, report).await;
-    }
     let mut turn = talk.turn;
+    if let Err(report) = begun {
+        return broken(turn, report).await;
+    }
+    if let Turn::Mine(mine) = &turn {
+        mine.taken();
+    }
     loop {
         let next = match turn {
             Turn::Mine(mine) => speak(mine, speaker, signals).await,
@@ -90,7 +93,7 @@ async fn speak(
             stop = signals.stop() => break WaitOutcome::Stop(stop),
             notice = mine.notice() => match notice.map(|notice| speaker.notice(notice)) {
                 Some(Ok(())) => {}
-                Some(Err(report)) => break WaitOutcome::Intent(Intent::Failed(report)),
+                Some(Err(report)) => break WaitOutcome::Intent(Intent::Broken(report)),
                 None => break WaitOutcome::Progress,
             },
             intent = speaker.ask(number) => break WaitOutcome::Intent(intent),
@@ -102,11 +105,7 @@ async fn speak(
             Ok(theirs) => {
                 return match speaker.sent(number, &text) {
                     Ok(()) => Ok(Turn::Theirs(theirs)),
-                    Err(report) => {
-                        theirs.quit();
-                        ending.failure = Some(report);
-                        Err(Box::new(leave(theirs, speaker, ending).await))
-                    }
+                    Err(report) => Err(Box::new(broken(Turn::Theirs(theirs), report).await)),
                 };
             }
             Err(over) => {
@@ -121,6 +120,9 @@ async fn speak(
         }
         WaitOutcome::Stop(Stop::Interrupt) => ending.stop = Some(Stop::Interrupt),
         WaitOutcome::Intent(Intent::Failed(report)) => ending.failure = Some(report),
+        WaitOutcome::Intent(Intent::Broken(report)) => {
+            return Err(Box::new(broken(Turn::Mine(mine), report).await));
+        }
         WaitOutcome::Intent(Intent::Quit) | WaitOutcome::Progress => {}
     }
     Err(Box::new(leave(mine.leave(), speaker, ending).await))
@@ -138,7 +140,7 @@ async fn listen(
             stop = signals.stop() => break WaitOutcome::Stop(stop),
             notice = theirs.notice() => match notice.map(|notice| speaker.notice(notice)) {
                 Some(Ok(())) => {}
-                Some(Err(report)) => break WaitOutcome::Intent(Intent::Failed(report)),
+                Some(Err(report)) => break WaitOutcome::Intent(Intent::Broken(report)),
                 None => break WaitOutcome::Progress,
             },
             intent = speaker.idle() => break WaitOutcome::Intent(intent),
@@ -148,15 +150,18 @@ async fn listen(
     match outcome {
         WaitOutcome::Progress => match theirs.hear().await {
             Ok((text, mine)) => match speaker.heard(number, &text) {
-                Ok(()) => return Ok(Turn::Mine(mine)),
-                Err(report) => {
-                    ending.failure = Some(report);
-                    ending = leave(mine.leave(), speaker, ending).await;
+                Ok(()) => {
+                    mine.taken();
+                    return Ok(Turn::Mine(mine));
                 }
+                Err(report) => ending = broken(Turn::Mine(mine), report).await,
             },
             Err(over) => ending.over = Some(over),
         },
         WaitOutcome::Stop(Stop::Terminate) => ending.stop = Some(Stop::Terminate),
+        WaitOutcome::Intent(Intent::Broken(report)) => {
+            ending = broken(Turn::Theirs(theirs), report).await;
+        }
         outcome => {
             match outcome {
                 WaitOutcome::Stop(stop) => ending.stop = Some(stop),
@@ -170,20 +175,41 @@ async fn listen(
     Err(Box::new(ending))
 }
 
-/// The speaker cannot even begin: the peer is told the end all the same.
-async fn withdraw(turn: Turn, speaker: &mut Speaker, report: Report) -> Ending {
-    let ending = Ending {
-        failure: Some(report),
-        ..Ending::default()
-    };
-    let theirs = match turn {
+/// Ends a conversation that nobody has begun to talk in. What was said in it is
+/// shown all the same; where it cannot be, it is not ended.
+pub async fn quit_unbegun(talk: Talk, speaker: &mut Speaker) -> Ending {
+    if let Some((turn, text)) = &talk.unanswered
+        && let Err(report) = speaker.heard_again(*turn, text)
+    {
+        return broken(talk.turn, report).await;
+    }
+    let theirs = match talk.turn {
         Turn::Mine(mine) => mine.leave(),
         Turn::Theirs(theirs) => {
             theirs.quit();
             theirs
         }
     };
-    leave(theirs, speaker, ending).await
+    leave(theirs, speaker, Ending::default()).await
+}
+
+/// What is said cannot be shown: as after a crash, the conversation is not ended
+/// by that.
+async fn broken(turn: Turn, mut report: Report) -> Ending {
+    let over = match turn {
+        Turn::Mine(mine) => mine.abandon().await,
+        Turn::Theirs(theirs) => theirs.abandon().await,
+    };
+    // With a journal it is said after the restart.
+    if let (Cause::Link(LinkError::ReaderFailed), Some((turn, _))) =
+        (&over.cause, &over.unacknowledged)
+    {
+        report.what += &format!(" Your message of turn {turn} was not acknowledged.");
+    }
+    Ending {
+        failure: Some(report),
+        ..Ending::default()
+    }
 }
 
 /// After a `quit`: what had come before it is still shown.
@@ -201,12 +227,13 @@ async fn leave(mut theirs: TheirTurn, speaker: &mut Speaker, mut ending: Ending)
     }
     ending.over = Some(match theirs.hear().await {
         Err(over) => over,
-        Ok((text, mine)) => {
-            if let Err(report) = speaker.heard(number, &text) {
+        Ok((text, mine)) => match speaker.heard(number, &text) {
+            Ok(()) => mine.quit().await,
+            Err(report) => {
                 ending.failure.get_or_insert(report);
+                mine.abandon().await
             }
-            mine.quit().await
-        }
+        },
     });
     ending
 }

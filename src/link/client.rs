@@ -14,7 +14,7 @@ use super::journal::{Journal, JournalError, Record};
 use super::session::Session;
 use super::turn::{self, Waiting};
 use super::wire::Wire;
-use crate::protocol::{By, Conversation, ConversationId, End, Limits, Role};
+use crate::protocol::{By, Conversation, ConversationId, End, HeardWhen, Limits, Role};
 use crate::trust::tls::client_config;
 use crate::trust::{Identity, KeyId, Peer};
 
@@ -123,7 +123,7 @@ impl Client {
                 None => driver.hold(0),
             }
             tokio::spawn(driver.keep(Some(dial)));
-            if !is_over {
+            if !is_over || waiting.unanswered().is_some() {
                 return Ok(waiting);
             }
             // Left over from before a crash, it only wants its end to be told.
@@ -160,7 +160,12 @@ impl Client {
             }
         };
         let is_stored = stored.is_some();
-        let conversation = stored.unwrap_or_else(|| Conversation::new(Role::Client, random_id()));
+        let heard_when = match record {
+            Some(_) => HeardWhen::Stored,
+            None => HeardWhen::Taken,
+        };
+        let new = || Conversation::new(Role::Client, random_id(), heard_when);
+        let conversation = stored.unwrap_or_else(new);
         Ok(Open {
             record,
             conversation,

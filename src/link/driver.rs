@@ -61,8 +61,14 @@ pub(super) trait Conversing: Send + Sync {
     /// Once nothing is being stored: whether everything could be.
     fn poll_stored(&self, cx: &mut Context<'_>) -> Poll<bool>;
 
+    /// What was handed over is in its reader's hands.
+    fn taken(&self);
+
     /// Ends the conversation.
     fn quit(&self);
+
+    /// The user cannot take what it hears.
+    fn reader_failed(&self);
 
     /// The user is gone.
     fn dropped(&self);
@@ -81,7 +87,7 @@ struct State<S> {
     wire: Option<Box<Wire<S>>>,
     /// The connection that becomes the link next.
     arriving: Option<Box<Wire<S>>>,
-    deadlines: [(Timer, Option<Instant>); 4],
+    deadlines: [(Timer, Option<Instant>); 5],
     /// What a store came to, and nobody has looked at yet.
     put: Option<Result<(), JournalError>>,
     heard: Option<(u64, Text)>,
@@ -130,7 +136,13 @@ where
     /// Drives this session, and keeps its conversation in this record if there
     /// is one.
     pub(crate) fn new(session: Session, record: Option<Arc<Record>>) -> Arc<Self> {
-        let timers = [Timer::Hold, Timer::CrowdedHold, Timer::Quit, Timer::Redial];
+        let timers = [
+            Timer::Hold,
+            Timer::CrowdedHold,
+            Timer::Quit,
+            Timer::Taking,
+            Timer::Redial,
+        ];
         let mut state = State {
             session,
             record,
@@ -332,7 +344,8 @@ where
         if let Some(notice) = self.session.poll_notice() {
             return Some(Some(notice));
         }
-        (self.heard.is_some() || self.ended.is_some()).then_some(None)
+        let is_over = self.ended.is_some() || self.session.awaits_taking();
+        (self.heard.is_some() || is_over).then_some(None)
     }
 
     fn take_put(&mut self) {
@@ -389,7 +402,7 @@ where
                 Output::Arm(timer, delay) => {
                     let delay = match timer {
                         Timer::Redial => with_jitter(delay),
-                        Timer::Hold | Timer::CrowdedHold | Timer::Quit => delay,
+                        Timer::Hold | Timer::CrowdedHold | Timer::Quit | Timer::Taking => delay,
                     };
                     self.set(timer, Some(Instant::now() + delay));
                 }
@@ -407,6 +420,7 @@ where
                 Output::Done(remains) => self.give_chore(Chore::Done(remains)),
             }
         }
+        self.after.wake_user |= self.session.awaits_taking();
         let is_news = self.session.has_notice() || self.session.is_welcomed() != was_welcomed;
         self.after.wake_user |= is_news;
         if is_urgent {
@@ -583,8 +597,20 @@ where
         })
     }
 
+    fn taken(&self) {
+        self.with(|state| {
+            state.session.taken();
+            // It sends the `heard`, unless an answer comes first.
+            state.after.wake_keeper |= std::mem::take(&mut state.keeper_reads);
+        });
+    }
+
     fn quit(&self) {
         self.with(|state| state.session.quit());
+    }
+
+    fn reader_failed(&self) {
+        self.with(|state| state.session.reader_failed());
     }
 
     fn dropped(&self) {

@@ -88,6 +88,9 @@ pub enum LinkError {
     /// go on.
     #[error("the server is busy")]
     Busy,
+    /// Our own fault: whoever was to read the peer's messages does not take them.
+    #[error("the messages cannot be read here")]
+    ReaderFailed,
     /// Our own fault: the conversation cannot be kept.
     #[error("the journal failed: {0}")]
     Journal(#[from] JournalError),
@@ -119,7 +122,9 @@ impl LinkError {
         match self {
             Self::Cut | Self::Io(_) | Self::Overdue(_) | Self::Busy => true,
             Self::Reported { code, .. } => *code == Code::Timeout,
-            Self::Malformed(_) | Self::Violation(_) | Self::Journal(_) => false,
+            Self::Malformed(_) | Self::Violation(_) | Self::Journal(_) | Self::ReaderFailed => {
+                false
+            }
         }
     }
 
@@ -132,7 +137,7 @@ impl LinkError {
                 (violation.code(), Detail::new(violation.to_string()).ok())
             }
             Self::Overdue(Overdue::Line) => (Code::Timeout, None),
-            Self::Journal(_) => (Code::Internal, None),
+            Self::Journal(_) | Self::ReaderFailed => (Code::Internal, None),
             Self::Cut | Self::Io(_) | Self::Busy | Self::Reported { .. } => return None,
             Self::Overdue(
                 Overdue::Silent | Overdue::Write | Overdue::FirstFrame | Overdue::Quit,

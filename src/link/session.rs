@@ -41,6 +41,8 @@ pub enum Timer {
     CrowdedHold,
     /// Our `quit` was not acknowledged.
     Quit,
+    /// The peer's last message was not taken, and its `quit` waits for that.
+    Taking,
     /// The next redial is due; its driver adds jitter.
     Redial,
 }
@@ -174,6 +176,8 @@ pub struct Session {
     redials: Redials,
     /// A client's: how many redials are left, if that is limited.
     redials_left: Option<u8>,
+    /// A redial waits for the first message to be taken.
+    owes_redial: bool,
     is_crowded: bool,
     is_crowded_hold_over: bool,
     is_quitting: bool,
@@ -182,6 +186,8 @@ pub struct Session {
     stored: Snapshot,
     storing: Option<Snapshot>,
     has_failed_to_store: bool,
+    /// A message was handed over, or stood in the record, and was not taken.
+    is_in_hand: bool,
     outputs: VecDeque<Output>,
     news: News,
 }
@@ -247,6 +253,13 @@ impl Hash for Redials {
     fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
+impl Ending {
+    /// Whether what is stored stays as it is, or can be gone on with.
+    fn keeps_record(&self, session: &Session) -> bool {
+        !session.has_journal || self.is_dropped || (self.is_parked && !session.is_superseded)
+    }
+}
+
 impl Session {
     /// A session for this conversation, without a connection yet:
     /// [`connected`](Self::connected), [`accept`](Self::accept) or
@@ -274,6 +287,7 @@ impl Session {
             newest: 0,
             redials: Redials(0),
             redials_left: None,
+            owes_redial: false,
             is_crowded: false,
             is_crowded_hold_over: false,
             is_quitting: false,
@@ -281,6 +295,7 @@ impl Session {
             stored: conversation.snapshot(),
             storing: None,
             has_failed_to_store: false,
+            is_in_hand: conversation.is_in_hand(),
             outputs: VecDeque::new(),
             news: News::default(),
             conversation,
@@ -321,6 +336,17 @@ impl Session {
         self.is_quitting
     }
 
+    /// Whether the conversation is over but for its last message, which was not
+    /// taken: the record stays until then.
+    pub fn awaits_taking(&self) -> bool {
+        match &self.phase {
+            Phase::Closing(ending) => {
+                self.is_in_hand && !self.has_link && !ending.keeps_record(self)
+            }
+            Phase::On | Phase::Storing(_) | Phase::Done => false,
+        }
+    }
+
     /// Whether something is being stored.
     pub fn is_storing(&self) -> bool {
         self.storing.is_some()
@@ -333,13 +359,33 @@ impl Session {
 
     // What its user wants.
 
-    /// Says it; the turn passes. While there is no link it is kept.
+    /// What was handed over last is in its reader's hands. Said a second time, it
+    /// does nothing.
+    pub fn taken(&mut self) {
+        if std::mem::take(&mut self.is_in_hand) {
+            if self.conversation.owes_quit() {
+                self.outputs.push_back(Output::Disarm(Timer::Taking));
+            }
+            self.conversation.taken();
+            if std::mem::take(&mut self.owes_redial) && self.is_on() {
+                self.redial();
+            }
+        }
+    }
+
+    /// Says it; the turn passes. While there is no link it is kept. What it
+    /// answers is [`taken`](Self::taken).
     ///
     /// # Errors
-    /// A [`SayError`]; nothing changes then.
+    /// A [`SayError`]; nothing is said then.
     pub fn say(&mut self, text: Text) -> Result<(), SayError> {
         match self.phase {
-            Phase::On => self.conversation.say(text),
+            Phase::On => {
+                if self.conversation.is_my_turn() {
+                    self.taken();
+                }
+                self.conversation.say(text)
+            }
             Phase::Closing(_) | Phase::Storing(_) | Phase::Done => Err(SayError::Ended),
         }
     }
@@ -355,8 +401,20 @@ impl Session {
     /// Its user is gone without a word, as after a crash: the link is cut, and
     /// what is stored stays as it is.
     pub fn dropped(&mut self) {
-        if self.is_on() {
-            self.fail(LinkError::Cut, true);
+        match &mut self.phase {
+            Phase::On => self.fail(LinkError::Cut, true),
+            // What was not taken is not let go of.
+            Phase::Closing(ending) => ending.is_dropped |= self.is_in_hand,
+            Phase::Storing(_) | Phase::Done => {}
+        }
+    }
+
+    /// Its reader has failed: as after a crash, but that without a journal nothing
+    /// can go on, and the peer is told so.
+    pub fn reader_failed(&mut self) {
+        match self.is_on() && !self.has_journal {
+            true => self.fail(LinkError::ReaderFailed, true),
+            false => self.dropped(),
         }
     }
 
@@ -412,6 +470,7 @@ impl Session {
         if greeting.has_quit {
             // It stands where a `quit` may always stand.
             let _ = self.conversation.receive(Frame::Quit {});
+            self.limit_taking();
         }
         self.newest = greeting.clienthello;
         if self.has_link {
@@ -439,8 +498,17 @@ impl Session {
             // No place at the moment for a conversation that is to go on.
             return self.link_lost(LinkError::Busy);
         }
-        if let Err(violation) = self.conversation.receive(frame) {
-            self.link_lost(LinkError::Violation(violation));
+        match self.conversation.receive(frame) {
+            Ok(()) => self.limit_taking(),
+            Err(violation) => self.link_lost(LinkError::Violation(violation)),
+        }
+    }
+
+    /// The peer's `quit` does not wait for ever.
+    fn limit_taking(&mut self) {
+        if self.conversation.owes_quit() {
+            let taking = Output::Arm(Timer::Taking, self.times.quit);
+            self.outputs.push_back(taking);
         }
     }
 
@@ -514,6 +582,8 @@ impl Session {
                 self.is_crowded_hold_over = true;
                 self.crowded(self.is_crowded);
             }
+            Timer::Taking if self.conversation.owes_quit() => self.link_lost(LinkError::Cut),
+            Timer::Taking => {}
             Timer::Redial => self.outputs.push_back(Output::Dial),
         }
     }
@@ -540,6 +610,7 @@ impl Session {
                     None => return None,
                 },
                 Phase::Closing(_) if self.has_link => return None,
+                Phase::Closing(_) if self.awaits_taking() => return None,
                 Phase::Closing(_) => self.finish(),
                 Phase::Storing(_) => self.done(),
                 Phase::Done => return None,
@@ -593,7 +664,10 @@ impl Session {
             Step::Send(frame) => return self.has_link.then_some(Output::Send(frame)),
             Step::Waiting { ahead } => self.news.waiting = Some(ahead),
             Step::Connected => self.welcomed(),
-            Step::Deliver { turn, text } => return Some(Output::HandOver { turn, text }),
+            Step::Deliver { turn, text } => {
+                self.is_in_hand = true;
+                return Some(Output::HandOver { turn, text });
+            }
             Step::Delivered { turn } => self.news.delivered = Some(turn),
             Step::Ended(end) => {
                 if self.has_link {
@@ -643,6 +717,10 @@ impl Session {
     }
 
     fn redial(&mut self) {
+        if self.conversation.looks_new() {
+            self.owes_redial = true;
+            return;
+        }
         if self.redials_left == Some(0) {
             return;
         }
@@ -720,6 +798,7 @@ impl Session {
             is_dropped,
         } = *ending;
         let is_parked = is_parked && !self.is_superseded && self.has_journal;
+        let is_unread = is_dropped && self.is_in_hand;
         let is_refused = matches!(ended.cause, Cause::Refused(_));
         let may_return = match self.role {
             // It is the client that comes back, and asks.
@@ -736,13 +815,23 @@ impl Session {
                     true => self.stored.clone(),
                     false => self.conversation.snapshot(),
                 };
-                Conversation::restore(Role::Server, snapshot).map_or(Remains::End, Remains::Parked)
+                match Conversation::restore(Role::Server, snapshot) {
+                    Some(mut parked) => {
+                        if !self.is_in_hand {
+                            parked.taken();
+                        }
+                        Remains::Parked(parked)
+                    }
+                    None => Remains::End,
+                }
             }
             Role::Client => Remains::Nothing,
         };
         let is_crash = is_dropped && (is_parked || self.role == Role::Client);
-        let stays =
-            is_crash || (is_parked && self.has_failed_to_store) || (may_return && is_refused);
+        let stays = is_crash
+            || is_unread
+            || (is_parked && self.has_failed_to_store)
+            || (may_return && is_refused);
         if self.has_journal && !stays {
             let snapshot = match is_parked {
                 true => self.conversation.snapshot(),

@@ -117,12 +117,16 @@ impl Waiting {
     /// Waits for the `welcome`.
     ///
     /// # Errors
-    /// [`Ended`] where there will be no conversation.
+    /// [`Ended`] where there will be no conversation. What
+    /// [`unanswered`](Self::unanswered) has told counts as taken then.
     pub async fn welcome(mut self) -> Result<Talk, Ended> {
         while self.notice().await.is_some() {}
         match self.line.conversation.is_welcomed() {
             true => Ok(self.greeted.talk(self.line)),
-            false => Err(self.line.ended().await),
+            false => {
+                self.taken();
+                Err(self.line.ended().await)
+            }
         }
     }
 
@@ -162,6 +166,18 @@ impl Waiting {
         unanswered.map(|(turn, text)| (*turn, text))
     }
 
+    /// What [`unanswered`](Self::unanswered) told is shown, stored, or otherwise
+    /// safe; it is not told again.
+    pub fn taken(&mut self) {
+        self.greeted.unanswered = None;
+        self.line.conversation.taken();
+    }
+
+    /// Whether the `welcome` has come.
+    pub fn is_welcomed(&self) -> bool {
+        self.line.conversation.is_welcomed()
+    }
+
     /// Whether this is a conversation that goes on, after a restart.
     pub fn is_resuming(&self) -> bool {
         self.greeted.is_resumed
@@ -189,8 +205,27 @@ impl MyTurn {
         Err(self.0.ended().await)
     }
 
+    /// What was heard is shown, stored, or otherwise safe: only then the peer learns
+    /// that it arrived, unless there is a journal, which has it already.
+    /// [`say`](Self::say), [`quit`](Self::quit) and [`leave`](Self::leave) imply it.
+    ///
+    /// Until then the conversation is not let go of, even if the peer has ended it;
+    /// and a turn that is dropped before it is a crash: with a journal the message is
+    /// handed over again after a restart, as [`Talk::unanswered`].
+    pub fn taken(&self) {
+        self.0.conversation.taken();
+    }
+
+    /// What was heard cannot be taken: as after a crash, the conversation goes on
+    /// after a restart if there is a journal. Without one nothing can go on, and the
+    /// peer is told so, by `error` `internal`.
+    pub async fn abandon(self) -> Ended {
+        self.0.abandoned().await
+    }
+
     /// Ends the conversation here, and waits until the peer knows.
     pub async fn quit(mut self) -> Ended {
+        self.taken();
         self.0.conversation.quit();
         self.0.ended().await
     }
@@ -198,6 +233,7 @@ impl MyTurn {
     /// Ends the conversation here. [`TheirTurn::hear`] then says how it ended,
     /// and [`TheirTurn::notice`] what happens until then.
     pub fn leave(self) -> TheirTurn {
+        self.taken();
         self.0.conversation.quit();
         TheirTurn(self.0)
     }
@@ -230,6 +266,11 @@ impl TheirTurn {
     /// it ended.
     pub fn quit(&self) {
         self.0.conversation.quit();
+    }
+
+    /// What was or would be heard cannot be taken: see [`MyTurn::abandon`].
+    pub async fn abandon(self) -> Ended {
+        self.0.abandoned().await
     }
 
     /// Whether the link is lost, as far as [`notice`](Self::notice) has told.
@@ -284,6 +325,11 @@ impl Line {
             }
             self.notice(false).await;
         }
+    }
+
+    async fn abandoned(mut self) -> Ended {
+        self.conversation.reader_failed();
+        self.ended().await
     }
 
     /// The end, whatever comes before it.

@@ -30,6 +30,17 @@ impl Role {
     }
 }
 
+/// When a message of the other's counts as heard: once it is safe, on the disk or
+/// with its reader (PROTOCOL §3). Only then it is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HeardWhen {
+    /// Once it is [`stored`](Conversation::stored). It is handed over again after a
+    /// restart, if it was not answered.
+    Stored,
+    /// Once it is [`taken`](Conversation::taken): nothing is stored.
+    Taken,
+}
+
 /// One side of a conversation.
 ///
 /// ```text
@@ -44,10 +55,10 @@ impl Role {
 /// leaves everything as it was.
 ///
 /// ```
-/// use turnchat::protocol::{Conversation, ConversationId, Frame, Output, Role, Text};
+/// use turnchat::protocol::{Conversation, ConversationId, Frame, HeardWhen, Output, Role, Text};
 ///
 /// let id = ConversationId::from_bits([7; 16]);
-/// let mut server = Conversation::new(Role::Server, id);
+/// let mut server = Conversation::new(Role::Server, id, HeardWhen::Taken);
 /// server.accept(0)?;
 /// server.say(Text::new("Hello, client!").unwrap()).unwrap();
 /// assert!(server.say(Text::new("And another thing").unwrap()).is_err());
@@ -68,6 +79,14 @@ pub struct Conversation {
     role: Role,
     record: Snapshot,
     phase: Phase,
+    heard_when: HeardWhen,
+    /// The turn of the message that was handed over and is not taken.
+    in_hand: Option<u64>,
+    /// The turn that the other may say again on this connection, as our `hello` or
+    /// `welcome` did not count it yet: it is in hand, or was by then.
+    repeat: Option<u64>,
+    /// The other has quit, and is answered once its last message is taken.
+    owes_quit: bool,
     /// On this connection our `quit` went out.
     quit_sent: bool,
     outputs: VecDeque<Output>,
@@ -100,7 +119,7 @@ pub struct Snapshot {
     pub acknowledged: u64,
     /// What was said in turn `said`.
     pub last_said: Option<Text>,
-    /// What was heard in turn `heard`, to be shown again after a restart.
+    /// What was heard in turn `heard`, to be handed over again after a restart.
     pub last_heard: Option<Text>,
     /// This side wants the end, or has it.
     pub quit: bool,
@@ -237,9 +256,13 @@ pub enum SayError {
 
 impl Conversation {
     /// A new conversation, without a connection yet.
-    pub fn new(role: Role, id: ConversationId) -> Self {
+    pub fn new(role: Role, id: ConversationId, heard_when: HeardWhen) -> Self {
         Self {
             role,
+            heard_when,
+            in_hand: None,
+            repeat: None,
+            owes_quit: false,
             record: Snapshot {
                 id,
                 said: 0,
@@ -265,7 +288,8 @@ impl Conversation {
             acknowledged,
             ..
         } = record;
-        let mut conversation = Self::new(role, record.id);
+        let mut conversation = Self::new(role, record.id, HeardWhen::Stored);
+        conversation.in_hand = Some(heard).filter(|_| heard > said && record.last_heard.is_some());
         conversation.record = record;
         let Snapshot {
             last_said,
@@ -294,6 +318,23 @@ impl Conversation {
         last_heard.as_ref().map(|text| (*heard, text))
     }
 
+    /// Whether a message of the other's waits to be taken: what it depends on is not
+    /// let go of before.
+    pub fn is_in_hand(&self) -> bool {
+        self.in_hand.is_some()
+    }
+
+    /// Whether a `hello` would say that nothing was heard, and the first message is in
+    /// hand: whoever had forgotten the conversation would take it for a new one.
+    pub fn looks_new(&self) -> bool {
+        self.record.heard == 0 && self.is_in_hand()
+    }
+
+    /// Whether the other has quit, and waits for its last message to be taken.
+    pub fn owes_quit(&self) -> bool {
+        self.owes_quit
+    }
+
     /// Whether this side wants the end, or has it.
     pub fn has_quit(&self) -> bool {
         self.record.quit
@@ -306,7 +347,7 @@ impl Conversation {
 
     /// The number of the turn that comes next, or is being thought about.
     pub fn next_turn(&self) -> u64 {
-        self.record.said.max(self.record.heard) + 1
+        self.record.said.max(self.handed_over()) + 1
     }
 
     /// Whether this side speaks next.
@@ -356,6 +397,7 @@ impl Conversation {
     /// The client has a new connection: greet.
     pub fn connect(&mut self) {
         self.detach();
+        self.repeat = self.uncounted();
         self.phase = Phase::Greeting { is_queued: false };
         self.store();
         self.send(Frame::Hello {
@@ -372,6 +414,7 @@ impl Conversation {
     pub fn accept(&mut self, heard: u64) -> Result<(), Violation> {
         self.check_counters(heard)?;
         self.detach();
+        self.repeat = self.uncounted();
         self.send(Frame::Welcome {
             conversation: self.record.id,
             heard: self.record.heard,
@@ -386,22 +429,45 @@ impl Conversation {
         self.outputs
             .retain(|output| !matches!(output, Output::Send(_)));
         self.quit_sent = false;
+        // It is said again, or quit again, on the next.
+        (self.repeat, self.owes_quit) = (None, false);
         if self.phase != Phase::Ended {
             self.phase = Phase::Detached;
         }
     }
 
+    /// What was handed over last is in its reader's hands: from here on it need
+    /// not be handed over again. Said a second time, it does nothing.
+    pub fn taken(&mut self) {
+        let Some(turn) = self.in_hand.take() else {
+            return;
+        };
+        if self.heard_when == HeardWhen::Taken {
+            self.record.heard = turn;
+            if self.phase == Phase::Open && !self.quit_sent {
+                self.send(Frame::Heard { turn });
+            }
+        }
+        if self.owes_quit {
+            self.answer_quit();
+        }
+    }
+
     /// Says it; the turn passes. While there is no connection it is kept, and
-    /// said once there is one.
+    /// said once there is one. What it answers is [`taken`](Self::taken).
     ///
     /// # Errors
-    /// A [`SayError`]; nothing changes then.
+    /// A [`SayError`]; nothing is said then.
     pub fn say(&mut self, text: Text) -> Result<(), SayError> {
         if self.phase == Phase::Ended || self.record.quit {
             return Err(SayError::Ended);
         }
         if !self.is_my_turn() {
             return Err(SayError::NotYourTurn);
+        }
+        self.taken();
+        if self.phase == Phase::Ended {
+            return Err(SayError::Ended);
         }
         let turn = self.next_turn();
         self.record.said = turn;
@@ -419,8 +485,10 @@ impl Conversation {
         if self.phase == Phase::Ended || self.record.quit {
             return;
         }
-        self.record.quit = true;
-        self.store();
+        if self.owes_quit {
+            return self.answer_quit();
+        }
+        self.end_record();
         let is_behind = self.record.said > self.record.acknowledged;
         match self.phase {
             // What was said before is said first, unless there is a queue before that.
@@ -492,16 +560,20 @@ impl Conversation {
 
     fn receive_open(&mut self, frame: Frame) -> Result<(), Violation> {
         match frame {
+            Frame::Say { turn, .. } if Some(turn) == self.repeat => self.repeat = None,
             Frame::Say { turn, text } => {
                 if self.is_my_turn() || turn != self.next_turn() {
                     let next = self.next_turn() + u64::from(self.is_my_turn());
                     return Err(Violation::OutOfTurn { turn, next });
                 }
                 self.acknowledged();
-                self.record.heard = turn;
-                self.record.last_heard = Some(text.clone());
-                self.store();
-                self.send(Frame::Heard { turn });
+                self.in_hand = Some(turn);
+                if self.heard_when == HeardWhen::Stored {
+                    self.record.heard = turn;
+                    self.record.last_heard = Some(text.clone());
+                    self.store();
+                    self.send(Frame::Heard { turn });
+                }
                 self.outputs.push_back(Output::Deliver { turn, text });
             }
             Frame::Heard { turn } => {
@@ -511,12 +583,8 @@ impl Conversation {
                 }
                 self.acknowledged();
             }
-            Frame::Quit {} => {
-                self.record.quit = true;
-                self.store();
-                self.send(Frame::Quit {});
-                self.over(By::Peer);
-            }
+            Frame::Quit {} if self.is_in_hand() => self.owes_quit = true,
+            Frame::Quit {} => self.answer_quit(),
             other => return Err(out_of_place(&other, "in an open conversation")),
         }
         Ok(())
@@ -537,7 +605,7 @@ impl Conversation {
     /// Let s and r be the highest turns said and heard here: the other has
     /// heard s, or all but that, and has said r or one more.
     fn check_counters(&self, theirs: u64) -> Result<(), Violation> {
-        let Snapshot { said, heard, .. } = self.record;
+        let (said, heard) = (self.record.said, self.handed_over());
         let all_but_the_last = said.saturating_sub(2);
         if (theirs == said || theirs == all_but_the_last) && theirs + 1 >= heard {
             return Ok(());
@@ -552,6 +620,12 @@ impl Conversation {
     fn open(&mut self, heard: u64) {
         self.phase = Phase::Open;
         self.outputs.push_back(Output::Connected);
+        if self.repeat == Some(self.record.heard) {
+            // Taken since our `hello` went out.
+            self.send(Frame::Heard {
+                turn: self.record.heard,
+            });
+        }
         let turn = self.record.said;
         if heard == turn {
             self.acknowledged();
@@ -574,6 +648,33 @@ impl Conversation {
     fn over(&mut self, by: By) {
         self.phase = Phase::Ended;
         self.outputs.push_back(Output::Ended(self.end(by)));
+    }
+
+    /// The other has quit: that is the end.
+    fn answer_quit(&mut self) {
+        self.owes_quit = false;
+        self.end_record();
+        self.send(Frame::Quit {});
+        self.over(By::Peer);
+    }
+
+    fn end_record(&mut self) {
+        self.record.quit = true;
+        if !self.is_in_hand() {
+            // Whoever goes on with the end has nothing to hand over again.
+            self.record.last_heard = None;
+        }
+        self.store();
+    }
+
+    /// The highest turn of the other's that was handed over, taken or not.
+    fn handed_over(&self) -> u64 {
+        self.in_hand.unwrap_or(0).max(self.record.heard)
+    }
+
+    /// What a `hello` or `welcome` that goes out now does not count.
+    fn uncounted(&self) -> Option<u64> {
+        self.in_hand.filter(|turn| *turn > self.record.heard)
     }
 
     fn send_quit(&mut self) {

@@ -13,7 +13,9 @@ pub mod limits;
 pub mod liveness;
 pub mod text;
 
-pub use conversation::{By, Conversation, End, Output, Role, SayError, Snapshot, Violation};
+pub use conversation::{
+    By, Conversation, End, HeardWhen, Output, Role, SayError, Snapshot, Violation,
+};
 pub use conversation_id::ConversationId;
 pub use frame::{Code, Decoder, Frame, FrameError, Reason};
 pub use limits::Limits;

@@ -6,6 +6,7 @@ use std::time::Instant;
 use tokio::io::duplex;
 use tokio::sync::mpsc;
 use turnchat::link::{Client, ServerBuilder, Verdict};
+use turnchat::protocol::HeardWhen;
 use turnchat::trust::{Algorithm, Identity, Peer};
 
 use crate::rules::Broken;
@@ -51,6 +52,8 @@ pub(crate) struct Size {
     pub(crate) quits: Quits,
     /// What is stored is on its way for a while.
     pub(crate) stores_late: bool,
+    /// What is handed over is in its reader's hands only after a while.
+    pub(crate) takes_late: bool,
 }
 
 /// Nothing goes wrong.
@@ -62,6 +65,7 @@ pub(crate) const NOTHING: Size = Size {
     strays: 0,
     quits: Quits::AnyTime,
     stores_late: false,
+    takes_late: false,
 };
 
 /// Who keeps a journal: server, client.
@@ -105,6 +109,13 @@ impl Config {
 
     pub(crate) fn keeps_journal(&self, side: Side) -> bool {
         self.journal[side as usize]
+    }
+
+    pub(crate) fn heard_when(&self, side: Side) -> HeardWhen {
+        match self.keeps_journal(side) {
+            true => HeardWhen::Stored,
+            false => HeardWhen::Taken,
+        }
     }
 
     pub(crate) fn breaks(&self, rule: Broken) -> bool {

@@ -46,6 +46,7 @@ const ACCUSED: &str = "nobody is accused of a broken rule";
 const COMPLETE: &str = "what there is to say can be said";
 const ONE_OPEN: &str = "a key has one open conversation";
 const UNSAID: &str = "what was entered before a quit is said before it";
+const SAFE: &str = "what is acknowledged was taken, or stands in a record";
 const REPLACED: &str = "nobody is replaced by an older connection";
 
 impl Model for Config {
@@ -99,6 +100,7 @@ impl Model for Config {
             Property::always(ONE_OPEN, |config, world: &World| {
                 !comes_to_rest(config, world) || world.is_one_open()
             }),
+            Property::always(SAFE, |_, world: &World| world.is_acknowledged_safe()),
             Property::always(UNSAID, |_, world: &World| world.broken != Some(UNSAID)),
             // Else nothing of this would mean much.
             Property::sometimes(COMPLETE, |config, world: &World| world.is_all_said(config)),

@@ -7,8 +7,8 @@ use stateright::{Checker, HasDiscoveries, Model, Path};
 use crate::config::{Config, NOTHING, Quits, Size};
 use crate::world::{Event, World};
 use crate::{
-    ACCUSED, AGREED, COMPLETE, LOST, ONCE, ONE_OPEN, REOPENED, REPLACED, SAID, STUCK, TURN, UNSAID,
-    WANTED,
+    ACCUSED, AGREED, COMPLETE, LOST, ONCE, ONE_OPEN, REOPENED, REPLACED, SAFE, SAID, STUCK, TURN,
+    UNSAID, WANTED,
 };
 
 /// A rule that is switched off, in the driver or from outside.
@@ -50,6 +50,12 @@ pub(crate) enum Broken {
     EndBeforeAnswer,
     /// A session that failed just when its peer began another is parked all the same.
     SupersededEnds,
+    /// A message is acknowledged before it is in its reader's hands.
+    HeardBeforeTaken,
+    /// What a message depends on is let go of before it is in its reader's hands.
+    RecordStays,
+    /// A restarted server tells nothing of what it had ended.
+    EndsAreTold,
     /// All that was open before a crash is open after it.
     LastIsKept,
     /// How young the last connection of a parked conversation was is forgotten.
@@ -139,6 +145,28 @@ fn break_rule(rule: Broken, promises: &[&str]) {
                 ..crashes
             },
         ),
+        Broken::HeardBeforeTaken => (
+            [false, false],
+            Size {
+                takes_late: true,
+                ..NOTHING
+            },
+        ),
+        Broken::RecordStays => (
+            [true, true],
+            Size {
+                takes_late: true,
+                ..crashes
+            },
+        ),
+        Broken::EndsAreTold => (
+            [true, true],
+            Size {
+                cuts: 1,
+                waits: 1,
+                ..crashes
+            },
+        ),
         Broken::RefusedChangesNothing => (
             [false, false],
             Size {
@@ -175,7 +203,7 @@ fn without_the_counters_a_message_comes_twice() {
 fn unless_stored_before_sent_a_crash_parts_the_two() {
     break_rule(
         Broken::StoredBeforeSent,
-        &[TURN, SAID, ONCE, AGREED, WANTED],
+        &[TURN, SAID, ONCE, AGREED, WANTED, SAFE],
     );
 }
 
@@ -246,7 +274,7 @@ fn an_acknowledged_conversation_is_remembered_too() {
 
 #[test]
 fn what_was_heard_before_a_crash_is_shown_without_a_welcome() {
-    break_rule(Broken::ShownFirst, &[LOST]);
+    break_rule(Broken::ShownFirst, &[LOST, SAFE]);
 }
 
 #[test]
@@ -262,6 +290,21 @@ fn a_hello_that_was_overtaken_does_not_end_a_parked_conversation() {
 #[test]
 fn a_conversation_whose_peer_began_another_is_not_parked() {
     break_rule(Broken::SupersededEnds, &[ONE_OPEN]);
+}
+
+#[test]
+fn what_is_not_taken_is_not_acknowledged() {
+    break_rule(Broken::HeardBeforeTaken, &[SAFE, LOST]);
+}
+
+#[test]
+fn a_record_stays_until_its_last_message_is_taken() {
+    break_rule(Broken::RecordStays, &[SAFE, LOST]);
+}
+
+#[test]
+fn what_was_said_before_an_end_is_told_after_a_crash() {
+    break_rule(Broken::EndsAreTold, &[LOST]);
 }
 
 #[test]

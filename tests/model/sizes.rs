@@ -136,6 +136,28 @@ fn a_crash_while_something_is_stored_costs_nothing() {
 }
 
 #[test]
+fn a_reader_that_stalls_or_fails_costs_nothing() {
+    prove(Size {
+        turns: 3,
+        cuts: 1,
+        crashes: 1,
+        takes_late: true,
+        ..NOTHING
+    });
+}
+
+#[test]
+fn a_quit_that_waits_for_a_reader_in_vain_costs_nothing() {
+    prove(Size {
+        turns: 2,
+        cuts: 1,
+        waits: 1,
+        takes_late: true,
+        ..NOTHING
+    });
+}
+
+#[test]
 fn another_program_with_the_same_key_changes_nothing() {
     prove(Size {
         cuts: 1,
@@ -163,6 +185,7 @@ fn full() {
             _ => Quits::AnyTimeAnywhere,
         },
         stores_late: number("STORES", 0) > 0,
+        takes_late: number("TAKES", 0) > 0,
     };
     let journals = match std::env::var("JOURNALS").as_deref() {
         Err(_) => JOURNALS.to_vec(),

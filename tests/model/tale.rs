@@ -20,6 +20,8 @@ pub(crate) struct Told {
     pub(crate) said: Vec<(u64, u8)>,
     /// The last message that was shown.
     pub(crate) shown: Option<(u64, u8)>,
+    /// The turn that the other was told is heard, and that was not shown.
+    pub(crate) promised: Option<u64>,
     /// The message that was named to them as not acknowledged.
     pub(crate) named: Option<u64>,
     /// How it ended for them.
@@ -73,6 +75,14 @@ impl Tale {
         self.is_end_wanted = true;
     }
 
+    /// The other is told that everything up to this turn is heard.
+    pub(crate) fn promise(&mut self, side: Side, turn: u64) {
+        let told = self.of_mut(side);
+        if told.shown.map_or(0, |(turn, _)| turn) < turn {
+            told.promised = told.promised.max(Some(turn));
+        }
+    }
+
     /// A message is on this side's screen; `again`: marked so, after a restart.
     pub(crate) fn show(
         &mut self,
@@ -101,7 +111,9 @@ impl Tale {
         }
         // What has been heard is kept no longer than it can come again.
         self.of_mut(side.other()).said.remove(place);
-        self.of_mut(side).shown = message;
+        let told = self.of_mut(side);
+        told.shown = message;
+        told.promised = told.promised.filter(|promised| *promised > turn);
         Ok(())
     }
 

@@ -128,6 +128,24 @@ impl World {
                 let instructions = self.hub.admission.seat();
                 self.give(config, instructions);
             }
+            Event::Take(side, number) => self.take(config, side, number),
+            Event::Fail(side, number) => {
+                self.crashes += 1;
+                self.dials = 0;
+                let driver = self.driver(side, number);
+                driver.in_hand = None;
+                driver.has_failed = true;
+                driver.session.reader_failed();
+                self.process(config, side, number, false);
+            }
+            Event::Untaken(side, number) => {
+                self.waits += 1;
+                self.dials = 0;
+                let driver = self.driver(side, number);
+                driver.armed.remove(&Timer::Taking);
+                driver.session.fired(Timer::Taking);
+                self.process(config, side, number, false);
+            }
             Event::Say(side) => {
                 let number = self.number_of_user(side);
                 let conversation = self.driver(side, number).conversation();
@@ -239,8 +257,11 @@ impl World {
                     .map(|record| &record.snapshot)
                     .find(|record| record.id == *id),
             };
-            // A restarted side that only has an end left does not name what it had said.
-            if stored.is_some_and(|record| record.quit) {
+            // A restarted client that only has an end left does not name what it had
+            // said, nor does a server that knows that it was heard.
+            let is_named =
+                |record: &Snapshot| side == Side::Server && record.said > record.acknowledged;
+            if stored.is_some_and(|record| record.quit && !is_named(record)) {
                 told.untold = true;
                 continue;
             }

@@ -17,6 +17,7 @@ mod identity;
 mod json;
 mod parked;
 mod peers;
+mod readers;
 mod refusals;
 mod returning;
 mod serving;

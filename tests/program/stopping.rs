@@ -1,11 +1,8 @@
 //! Signals, and a stdout that is closed.
 
-use std::io;
-use std::process::Command;
-
 use nix::sys::signal::Signal;
 
-use crate::harness::{Pair, Person, Program, Server};
+use crate::harness::{Pair, Person, Server};
 
 #[test]
 fn sigterm_stops_a_server_that_waits_with_0() {
@@ -112,43 +109,4 @@ fn a_second_ctrl_c_leaves_at_once() {
     let done = client.finish();
     done.exits(130);
     assert!(!done.stderr.contains("did not acknowledge"), "{done:?}");
-}
-
-/// Starts a program whose stdout nobody reads.
-fn without_reader(mut command: Command) -> Program {
-    let (reader, writer) = io::pipe().unwrap();
-    drop(reader);
-    command.stdout(writer);
-    Program::start_with(command)
-}
-
-#[test]
-fn a_client_whose_stdout_is_closed_says_so_and_ends_in_order() {
-    let pair = Pair::new(&["--once", "--first", "Hello"]);
-    let calling = pair.bob.calling(&pair.server, &pair.alice, &[]);
-    let client = without_reader(pair.bob.turnchat(&calling));
-    let done = client.finish();
-    done.fails(1, &["transcript", "standard output"]);
-    pair.server.program.finish().exits(0);
-}
-
-#[test]
-fn a_server_whose_stdout_is_closed_says_so_and_ends_in_order() {
-    let (alice, bob) = (Person::new(), Person::new());
-    let arguments = ["--allow-anyone", "--first", "Hello"];
-    let server = Server::of(without_reader(
-        alice.turnchat(&crate::harness::server(&arguments)),
-    ));
-    let client = bob.call(&server, &alice, &[]);
-    client.finish().exits(0);
-    server.program.finish().fails(1, &["transcript"]);
-}
-
-#[test]
-fn events_that_nobody_reads_end_the_program_too() {
-    let pair = Pair::new(&["--once"]);
-    let calling = pair.bob.calling(&pair.server, &pair.alice, &["--json"]);
-    let done = without_reader(pair.bob.turnchat(&calling)).finish();
-    done.fails(1, &["standard output"]);
-    pair.server.program.finish().exits(0);
 }

@@ -1,6 +1,6 @@
 //! The conversation in docs/PROTOCOL.md, held by two machines.
 
-use turnchat::protocol::{Conversation, Frame, Output, Role};
+use turnchat::protocol::{Conversation, Frame, HeardWhen, Output, Role};
 
 use super::read;
 use super::readme::block;
@@ -17,7 +17,7 @@ impl Side {
             panic!("it begins with {hello:?}");
         };
         Self {
-            machine: Conversation::new(role, *conversation),
+            machine: Conversation::new(role, *conversation, HeardWhen::Stored),
             to_send: Vec::new(),
             is_over: false,
         }

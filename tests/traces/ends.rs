@@ -235,6 +235,7 @@ async fn what_was_said_while_the_link_was_lost_goes_before_a_quit() {
         .hear()
         .await
         .unwrap();
+    there.taken();
     raw.expect(&heard(1)).await;
 
     cut(&links, 0);

@@ -47,6 +47,7 @@ async fn a_hello_held_back_neither_ends_nor_takes_over_what_came_after() {
         guest.send(&say(2, "two")).await;
         let (words, mut here) = here.hear().await.unwrap();
         assert_eq!(words, text("two"));
+        here.taken();
         drop(guest);
         assert_eq!(here.notice().await, Some(Notice::Lost));
 
@@ -82,9 +83,10 @@ async fn what_comes_late_on_the_old_connection_is_not_heard() {
     old.send(&say(2, "two")).await;
     old.expect_error("replaced").await;
     new.send(&say(2, "two")).await;
-    new.expect(&heard(2)).await;
     let (words, here) = here.hear().await.unwrap();
     assert_eq!(words, text("two"));
+    here.taken();
+    new.expect(&heard(2)).await;
     let _here = here.say(text("three")).await.unwrap();
     new.expect(&say(3, "three")).await;
 }
@@ -125,6 +127,7 @@ async fn a_client_in_a_queue_again_speaks_though_it_takes_no_notice() {
     raw.send(&say(1, "one")).await;
     let there = theirs(waiting.unwrap().welcome().await.unwrap());
     let (_, there) = there.hear().await.unwrap();
+    there.taken();
     raw.expect(&heard(1)).await;
 
     cut(&links, 0);
@@ -155,6 +158,7 @@ async fn a_restarted_client_for_whom_there_is_no_place_dials_again() {
     raw.send(&say(1, "one")).await;
     let there = theirs(waiting.unwrap().welcome().await.unwrap());
     let (_, there) = there.hear().await.unwrap();
+    there.taken();
     raw.expect(&heard(1)).await;
 
     let crashed = at_this_instant(&kept);

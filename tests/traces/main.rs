@@ -29,6 +29,7 @@ mod shown;
 #[path = "../going_on/sides.rs"]
 mod sides;
 mod slow;
+mod taken;
 
 use std::fs;
 use std::io;
@@ -52,11 +53,11 @@ where
     face.dial(dial().await.unwrap()).await.unwrap()
 }
 
+/// A raw server behind its handshake.
+type Host = Raw<tokio_rustls::server::TlsStream<tokio::io::DuplexStream>>;
+
 /// A raw server takes the next connection.
-async fn take(
-    face: &Face,
-    accept: &mut impl FnMut() -> Accepting,
-) -> Raw<tokio_rustls::server::TlsStream<tokio::io::DuplexStream>> {
+async fn take(face: &Face, accept: &mut impl FnMut() -> Accepting) -> Host {
     let (stream, _) = comes(accept()).await.unwrap();
     face.answer(stream).await.unwrap()
 }

@@ -48,8 +48,9 @@ async fn a_long_message_over_a_slow_path_is_said_once() {
 
     let long = text(&"x".repeat(Text::MAX));
     let mut there = there.say(long.clone()).await.unwrap();
-    let (words, _here) = comes(here.hear()).await.unwrap();
+    let (words, here) = comes(here.hear()).await.unwrap();
     assert_eq!(words, long);
+    here.taken();
     assert_eq!(there.notice().await, Some(Notice::Delivered { turn: 2 }));
     assert_eq!(links.lock().unwrap().len(), 1);
 }

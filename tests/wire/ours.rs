@@ -274,6 +274,7 @@ async fn listen(
     }
     let (text, mine) = theirs.hear().await?;
     let _ = teller.send(Told::Heard(number, text.as_str().to_owned()));
+    mine.taken();
     Ok(Turn::Mine(mine))
 }
 

@@ -9,7 +9,7 @@ use crate::cli::home::{Home, resolve_keys};
 use crate::cli::report::{Exit, Report, outcome};
 use crate::cli::signals::{Signals, Stop};
 use crate::cli::speaker::{Intent, Partner, Speaker};
-use crate::cli::talk::{Ending, converse};
+use crate::cli::talk::{Ending, converse, quit_unbegun};
 use crate::link::{Cause, Client, ConnectError, Ended, HandshakeError, Talk, Waiting, tcp};
 use crate::protocol::{Limits, Role};
 use crate::trust::{
@@ -55,16 +55,10 @@ pub async fn run(
         };
         let is_resuming = waiting.is_resuming();
         let key = waiting.peer().key();
-        let unanswered = waiting.unanswered();
-        let unanswered = unanswered.map(|(turn, text)| (turn, text.clone()));
         let ending = match run.wait(waiting, speaker, &mut signals).await? {
             Ok(talk) => break talk,
             Err(ending) => ending,
         };
-        // There will be no talk to begin with it, and it may not have been seen before.
-        if let Some((turn, text)) = &unanswered {
-            speaker.heard_again(*turn, text)?;
-        }
         match &ending.over {
             // What was to go on is over on the other side: a new one is begun.
             Some(over)
@@ -263,14 +257,17 @@ impl ClientRun<'_> {
                 },
                 notice = waiting.notice() => match notice {
                     Some(notice) => speaker.notice(notice)?,
-                    None => return Ok(waiting.welcome().await.map_err(|over| Ending {
+                    None => return Ok(welcomed(waiting, speaker).await?.map_err(|over| Ending {
                         over: Some(over),
                         ..Ending::default()
                     })),
                 },
                 intent = speaker.idle() => {
-                    if let Intent::Failed(report) = intent {
-                        ending.failure = Some(report);
+                    match intent {
+                        // It has said nothing yet, and goes on later.
+                        Intent::Broken(report) => return Err(report),
+                        Intent::Failed(report) => ending.failure = Some(report),
+                        Intent::Quit | Intent::Message(_) => {}
                     }
                     break;
                 }
@@ -280,10 +277,14 @@ impl ClientRun<'_> {
         if waiting.is_lost() {
             speaker.leaving();
         }
-        ending.over = Some(match waiting.welcome().await {
-            Err(over) => over,
-            Ok(talk) => quit_at_once(talk).await,
-        });
+        match welcomed(waiting, speaker).await? {
+            Err(over) => ending.over = Some(over),
+            Ok(talk) => {
+                let unbegun = quit_unbegun(talk, speaker).await;
+                ending.over = unbegun.over;
+                ending.failure = ending.failure.or(unbegun.failure);
+            }
+        }
         Ok(Err(ending))
     }
 
@@ -297,15 +298,20 @@ impl ClientRun<'_> {
     }
 }
 
-/// The `welcome` crossed our `quit`: the end of the conversation that began.
-async fn quit_at_once(talk: Talk) -> Ended {
-    match talk.turn {
-        crate::link::Turn::Mine(mine) => mine.quit().await,
-        crate::link::Turn::Theirs(theirs) => match theirs.hear().await {
-            Err(over) => over,
-            Ok((_, mine)) => mine.quit().await,
-        },
+/// What became of a client that waited. Where no talk begins, the message that may
+/// not have been seen before a restart is shown without one.
+async fn welcomed(
+    mut waiting: Waiting,
+    speaker: &mut Speaker,
+) -> Result<Result<Talk, Ended>, Report> {
+    while waiting.notice().await.is_some() {}
+    if !waiting.is_welcomed()
+        && let Some((turn, text)) = waiting.unanswered()
+    {
+        speaker.heard_again(turn, text)?;
+        waiting.taken();
     }
+    Ok(waiting.welcome().await)
 }
 
 /// What a new key is stored as.

@@ -10,6 +10,9 @@ pub enum Intent {
     Message(Text),
     /// To end the conversation.
     Quit,
-    /// It cannot go on; the conversation is ended for it.
+    /// Its input cannot go on; the conversation is ended for it.
     Failed(Report),
+    /// Its output does not take what was said to it: as after a crash, the
+    /// conversation is not ended by that.
+    Broken(Report),
 }

@@ -76,7 +76,7 @@ impl JsonLines {
         }
         if self.announced != Some(turn) {
             if let Err(report) = self.event("your-turn", json!({ "turn": turn })) {
-                return Intent::Failed(report);
+                return Intent::Broken(report);
             }
             self.announced = Some(turn);
         }
@@ -108,7 +108,7 @@ impl JsonLines {
     pub async fn until_end(&mut self) -> Result<(), Report> {
         while !self.is_at_end {
             match self.command(None).await {
-                Intent::Failed(report) => return Err(report),
+                Intent::Failed(report) | Intent::Broken(report) => return Err(report),
                 Intent::Quit if self.is_at_end => {}
                 Intent::Quit | Intent::Message(_) => self.error(
                     "not-your-turn",
@@ -166,7 +166,7 @@ impl JsonLines {
             };
             let report = Report::new(Exit::Usage, what, advice);
             if let Err(report) = self.error(code, &report) {
-                return Intent::Failed(report);
+                return Intent::Broken(report);
             }
         }
     }
@@ -209,7 +209,7 @@ impl JsonLines {
             ),
         };
         let mut ended = json!({ "by": by, "turns": over.turns });
-        insert_message(&mut ended, over.unacknowledged.as_ref());
+        insert_message(&mut ended, "unacknowledged", over.unacknowledged.as_ref());
         if let (Some(ended), Some(detail)) = (ended.as_object_mut(), detail) {
             ended.insert("detail".to_owned(), detail.into());
         }
@@ -268,7 +268,12 @@ impl JsonLines {
             "what": what,
             "advice": advice,
         });
-        insert_message(&mut error, abandoned.unacknowledged.as_ref());
+        insert_message(
+            &mut error,
+            "unacknowledged",
+            abandoned.unacknowledged.as_ref(),
+        );
+        insert_message(&mut error, "untaken", abandoned.untaken.as_ref());
         self.event("error", error)
     }
 
@@ -300,11 +305,11 @@ impl JsonLines {
 
 const COMMANDS: &str = "A command is {\"say\":{\"text\":\"…\"}} or {\"quit\":{}}, one a line.";
 
-/// What of one's own was not acknowledged.
-fn insert_message(event: &mut Value, message: Option<&(u64, Text)>) {
+/// A message, where there is one.
+fn insert_message(event: &mut Value, name: &str, message: Option<&(u64, Text)>) {
     if let (Some(event), Some((turn, text))) = (event.as_object_mut(), message) {
         let message = json!({ "turn": turn, "text": text.as_str() });
-        event.insert("unacknowledged".to_owned(), message);
+        event.insert(name.to_owned(), message);
     }
 }
 

@@ -59,7 +59,7 @@ impl Pipe {
             Ok(NextLine::Message(text)) => Intent::Message(text),
             Ok(NextLine::Quit) => match Transcript::message(OURS, "QUIT") {
                 Ok(()) => Intent::Quit,
-                Err(report) => Intent::Failed(report),
+                Err(report) => Intent::Broken(report),
             },
             Ok(NextLine::End) => Intent::Quit,
             Err(report) => Intent::Failed(report),

@@ -74,7 +74,7 @@ impl Terminal {
                 self.asked = Some(turn);
             }
             if let Err(report) = self.prompt() {
-                return Intent::Failed(report);
+                return Intent::Broken(report);
             }
             let event = tokio::select! {
                 event = self.input.next() => event,
@@ -186,7 +186,7 @@ impl Terminal {
         if !self.is_echoed
             && let Err(report) = Transcript::message(OURS, "QUIT")
         {
-            return Intent::Failed(report);
+            return Intent::Broken(report);
         }
         Intent::Quit
     }

@@ -11,7 +11,7 @@ use super::*;
 use crate::link::journal::Journal;
 use crate::link::metered::Metered;
 use crate::link::turn::{self, Talk, Turn};
-use crate::protocol::{Conversation, ConversationId, Limits, Role};
+use crate::protocol::{Conversation, ConversationId, HeardWhen, Limits, Role};
 use crate::trust::{KeyId, Peer};
 
 type Stream = Metered<DuplexStream>;
@@ -41,7 +41,7 @@ fn wire(stream: DuplexStream, limits: &Limits) -> Wire<Stream> {
 }
 
 fn server(limits: &Limits, record: Option<Record>) -> (Arc<Driver<Stream>>, Talk) {
-    let conversation = Conversation::new(Role::Server, id());
+    let conversation = Conversation::new(Role::Server, id(), HeardWhen::Taken);
     let has_journal = record.is_some();
     let session = Session::new(
         Role::Server,

@@ -46,6 +46,8 @@ pub enum ServerEvent {
     Failed(ConnectionError),
     /// A peer has begun another conversation, or given this one up.
     GaveUp(Abandoned),
+    /// This side ended it, and crashed before all was told.
+    Ended(Abandoned),
     /// Nobody has gone on with it for 30 days, or too many newer ones are kept.
     Expired(Abandoned),
 }
@@ -60,14 +62,19 @@ pub struct Abandoned {
     /// Our last message in it, and its turn, if the peer is not known to hold
     /// it.
     pub unacknowledged: Option<(u64, Text)>,
+    /// The peer's last message in it, and its turn, if it is not known to be taken.
+    pub untaken: Option<(u64, Text)>,
 }
 
 impl Abandoned {
     pub(super) fn of(key: KeyId, conversation: &Conversation) -> Self {
+        let last = conversation.last_heard();
+        let untaken = last.filter(|_| conversation.is_in_hand());
         Self {
             key,
             conversation: conversation.id(),
             unacknowledged: conversation.end(By::Peer).unacknowledged,
+            untaken: untaken.map(|(turn, text)| (turn, text.clone())),
         }
     }
 }

@@ -25,7 +25,7 @@ use super::event::{Abandoned, Candidates, ServerEvent};
 use crate::link::handshake::Tls;
 use crate::link::journal::{Journal, Record, Stored, StoredConversations};
 use crate::link::turn::Talk;
-use crate::protocol::{Conversation, ConversationId, Limits, Role};
+use crate::protocol::{Conversation, ConversationId, HeardWhen, Limits, Role};
 use crate::trust::KeyId;
 
 /// How long accepting rests after it failed: out of file descriptors, mostly.
@@ -251,11 +251,7 @@ where
                 ..
             } = stored;
             if !conversation.has_quit() {
-                let abandoned = Abandoned::of(peer, &conversation);
-                let _ = self
-                    .outlets
-                    .events
-                    .try_send(ServerEvent::Expired(abandoned));
+                self.tell(ServerEvent::Expired(Abandoned::of(peer, &conversation)));
             }
             // What fails here is told of again at the next start.
             let _ = record.remove();
@@ -267,7 +263,16 @@ where
         for stored in &stored {
             let (peer, id) = (stored.peer, stored.conversation.id());
             match stored.conversation.has_quit() {
-                true => self.admission.remember_end(peer, id, now()),
+                true => {
+                    self.admission.remember_end(peer, id, now());
+                    let abandoned = Abandoned::of(peer, &stored.conversation);
+                    if abandoned.unacknowledged.is_some() || abandoned.untaken.is_some() {
+                        self.tell(ServerEvent::Ended(abandoned));
+                        let end = stored.conversation.tombstone();
+                        // What fails here is told of again at the next start.
+                        let _ = stored.record.store(&end, false, 0);
+                    }
+                }
                 false => self.admission.restore(peer, id, stored.clienthello),
             }
         }
@@ -321,7 +326,7 @@ where
             };
             match self.end(key, id, &parked).await {
                 Some(abandoned) => {
-                    let _ = self.outlets.events.try_send(ServerEvent::GaveUp(abandoned));
+                    self.tell(ServerEvent::GaveUp(abandoned));
                 }
                 None => {
                     self.admission.park(key, id);
@@ -344,12 +349,14 @@ where
             if let Some(parked) = self.parked.remove(&(key, id))
                 && let Some(abandoned) = self.end(key, id, &parked).await
             {
-                let _ = self
-                    .outlets
-                    .events
-                    .try_send(ServerEvent::Expired(abandoned));
+                self.tell(ServerEvent::Expired(abandoned));
             }
         }
+    }
+
+    /// Of a conversation that is over. Where nobody takes events, the newest are dropped.
+    fn tell(&self, event: ServerEvent) {
+        let _ = self.outlets.events.try_send(event);
     }
 
     /// Leaves of a parked conversation what its end needs; `None` where that
@@ -479,7 +486,12 @@ where
                     .journal
                     .as_ref()
                     .map(|journal| journal.server(&key, id));
-                (Conversation::new(Role::Server, id), record.map(Arc::new))
+                let heard_when = match record {
+                    Some(_) => HeardWhen::Stored,
+                    None => HeardWhen::Taken,
+                };
+                let conversation = Conversation::new(Role::Server, id, heard_when);
+                (conversation, record.map(Arc::new))
             }
         };
         Beginning {

@@ -1,10 +1,11 @@
 //! The session as a value: redials, stores that fail, holds, ends.
 
 use super::*;
-use crate::protocol::ConversationId;
+use crate::protocol::{ConversationId, HeardWhen};
 
 fn session(role: Role) -> Session {
-    let conversation = Conversation::new(role, ConversationId::from_bits([7; 16]));
+    let id = ConversationId::from_bits([7; 16]);
+    let conversation = Conversation::new(role, id, HeardWhen::Taken);
     Session::new(role, conversation, true, true, &Limits::default())
 }
 

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use turnchat::link::session::{Greeting, NotAccepted, Output, REPLACED, Remains, Session, Timer};
 use turnchat::link::{Cause, Ended, LinkError};
-use turnchat::protocol::{Code, Conversation, ConversationId, Frame, Limits, Reason, Role};
+use turnchat::protocol::{
+    Code, Conversation, ConversationId, Frame, Limits, Reason, Role, Snapshot, Text,
+};
 
 use super::hub::{Connection, Record};
 use super::{Number, World};
@@ -25,6 +27,10 @@ pub(super) struct Driver {
     pub(super) armed: BTreeSet<Timer>,
     /// The last frames are written, and the link is not closed yet.
     pub(super) is_closing: bool,
+    /// What was handed over and is not in its reader's hands: is it handed over again?
+    pub(super) in_hand: Option<(u64, Text, bool)>,
+    /// Its reader has failed.
+    pub(super) has_failed: bool,
     /// What is on its way to the disk, where that takes time.
     pub(super) put: Option<Put>,
     /// The session is done: how it ended for its user, and what is left.
@@ -62,6 +68,8 @@ impl Driver {
             old: None,
             armed: BTreeSet::new(),
             is_closing: false,
+            in_hand: None,
+            has_failed: false,
             put: None,
             done: None,
             ended: None,
@@ -151,6 +159,13 @@ impl World {
                     if frame == (Frame::Quit {}) && driver.leaves_unsaid() {
                         self.breaks(crate::UNSAID);
                     }
+                    let promised = match frame {
+                        Frame::Heard { turn } => turn,
+                        Frame::Hello { heard, .. } | Frame::Welcome { heard, .. } => heard,
+                        Frame::Say { turn, .. } => turn - 1,
+                        _ => 0,
+                    };
+                    self.tales.entry(id).or_default().promise(side, promised);
                     let driver = self.driver(side, number);
                     let is_say = matches!(frame, Frame::Say { .. });
                     let is_silent = is_say && is_answered && config.breaks(Broken::SayAgain);
@@ -169,7 +184,9 @@ impl World {
                 Output::Close(last) | Output::Part(last) => {
                     driver.link = None;
                     driver.is_closing |= is_close;
-                    if matches!(last, Some(Frame::Error { .. })) && last != Some(REPLACED) {
+                    if let Some(Frame::Error { code, .. }) = last
+                        && !matches!(code, Code::Replaced | Code::Internal)
+                    {
                         self.breaks(crate::ACCUSED);
                     }
                     self.close(side, link, last);
@@ -184,9 +201,10 @@ impl World {
                 Output::Arm(timer, _) => _ = driver.armed.insert(timer),
                 Output::Disarm(timer) => _ = driver.armed.remove(&timer),
                 Output::HandOver { turn, text } => {
-                    let tale = self.tales.entry(id).or_default();
-                    if let Err(promise) = tale.show(side, turn, &text, false) {
-                        self.breaks(promise);
+                    driver.in_hand = Some((turn, text, false));
+                    if config.breaks(Broken::HeardBeforeTaken) || config.breaks(Broken::RecordStays)
+                    {
+                        driver.session.taken();
                     }
                 }
                 Output::Ended(ended) => driver.ended = Some(ended),
@@ -195,11 +213,32 @@ impl World {
         }
         let session = &mut self.driver(side, number).session;
         while session.poll_notice().is_some() {}
+        if !config.size.takes_late && self.driver(side, number).in_hand.is_some() {
+            self.take(config, side, number);
+        }
         if let Some(record) = unstored {
             if self.burns() {
                 return;
             }
             self.store(config, side, record);
+        }
+    }
+
+    /// What was handed over is on the screen, and in its reader's hands.
+    pub(super) fn take(&mut self, config: &Config, side: Side, number: Number) {
+        self.show(side, number);
+        self.driver(side, number).session.taken();
+        self.process(config, side, number, false);
+    }
+
+    fn show(&mut self, side: Side, number: Number) {
+        let driver = self.driver(side, number);
+        let id = driver.conversation().id();
+        if let Some((turn, text, is_again)) = driver.in_hand.take() {
+            let tale = self.tales.entry(id).or_default();
+            if let Err(promise) = tale.show(side, turn, &text, is_again) {
+                self.breaks(promise);
+            }
         }
     }
 
@@ -231,21 +270,30 @@ impl World {
         self.driver(side, number).session.stored(Ok(()));
     }
 
+    /// A message stands in the record to be handed over again.
+    pub(super) fn is_unread(&self, side: Side, id: ConversationId) -> bool {
+        let stored = self.stored(side, id);
+        stored.is_some_and(|record| record.last_heard.is_some() && record.heard > record.said)
+    }
+
     /// `Output::Done`: its user learns how it ended.
     fn done(&mut self, config: &Config, side: Side, number: Number, remains: Remains) {
+        // A message comes before the end.
+        self.show(side, number);
         let driver = self.driver(side, number);
         let conversation = driver.conversation();
         let (id, has_quit) = (conversation.id(), conversation.has_quit());
         let ended = driver.ended.take().unwrap();
         driver.done = Some((ended.clone(), remains.clone()));
         driver.armed.clear();
+        let is_unread = self.is_unread(side, id);
         let is_kept = match (side, &remains) {
             (Side::Server, Remains::Parked(_)) => true,
-            (Side::Server, _) => false,
+            (Side::Server, _) => is_unread,
             // Its user starts the program again.
             (Side::Client, _) => {
                 let is_link = matches!(ended.cause, Cause::Link(_));
-                is_link && !has_quit && config.keeps_journal(side)
+                is_link && (!has_quit || is_unread) && config.keeps_journal(side)
             }
         };
         if side == Side::Server {
@@ -287,10 +335,11 @@ impl World {
         match &frame {
             // src/link/wire.rs, `decode`.
             Frame::Error { code, .. } => {
-                self.breaks(match code {
-                    Code::Replaced => crate::REPLACED,
-                    _ => crate::ACCUSED,
-                });
+                match code {
+                    Code::Replaced => self.breaks(crate::REPLACED),
+                    Code::Internal => {}
+                    _ => self.breaks(crate::ACCUSED),
+                }
                 let (code, detail) = (*code, None);
                 let driver = self.driver(side, number);
                 driver
@@ -322,7 +371,7 @@ impl World {
         self.process(config, side, number, is_answered);
         let is_first = self.driver(side, number).session.is_welcomed() && !was_welcomed;
         if is_first && side == Side::Client && config.breaks(Broken::ShownFirst) {
-            self.show_again(side, number);
+            self.show_again(config, side, number);
         }
     }
 
@@ -421,7 +470,7 @@ impl World {
             Side::Client => self.record = Some(record.snapshot),
             Side::Server => {
                 self.remove_record(side, snapshot.id);
-                let record = match snapshot.quit {
+                let record = match snapshot.quit && !record.is_to_be_told() {
                     // Of an end, only that it was one is read again.
                     true => Record::end(snapshot.id),
                     false => record,
@@ -430,6 +479,15 @@ impl World {
                 records.push(record);
                 records.sort_by_key(|record| (record.clienthello, record.snapshot.id));
             }
+        }
+    }
+
+    pub(super) fn stored(&self, side: Side, id: ConversationId) -> Option<&Snapshot> {
+        match side {
+            Side::Client => self.record.as_ref().filter(|record| record.id == id),
+            Side::Server => (self.hub.records.iter())
+                .map(|record| &record.snapshot)
+                .find(|record| record.id == id),
         }
     }
 

@@ -28,6 +28,12 @@ pub(crate) enum Event {
     Left(Number),
     /// The server's user is ready for the next conversation.
     Seat,
+    /// What was handed over is in its reader's hands.
+    Take(Side, Number),
+    /// It cannot be: its reader has failed.
+    Fail(Side, Number),
+    /// A `quit` has waited for that for long enough.
+    Untaken(Side, Number),
     Say(Side),
     Quit(Side),
     /// A conversation was held, or its `quit` awaited, for long enough.
@@ -43,6 +49,7 @@ impl Event {
         match self {
             Self::Dial | Self::Down(_) => Side::Client,
             Self::Gone(side, _) | Self::GiveUp(side, _) => side,
+            Self::Take(side, _) | Self::Fail(side, _) | Self::Untaken(side, _) => side,
             Self::PutAway(side, _) | Self::Stored(side, _) => side,
             Self::Say(side) | Self::Quit(side) | Self::Crash(side) => side,
             Self::Up(_) | Self::Attach(_) | Self::Left(_) | Self::Seat | Self::Stray => {
@@ -122,7 +129,14 @@ impl World {
             events.push(Event::PutAway(side, number));
         }
         let conversation = driver.conversation();
-        if self.is_with_user(side, driver) && conversation.is_my_turn() && !conversation.has_quit()
+        if driver.in_hand.is_some() {
+            if self.is_reading(side, driver) {
+                events.push(Event::Take(side, number));
+            }
+        } else if self.is_with_user(side, driver)
+            && conversation.is_my_turn()
+            && !conversation.is_in_hand()
+            && !conversation.has_quit()
         {
             let turns = config.turns(conversation.id() == id(0));
             events.push(match conversation.next_turn() <= turns {
@@ -189,6 +203,12 @@ impl World {
         if may_quit && is_theirs && !driver.conversation().has_quit() {
             events.push(Event::Quit(side));
         }
+        if driver.in_hand.is_some() && self.is_reading(side, driver) && self.may_crash(config) {
+            events.push(Event::Fail(side, number));
+        }
+        if self.waits < config.size.waits && driver.armed.contains(&Timer::Taking) {
+            events.push(Event::Untaken(side, number));
+        }
         if self.waits < config.size.waits && driver.patience().is_some() {
             events.push(Event::GiveUp(side, number));
         }
@@ -196,6 +216,13 @@ impl World {
 
     pub(crate) fn may_crash(&self, config: &Config) -> bool {
         self.crashes < config.size.crashes
+    }
+
+    fn is_reading(&self, side: Side, driver: &Driver) -> bool {
+        match side {
+            Side::Client => true,
+            Side::Server => self.hub.talks.front() == Some(&driver.conversation().id()),
+        }
     }
 
     pub(super) fn is_with_user(&self, side: Side, driver: &Driver) -> bool {

@@ -7,7 +7,7 @@ use turnchat::link::Verdict;
 use turnchat::link::server::admission::{Admission, Hello, Instruction, Instructions};
 use turnchat::link::session::Remains;
 use turnchat::protocol::{
-    By, Code, Conversation, ConversationId, Frame, Limits, Reason, Role, Snapshot,
+    By, Code, Conversation, ConversationId, Frame, HeardWhen, Limits, Reason, Role, Snapshot,
 };
 
 use super::driver::Driver;
@@ -56,9 +56,20 @@ pub(super) struct Record {
 }
 
 impl Record {
+    /// Of an end: a message that was not acknowledged, or not taken.
+    pub(super) fn is_to_be_told(&self) -> bool {
+        let Snapshot {
+            said,
+            acknowledged,
+            last_heard,
+            ..
+        } = &self.snapshot;
+        (self.snapshot.last_said.is_some() && said > acknowledged) || last_heard.is_some()
+    }
+
     pub(super) fn end(id: ConversationId) -> Self {
         Self {
-            snapshot: Conversation::new(Role::Server, id).tombstone(),
+            snapshot: Conversation::new(Role::Server, id, HeardWhen::Stored).tombstone(),
             is_live: false,
             clienthello: 0,
         }
@@ -108,6 +119,12 @@ impl World {
                 self.give(config, instructions);
             }
             (Some(Connection::Greeted { has_quit: true, .. }), _) => {}
+            (Some(Connection::Greeted { conversation, .. }), Frame::Error { .. }) => {
+                // src/link/server/connection.rs, `greet`: the task ends, and says so.
+                let gone = Connection::Gone(*conversation);
+                self.hub.connections.insert(number, gone);
+                self.hang_up(Side::Server, number, false);
+            }
             (Some(Connection::Stranger | Connection::Greeted { .. }), _) => {
                 self.breaks(crate::ACCUSED)
             }
@@ -252,7 +269,9 @@ impl World {
         };
         let parked = self.hub.parked.remove(&id);
         let was_parked = parked.is_some();
-        let conversation = parked.unwrap_or_else(|| Conversation::new(Role::Server, id));
+        let heard_when = config.heard_when(Side::Server);
+        let new = || Conversation::new(Role::Server, id, heard_when);
+        let conversation = parked.unwrap_or_else(new);
         let tale = self.tales.entry(id).or_default();
         tale.of_mut(Side::Server).untold = false;
         let is_over = |told: &crate::tale::Told| told.outcome == Some(Outcome::Ended);
@@ -276,12 +295,18 @@ impl World {
         self.hub.admission.begin(connection_id(number));
         self.hub.is_seat_asked = false;
         if !self.is_blown {
-            self.show_again(Side::Server, number);
+            self.show_again(config, Side::Server, number);
         }
     }
 
     /// `ConnectionEvent::Remains`: the hub learns what is left.
     pub(super) fn put_away_server(&mut self, config: &Config, number: Number) {
+        if self.driver(Side::Server, number).has_failed && config.keeps_journal(Side::Server) {
+            // The program stops, and is started again.
+            self.crash(config, Side::Server);
+            self.crashes -= 1;
+            return;
+        }
         let Some(Connection::Talking(driver)) = self.hub.connections.remove(&number) else {
             return;
         };
@@ -329,11 +354,9 @@ impl World {
                 return;
             }
             conversation.quit();
+            self.tell_abandoned(&conversation);
             let told = self.tales.entry(id).or_default().of_mut(Side::Server);
             told.outcome = Some(Outcome::Ended);
-            if let Some((turn, _)) = conversation.end(By::Peer).unacknowledged {
-                told.named = Some(turn);
-            }
             if conversation.is_acknowledged() {
                 self.remove_record(Side::Server, id);
             } else {
@@ -342,6 +365,20 @@ impl World {
             if !config.breaks(Broken::EndsRemembered) {
                 self.hub.admission.remember_end(key, id, config.now);
             }
+        }
+    }
+
+    /// `Abandoned::of`, and its user reads it.
+    fn tell_abandoned(&mut self, conversation: &Conversation) {
+        let tale = self.tales.entry(conversation.id()).or_default();
+        if let Some((turn, _)) = conversation.end(By::Peer).unacknowledged {
+            tale.of_mut(Side::Server).named = Some(turn);
+        }
+        if let Some((turn, text)) = conversation.last_heard()
+            && conversation.is_in_hand()
+            && let Err(promise) = tale.show(Side::Server, turn, text, true)
+        {
+            self.breaks(promise);
         }
     }
 
@@ -359,8 +396,12 @@ impl World {
         *hub = Hub::new(config);
         hub.records.clone_from(&records);
         let key = config.peer.key();
+        let mut untold = Vec::new();
         for record in &records {
             let (id, admission) = (record.snapshot.id, &mut hub.admission);
+            if record.is_to_be_told() && record.snapshot.quit {
+                untold.push(record.snapshot.clone());
+            }
             if !record.snapshot.quit {
                 admission.restore(key, id, record.clienthello);
             } else if !config.breaks(Broken::EndsRemembered) {
@@ -391,10 +432,19 @@ impl World {
                 driver.session.hold(record.clienthello);
                 (hub.connections).insert(number, Connection::Talking(Box::new(driver)));
                 self.process(config, Side::Server, number, false);
-                self.show_again(Side::Server, number);
+                self.show_again(config, Side::Server, number);
             } else {
                 self.hub.parked.insert(id, conversation);
             }
+        }
+        if config.breaks(Broken::EndsAreTold) {
+            untold.clear();
+        }
+        for end in untold {
+            // `ServerEvent::Ended`.
+            let conversation = Conversation::restore(Role::Server, end).unwrap();
+            self.tell_abandoned(&conversation);
+            self.store(config, Side::Server, Record::end(conversation.id()));
         }
         self.end_given_up(config);
     }

@@ -23,8 +23,10 @@ impl World {
             }
         }
         let hub = &mut self.hub;
-        hub.records
-            .retain(|record| !record.snapshot.quit || asked_for.contains(&record.snapshot.id));
+        hub.records.retain(|record| {
+            let is_end = record.snapshot.quit && !record.is_to_be_told();
+            !is_end || asked_for.contains(&record.snapshot.id)
+        });
         let records = hub.records.iter().map(|record| record.snapshot.id);
         let mut known: BTreeSet<_> = asked_for.into_iter().chain(records).collect();
         known.extend(hub.parked.keys().chain(&hub.talks));

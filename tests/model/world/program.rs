@@ -30,12 +30,13 @@ impl World {
         let conversation = restored.unwrap_or_else(|| {
             let id = self.new_id();
             self.tales.insert(id, Tale::default());
-            Conversation::new(Role::Client, id)
+            Conversation::new(Role::Client, id, config.heard_when(Side::Client))
         });
         let driver = Driver::new(config, Side::Client, conversation, is_stored);
         self.program = Program::Runs(Box::new(driver));
-        if !config.breaks(Broken::ShownFirst) {
-            self.show_again(Side::Client, 0);
+        match config.breaks(Broken::ShownFirst) {
+            false => self.show_again(config, Side::Client, 0),
+            true => self.driver(Side::Client, 0).session.taken(),
         }
         self.redial(config);
     }
@@ -48,18 +49,16 @@ impl World {
     }
 
     /// After a restart the last message heard is shown, if it has no answer.
-    pub(super) fn show_again(&mut self, side: Side, number: Number) {
-        let conversation = self.driver(side, number).conversation();
+    pub(super) fn show_again(&mut self, config: &Config, side: Side, number: Number) {
+        let driver = self.driver(side, number);
+        let conversation = driver.conversation();
         let unanswered = conversation
             .last_heard()
             .filter(|_| conversation.is_my_turn());
         let unanswered = unanswered.map(|(turn, text)| (turn, text.clone()));
-        let id = conversation.id();
-        if let Some((turn, text)) = unanswered {
-            let tale = self.tales.entry(id).or_default();
-            if let Err(promise) = tale.show(side, turn, &text, true) {
-                self.breaks(promise);
-            }
+        driver.in_hand = unanswered.map(|(turn, text)| (turn, text, true));
+        if !config.size.takes_late {
+            self.take(config, side, number);
         }
     }
 
@@ -72,10 +71,11 @@ impl World {
         let has_talk = driver.session.is_welcomed();
         // Left over from before a crash, it only wanted its end to be told.
         let is_leftover = driver.session.is_quitting() && !has_talk && driver.is_resumed;
+        let is_unread = self.is_unread(Side::Client, driver.conversation().id());
         let is_over_at_start = driver.is_resumed && !has_talk && ended.cause == Cause::Peer;
         let goes_on = match ended.cause {
             // Its user starts the program again.
-            Cause::Link(_) => !driver.session.is_quitting() || is_leftover,
+            Cause::Link(_) => !driver.session.is_quitting() || is_leftover || is_unread,
             _ => is_leftover || is_over_at_start,
         };
         if !goes_on {

@@ -35,6 +35,19 @@ impl World {
         })
     }
 
+    /// What was acknowledged was taken, or will be handed over again.
+    pub(crate) fn is_acknowledged_safe(&self) -> bool {
+        self.tales.iter().all(|(id, tale)| {
+            [Side::Server, Side::Client].into_iter().all(|side| {
+                let Some(promised) = tale.of(side).promised else {
+                    return true;
+                };
+                self.stored(side, *id)
+                    .is_some_and(|record| record.heard == promised && record.last_heard.is_some())
+            })
+        })
+    }
+
     /// In the first conversation all was said and heard.
     pub(crate) fn is_all_said(&self, config: &Config) -> bool {
         let is_all = |driver: &Driver| {

@@ -80,6 +80,13 @@ impl<'a> EventReporter<'a> {
                 let what = format!("{name} has given up the conversation that was cut.");
                 self.tell_abandoned(what, abandoned, speaker)?;
             }
+            ServerEvent::Ended(abandoned) => {
+                let name = self.rules.name(&abandoned.key);
+                let what = format!(
+                    "You had ended the conversation with {name}, before the program was stopped."
+                );
+                self.tell_abandoned(what, abandoned, speaker)?;
+            }
             ServerEvent::Expired(abandoned) => {
                 let name = self.rules.name(&abandoned.key);
                 let what = format!(
@@ -104,10 +111,21 @@ impl<'a> EventReporter<'a> {
         if let Some((turn, _)) = &abandoned.unacknowledged {
             what += &format!(" Your message of turn {turn} in it was not acknowledged.");
         }
-        self.console.say(&what);
-        match speaker {
-            Speaker::Json(json) => json.abandoned(&what, abandoned),
-            Speaker::Terminal(_) | Speaker::Pipe(_) => Ok(()),
+        match (speaker, &abandoned.untaken) {
+            (Speaker::Json(json), _) => {
+                self.console.say(&what);
+                json.abandoned(&what, abandoned)
+            }
+            (speaker, Some((turn, text))) => {
+                self.console.say(&format!(
+                    "{what} The last message in it, if you have not seen it:"
+                ));
+                speaker.heard_again(*turn, text)
+            }
+            (_, None) => {
+                self.console.say(&what);
+                Ok(())
+            }
         }
     }
 

@@ -16,9 +16,9 @@ use crate::cli::home::Home;
 use crate::cli::report::{Exit, Report};
 use crate::cli::signals::{Signals, Stop, hangup};
 use crate::cli::speaker::{Partner, Speaker};
-use crate::cli::talk::{Ending, converse};
+use crate::cli::talk::{Ending, converse, quit_unbegun};
 use crate::link::{
-    Answer, Candidates, Server, ServerBuilder, ServerEvent, ServerEvents, Talk, Turn, Verdict, tcp,
+    Answer, Candidates, Server, ServerBuilder, ServerEvent, ServerEvents, Talk, Verdict, tcp,
 };
 use crate::protocol::{Limits, Reason, Role};
 use crate::trust::{KeyId, KeyVerdict};
@@ -201,7 +201,10 @@ impl ServerRun<'_> {
                 biased;
                 stop = signals.stop() => {
                     if stop == Stop::Interrupt {
-                        self.quit_ready().await;
+                        let ending = self.quit_ready(speaker).await;
+                        if let Some(failure) = ending.failure {
+                            return Err(failure);
+                        }
                     }
                     return Ok(NextStep::Stop(stop));
                 }
@@ -235,15 +238,10 @@ impl ServerRun<'_> {
     }
 
     /// Ends the conversation of whoever was welcomed and not begun with yet.
-    async fn quit_ready(&mut self) {
-        let ready = self.ready.take().or_else(|| self.server.welcomed());
-        match ready.map(|talk| talk.turn) {
-            Some(Turn::Mine(mine)) => _ = mine.quit().await,
-            Some(Turn::Theirs(theirs)) => {
-                theirs.quit();
-                let _ = theirs.hear().await;
-            }
-            None => {}
+    async fn quit_ready(&mut self, speaker: &mut Speaker) -> Ending {
+        match self.ready.take().or_else(|| self.server.welcomed()) {
+            Some(talk) => quit_unbegun(talk, speaker).await,
+            None => Ending::default(),
         }
     }
 

@@ -1,0 +1,174 @@
+//! Readers that fail: what is acknowledged was shown, or is shown after a restart.
+
+use std::io::{self, BufRead as _, BufReader, PipeReader};
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Pair, Person, Program, Server};
+
+/// Starts a program, and yields the end of the pipe that its stdout is read from.
+fn with_reader(mut command: Command) -> (Program, BufReader<PipeReader>) {
+    let (reader, writer) = io::pipe().unwrap();
+    command.stdout(writer);
+    (Program::start_with(command), BufReader::new(reader))
+}
+
+/// Starts a program whose stdout nobody reads.
+fn without_reader(command: Command) -> Program {
+    with_reader(command).0
+}
+
+/// The next event of this name.
+fn expect(reader: &mut BufReader<PipeReader>, name: &str) -> Value {
+    loop {
+        let mut line = String::new();
+        assert!(reader.read_line(&mut line).unwrap() > 0, "no {name}");
+        let event: Value = serde_json::from_str(&line).unwrap();
+        if event["event"] == name {
+            return event;
+        }
+    }
+}
+
+/// The next event of this name, of a program that is read.
+fn event(program: &mut Program, name: &str) -> Value {
+    let line = program.stdout.line_with(&format!("\"event\":\"{name}\""));
+    serde_json::from_str(&line).unwrap()
+}
+
+fn say(text: &str) -> String {
+    json!({ "say": { "text": text } }).to_string()
+}
+
+const SERVING: [&str; 5] = [
+    "server",
+    "--listen",
+    "127.0.0.1:0",
+    "--allow-anyone",
+    "--json",
+];
+
+fn calling(bob: &Person, server: &Server, alice: &Person) -> Command {
+    bob.turnchat(&["client", &server.address, "--pin", &alice.key(), "--json"])
+}
+
+/// Without a journal nothing can go on, and the message is named.
+#[test]
+fn a_message_is_not_acknowledged_where_stdout_is_closed() {
+    let pair = Pair::new(&["--once", "--first", "Hello"]);
+    let calling = pair.bob.calling(&pair.server, &pair.alice, &[]);
+    let done = without_reader(pair.bob.turnchat(&calling)).finish();
+    done.fails(1, &["transcript", "standard output"]);
+    let done = pair.server.program.finish();
+    done.fails(4, &["peer's program failed", "turn 1 was not acknowledged"]);
+    assert!(!done.stderr.contains("delivered"), "{done:?}");
+}
+
+#[test]
+fn nor_at_the_server() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let (server, mut reader) = with_reader(alice.turnchat(&crate::harness::server(&[
+        "--allow-anyone",
+        "--first",
+        "Hello",
+    ])));
+    let server = Server::of(server);
+    let mut client = bob.call(&server, &alice, &[]);
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    assert_eq!(line, "Your message: Hello\n");
+    drop(reader);
+    client.shows("They say: Hello");
+    client.say("Hi");
+    client
+        .finish()
+        .fails(4, &["peer's program failed", "turn 2 was not acknowledged"]);
+    server.program.finish().fails(1, &["transcript"]);
+}
+
+/// With one it goes on, and what was acknowledged is shown after the restart.
+#[test]
+fn a_message_that_no_reader_took_is_shown_after_a_restart() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let mut server = Server::of(alice.start(&SERVING));
+    let (client, mut reader) = with_reader(calling(&bob, &server, &alice));
+    expect(&mut reader, "connected");
+    drop(reader);
+    event(&mut server.program, "your-turn");
+    server.program.say(&say("Hello"));
+    client.finish().fails(1, &["standard output"]);
+    event(&mut server.program, "lost");
+    // Not even its end is the end before it was shown.
+    server.program.say("{\"quit\":{}}");
+    let mut client = Program::start(calling(&bob, &server, &alice));
+    let turn = event(&mut client, "turn");
+    assert_eq!((&turn["text"], &turn["turn"]), (&json!("Hello"), &json!(1)));
+    event(&mut client, "ended");
+    client.finish().exits(0);
+    let ended = event(&mut server.program, "ended");
+    assert_eq!(
+        (&ended["by"], &ended["unacknowledged"]),
+        (&json!("me"), &Value::Null)
+    );
+}
+
+#[test]
+fn and_after_a_restart_of_the_server() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let (server, mut reader) = with_reader(alice.turnchat(&SERVING));
+    let server = Server::of(server);
+    let mut client = Program::start(calling(&bob, &server, &alice));
+    expect(&mut reader, "your-turn");
+    server.program.say(&say("Hello"));
+    event(&mut client, "your-turn");
+    drop(reader);
+    client.say(&say("Hi"));
+    server.program.finish().fails(1, &["standard output"]);
+    event(&mut client, "lost");
+    client.say("{\"quit\":{}}");
+
+    let listen = [
+        "server",
+        "--listen",
+        &server.address,
+        "--allow-anyone",
+        "--json",
+        "--once",
+    ];
+    let mut server = Server::of(alice.start(&listen));
+    let turn = loop {
+        let turn = event(&mut server.program, "turn");
+        if turn["speaker"] == "peer" {
+            break turn;
+        }
+    };
+    assert_eq!((&turn["text"], &turn["turn"]), (&json!("Hi"), &json!(2)));
+    assert_eq!(event(&mut client, "ended")["by"], "me");
+    client.finish().exits(0);
+    server.program.finish().exits(0);
+}
+
+/// Whoever reads slowly, or not for a while, loses nothing.
+#[test]
+fn a_quit_waits_for_the_last_message_to_be_taken() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let long = "long ".repeat(13_000);
+    let mut server = alice.serve(&["--allow-anyone", "--json", "--once"]);
+    let calling = bob.calling(&server, &alice, &["--no-journal"]);
+    let (client, mut reader) = with_reader(bob.turnchat(&calling));
+    event(&mut server.program, "your-turn");
+    server.program.say(&say(&long));
+    event(&mut server.program, "turn");
+    server.program.say("{\"quit\":{}}");
+    // The pipe is full: nothing is acknowledged while it is.
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    assert_eq!(line.trim_end(), format!("They say: {}", long.trim_end()));
+    let ended = event(&mut server.program, "ended");
+    assert_eq!(
+        (&ended["by"], &ended["unacknowledged"]),
+        (&json!("me"), &Value::Null)
+    );
+    client.finish().exits(0);
+}
