@@ -198,6 +198,11 @@ where
         })
     }
 
+    /// Whether the conversation goes on.
+    pub(crate) fn is_on(&self) -> bool {
+        self.lock().session.is_on()
+    }
+
     /// The peer has begun another conversation.
     pub(crate) fn supersede(&self) {
         self.with(|state| state.session.supersede());

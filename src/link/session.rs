@@ -23,7 +23,7 @@ pub const REPLACED: Frame = Frame::Error {
 };
 
 /// As long as a hold can be: 30 years, which clocks can count.
-const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3_600);
+pub(crate) const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3_600);
 
 /// Before the first redial, as much again as jitter at most.
 const FIRST_REDIAL: Duration = Duration::from_millis(50);

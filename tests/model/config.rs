@@ -1,8 +1,6 @@
 //! What a run of the checker is about: how far it goes, who keeps a journal,
 //! and which rule is broken on purpose.
 
-use std::time::Instant;
-
 use tokio::io::duplex;
 use tokio::sync::mpsc;
 use turnchat::link::{Client, ServerBuilder, Verdict};
@@ -79,8 +77,6 @@ pub(crate) struct Config {
     broken: Option<Broken>,
     /// The client's key, proven in a real handshake.
     pub(crate) peer: Peer,
-    /// Time stands still for admission: what expires is tested elsewhere.
-    pub(crate) now: Instant,
 }
 
 impl Config {
@@ -90,7 +86,6 @@ impl Config {
             size,
             broken: None,
             peer: proven_peer(),
-            now: Instant::now(),
         }
     }
 

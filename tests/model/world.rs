@@ -12,13 +12,14 @@ mod promises;
 
 use std::collections::BTreeMap;
 
+use turnchat::link::server::admission;
 use turnchat::link::server::admission::ConnectionId;
 use turnchat::link::session::Timer;
 use turnchat::protocol::{ConversationId, Frame, Snapshot};
 
 use self::driver::Driver;
 pub(crate) use self::events::Event;
-use self::hub::{Connection, Hub};
+use self::hub::{Hub, number_of_id};
 use self::network::Link;
 use self::program::Program;
 use crate::config::{Config, Side};
@@ -102,7 +103,13 @@ impl World {
                 self.receive(config, Side::Client, 0, frame.unwrap());
             }
             Event::Gone(side, number) => self.gone(config, side, number),
-            Event::Attach(number) => self.attach(config, number),
+            Event::Enter(number) => self.enter(config, number),
+            Event::PlaceOver(key, id) => {
+                let timer = admission::Timer::Place(key, id);
+                self.hub.timers.remove(&timer);
+                let orders = self.hub.admission.fired(timer);
+                self.give(config, orders);
+            }
             Event::Stored(side, number) => {
                 self.put(config, side, number);
                 self.process(config, side, number, false);
@@ -125,8 +132,8 @@ impl World {
             Event::Seat => {
                 // src/link/server/mod.rs, `Server::next`.
                 self.hub.is_seat_asked = true;
-                let instructions = self.hub.admission.seat();
-                self.give(config, instructions);
+                let orders = self.hub.admission.seats(1);
+                self.give(config, orders);
             }
             Event::Take(side, number) => self.take(config, side, number),
             Event::Fail(side, number) => {
@@ -200,23 +207,14 @@ impl World {
     fn number_of_user(&self, side: Side) -> Number {
         match side {
             Side::Client => 0,
-            Side::Server => {
-                let talk = self.hub.talks.front();
-                let mut talking = self.hub.talking();
-                let in_it = talking.find(|(_, of)| Some(&of.conversation().id()) == talk);
-                in_it.unwrap().0
-            }
+            Side::Server => number_of_id(*self.hub.talks.front().unwrap()),
         }
     }
 
     fn driver(&mut self, side: Side, number: Number) -> &mut Driver {
-        match (
-            side,
-            &mut self.program,
-            self.hub.connections.get_mut(&number),
-        ) {
+        match (side, &mut self.program, self.hub.live.get_mut(&number)) {
             (Side::Client, Program::Runs(driver), _) => driver,
-            (Side::Server, _, Some(Connection::Talking(driver))) => driver,
+            (Side::Server, _, Some(driver)) => driver,
             _ => panic!("no driver"),
         }
     }

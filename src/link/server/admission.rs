@@ -1,16 +1,24 @@
-//! [`Admission`]: who is let in, who waits, who is told what. Pure values:
-//! arrivals, verdicts and instants in, instructions to connections out.
+//! [`Admission`]: who is let in, who waits, who is told what, and which
+//! conversations there are. Pure: arrivals, verdicts and fired timers in, [`Order`]s
+//! out. It holds no instants, and each step is logarithmic in connections.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::Duration;
 
+use super::crowd::{Crowd, Origin, Stranger};
 use crate::protocol::{ConversationId, Limits, Reason};
 use crate::trust::{KeyId, Peer};
 
-/// A connection, numbered as they were accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnectionId(pub u64);
+pub use super::crowd::ConnectionId;
+
+/// A conversation: ids of different keys never meet.
+pub type Named = (KeyId, ConversationId);
+
+/// For how long a parked conversation is kept (30 days).
+const PARKED_TIME: Duration = Duration::from_secs(30 * 24 * 3_600);
+/// For how long a queued client that was cut keeps its place (10 s).
+const PLACE_TIME: Duration = Duration::from_secs(10);
 
 /// What is decided about a proven key when its `hello` has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,17 +54,15 @@ pub struct Hello {
     pub clienthello: u64,
 }
 
-/// A peer that is let in, to this conversation. Only this file makes one, so
-/// no conversation begins without a verdict.
-#[derive(Debug)]
-pub struct Admitted {
-    pub(super) peer: Peer,
-    pub(super) conversation: ConversationId,
-    pub(super) heard: u64,
+impl Hello {
+    /// Which conversation, of whom.
+    pub fn named(&self) -> Named {
+        (self.peer.key(), self.conversation)
+    }
 }
 
 /// What a connection is told to do.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Instruction {
     /// Close without a word.
     Close,
@@ -69,382 +75,451 @@ pub enum Instruction {
     },
     /// Say `error` `replaced`, and close.
     Replaced,
-    /// Say `welcome`: the conversation is on.
-    Welcome(Admitted),
-    /// Hand the connection over to this conversation, which goes on with it.
-    Resume {
-        /// The connection with which it was begun.
-        with: ConnectionId,
-        /// The highest turn that the peer has heard.
-        heard: u64,
-    },
-    /// End the conversation that is on, with `quit`.
+    /// Say `quit`, and close: its own has ended what its `hello` named.
     Quit,
+    /// Hand the connection over: its conversation begins, or goes on with it.
+    Enter,
 }
 
-/// Instructions, each to one connection, to be given in this sequence.
-pub type Instructions = Vec<(ConnectionId, Instruction)>;
+/// What a connection that is handed over is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// To begin this conversation, or to go on with it where it is parked: then call
+    /// [`Admission::begin`].
+    Begin(Hello),
+    /// To go on with this conversation, which is on.
+    GoOn(Hello),
+    /// For one that has ended: to be told so.
+    Ended,
+    /// For none: it is closed without a word.
+    None,
+}
 
-/// Everyone who is connected, and what stage they are at. It compares and
-/// hashes, so that a model checker can hold it.
+/// Why a parked conversation is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Its peer has quit it, or begun another.
+    Peer,
+    /// It is too old, or too many newer ones are kept.
+    Age,
+}
+
+/// What is to be done, in this sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Tell this to a connection.
+    Tell(ConnectionId, Instruction),
+    /// Tell a conversation that is on that its peer has begun another.
+    Supersede(Named),
+    /// End a parked conversation, on the disk too; then call [`Admission::ended`], or
+    /// [`Admission::kept`] where that cannot be stored, and do without what
+    /// follows for its key.
+    GiveUp(Named, Why),
+    /// Call [`Admission::fired`] with this timer after so long, and not as said before.
+    Arm(Timer, Duration),
+    /// Or do not.
+    Disarm(Timer),
+}
+
+/// What is done in this sequence.
+pub type Orders = Vec<Order>;
+
+/// What admission waits for without being able to see a clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Timer {
+    /// Nobody has answered about this key.
+    Question(KeyId),
+    /// A question counts no longer: of those that were put, the one with this number.
+    Asked(u64),
+    /// A queued client that was cut has not come back.
+    Place(KeyId, ConversationId),
+    /// An end is remembered no longer.
+    Ended(KeyId, ConversationId),
+    /// A parked conversation is kept no longer.
+    Parked(KeyId, ConversationId),
+}
+
+/// Everyone who is connected, and all conversations. It compares and hashes, so
+/// that a model checker can hold it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Admission {
     limits: Limits,
     /// One peer at a time: a key has one open conversation, the newest.
     one_at_a_time: bool,
     connections: BTreeMap<ConnectionId, Connection>,
-    /// In the order of their turns.
-    queue: VecDeque<ConnectionId>,
+    crowd: Crowd,
+    conversations: BTreeMap<Named, Standing>,
+    /// Of these, the parked and the ended ones, the oldest first.
+    parked: VecDeque<Named>,
+    ended: VecDeque<Named>,
+    /// Those who are let in and have not entered yet: one connection a conversation.
+    candidates: BTreeMap<Named, Candidate>,
+    /// Of these, who waits for a seat, in the order of their turns.
+    queue: VecDeque<Named>,
+    /// Unknown keys and the youngest connection of each, the longest-waiting first.
+    undecided: Vec<(KeyId, ConnectionId)>,
     /// Conversations that may begin at once; below zero, one is on already
     /// for which nobody has made room.
     seats: isize,
-    /// When the person was last asked, the oldest first.
-    asked: VecDeque<Instant>,
-    /// Conversations that ended and could be mistaken for new ones, the
-    /// oldest first.
-    ended: VecDeque<(Instant, KeyId, ConversationId)>,
-    /// Conversations that can still go on, and when the ClientHello of the
-    /// last connection of each came.
-    parked: BTreeMap<(KeyId, ConversationId), u64>,
-    /// Of these, the ones that a peer has given up.
-    given_up: Vec<(KeyId, ConversationId)>,
+    /// How often the person was asked lately, and at all.
+    asked: usize,
+    questions: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Connection {
-    address: Option<Origin>,
+    origin: Option<Origin>,
     stage: Stage,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Stage {
-    Stranger,
-    Asking {
-        hello: Hello,
-        until: Instant,
+    Stranger {
+        has_greeted: bool,
     },
+    Undecided(Hello),
     Queued {
         hello: Hello,
         told: Option<u64>,
     },
-    /// In a conversation, which may outlive the connection.
-    Talking {
-        key: KeyId,
-        conversation: ConversationId,
-        clienthello: u64,
-        /// It was there to take its instruction.
-        has_begun: bool,
-        /// Its peer has begun another: however it ends, it is not parked.
-        is_superseded: bool,
+    /// Told to enter. It holds a seat, unless its conversation is on already.
+    Entering {
+        hello: Hello,
+        has_seat: bool,
     },
-    /// Refused before it was admitted, and not gone yet.
-    Refused,
-    /// Ordered to close, or to join another, and not gone yet.
-    Leaving,
+    /// Told its last word, and not gone yet; `lingers`: it may take a moment.
+    Closing {
+        lingers: bool,
+    },
 }
 
 impl Stage {
-    /// Key, conversation and age of whoever said `hello` and was not sent away.
-    fn candidate(&self) -> Option<(KeyId, ConversationId, u64)> {
+    /// Whether it counts to the crowd, and as what.
+    fn is_stranger(&self) -> Option<bool> {
         match self {
-            Self::Asking { hello, .. } | Self::Queued { hello, .. } => {
-                Some((hello.peer.key(), hello.conversation, hello.clienthello))
-            }
-            Self::Talking {
-                key,
-                conversation,
-                clienthello,
-                ..
-            } => Some((*key, *conversation, *clienthello)),
-            Self::Stranger | Self::Refused | Self::Leaving => None,
+            Self::Stranger { has_greeted } => Some(*has_greeted),
+            Self::Undecided(_) => Some(true),
+            Self::Closing { lingers: true } => Some(false),
+            Self::Queued { .. } | Self::Entering { .. } | Self::Closing { lingers: false } => None,
         }
     }
 
-    fn is_admitted(&self) -> bool {
-        matches!(
-            self,
-            Self::Queued { .. } | Self::Talking { .. } | Self::Leaving
-        )
-    }
-}
-
-/// What counts as one address: whoever has an IPv6 /64 has all of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Origin {
-    Loopback,
-    V4([u8; 4]),
-    V6([u16; 4]),
-}
-
-impl From<IpAddr> for Origin {
-    fn from(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            address if address.is_loopback() => Self::Loopback,
-            IpAddr::V4(v4) => Self::V4(v4.octets()),
-            IpAddr::V6(v6) => {
-                let [a, b, c, d, ..] = v6.segments();
-                Self::V6([a, b, c, d])
+    fn hello(&self) -> Option<&Hello> {
+        match self {
+            Self::Undecided(hello) | Self::Queued { hello, .. } | Self::Entering { hello, .. } => {
+                Some(hello)
             }
+            Self::Stranger { .. } | Self::Closing { .. } => None,
         }
     }
+}
+
+/// Where a conversation stands.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Standing {
+    Live {
+        clienthello: u64,
+        /// Its peer has begun another: however it ends, it is not parked.
+        is_superseded: bool,
+    },
+    /// It can go on later.
+    Parked { clienthello: u64 },
+    /// A `hello` for it can come once more, as if for a new one.
+    Ended,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Candidate {
+    /// `None`: it was cut in the queue, and keeps its place for a moment.
+    connection: Option<ConnectionId>,
+    clienthello: u64,
+    /// It waits in the queue; else it is entering.
+    is_queued: bool,
 }
 
 impl Admission {
     /// Nobody is here, and no conversation may begin before
-    /// [`seat`](Self::seat).
+    /// [`seats`](Self::seats).
     pub fn new(limits: &Limits, one_at_a_time: bool) -> Self {
         Self {
             limits: *limits,
             one_at_a_time,
             connections: BTreeMap::new(),
-            queue: VecDeque::new(),
-            seats: 0,
-            asked: VecDeque::new(),
+            crowd: Crowd::new(limits.strangers, limits.strangers_per_address),
+            conversations: BTreeMap::new(),
+            parked: VecDeque::new(),
             ended: VecDeque::new(),
-            parked: BTreeMap::new(),
-            given_up: Vec::new(),
+            candidates: BTreeMap::new(),
+            queue: VecDeque::new(),
+            undecided: Vec::new(),
+            seats: 0,
+            asked: 0,
+            questions: 0,
         }
     }
+
+    // What becomes of connections.
 
     /// A connection was accepted. Where there are too many that are not
     /// admitted, an older one has to go: the new one may be the honest one.
-    pub fn arrive(&mut self, id: ConnectionId, address: Option<IpAddr>) -> Instructions {
-        let stranger = Connection {
-            address: address.map(Origin::from),
-            stage: Stage::Stranger,
-        };
-        let origin = stranger.address;
-        self.connections.insert(id, stranger);
-
-        let mut crowd: BTreeMap<Option<Origin>, Vec<ConnectionId>> = BTreeMap::new();
-        for (id, connection) in &self.connections {
-            if !connection.stage.is_admitted() {
-                crowd.entry(connection.address).or_default().push(*id);
-            }
+    pub fn arrive(&mut self, id: ConnectionId, address: Option<IpAddr>) -> Orders {
+        let origin = address.map(Origin::from);
+        let stage = Stage::Stranger { has_greeted: false };
+        self.connections.insert(id, Connection { origin, stage });
+        self.count(id, Crowd::add);
+        match self.crowd.excess(id, origin) {
+            Some(excess) => self.dismiss(excess, Instruction::Close),
+            None => Orders::new(),
         }
-        let is_limited = !matches!(origin, None | Some(Origin::Loopback));
-        let of_origin = crowd.get(&origin).map_or(&[][..], Vec::as_slice);
-        let too_many = if is_limited && of_origin.len() > self.limits.strangers_per_address {
-            of_origin.first()
-        } else if crowd.values().map(Vec::len).sum::<usize>() > self.limits.strangers {
-            // The oldest of the address that has most.
-            let most = crowd.values().max_by_key(|ids| ids.len());
-            most.and_then(|ids| ids.first())
-        } else {
-            None
-        };
-        let too_many = too_many.copied();
-        too_many
-            .into_iter()
-            .map(|id| self.dismiss(id, Instruction::Close))
-            .collect()
+    }
+
+    /// Its whole ClientHello has come.
+    pub fn greeted(&mut self, id: ConnectionId) {
+        if let Some(Stage::Stranger { .. }) = self.stage(id) {
+            self.set_stage(id, Stage::Stranger { has_greeted: true });
+        }
     }
 
     /// A `hello` has come, and this is the verdict on its key.
-    pub fn hello(
-        &mut self,
-        id: ConnectionId,
-        hello: Hello,
-        verdict: Verdict,
-        now: Instant,
-    ) -> Instructions {
+    pub fn hello(&mut self, id: ConnectionId, hello: Hello, verdict: Verdict) -> Orders {
+        if !matches!(self.stage(id), Some(Stage::Stranger { .. })) {
+            // It was told to make room just now.
+            return Orders::new();
+        }
         match verdict {
-            Verdict::Refuse(reason) => vec![self.dismiss(id, Instruction::Refuse(reason))],
-            Verdict::Ask => self.ask_about(id, hello, now),
-            Verdict::Admit => self.admit(id, hello, now),
+            Verdict::Refuse(reason) => self.dismiss(id, Instruction::Refuse(reason)),
+            Verdict::Ask => self.ask_about(id, hello),
+            Verdict::Admit => self.admit(id, hello),
         }
     }
 
-    /// The conversation that a connection was ordered to welcome has begun.
-    pub fn begin(&mut self, id: ConnectionId) {
-        let stage = self.connections.get_mut(&id).map(|c| &mut c.stage);
-        if let Some(Stage::Talking { has_begun, .. }) = stage {
-            *has_begun = true;
+    /// A `quit` has come from a connection that has not entered: it ends the
+    /// conversation that its `hello` named, wherever that stands. The end is
+    /// remembered: an older connection may still bring a `hello` for it.
+    pub fn quit(&mut self, id: ConnectionId) -> Orders {
+        let (hello, is_admitted) = match self.stage(id) {
+            Some(Stage::Undecided(hello)) => (hello, false),
+            Some(Stage::Queued { hello, .. }) => (hello, true),
+            // It has entered meanwhile: the conversation takes note of it.
+            _ => return Orders::new(),
+        };
+        let named = hello.named();
+        let mut orders = Orders::new();
+        if let Some(Standing::Parked { .. }) = self.conversations.get(&named) {
+            self.forget(&named, &mut orders);
+            orders.push(Order::GiveUp(named, Why::Peer));
+        }
+        if is_admitted {
+            orders.extend(self.ended(named));
+        }
+        orders.extend(self.dismiss(id, Instruction::Quit));
+        orders.extend(self.tell_places());
+        orders
+    }
+
+    /// A connection that was told to [enter](Instruction::Enter) is handed over: what
+    /// it is for. Much may have happened since.
+    pub fn entry(&self, id: ConnectionId) -> Entry {
+        let Some(Stage::Entering { hello, has_seat }) = self.stage(id) else {
+            // A younger one has its place.
+            return Entry::None;
+        };
+        match (self.conversations.get(&hello.named()), has_seat) {
+            (Some(Standing::Live { .. }), _) => Entry::GoOn(hello.clone()),
+            (Some(Standing::Ended), _) => Entry::Ended,
+            (Some(Standing::Parked { .. }) | None, true) => Entry::Begin(hello.clone()),
+            // It was on, and is parked just now: the client dials once more, and queues.
+            (Some(Standing::Parked { .. }) | None, false) => Entry::None,
         }
     }
 
-    /// A connection is gone, whatever it was doing. If it was ordered to
-    /// welcome and had left before, its seat is free again.
-    pub fn leave(&mut self, id: ConnectionId) -> Instructions {
-        let left = self.connections.remove(&id).map(|c| c.stage);
-        self.queue.retain(|queued| *queued != id);
-        if matches!(
-            left,
-            Some(Stage::Talking {
-                has_begun: false,
-                ..
-            })
-        ) {
-            self.seats += 1;
+    /// The conversation that a connection was let in to has begun, or goes on from
+    /// where it was parked.
+    pub fn begin(&mut self, id: ConnectionId) -> Orders {
+        let mut orders = Orders::new();
+        if let Some(Stage::Entering { hello, has_seat }) = self.stage_mut(id) {
+            *has_seat = false;
+            let (named, clienthello) = (hello.named(), hello.clienthello);
+            self.forget(&named, &mut orders);
+            let is_superseded = false;
+            let live = Standing::Live {
+                clienthello,
+                is_superseded,
+            };
+            self.conversations.insert(named, live);
         }
-        self.fill_seats()
+        orders.extend(self.leave(id));
+        orders
     }
 
-    /// A conversation has ended, and a `hello` for it could come once more, as
-    /// if for a new one: its client may not know that it ever began, or an
-    /// older connection may have been held back.
-    pub fn remember_end(&mut self, key: KeyId, conversation: ConversationId, now: Instant) {
-        let time = self.limits.ended_time;
-        self.ended.retain(|(ended, of, id)| {
-            (*of, *id) != (key, conversation) && now.duration_since(*ended) < time
-        });
-        if self.ended.len() >= self.limits.ended {
-            self.ended.pop_front();
-        }
-        self.ended.push_back((now, key, conversation));
+    /// A connection is not handed over after all: it is closed, beside what goes on.
+    pub fn turn_away(&mut self, id: ConnectionId) -> Orders {
+        let mut orders = Orders::new();
+        self.let_go(id, true, &mut orders);
+        orders.extend(self.fill_seats());
+        orders
     }
 
-    /// The youngest ClientHello that a later `hello`'s is compared with.
-    pub fn newest(&self) -> Option<u64> {
-        let guests = self
-            .connections
-            .values()
-            .filter_map(|c| c.stage.candidate());
-        let ages = guests.map(|(.., clienthello)| clienthello);
-        ages.chain(self.parked.values().copied()).max()
-    }
-
-    /// For whoever knows that no `hello` for it can come any more, as a model
-    /// checker does. Says whether it had ended.
-    pub fn forget_end(&mut self, key: KeyId, conversation: ConversationId) -> bool {
-        let had_ended = self.has_ended(&key, conversation);
-        self.ended
-            .retain(|(_, of, id)| (*of, *id) != (key, conversation));
-        had_ended
-    }
-
-    /// A conversation is held no longer, and can still go on: it is parked. If
-    /// its peer has begun another meanwhile, it is given up at once.
-    pub fn park(&mut self, key: KeyId, conversation: ConversationId) {
-        let mut last = 0;
-        for connection in self.connections.values() {
-            match &connection.stage {
-                Stage::Talking {
-                    key: of,
-                    conversation: id,
-                    is_superseded: true,
-                    ..
-                } if (*of, *id) == (key, conversation) => {
-                    return self.given_up.push((key, conversation));
-                }
-                stage => {
-                    let named = stage.candidate();
-                    let age = named.filter(|(of, id, _)| (*of, *id) == (key, conversation));
-                    last = last.max(age.map_or(0, |(.., clienthello)| clienthello));
+    /// A connection is gone, or handed over. If it had a seat and did not
+    /// [begin](Self::begin), that is free again.
+    pub fn leave(&mut self, id: ConnectionId) -> Orders {
+        let mut orders = Orders::new();
+        self.count(id, Crowd::remove);
+        let Some(Connection { stage, .. }) = self.connections.remove(&id) else {
+            return orders;
+        };
+        match stage {
+            Stage::Undecided(hello) => self.answered(&hello.peer.key(), id, &mut orders),
+            Stage::Queued { hello, .. } => {
+                let named = hello.named();
+                if let Some(candidate) = self.candidates.get_mut(&named)
+                    && candidate.connection == Some(id)
+                {
+                    // It may be back in a moment.
+                    candidate.connection = None;
+                    let place = Timer::Place(named.0, named.1);
+                    orders.push(Order::Arm(place, PLACE_TIME));
                 }
             }
+            Stage::Entering { hello, has_seat } => {
+                self.seats += isize::from(has_seat);
+                self.drop_candidate(&hello.named(), Some(id), &mut orders);
+            }
+            Stage::Stranger { .. } | Stage::Closing { .. } => {}
         }
-        self.parked.insert((key, conversation), last);
+        orders.extend(self.fill_seats());
+        orders
     }
 
-    /// A parked conversation is given up: there are too many.
-    pub fn unpark(&mut self, key: KeyId, conversation: ConversationId) {
-        self.parked.remove(&(key, conversation));
-    }
+    // What becomes of conversations.
 
     /// A conversation was parked before a restart, or on. They are to be told of in
     /// the order in which their peers came last: of one key, where it has one open
     /// conversation, the last is kept. A crash can come between a beginning and the
     /// end of what was open before.
-    pub fn restore(&mut self, key: KeyId, conversation: ConversationId, clienthello: u64) {
+    pub fn restore(&mut self, named: Named, clienthello: u64) -> Orders {
+        let mut orders = Orders::new();
         if self.one_at_a_time {
-            self.give_up_others(key, conversation);
+            self.give_up_others(named, &mut orders);
         }
-        self.parked.insert((key, conversation), clienthello);
-    }
-
-    /// One of the [`restore`](Self::restore)d conversations holds its place, as if this
-    /// connection had begun it. It takes the next [`seat`](Self::seat).
-    pub fn hold(&mut self, id: ConnectionId, key: KeyId, conversation: ConversationId) {
-        let Some(clienthello) = self.parked.remove(&(key, conversation)) else {
-            return;
-        };
-        let stage = Stage::Talking {
-            key,
-            conversation,
-            clienthello,
-            has_begun: true,
-            is_superseded: false,
-        };
-        self.seats -= 1;
-        self.connections.insert(
-            id,
-            Connection {
-                address: None,
-                stage,
+        self.conversations.insert(
+            named,
+            Standing::Live {
+                clienthello,
+                is_superseded: false,
             },
         );
+        orders.extend(self.parked(named));
+        orders
     }
 
-    /// The parked conversations that were given up since this was last asked.
-    pub fn given_up(&mut self) -> Vec<(KeyId, ConversationId)> {
-        std::mem::take(&mut self.given_up)
-    }
-
-    /// A `quit` has come from a connection that was not welcomed: it ends the
-    /// conversation that its `hello` named, wherever that stands. The end is
-    /// remembered: an older connection may still bring a `hello` for it.
-    pub fn quit(&mut self, id: ConnectionId, now: Instant) -> Instructions {
-        let stage = self.connections.get(&id).map(|c| &c.stage);
-        let Some(Stage::Asking { hello, .. } | Stage::Queued { hello, .. }) = stage else {
-            // Welcomed meanwhile; the conversation takes note of it.
-            return Vec::new();
-        };
-        let named = (hello.peer.key(), hello.conversation);
-        if self.parked.remove(&named).is_some() {
-            self.given_up.push(named);
+    /// One of the [`restore`](Self::restore)d conversations is on, and waits for its
+    /// peer. It takes the next [seat](Self::seats).
+    pub fn hold(&mut self, named: Named) -> Orders {
+        let mut orders = Orders::new();
+        if let Some(Standing::Parked { clienthello, .. }) = self.conversations.get(&named) {
+            let clienthello = *clienthello;
+            self.forget(&named, &mut orders);
+            let is_superseded = false;
+            let live = Standing::Live {
+                clienthello,
+                is_superseded,
+            };
+            self.conversations.insert(named, live);
+            self.seats -= 1;
         }
-        let (key, conversation) = named;
-        self.remember_end(key, conversation, now);
-        let mut instructions = vec![self.dismiss(id, Instruction::Quit)];
-        instructions.extend(self.tell_places());
-        instructions
+        orders
+    }
+
+    /// A conversation is held no longer, and can still go on. If its peer has begun
+    /// another meanwhile, it is given up at once.
+    pub fn parked(&mut self, named: Named) -> Orders {
+        let mut orders = Orders::new();
+        let clienthello = match self.conversations.get(&named) {
+            Some(Standing::Live {
+                is_superseded: true,
+                ..
+            }) => {
+                self.forget(&named, &mut orders);
+                orders.push(Order::GiveUp(named, Why::Peer));
+                return orders;
+            }
+            Some(Standing::Live { clienthello, .. } | Standing::Parked { clienthello, .. }) => {
+                *clienthello
+            }
+            Some(Standing::Ended) | None => 0,
+        };
+        self.park(named, clienthello, &mut orders);
+        if self.parked.len() > self.limits.parked
+            && let Some(oldest) = self.parked.front().copied()
+        {
+            self.forget(&oldest, &mut orders);
+            orders.push(Order::GiveUp(oldest, Why::Age));
+        }
+        orders
+    }
+
+    /// A parked conversation could not be given up: it is parked as before.
+    pub fn kept(&mut self, named: Named) -> Orders {
+        let mut orders = Orders::new();
+        self.park(named, 0, &mut orders);
+        orders
+    }
+
+    /// A conversation has ended, and a `hello` for it could come once more, as
+    /// if for a new one: its client may not know that it ever began, or an
+    /// older connection may have been held back.
+    pub fn ended(&mut self, named: Named) -> Orders {
+        let mut orders = Orders::new();
+        self.forget(&named, &mut orders);
+        if self.ended.len() >= self.limits.ended
+            && let Some(oldest) = self.ended.front().copied()
+        {
+            self.forget(&oldest, &mut orders);
+        }
+        self.ended.push_back(named);
+        self.conversations.insert(named, Standing::Ended);
+        let time = self.limits.ended_time;
+        orders.push(Order::Arm(Timer::Ended(named.0, named.1), time));
+        orders
     }
 
     /// Whether this conversation is on, held or parked.
-    pub fn is_open(&self, key: &KeyId, conversation: ConversationId) -> bool {
-        let of_this = |c: &Connection| matches!(c.stage, Stage::Talking { key: of, conversation: id, .. } if of == *key && id == conversation);
-        self.parked.contains_key(&(*key, conversation)) || self.connections.values().any(of_this)
+    pub fn is_open(&self, named: &Named) -> bool {
+        matches!(
+            self.conversations.get(named),
+            Some(Standing::Live { .. } | Standing::Parked { .. })
+        )
     }
 
-    fn has_ended(&self, key: &KeyId, conversation: ConversationId) -> bool {
-        let mut ended = self.ended.iter();
-        ended.any(|(_, of, id)| of == key && *id == conversation)
-    }
+    // What the server's user says.
 
-    /// Whether somebody waits for a place.
-    pub fn is_crowded(&self) -> bool {
-        !self.queue.is_empty()
-    }
-
-    /// One more conversation may begin.
-    pub fn seat(&mut self) -> Instructions {
-        self.seats += 1;
+    /// So many more conversations may begin.
+    pub fn seats(&mut self, more: usize) -> Orders {
+        let more = isize::try_from(more).unwrap_or(isize::MAX);
+        self.seats = self.seats.saturating_add(more);
         self.fill_seats()
     }
 
     /// The longest-waiting unknown key, to be put to the person now; `None`
     /// where there is none, or the person was asked too often lately.
-    pub fn ask(&mut self, now: Instant) -> Option<KeyId> {
-        let question = self.question(now)?;
-        self.asked.push_back(now);
-        Some(question)
+    pub fn ask(&mut self) -> (Option<KeyId>, Orders) {
+        let Some(question) = self.question() else {
+            return (None, Orders::new());
+        };
+        self.asked += 1;
+        self.questions += 1;
+        let window = self.limits.questions_window;
+        let counts = Order::Arm(Timer::Asked(self.questions), window);
+        (Some(question), vec![counts])
     }
 
     /// What [`ask`](Self::ask) would say, without asking.
-    pub fn question(&mut self, now: Instant) -> Option<KeyId> {
-        let window = self.limits.questions_window;
-        self.asked
-            .retain(|asked| now.duration_since(*asked) < window);
-        if self.asked.len() >= self.limits.questions_in_window {
+    pub fn question(&self) -> Option<KeyId> {
+        if self.asked >= self.limits.questions_in_window {
             return None;
         }
-        self.connections
-            .values()
-            .find_map(|connection| match &connection.stage {
-                Stage::Asking { hello, .. } => Some(hello.peer.key()),
-                _ => None,
-            })
+        self.undecided.first().map(|(key, _)| *key)
     }
 
     /// Whether this unknown key still waits for an answer.
@@ -452,278 +527,456 @@ impl Admission {
         self.asking(key).is_some()
     }
 
-    /// The person has answered about this key.
-    pub fn answer(&mut self, key: &KeyId, answer: Answer, now: Instant) -> Instructions {
-        let Some(id) = self.asking(key) else {
-            return Vec::new();
+    /// The person has answered about this key: to its youngest connection.
+    pub fn answer(&mut self, key: &KeyId, answer: Answer) -> Orders {
+        let Some(connection) = self.asking(key) else {
+            return Orders::new();
         };
-        match (answer, self.take_stage(id)) {
-            (Answer::Accept, Stage::Asking { hello, .. }) => self.admit(id, hello, now),
-            _ => vec![self.dismiss(id, Instruction::Refuse(Reason::Declined))],
-        }
+        let Some(Stage::Undecided(hello)) = self.stage(connection) else {
+            return Orders::new();
+        };
+        let hello = hello.clone();
+        let mut orders = Orders::new();
+        self.answered(key, connection, &mut orders);
+        orders.extend(match answer {
+            Answer::Accept => self.admit(connection, hello),
+            Answer::Decline => self.dismiss(connection, Instruction::Refuse(Reason::Declined)),
+        });
+        orders
     }
 
     /// Sends away whoever of this key waits: it is not let in any more.
-    pub fn expel(&mut self, key: &KeyId) -> Instructions {
-        let is_of_it = |id: &&ConnectionId| {
-            let candidate = self.connections.get(*id).and_then(|c| c.stage.candidate());
-            candidate.is_some_and(|(of, ..)| of == *key)
-        };
-        let waiting: Vec<_> = self.queue.iter().filter(is_of_it).copied().collect();
-        let refused = |id| self.dismiss(id, Instruction::Refuse(Reason::UnknownPeer));
-        let mut instructions: Instructions = waiting.into_iter().map(refused).collect();
-        instructions.extend(self.tell_places());
-        instructions
+    pub fn expel(&mut self, key: &KeyId) -> Orders {
+        let mut orders = Orders::new();
+        for (named, candidate) in self.candidates_of(key) {
+            if candidate.is_queued {
+                let refused = Instruction::Refuse(Reason::UnknownPeer);
+                self.send_away(&named, refused, &mut orders);
+            }
+        }
+        orders.extend(self.tell_places());
+        orders
     }
 
-    /// Sends away whoever has waited too long for an answer.
-    pub fn overdue(&mut self, now: Instant) -> Instructions {
-        let overdue: Vec<_> = self
-            .connections
-            .iter()
-            .filter(|(_, c)| matches!(c.stage, Stage::Asking { until, .. } if until <= now))
-            .map(|(id, _)| *id)
-            .collect();
-        overdue
-            .into_iter()
-            .map(|id| self.dismiss(id, Instruction::Refuse(Reason::Busy)))
-            .collect()
-    }
-
-    /// When to ask [`overdue`](Self::overdue) again.
-    pub fn wake_at(&self) -> Option<Instant> {
-        let waiting = self.connections.values().filter_map(|c| match c.stage {
-            Stage::Asking { until, .. } => Some(until),
-            _ => None,
-        });
-        waiting.min()
+    /// Sends everyone away who is not talking: the server stops.
+    pub fn close(&mut self) -> Orders {
+        let mut orders = Orders::new();
+        let ids: Vec<_> = self.connections.keys().copied().collect();
+        for id in ids {
+            orders.extend(match self.stage(id) {
+                Some(Stage::Stranger { .. }) => self.dismiss(id, Instruction::Close),
+                Some(Stage::Undecided(_) | Stage::Queued { .. } | Stage::Entering { .. }) => {
+                    self.dismiss(id, Instruction::Refuse(Reason::Busy))
+                }
+                Some(Stage::Closing { .. }) | None => Orders::new(),
+            });
+        }
+        orders
     }
 
     /// Who is next, if somebody waits.
     pub fn next(&self) -> Option<KeyId> {
-        let connection = self.connections.get(self.queue.front()?)?;
-        connection.stage.candidate().map(|(key, ..)| key)
+        self.present().next().map(|(named, _)| named.0)
     }
 
-    /// Sends everyone away who is not talking: the server stops.
-    pub fn close(&mut self) -> Instructions {
-        let ids: Vec<_> = self.connections.keys().copied().collect();
-        let mut instructions = Instructions::new();
-        for id in ids {
-            match self.connections.get(&id).map(|c| &c.stage) {
-                Some(Stage::Stranger) => instructions.push(self.dismiss(id, Instruction::Close)),
-                Some(Stage::Asking { .. } | Stage::Queued { .. }) => {
-                    instructions.push(self.dismiss(id, Instruction::Refuse(Reason::Busy)));
+    /// Whether somebody waits for a place.
+    pub fn is_crowded(&self) -> bool {
+        self.present().next().is_some()
+    }
+
+    /// A timer that was armed has fired.
+    pub fn fired(&mut self, timer: Timer) -> Orders {
+        let mut orders = Orders::new();
+        match timer {
+            Timer::Question(key) => {
+                if let Some(connection) = self.asking(&key) {
+                    self.answered(&key, connection, &mut orders);
+                    orders.extend(self.dismiss(connection, Instruction::Refuse(Reason::Busy)));
                 }
-                _ => {}
+            }
+            Timer::Asked(_) => self.asked = self.asked.saturating_sub(1),
+            Timer::Place(key, id) => {
+                self.drop_candidate(&(key, id), None, &mut orders);
+                orders.extend(self.tell_places());
+            }
+            Timer::Ended(key, id) => self.forget(&(key, id), &mut orders),
+            Timer::Parked(key, id) => {
+                self.forget(&(key, id), &mut orders);
+                orders.push(Order::GiveUp((key, id), Why::Age));
             }
         }
-        instructions
+        orders
     }
 
-    fn ask_about(&mut self, id: ConnectionId, hello: Hello, now: Instant) -> Instructions {
-        let origin = self.connections.get(&id).and_then(|c| c.address);
-        let mut asking = self
-            .connections
+    // For a model checker.
+
+    /// The youngest ClientHello that a later `hello`'s is compared with.
+    pub fn newest(&self) -> Option<u64> {
+        let live = self
+            .conversations
             .values()
-            .filter(|c| matches!(c.stage, Stage::Asking { .. }));
-        let is_limited = !matches!(origin, None | Some(Origin::Loopback));
-        let is_known = self.is_asking(&hello.peer.key());
-        let is_taken = asking.clone().any(|c| is_limited && c.address == origin);
-        if is_known || is_taken || asking.by_ref().count() >= self.limits.questions {
-            return vec![self.dismiss(id, Instruction::Refuse(Reason::Busy))];
-        }
-        let until = now + self.limits.question_time;
-        self.set_stage(id, Stage::Asking { hello, until });
-        vec![(id, Instruction::Wait { ahead: 0 })]
+            .filter_map(Standing::clienthello);
+        let candidates = self.candidates.values().map(|of| of.clienthello);
+        live.chain(candidates).max()
     }
 
-    fn admit(&mut self, id: ConnectionId, hello: Hello, now: Instant) -> Instructions {
+    /// For whoever knows that no `hello` for it can come any more. Says whether it had
+    /// ended.
+    pub fn forget_end(&mut self, named: &Named) -> bool {
+        let had_ended = matches!(self.conversations.get(named), Some(Standing::Ended));
+        if had_ended {
+            self.forget(named, &mut Orders::new());
+        }
+        had_ended
+    }
+
+    // How it is done.
+
+    fn ask_about(&mut self, id: ConnectionId, hello: Hello) -> Orders {
         let key = hello.peer.key();
-        let is_rival = |of: KeyId, id: ConversationId| {
-            of == key && (self.one_at_a_time || id == hello.conversation)
-        };
-        let others: Vec<_> = self
-            .connections
-            .iter()
-            .filter(|(other, _)| **other != id)
-            .filter_map(|(other, c)| Some((*other, c.stage.candidate()?)))
-            .filter(|(_, (of, conversation, _))| is_rival(*of, *conversation))
-            .collect();
-        let parked =
-            (self.parked.iter()).filter(|((of, conversation), _)| is_rival(*of, *conversation));
-        let ages = others.iter().map(|(_, (.., age))| age);
-        let mut ages = ages.chain(parked.map(|(_, age)| age));
-        // Newest connection wins: this one was overtaken while something held it back.
-        if ages.any(|age| *age > hello.clienthello) {
-            return vec![self.dismiss(id, Instruction::Close)];
-        }
-        let held = others.iter().map(|(other, _)| *other).find(|other| {
-            let stage = self.connections.get_mut(other).map(|c| &mut c.stage);
-            let Some(Stage::Talking {
-                conversation,
-                clienthello,
-                ..
-            }) = stage
-            else {
-                return false;
+        let mut orders = Orders::new();
+        let place = self.undecided.iter().position(|(of, _)| *of == key);
+        if let (Some(place), Some(older)) = (place, self.asking(&key)) {
+            let Some(replaced) = self.replace_undecided(older, &hello) else {
+                return self.dismiss(id, Instruction::Close);
             };
-            let is_same = *conversation == hello.conversation;
-            if is_same {
-                *clienthello = hello.clienthello;
+            orders.extend(replaced);
+            // The question is the key's, and its answer the younger connection's.
+            self.undecided
+                .insert(place.min(self.undecided.len()), (key, id));
+            orders.retain(|order| *order != Order::Disarm(Timer::Question(key)));
+        } else {
+            let origin = self.connections.get(&id).and_then(|c| c.origin);
+            let is_limited = !matches!(origin, None | Some(Origin::Loopback));
+            let is_taken = is_limited
+                && self.undecided.iter().any(|(_, other)| {
+                    let other = self.connections.get(other);
+                    other.is_some_and(|other| other.origin == origin)
+                });
+            if is_taken || self.undecided.len() >= self.limits.questions {
+                return self.dismiss(id, Instruction::Refuse(Reason::Busy));
             }
-            is_same
-        });
-        if let Some(with) = held {
-            let heard = hello.heard;
-            return vec![self.dismiss(id, Instruction::Resume { with, heard })];
+            self.undecided.push((key, id));
+            let time = self.limits.question_time;
+            orders.push(Order::Arm(Timer::Question(key), time));
         }
-        let named = (key, hello.conversation);
-        let is_new = !self.parked.contains_key(&named);
-        if is_new && (hello.heard > 0 || self.has_ended(&key, hello.conversation)) {
-            // Refused, it changes nothing.
-            return vec![self.dismiss(id, Instruction::Refuse(Reason::Ended))];
+        self.set_stage(id, Stage::Undecided(hello));
+        orders.push(Order::Tell(id, Instruction::Wait { ahead: 0 }));
+        orders
+    }
+
+    /// Sends an undecided connection away for a younger one of its key; `None` if it
+    /// is the younger one.
+    fn replace_undecided(&mut self, older: ConnectionId, hello: &Hello) -> Option<Orders> {
+        let of_older = self.stage(older).and_then(Stage::hello)?;
+        let last = match of_older.conversation == hello.conversation {
+            true => Instruction::Replaced,
+            false => Instruction::Refuse(Reason::Busy),
+        };
+        (of_older.clienthello < hello.clienthello).then(|| self.dismiss(older, last))
+    }
+
+    fn admit(&mut self, id: ConnectionId, hello: Hello) -> Orders {
+        let (named, key) = (hello.named(), hello.peer.key());
+        let mut orders = Orders::new();
+        if let Some(older) = self.asking(&key) {
+            // It became known while it waited for an answer.
+            match self.replace_undecided(older, &hello) {
+                Some(replaced) => orders.extend(replaced),
+                None => return self.dismiss(id, Instruction::Close),
+            }
         }
-        let queued = |(other, _): &(ConnectionId, _)| self.queue.contains(other);
-        let place = others
-            .iter()
-            .filter(|other| queued(other))
-            .find_map(|(other, _)| self.queue.iter().position(|queued| queued == other));
-        let has_other_place = place.is_none() && !self.one_at_a_time && self.has_place(&key);
-        if has_other_place || (place.is_none() && self.queue.len() >= self.limits.queue) {
-            return vec![self.dismiss(id, Instruction::Refuse(Reason::Busy))];
+        // Newest connection wins: this one was overtaken while something held it back.
+        if self.youngest_rival(&named) > Some(hello.clienthello) {
+            return self.dismiss(id, Instruction::Close);
         }
-        let mut instructions = Instructions::new();
-        for (other, (_, conversation, _)) in others {
-            let stage = self.connections.get_mut(&other).map(|c| &mut c.stage);
-            let is_talking = match stage {
-                Some(Stage::Talking { is_superseded, .. }) => {
-                    *is_superseded |= conversation != hello.conversation;
-                    true
-                }
-                _ => false,
-            };
-            instructions.push(match conversation == hello.conversation {
-                true => self.dismiss(other, Instruction::Replaced),
-                false if is_talking => (other, Instruction::Quit),
+        match self.conversations.get_mut(&named) {
+            Some(Standing::Live { clienthello, .. }) => {
+                *clienthello = hello.clienthello;
+                self.send_away(&named, Instruction::Replaced, &mut orders);
+                self.enter(id, hello, false, &mut orders);
+                return orders;
+            }
+            Some(Standing::Ended) => {
+                // Refused, it changes nothing.
+                return self.dismiss(id, Instruction::Refuse(Reason::Ended));
+            }
+            None if hello.heard > 0 => {
+                return self.dismiss(id, Instruction::Refuse(Reason::Ended));
+            }
+            Some(Standing::Parked { .. }) | None => {}
+        }
+        let of_key = self.candidates_of(&key);
+        let is_rival = |of: &Named| self.one_at_a_time || *of == named;
+        let rivals: Vec<_> = of_key.iter().filter(|(of, _)| is_rival(of)).collect();
+        let place = rivals.iter().find_map(|(of, _)| self.place(of));
+        let has_place = of_key.iter().any(|(_, of)| of.is_queued);
+        if rivals.is_empty()
+            && (self.seats <= 0 || self.is_crowded())
+            && (has_place || self.queue.len() >= self.limits.queue)
+        {
+            return self.dismiss(id, Instruction::Refuse(Reason::Busy));
+        }
+        let seats = self.seats;
+        for (rival, _) in rivals {
+            let last = match *rival == named {
+                true => Instruction::Replaced,
                 false => {
-                    self.remember_end(key, conversation, now);
-                    self.dismiss(other, Instruction::Refuse(Reason::Ended))
+                    // What is open is given up below.
+                    if !self.is_open(rival) {
+                        orders.extend(self.ended(*rival));
+                    }
+                    Instruction::Refuse(Reason::Ended)
                 }
-            });
+            };
+            self.send_away(rival, last, &mut orders);
         }
         if self.one_at_a_time {
-            self.give_up_others(key, hello.conversation);
+            self.give_up_others(named, &mut orders);
+        }
+        if self.seats > seats {
+            // It had its turn already.
+            self.seats -= 1;
+            self.enter(id, hello, true, &mut orders);
+            return orders;
         }
         let place = place.unwrap_or(self.queue.len()).min(self.queue.len());
-        self.queue.insert(place, id);
+        self.queue.insert(place, named);
+        let candidate = Candidate {
+            connection: Some(id),
+            clienthello: hello.clienthello,
+            is_queued: true,
+        };
+        self.candidates.insert(named, candidate);
         self.set_stage(id, Stage::Queued { hello, told: None });
-        instructions.extend(self.fill_seats());
-        instructions
+        orders.extend(self.fill_seats());
+        orders
     }
 
-    fn give_up_others(&mut self, key: KeyId, conversation: ConversationId) {
-        let is_other = |(of, id): &(KeyId, ConversationId)| *of == key && *id != conversation;
-        let others = self.parked.keys().copied().filter(is_other);
-        self.given_up.extend(others);
-        self.parked.retain(|parked, _| !is_other(parked));
+    /// The age of the youngest connection whose conversation this one would end or
+    /// go on with.
+    fn youngest_rival(&self, named: &Named) -> Option<u64> {
+        let range = match self.one_at_a_time {
+            true => all_of(&named.0),
+            false => *named..=*named,
+        };
+        let open = self.conversations.range(range.clone());
+        let open = open.filter_map(|(_, standing)| standing.clienthello());
+        let candidates = self.candidates.range(range).map(|(_, of)| of.clienthello);
+        open.chain(candidates).max()
     }
 
-    fn fill_seats(&mut self) -> Instructions {
-        let mut instructions = Instructions::new();
-        while self.seats > 0 {
-            let Some(id) = self.queue.pop_front() else {
-                break;
-            };
-            if let Stage::Queued { hello, .. } = self.take_stage(id) {
-                self.seats -= 1;
-                let (key, conversation) = (hello.peer.key(), hello.conversation);
-                let clienthello = hello.clienthello;
-                self.parked.remove(&(key, conversation));
-                self.set_stage(
-                    id,
-                    Stage::Talking {
-                        key,
-                        conversation,
-                        clienthello,
-                        has_begun: false,
-                        is_superseded: false,
-                    },
-                );
-                instructions.push((
-                    id,
-                    Instruction::Welcome(Admitted {
-                        peer: hello.peer,
-                        conversation,
-                        heard: hello.heard,
-                    }),
-                ));
+    /// The key's other open conversations are over for it.
+    fn give_up_others(&mut self, named: Named, orders: &mut Orders) {
+        let mut parked = Vec::new();
+        for (other, standing) in self.conversations.range_mut(all_of(&named.0)) {
+            match standing {
+                _ if *other == named => {}
+                Standing::Live { is_superseded, .. } => {
+                    *is_superseded = true;
+                    orders.push(Order::Supersede(*other));
+                }
+                Standing::Parked { .. } => parked.push(*other),
+                Standing::Ended => {}
             }
         }
-        instructions.extend(self.tell_places());
-        instructions
-    }
-
-    /// `wait` to everyone in the queue whose place has changed.
-    fn tell_places(&mut self) -> Instructions {
-        let mut instructions = Instructions::new();
-        for (ahead, id) in (0..).zip(&self.queue) {
-            let stage = self.connections.get_mut(id).map(|c| &mut c.stage);
-            if let Some(Stage::Queued { told, .. }) = stage
-                && *told != Some(ahead)
-            {
-                *told = Some(ahead);
-                instructions.push((*id, Instruction::Wait { ahead }));
-            }
+        for other in parked {
+            self.forget(&other, orders);
+            orders.push(Order::GiveUp(other, Why::Peer));
         }
-        instructions
     }
 
-    fn dismiss(
-        &mut self,
-        id: ConnectionId,
-        instruction: Instruction,
-    ) -> (ConnectionId, Instruction) {
-        let stage = self.connections.get(&id).map(|c| &c.stage);
-        let is_stranger = stage.is_some_and(|stage| !stage.is_admitted());
-        self.set_stage(
-            id,
-            match instruction {
-                Instruction::Refuse(_) if is_stranger => Stage::Refused,
-                _ => Stage::Leaving,
-            },
-        );
-        self.queue.retain(|queued| *queued != id);
-        (id, instruction)
-    }
-
-    fn asking(&self, key: &KeyId) -> Option<ConnectionId> {
-        let mut all = self.connections.iter();
-        let (id, _) = all.find(
-            |(_, c)| matches!(&c.stage, Stage::Asking { hello, .. } if hello.peer.key() == *key),
-        )?;
-        Some(*id)
-    }
-
-    fn has_place(&self, key: &KeyId) -> bool {
-        self.queue.iter().any(|id| {
-            let candidate = self.connections.get(id).and_then(|c| c.stage.candidate());
-            candidate.is_some_and(|(of, ..)| of == *key)
+    /// Those of the queue who are there, in the order of their turns.
+    fn present(&self) -> impl Iterator<Item = (Named, ConnectionId)> {
+        self.queue.iter().filter_map(|named| {
+            let connection = self.candidates.get(named)?.connection?;
+            Some((*named, connection))
         })
     }
 
-    fn set_stage(&mut self, id: ConnectionId, stage: Stage) {
-        if let Some(connection) = self.connections.get_mut(&id) {
-            connection.stage = stage;
+    fn place(&self, named: &Named) -> Option<usize> {
+        self.queue.iter().position(|queued| queued == named)
+    }
+
+    fn asking(&self, key: &KeyId) -> Option<ConnectionId> {
+        let asked = self.undecided.iter().find(|(of, _)| of == key);
+        asked.map(|(_, connection)| *connection)
+    }
+
+    fn fill_seats(&mut self) -> Orders {
+        let mut orders = Orders::new();
+        while self.seats > 0 {
+            let Some((named, id)) = self.present().next() else {
+                break;
+            };
+            let Some(Stage::Queued { hello, .. }) = self.stage(id) else {
+                break;
+            };
+            let hello = hello.clone();
+            self.seats -= 1;
+            self.drop_candidate(&named, Some(id), &mut orders);
+            self.enter(id, hello, true, &mut orders);
+        }
+        orders.extend(self.tell_places());
+        orders
+    }
+
+    fn enter(&mut self, id: ConnectionId, hello: Hello, has_seat: bool, orders: &mut Orders) {
+        let candidate = Candidate {
+            connection: Some(id),
+            clienthello: hello.clienthello,
+            is_queued: false,
+        };
+        self.candidates.insert(hello.named(), candidate);
+        self.set_stage(id, Stage::Entering { hello, has_seat });
+        orders.push(Order::Tell(id, Instruction::Enter));
+    }
+
+    /// `wait` to everyone in the queue whose place has changed.
+    fn tell_places(&mut self) -> Orders {
+        let mut orders = Orders::new();
+        let present: Vec<_> = self.present().map(|(_, id)| id).collect();
+        for (ahead, id) in (0..).zip(present) {
+            if let Some(Stage::Queued { told, .. }) = self.stage_mut(id)
+                && *told != Some(ahead)
+            {
+                *told = Some(ahead);
+                orders.push(Order::Tell(id, Instruction::Wait { ahead }));
+            }
+        }
+        orders
+    }
+
+    /// Sends a candidate away, whose place somebody else takes, or nobody.
+    fn send_away(&mut self, named: &Named, last: Instruction, orders: &mut Orders) {
+        if let Some(candidate) = self.candidates.get(named)
+            && let Some(id) = candidate.connection
+        {
+            orders.extend(self.dismiss(id, last));
+        }
+        self.drop_candidate(named, None, orders);
+    }
+
+    /// Tells a connection its last word.
+    fn dismiss(&mut self, id: ConnectionId, last: Instruction) -> Orders {
+        let mut orders = Orders::new();
+        self.let_go(id, last != Instruction::Close, &mut orders);
+        orders.push(Order::Tell(id, last));
+        orders
+    }
+
+    fn let_go(&mut self, id: ConnectionId, lingers: bool, orders: &mut Orders) {
+        match self.stage(id).cloned() {
+            Some(Stage::Queued { hello, .. }) => {
+                self.drop_candidate(&hello.named(), Some(id), orders);
+            }
+            Some(Stage::Entering { hello, has_seat }) => {
+                self.seats += isize::from(has_seat);
+                self.drop_candidate(&hello.named(), Some(id), orders);
+            }
+            Some(Stage::Undecided(hello)) => self.answered(&hello.peer.key(), id, orders),
+            Some(Stage::Stranger { .. } | Stage::Closing { .. }) | None => {}
+        }
+        self.set_stage(id, Stage::Closing { lingers });
+    }
+
+    /// This candidate is none any more, if it is this connection's.
+    fn drop_candidate(&mut self, named: &Named, id: Option<ConnectionId>, orders: &mut Orders) {
+        let Some(candidate) = self.candidates.get(named) else {
+            return;
+        };
+        if id.is_some() && candidate.connection != id {
+            return;
+        }
+        if candidate.connection.is_none() {
+            orders.push(Order::Disarm(Timer::Place(named.0, named.1)));
+        }
+        self.candidates.remove(named);
+        self.queue.retain(|queued| queued != named);
+    }
+
+    /// There is no question about this key any more, if it was this connection's.
+    fn answered(&mut self, key: &KeyId, id: ConnectionId, orders: &mut Orders) {
+        if self.asking(key) == Some(id) {
+            self.undecided.retain(|(of, _)| of != key);
+            orders.push(Order::Disarm(Timer::Question(*key)));
         }
     }
 
-    fn take_stage(&mut self, id: ConnectionId) -> Stage {
-        match self.connections.get_mut(&id) {
-            Some(connection) => std::mem::replace(&mut connection.stage, Stage::Leaving),
-            None => Stage::Leaving,
+    fn park(&mut self, named: Named, clienthello: u64, orders: &mut Orders) {
+        self.forget(&named, orders);
+        self.parked.push_back(named);
+        let parked = Standing::Parked { clienthello };
+        self.conversations.insert(named, parked);
+        orders.push(Order::Arm(Timer::Parked(named.0, named.1), PARKED_TIME));
+    }
+
+    /// Where a conversation stood is of no consequence any more.
+    fn forget(&mut self, named: &Named, orders: &mut Orders) {
+        match self.conversations.remove(named) {
+            Some(Standing::Parked { .. }) => {
+                self.parked.retain(|parked| parked != named);
+                orders.push(Order::Disarm(Timer::Parked(named.0, named.1)));
+            }
+            Some(Standing::Ended) => {
+                self.ended.retain(|ended| ended != named);
+                orders.push(Order::Disarm(Timer::Ended(named.0, named.1)));
+            }
+            Some(Standing::Live { .. }) | None => {}
         }
     }
+
+    fn candidates_of(&self, key: &KeyId) -> Vec<(Named, Candidate)> {
+        let all = self.candidates.range(all_of(key));
+        all.map(|(named, of)| (*named, of.clone())).collect()
+    }
+
+    fn stage(&self, id: ConnectionId) -> Option<&Stage> {
+        self.connections
+            .get(&id)
+            .map(|connection| &connection.stage)
+    }
+
+    fn stage_mut(&mut self, id: ConnectionId) -> Option<&mut Stage> {
+        let connection = self.connections.get_mut(&id);
+        connection.map(|connection| &mut connection.stage)
+    }
+
+    fn set_stage(&mut self, id: ConnectionId, stage: Stage) {
+        self.count(id, Crowd::remove);
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.stage = stage;
+        }
+        self.count(id, Crowd::add);
+    }
+
+    fn count(&mut self, id: ConnectionId, count: impl FnOnce(&mut Crowd, ConnectionId, Stranger)) {
+        if let Some(Connection { origin, stage }) = self.connections.get(&id)
+            && let Some(has_greeted) = stage.is_stranger()
+        {
+            let origin = *origin;
+            let stranger = Stranger {
+                origin,
+                has_greeted,
+            };
+            count(&mut self.crowd, id, stranger);
+        }
+    }
+}
+
+impl Standing {
+    fn clienthello(&self) -> Option<u64> {
+        match self {
+            Self::Live { clienthello, .. } | Self::Parked { clienthello, .. } => Some(*clienthello),
+            Self::Ended => None,
+        }
+    }
+}
+
+/// All conversations of this key.
+fn all_of(key: &KeyId) -> std::ops::RangeInclusive<Named> {
+    let (first, last) = ([0; 16], [u8::MAX; 16]);
+    (*key, ConversationId::from_bits(first))..=(*key, ConversationId::from_bits(last))
 }
 
 #[cfg(test)]

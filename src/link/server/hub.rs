@@ -2,7 +2,7 @@
 //! [`Admission`], gives its instructions out to the connections, and keeps the
 //! conversations that are parked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::io;
 use std::net::IpAddr;
@@ -16,17 +16,21 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::admission::{
-    Admission, Admitted, Answer, ConnectionId, Hello, Instruction, Instructions, Verdict,
+    Admission, Answer, ConnectionId, Entry, Hello, Instruction, Named, Order, Orders, Verdict, Why,
 };
-use super::connection::{
-    self, Arrival, Beginning, ConnectionEvent, HubChannels, HubHandle, HubMessage, Remains,
-};
+use super::connection::{self, HubHandle};
+use super::conversation::Live;
 use super::event::{Abandoned, Candidates, ServerEvent};
+use super::hub_event::{ConnectionEvent, HubEvent, Remains};
+use super::timers::Timers;
+use crate::link::error::{ConnectionError, LinkError};
 use crate::link::handshake::Tls;
 use crate::link::journal::{Journal, Record, Stored, StoredConversations};
+use crate::link::session::{Greeting, NotAccepted};
 use crate::link::turn::Talk;
-use crate::protocol::{Conversation, ConversationId, HeardWhen, Limits, Role};
-use crate::trust::KeyId;
+use crate::link::wire::Wire;
+use crate::protocol::{Conversation, Frame, HeardWhen, Limits, Reason, Role, Violation};
+use crate::trust::{KeyId, Peer};
 
 /// How long accepting rests after it failed: out of file descriptors, mostly.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
@@ -42,29 +46,34 @@ pub(super) struct Settings {
 
 /// What the server's user wants of its hub.
 pub(super) enum Request {
-    Seat,
+    /// So many more conversations may begin.
+    Seats(usize),
     Ask(oneshot::Sender<Option<KeyId>>),
     Answer(KeyId, Answer),
     Forget(KeyId),
     Stop,
 }
 
-/// The task that keeps [`Admission`] and gives its instructions out.
+/// The task that keeps [`Admission`] and gives its orders out.
 pub(super) struct Hub<S> {
     settings: Settings,
     journal: Option<Journal>,
     /// Nobody else serves the conversations in the journal meanwhile.
     _lock: Option<File>,
-    parked: BTreeMap<(KeyId, ConversationId), Parked>,
-    parkings: u64,
     admission: Admission,
-    connections: BTreeMap<ConnectionId, Connection<S>>,
+    timers: Timers,
+    connections: BTreeMap<ConnectionId, Connection>,
+    live: BTreeMap<Named, Live<S>>,
+    /// Who came for a conversation that is being put away, and learns then what became
+    /// of it.
+    early: BTreeMap<Named, Early<S>>,
+    parked: BTreeMap<Named, Parked>,
     tasks: JoinSet<()>,
-    events: mpsc::Sender<(ConnectionId, ConnectionEvent)>,
+    events: mpsc::UnboundedSender<HubEvent<S>>,
     clienthellos: Arc<AtomicU64>,
     accepted: u64,
     outlets: Outlets,
-    crowded: watch::Sender<bool>,
+    is_crowded: bool,
     /// What the person was last asked about.
     asking: Option<KeyId>,
     /// Unknown keys that the person has let in.
@@ -75,27 +84,25 @@ pub(super) struct Hub<S> {
 struct Parked {
     conversation: Conversation,
     record: Arc<Record>,
-    /// How many were parked before it.
-    place: u64,
+}
+
+struct Early<S> {
+    id: ConnectionId,
+    wire: Wire<Tls<S>>,
+    has_quit: bool,
 }
 
 /// Where the server's user hears of it.
 pub(super) struct Outlets {
-    pub(super) talks: mpsc::Sender<Talk>,
+    pub(super) talks: mpsc::UnboundedSender<Talk>,
     pub(super) candidates: watch::Sender<Candidates>,
     pub(super) events: mpsc::Sender<ServerEvent>,
 }
 
-struct Connection<S> {
-    messages: mpsc::Sender<HubMessage<S>>,
-    /// The way into the conversation that begins on this connection.
-    arrivals: mpsc::Sender<Box<Arrival<Tls<S>>>>,
+struct Connection {
+    instructions: mpsc::UnboundedSender<Instruction>,
     key: Option<KeyId>,
 }
-
-/// Messages that a connection may be behind with. Of `wait` there can be one
-/// for each place in the queue.
-const MESSAGES: usize = 64;
 
 /// Events that wait to be told of; half of the places are for what was lost.
 pub(super) const EVENTS: usize = 64;
@@ -105,11 +112,12 @@ impl<S> Hub<S>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    /// A hub that takes up what the journal holds, and what it has to do first.
     pub(super) fn new(
         mut settings: Settings,
         outlets: Outlets,
-        events: mpsc::Sender<(ConnectionId, ConnectionEvent)>,
-    ) -> Self {
+        events: mpsc::UnboundedSender<HubEvent<S>>,
+    ) -> (Self, Orders) {
         let (journal, stored) = settings.journal.take().unzip();
         let (stored, expired, lock) = match stored {
             Some(stored) => (stored.stored, stored.expired, Some(stored.lock)),
@@ -118,33 +126,36 @@ where
         let last = stored.iter().map(|stored| stored.clienthello).max();
         let mut hub = Self {
             admission: Admission::new(&settings.limits, settings.one_at_a_time),
+            timers: Timers::default(),
             settings,
             journal,
             _lock: lock,
-            parked: BTreeMap::new(),
-            parkings: 0,
             connections: BTreeMap::new(),
+            live: BTreeMap::new(),
+            early: BTreeMap::new(),
+            parked: BTreeMap::new(),
             tasks: JoinSet::new(),
             events,
             clienthellos: Arc::new(AtomicU64::new(last.map_or(0, |last| last + 1))),
             accepted: 0,
             outlets,
-            crowded: watch::Sender::new(false),
+            is_crowded: false,
             asking: None,
             approved: BTreeSet::new(),
         };
         hub.expire(expired);
-        hub.restore(stored);
-        hub
+        let orders = hub.restore(stored);
+        (hub, orders)
     }
 
-    /// Receives and gives instructions, until it is told to stop or nobody is there
+    /// Receives and gives orders, until it is told to stop or nobody is there
     /// to tell it.
     pub(super) async fn run<A, F>(
         mut self,
+        first: Orders,
         mut accept: A,
-        mut requests: mpsc::Receiver<Request>,
-        mut events: mpsc::Receiver<(ConnectionId, ConnectionEvent)>,
+        mut requests: mpsc::UnboundedReceiver<Request>,
+        mut events: mpsc::UnboundedReceiver<HubEvent<S>>,
     ) where
         A: FnMut() -> F + Send + 'static,
         F: Future<Output = io::Result<(S, Option<IpAddr>)>> + Send + 'static,
@@ -162,41 +173,44 @@ where
             }
         };
         tokio::pin!(accepting);
-        // What a crash has left open beside a key's newer one.
-        self.end_given_up().await;
+        self.give(first).await;
         loop {
             self.publish();
-            let wake_at = self.admission.wake_at().map(Instant::from_std);
+            let wake_at = self.timers.next();
             tokio::select! {
                 () = &mut accepting => return,
                 Some((stream, address)) = arrived.recv() => self.receive(stream, address).await,
-                Some((id, event)) = events.recv() => self.handle_event(id, event).await,
+                Some(event) = events.recv() => self.handle_event(event).await,
                 Some(_) = self.tasks.join_next() => {}
                 () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {
-                    let instructions = self.admission.overdue(now());
-                    self.give(instructions).await;
+                    while let Some(timer) = self.timers.fire() {
+                        let orders = self.admission.fired(timer);
+                        self.give(orders).await;
+                    }
                 }
                 request = requests.recv() => match request {
-                    Some(Request::Seat) => {
-                        let instructions = self.admission.seat();
-                        self.give(instructions).await;
+                    Some(Request::Seats(more)) => {
+                        let orders = self.admission.seats(more);
+                        self.give(orders).await;
                     }
                     Some(Request::Ask(reply)) => {
-                        self.asking = self.admission.ask(now());
-                        let _ = reply.send(self.asking);
+                        let (question, orders) = self.admission.ask();
+                        self.asking = question;
+                        let _ = reply.send(question);
+                        self.give(orders).await;
                     }
                     Some(Request::Answer(key, answer)) => {
                         if answer == Answer::Accept {
                             self.approved.insert(key);
                         }
-                        let instructions = self.admission.answer(&key, answer, now());
-                        self.give(instructions).await;
+                        let orders = self.admission.answer(&key, answer);
+                        self.give(orders).await;
                     }
                     Some(Request::Forget(key)) => {
                         self.approved.remove(&key);
                         if (self.settings.verdict)(&key) != Verdict::Admit {
-                            let instructions = self.admission.expel(&key);
-                            self.give(instructions).await;
+                            let orders = self.admission.expel(&key);
+                            self.give(orders).await;
                         }
                     }
                     Some(Request::Stop) => return self.close().await,
@@ -207,38 +221,25 @@ where
     }
 
     async fn receive(&mut self, stream: S, address: Option<IpAddr>) {
-        let (hub, channels) = self.expect_connection();
-        let id = hub.id;
-        let config = Arc::clone(&self.settings.config);
-        let limits = self.settings.limits;
-        self.tasks
-            .spawn(connection::receive(stream, config, limits, hub, channels));
-        let instructions = self.admission.arrive(id, address);
-        self.give(instructions).await;
-    }
-
-    fn expect_connection(&mut self) -> (HubHandle, HubChannels<S>) {
         let id = ConnectionId(self.accepted);
         self.accepted += 1;
-        let (messages, messages_out) = mpsc::channel(MESSAGES);
-        let (arrivals, arrivals_out) = mpsc::channel(1);
+        let (instructions, instructed) = mpsc::unbounded_channel();
         let connection = Connection {
-            messages,
-            arrivals,
+            instructions,
             key: None,
         };
         self.connections.insert(id, connection);
-        let channels = HubChannels {
-            messages: messages_out,
-            arrivals: arrivals_out,
-            crowded: self.crowded.subscribe(),
-        };
         let hub = HubHandle {
             id,
             events: self.events.clone(),
             clienthellos: Arc::clone(&self.clienthellos),
         };
-        (hub, channels)
+        let config = Arc::clone(&self.settings.config);
+        let limits = self.settings.limits;
+        self.tasks
+            .spawn(connection::receive(stream, config, limits, hub, instructed));
+        let orders = self.admission.arrive(id, address);
+        self.give(orders).await;
     }
 
     /// Gives up what has waited too long.
@@ -259,25 +260,25 @@ where
     }
 
     /// Takes up what the journal holds, whose peer came last last.
-    fn restore(&mut self, stored: Vec<Stored>) {
+    fn restore(&mut self, stored: Vec<Stored>) -> Orders {
+        let mut orders = Orders::new();
         for stored in &stored {
-            let (peer, id) = (stored.peer, stored.conversation.id());
-            match stored.conversation.has_quit() {
-                true => {
-                    self.admission.remember_end(peer, id, now());
-                    let abandoned = Abandoned::of(peer, &stored.conversation);
-                    if abandoned.unacknowledged.is_some() || abandoned.untaken.is_some() {
-                        self.tell(ServerEvent::Ended(abandoned));
-                        let end = stored.conversation.tombstone();
-                        // What fails here is told of again at the next start.
-                        let _ = stored.record.store(&end, false, 0);
-                    }
-                }
-                false => self.admission.restore(peer, id, stored.clienthello),
+            let (peer, conversation) = (stored.peer, &stored.conversation);
+            let named = (peer, conversation.id());
+            if !conversation.has_quit() {
+                orders.extend(self.admission.restore(named, stored.clienthello));
+                continue;
+            }
+            orders.extend(self.admission.ended(named));
+            let abandoned = Abandoned::of(peer, conversation);
+            if abandoned.unacknowledged.is_some() || abandoned.untaken.is_some() {
+                self.tell(ServerEvent::Ended(abandoned));
+                // What fails here is told of again at the next start.
+                let _ = stored.record.store(&conversation.tombstone(), false, 0);
             }
         }
-        let is_held =
-            |s: &Stored| s.is_live && self.admission.is_open(&s.peer, s.conversation.id());
+        let named = |s: &Stored| (s.peer, s.conversation.id());
+        let is_held = |s: &Stored| s.is_live && self.admission.is_open(&named(s));
         let held = stored.iter().rposition(is_held);
         let held = held.filter(|_| self.settings.one_at_a_time);
         // Nobody sits at a conversation whose peer would have to be asked about.
@@ -285,73 +286,48 @@ where
         let held = held.filter(|place| stored.get(*place).is_some_and(is_admitted));
         let open = |(_, stored): &(_, Stored)| !stored.conversation.has_quit();
         for (place, stored) in stored.into_iter().enumerate().filter(open) {
+            let named = named(&stored);
+            let Stored {
+                record,
+                peer,
+                conversation,
+                clienthello,
+                ..
+            } = stored;
+            let record = Arc::new(record);
             if held == Some(place) {
-                let (hub, channels) = self.expect_connection();
-                self.admission
-                    .hold(hub.id, stored.peer, stored.conversation.id());
-                let limits = self.settings.limits;
-                self.tasks
-                    .spawn(connection::wait(stored, limits, hub, channels));
+                orders.extend(self.admission.hold(named));
+                let (live, talk) = self.live(Peer::remembered(peer), conversation, Some(record));
+                live.driver.hold(clienthello);
+                self.keep(named, live, talk);
             } else {
-                let Stored {
-                    record,
-                    peer,
-                    conversation,
-                    ..
-                } = stored;
-                self.keep_parked(peer, conversation, Arc::new(record));
+                self.parked.insert(
+                    named,
+                    Parked {
+                        conversation,
+                        record,
+                    },
+                );
             }
         }
+        orders
     }
 
-    fn keep_parked(&mut self, key: KeyId, conversation: Conversation, record: Arc<Record>) {
-        self.parkings += 1;
-        let named = (key, conversation.id());
-        let parked = Parked {
-            conversation,
-            record,
-            place: self.parkings,
-        };
-        self.parked.insert(named, parked);
+    fn live(
+        &self,
+        peer: Peer,
+        conversation: Conversation,
+        record: Option<Arc<Record>>,
+    ) -> (Live<S>, Talk) {
+        Live::new(peer, conversation, record, &self.settings.limits)
     }
 
-    /// Ends what a peer has given up, by a `quit` or by beginning anew.
-    ///
-    /// Returns whose end could not be stored: it is parked as before.
-    async fn end_given_up(&mut self) -> Vec<KeyId> {
-        let mut unstored = Vec::new();
-        for (key, id) in self.admission.given_up() {
-            let Some(parked) = self.parked.remove(&(key, id)) else {
-                continue;
-            };
-            match self.end(key, id, &parked).await {
-                Some(abandoned) => {
-                    self.tell(ServerEvent::GaveUp(abandoned));
-                }
-                None => {
-                    self.admission.park(key, id);
-                    self.parked.insert((key, id), parked);
-                    unstored.push(key);
-                }
-            }
-        }
-        unstored
-    }
-
-    /// Gives the oldest up, where more are parked than there may be.
-    async fn end_excess(&mut self) {
-        while self.parked.len() > self.settings.limits.parked {
-            let oldest = self.parked.iter().min_by_key(|(_, parked)| parked.place);
-            let Some((key, id)) = oldest.map(|(named, _)| *named) else {
-                return;
-            };
-            self.admission.unpark(key, id);
-            if let Some(parked) = self.parked.remove(&(key, id))
-                && let Some(abandoned) = self.end(key, id, &parked).await
-            {
-                self.tell(ServerEvent::Expired(abandoned));
-            }
-        }
+    fn keep(&mut self, named: Named, mut live: Live<S>, talk: Talk) {
+        live.driver.crowded(self.is_crowded);
+        live.keep(named, &mut self.tasks, self.events.clone());
+        self.live.insert(named, live);
+        // Nobody takes it only when the server is let go of.
+        let _ = self.outlets.talks.send(talk);
     }
 
     /// Of a conversation that is over. Where nobody takes events, the newest are dropped.
@@ -361,7 +337,7 @@ where
 
     /// Leaves of a parked conversation what its end needs; `None` where that
     /// cannot be stored.
-    async fn end(&mut self, key: KeyId, id: ConversationId, parked: &Parked) -> Option<Abandoned> {
+    async fn end(key: KeyId, parked: &Parked) -> Option<Abandoned> {
         let mut conversation = parked.conversation.clone();
         conversation.quit();
         let abandoned = Abandoned::of(key, &conversation);
@@ -372,8 +348,6 @@ where
             false => record.remove(),
         });
         storing.await.ok()?.ok()?;
-        // Whatever the record says: a `hello` for it may still be held back.
-        self.admission.remember_end(key, id, now());
         Some(abandoned)
     }
 
@@ -384,33 +358,51 @@ where
         }
     }
 
-    async fn handle_event(&mut self, id: ConnectionId, event: ConnectionEvent) {
-        let instructions = match event {
-            ConnectionEvent::Hello(hello) => self.hello(id, hello),
-            ConnectionEvent::Welcomed(talk) => {
-                self.admission.begin(id);
-                let _ = self.outlets.talks.send(talk).await;
-                return;
-            }
-            ConnectionEvent::Quit => self.admission.quit(id, now()),
-            ConnectionEvent::Remains(key, conversation, rest) => {
-                self.rest(key, conversation, rest);
-                // One that its peer has begun another after is not kept.
-                self.end_given_up().await;
-                return self.end_excess().await;
-            }
-            ConnectionEvent::Left(error) => {
-                self.connections.remove(&id);
-                if let Some(error) = error {
-                    self.mention(ServerEvent::Failed(error));
+    async fn handle_event(&mut self, event: HubEvent<S>) {
+        let orders = match event {
+            HubEvent::Connection(id, event) => match event {
+                ConnectionEvent::Greeted => {
+                    self.admission.greeted(id);
+                    return;
                 }
-                self.admission.leave(id)
+                ConnectionEvent::Hello(hello) => self.hello(id, *hello),
+                ConnectionEvent::Quit => self.admission.quit(id),
+                ConnectionEvent::Entered(wire, has_quit) => {
+                    self.connections.remove(&id);
+                    self.enter(id, *wire, has_quit)
+                }
+                ConnectionEvent::Left(error) => {
+                    self.connections.remove(&id);
+                    if let Some(error) = error {
+                        self.mention(ServerEvent::Failed(*error));
+                    }
+                    self.admission.leave(id)
+                }
+            },
+            HubEvent::Over(named, remains) => {
+                self.live.remove(&named);
+                let mut orders = match remains {
+                    Remains::End => self.admission.ended(named),
+                    Remains::Parked(conversation, record) => {
+                        let conversation = *conversation;
+                        let parked = Parked {
+                            conversation,
+                            record,
+                        };
+                        self.parked.insert(named, parked);
+                        self.admission.parked(named)
+                    }
+                };
+                if let Some(Early { id, wire, has_quit }) = self.early.remove(&named) {
+                    orders.extend(self.enter(id, wire, has_quit));
+                }
+                orders
             }
         };
-        self.give(instructions).await;
+        self.give(orders).await;
     }
 
-    fn hello(&mut self, id: ConnectionId, hello: Hello) -> Instructions {
+    fn hello(&mut self, id: ConnectionId, hello: Hello) -> Orders {
         let key = hello.peer.key();
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.key = Some(key);
@@ -418,114 +410,185 @@ where
         let verdict = match (self.settings.verdict)(&key) {
             // The person was asked when it began.
             Verdict::Ask
-                if self.approved.contains(&key)
-                    && self.admission.is_open(&key, hello.conversation) =>
+                if self.approved.contains(&key) && self.admission.is_open(&hello.named()) =>
             {
                 Verdict::Admit
             }
             verdict => verdict,
         };
-        self.admission.hello(id, hello, verdict, now())
+        self.admission.hello(id, hello, verdict)
     }
 
-    async fn give(&mut self, instructions: Instructions) {
-        // An end is on the disk before anybody is told of it.
-        let unstored = self.end_given_up().await;
-        for (id, mut instruction) in instructions {
-            let Some(connection) = self.connections.get(&id) else {
-                continue;
-            };
-            if connection.key.is_some_and(|key| unstored.contains(&key)) {
-                instruction = Instruction::Close;
+    /// A connection was let in, and hands itself over: the one way in.
+    fn enter(&mut self, id: ConnectionId, wire: Wire<Tls<S>>, has_quit: bool) -> Orders {
+        let (hello, is_live) = match self.admission.entry(id) {
+            Entry::Begin(hello) => (hello, false),
+            Entry::GoOn(hello) => (hello, true),
+            Entry::Ended => {
+                let reason = Reason::Ended;
+                return self.close_with(id, wire, Frame::Refuse { reason }, None);
             }
-            let messages = connection.messages.clone();
-            if let (Instruction::Refuse(reason), Some(key)) = (&instruction, connection.key) {
-                let reason = *reason;
-                self.mention(ServerEvent::Refused { key, reason });
-            }
-            let message = match instruction {
-                Instruction::Resume { with, heard } => self.connections.get(&with).map_or(
-                    HubMessage::Instruction(Instruction::Close),
-                    |held| HubMessage::Join {
-                        conversation: held.arrivals.clone(),
-                        heard,
-                    },
-                ),
-                Instruction::Welcome(admitted) => HubMessage::Begin(Box::new(self.begin(admitted))),
-                instruction => HubMessage::Instruction(instruction),
-            };
-            // One that does not keep up with its messages has to go.
-            if let Err(error) = messages.try_send(message) {
-                self.connections.remove(&id);
-                if let HubMessage::Begin(beginning) = error.into_inner() {
-                    let (key, id) = (beginning.admitted.peer.key(), beginning.conversation.id());
-                    self.rest(key, id, beginning.kept());
+            Entry::None => return self.admission.leave(id),
+        };
+        let (named, peer) = (hello.named(), hello.peer);
+        let greeting = Greeting {
+            heard: hello.heard,
+            has_quit,
+            clienthello: hello.clienthello,
+        };
+        if is_live {
+            let live = self.live.get(&named);
+            let refused = live.and_then(|live| live.driver.accept(wire, greeting).err());
+            return match refused.map(|refused| *refused) {
+                Some((wire, NotAccepted::Ending)) => {
+                    let early = Early { id, wire, has_quit };
+                    let earlier = self.early.insert(named, early);
+                    earlier.map_or(Orders::new(), |earlier| self.admission.leave(earlier.id))
                 }
-            }
+                Some((wire, NotAccepted::Violation(violation))) => {
+                    self.turn_away(id, wire, violation)
+                }
+                Some((_, NotAccepted::Overtaken)) | None => self.admission.leave(id),
+            };
         }
-    }
-
-    /// What is left of a conversation that is not gone on with now.
-    fn rest(&mut self, key: KeyId, conversation: ConversationId, rest: Remains) {
-        match rest {
-            Remains::Nothing => {}
-            Remains::End => self.admission.remember_end(key, conversation, now()),
-            Remains::Parked(parked, record) => {
-                self.admission.park(key, conversation);
-                self.keep_parked(key, parked, record);
-            }
-        }
-    }
-
-    fn begin(&mut self, admitted: Admitted) -> Beginning {
-        let (key, id) = (admitted.peer.key(), admitted.conversation);
-        let (conversation, record) = match self.parked.remove(&(key, id)) {
-            Some(parked) => (parked.conversation, Some(parked.record)),
+        let (conversation, record) = match self.parked.get(&named) {
+            Some(parked) => (
+                parked.conversation.clone(),
+                Some(Arc::clone(&parked.record)),
+            ),
             None => {
-                let record = self
-                    .journal
-                    .as_ref()
-                    .map(|journal| journal.server(&key, id));
+                let journal = self.journal.as_ref();
+                let record = journal.map(|journal| Arc::new(journal.server(&named.0, named.1)));
                 let heard_when = match record {
                     Some(_) => HeardWhen::Stored,
                     None => HeardWhen::Taken,
                 };
-                let conversation = Conversation::new(Role::Server, id, heard_when);
-                (conversation, record.map(Arc::new))
+                let conversation = Conversation::new(Role::Server, named.1, heard_when);
+                (conversation, record)
             }
         };
-        Beginning {
-            admitted,
-            conversation,
-            record,
+        // Tried on a copy: where it cannot be, nothing has changed.
+        if let Err(violation) = conversation.clone().accept(greeting.heard) {
+            return self.turn_away(id, wire, violation);
         }
+        let (live, talk) = self.live(peer, conversation, record);
+        if live.driver.accept(wire, greeting).is_err() {
+            return self.admission.leave(id);
+        }
+        self.parked.remove(&named);
+        let orders = self.admission.begin(id);
+        self.keep(named, live, talk);
+        orders
+    }
+
+    /// What a conversation does not take.
+    fn turn_away(&mut self, id: ConnectionId, wire: Wire<Tls<S>>, violation: Violation) -> Orders {
+        let error = LinkError::from(violation);
+        match error.farewell() {
+            Some(last) => self.close_with(id, wire, last, Some(error)),
+            None => self.admission.leave(id),
+        }
+    }
+
+    /// Closes a connection with its last word, beside what goes on. It counts until then.
+    fn close_with(
+        &mut self,
+        id: ConnectionId,
+        wire: Wire<Tls<S>>,
+        last: Frame,
+        error: Option<LinkError>,
+    ) -> Orders {
+        let events = self.events.clone();
+        self.tasks.spawn(async move {
+            wire.close_with(last).await;
+            let error = error.map(|error| Box::new(ConnectionError::from(error)));
+            let _ = events.send(HubEvent::Connection(id, ConnectionEvent::Left(error)));
+        });
+        self.admission.turn_away(id)
+    }
+
+    async fn give(&mut self, orders: Orders) {
+        let mut orders = VecDeque::from(orders);
+        let mut unstored = Vec::new();
+        while let Some(order) = orders.pop_front() {
+            match order {
+                Order::Tell(id, instruction) => self.instruct(id, instruction, &unstored),
+                Order::Supersede(named) => {
+                    if let Some(live) = self.live.get(&named) {
+                        live.driver.supersede();
+                    }
+                }
+                Order::GiveUp(named, why) => {
+                    let Some(parked) = self.parked.remove(&named) else {
+                        continue;
+                    };
+                    let told = match Self::end(named.0, &parked).await {
+                        Some(abandoned) => {
+                            self.tell(match why {
+                                Why::Peer => ServerEvent::GaveUp(abandoned),
+                                Why::Age => ServerEvent::Expired(abandoned),
+                            });
+                            // Whatever the record says: a `hello` may still be held back.
+                            self.admission.ended(named)
+                        }
+                        None => {
+                            self.parked.insert(named, parked);
+                            unstored.push(named.0);
+                            self.admission.kept(named)
+                        }
+                    };
+                    told.into_iter()
+                        .rev()
+                        .for_each(|order| orders.push_front(order));
+                }
+                Order::Arm(timer, delay) => self.timers.arm(timer, delay),
+                Order::Disarm(timer) => self.timers.disarm(timer),
+            }
+        }
+    }
+
+    fn instruct(&self, id: ConnectionId, instruction: Instruction, unstored: &[KeyId]) {
+        let Some(connection) = self.connections.get(&id) else {
+            return;
+        };
+        // An end is on the disk before anybody is told of it.
+        let is_unstored = connection.key.is_some_and(|key| unstored.contains(&key));
+        let instruction = match is_unstored {
+            true => Instruction::Close,
+            false => instruction,
+        };
+        if let (Instruction::Refuse(reason), Some(key)) = (instruction, connection.key) {
+            self.mention(ServerEvent::Refused { key, reason });
+        }
+        // Whoever has left says so.
+        let _ = connection.instructions.send(instruction);
     }
 
     fn publish(&mut self) {
         self.asking = self.asking.filter(|key| self.admission.is_asking(key));
         let candidates = Candidates {
             next: self.admission.next(),
-            question: self.admission.question(now()),
+            question: self.admission.question(),
             asking: self.asking,
         };
         self.outlets
             .candidates
             .send_if_modified(|published| std::mem::replace(published, candidates) != candidates);
-        let crowded = self.admission.is_crowded();
-        self.crowded
-            .send_if_modified(|published| std::mem::replace(published, crowded) != crowded);
+        let is_crowded = self.admission.is_crowded();
+        if std::mem::replace(&mut self.is_crowded, is_crowded) != is_crowded {
+            for live in self.live.values() {
+                live.driver.crowded(is_crowded);
+            }
+        }
     }
 
     async fn close(mut self) {
-        let instructions = self.admission.close();
-        self.give(instructions).await;
+        let orders = self.admission.close();
+        self.give(orders).await;
         // A connection that has no more instructions to expect lets go.
         self.connections.clear();
+        self.live.values().for_each(Live::cut);
         let all_gone = async { while self.tasks.join_next().await.is_some() {} };
         let _ = timeout(2 * self.settings.limits.close_time, all_gone).await;
     }
-}
-
-fn now() -> std::time::Instant {
-    Instant::now().into_std()
 }

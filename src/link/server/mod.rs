@@ -3,15 +3,18 @@
 
 pub mod admission;
 mod connection;
+mod conversation;
+mod crowd;
 mod event;
 mod hub;
+mod hub_event;
+mod timers;
 
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use self::hub::{EVENTS, Hub, Outlets, Request, Settings};
 use crate::link::journal::{Journal, JournalError};
@@ -46,12 +49,13 @@ pub struct ServerBuilder(Settings);
 /// A server that receives connections. Dropped, it lets go of them all.
 #[derive(Debug)]
 pub struct Server {
-    requests: mpsc::Sender<Request>,
-    talks: mpsc::Receiver<Talk>,
+    requests: mpsc::UnboundedSender<Request>,
+    talks: mpsc::UnboundedReceiver<Talk>,
     candidates: watch::Receiver<Candidates>,
     events: Option<ServerEvents>,
-    /// A seat was asked for, and no talk has come for it yet.
-    is_seat_free: bool,
+    /// Seats that were asked for and no talk has come for yet; below zero, talks that
+    /// came without.
+    seats: isize,
 }
 
 impl ServerBuilder {
@@ -111,26 +115,38 @@ impl ServerBuilder {
         A: FnMut() -> F + Send + 'static,
         F: Future<Output = io::Result<(S, Option<IpAddr>)>> + Send + 'static,
     {
-        let (requests, requested) = mpsc::channel(8);
-        let (talks, talks_out) = mpsc::channel(8);
+        let (requests, requested) = mpsc::unbounded_channel();
+        let (talks, talks_out) = mpsc::unbounded_channel();
         let (candidates, candidates_out) = watch::channel(Candidates::default());
         let journal = self.0.journal.as_ref();
         let over = journal.map_or(0, |(_, all)| all.expired.len() + all.stored.len());
         let (events, events_out) = mpsc::channel(EVENTS + over);
-        let (reports, reported) = mpsc::channel(64);
+        let (reports, reported) = mpsc::unbounded_channel();
         let outlets = Outlets {
             talks,
             candidates,
             events,
         };
-        let hub = Hub::new(self.0, outlets, reports);
-        tokio::spawn(hub.run(accept, requested, reported));
+        let (hub, first) = Hub::new(self.0, outlets, reports);
+        tokio::spawn(hub.run(first, accept, requested, reported));
         Server {
             requests,
             talks: talks_out,
             candidates: candidates_out,
             events: Some(ServerEvents(events_out)),
-            is_seat_free: false,
+            seats: 0,
+        }
+    }
+}
+
+/// A conversation's seat, which is free again however its handler ends. It does not
+/// keep a server that is let go of.
+struct Seat(mpsc::WeakUnboundedSender<Request>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Some(requests) = self.0.upgrade() {
+            let _ = requests.send(Request::Seats(1));
         }
     }
 }
@@ -140,12 +156,9 @@ impl Server {
     /// be dropped at any time; whoever was welcomed meanwhile comes next time.
     /// `None` once the server has stopped.
     pub async fn next(&mut self) -> Option<Talk> {
-        if !self.is_seat_free {
-            self.requests.send(Request::Seat).await.ok()?;
-            self.is_seat_free = true;
-        }
+        self.make_room(1);
         let talk = self.talks.recv().await;
-        self.is_seat_free = false;
+        self.seats -= 1;
         talk
     }
 
@@ -153,8 +166,18 @@ impl Server {
     /// [`next`](Self::next) yet. Asks for nobody.
     pub fn welcomed(&mut self) -> Option<Talk> {
         let talk = self.talks.try_recv().ok()?;
-        self.is_seat_free = false;
+        self.seats -= 1;
         Some(talk)
+    }
+
+    /// Sees that so many conversations may begin.
+    fn make_room(&mut self, many: usize) {
+        let many = isize::try_from(many).unwrap_or(isize::MAX);
+        let more = many.saturating_sub(self.seats);
+        if let Ok(more @ 1..) = usize::try_from(more) {
+            let _ = self.requests.send(Request::Seats(more));
+            self.seats = many;
+        }
     }
 
     /// Hands each conversation to `handler`, at most `many` at once, until
@@ -165,12 +188,10 @@ impl Server {
         H: FnMut(Talk) -> F,
         F: Future<Output = ()> + Send + 'static,
     {
-        let seats = Arc::new(Semaphore::new(many));
-        while let Ok(seat) = Arc::clone(&seats).acquire_owned().await {
-            let Some(talk) = self.next().await else {
-                return;
-            };
+        self.make_room(many);
+        while let Some(talk) = self.talks.recv().await {
             let conversation = handler(talk);
+            let seat = Seat(self.requests.downgrade());
             tokio::spawn(async move {
                 conversation.await;
                 drop(seat);
@@ -187,20 +208,20 @@ impl Server {
     /// waits. Counts as a question put.
     pub async fn ask(&self) -> Option<KeyId> {
         let (reply, question) = oneshot::channel();
-        self.requests.send(Request::Ask(reply)).await.ok()?;
+        self.requests.send(Request::Ask(reply)).ok()?;
         question.await.ok()?
     }
 
     /// The person's answer about a key. Without effect if it has left. One that
     /// is accepted may come back to its open conversation unasked.
     pub async fn answer(&self, key: KeyId, answer: Answer) {
-        let _ = self.requests.send(Request::Answer(key, answer)).await;
+        let _ = self.requests.send(Request::Answer(key, answer));
     }
 
     /// A key is not let in as before: one that was accepted is asked about again
     /// before it may come back, and one that waits is sent away unless it is admitted.
     pub async fn forget(&self, key: KeyId) {
-        let _ = self.requests.send(Request::Forget(key)).await;
+        let _ = self.requests.send(Request::Forget(key));
     }
 
     /// Those who did not get a conversation; once, to whoever asks first.
@@ -211,7 +232,7 @@ impl Server {
     /// Stops: whoever waits is told `busy`, and gets a moment to read it. A
     /// conversation that is still on is cut.
     pub async fn stop(self) {
-        let _ = self.requests.send(Request::Stop).await;
+        let _ = self.requests.send(Request::Stop);
         self.requests.closed().await;
     }
 }

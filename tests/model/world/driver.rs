@@ -3,13 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use turnchat::link::session::{Greeting, NotAccepted, Output, REPLACED, Remains, Session, Timer};
+use turnchat::link::session::{Output, REPLACED, Remains, Session, Timer};
 use turnchat::link::{Cause, Ended, LinkError};
-use turnchat::protocol::{
-    Code, Conversation, ConversationId, Frame, Limits, Reason, Role, Snapshot, Text,
-};
+use turnchat::protocol::{Code, Conversation, ConversationId, Frame, Limits, Role, Snapshot, Text};
 
-use super::hub::{Connection, Record};
+use super::hub::Record;
 use super::{Number, World};
 use crate::config::{Config, Side};
 use crate::rules::Broken;
@@ -21,7 +19,7 @@ pub(super) struct Driver {
     pub(super) session: Session,
     pub(super) link: Option<Number>,
     /// The connection that becomes the link next.
-    arriving: Option<Number>,
+    pub(super) arriving: Option<Number>,
     /// Only where Detach first is broken.
     pub(super) old: Option<Number>,
     pub(super) armed: BTreeSet<Timer>,
@@ -80,6 +78,11 @@ impl Driver {
 
     pub(super) fn conversation(&self) -> &Conversation {
         self.session.conversation()
+    }
+
+    /// `Session::accept` would not say that it is ending.
+    pub(super) fn takes_links(&self) -> bool {
+        self.session.is_on() && !self.conversation().has_ended()
     }
 
     pub(super) fn is_quitting(&self) -> bool {
@@ -393,70 +396,6 @@ impl World {
         driver.is_queued = false;
         driver.session.connected();
         self.process(config, Side::Client, 0, false);
-    }
-
-    /// A server has this connection for a conversation. Where it is not taken,
-    /// nothing has changed.
-    pub(super) fn accept(
-        &mut self,
-        config: &Config,
-        with: Number,
-        link: Number,
-        heard: u64,
-        has_quit: bool,
-    ) -> bool {
-        let driver = self.driver(Side::Server, with);
-        let said = driver.conversation().snapshot().said;
-        let greeting = Greeting {
-            heard: match config.breaks(Broken::Counters) {
-                true => said.saturating_sub(2),
-                false => heard,
-            },
-            has_quit,
-            clienthello: match config.breaks(Broken::NewestAttaches) {
-                true => 0,
-                false => link.into(),
-            },
-        };
-        if let Err(why) = driver.session.accept(greeting) {
-            if let NotAccepted::Violation(violation) = why {
-                let code = violation.code();
-                self.send(Side::Server, link, Frame::Error { code, detail: None });
-            }
-            self.hang_up(Side::Server, link, false);
-            return false;
-        }
-        driver.arriving = Some(link);
-        self.process(config, Side::Server, with, true);
-        true
-    }
-
-    /// A connection is handed over to the conversation that goes on with it.
-    pub(super) fn attach(&mut self, config: &Config, number: Number) {
-        let joining = self.hub.connections.remove(&number);
-        self.left(config, number);
-        let Some(Connection::Joining {
-            with,
-            heard,
-            has_quit,
-        }) = joining
-        else {
-            return;
-        };
-        if !matches!(
-            self.hub.connections.get(&with),
-            Some(Connection::Talking(_))
-        ) {
-            // src/link/server/connection.rs: the conversation has ended, or was parked, just now.
-            if config.breaks(Broken::JustPutAway) {
-                let reason = Reason::Ended;
-                self.send(Side::Server, number, Frame::Refuse { reason });
-            }
-            self.hang_up(Side::Server, number, false);
-            // Its event is older than this connection's end, which the client has yet to see.
-            return self.left(config, with);
-        }
-        self.accept(config, with, number, heard, has_quit);
     }
 
     // The disk.

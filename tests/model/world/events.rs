@@ -3,10 +3,14 @@
 use crate::config::{Config, Quits, Side};
 
 use super::driver::Driver;
-use super::hub::Connection;
+use super::hub::{Connection, number_of_id};
 use super::program::Program;
 use super::{Number, World, id};
+use crate::rules::Broken;
+use turnchat::link::server::admission;
 use turnchat::link::session::Timer;
+use turnchat::protocol::ConversationId;
+use turnchat::trust::KeyId;
 
 /// What can happen next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,8 +22,10 @@ pub(crate) enum Event {
     Down(Number),
     /// A side sees the end of a connection.
     Gone(Side, Number),
-    /// A connection is handed over to the conversation that goes on with it.
-    Attach(Number),
+    /// A connection hands itself over.
+    Enter(Number),
+    /// A queued client that was cut has not come back.
+    PlaceOver(KeyId, ConversationId),
     /// What was on its way to the disk is there.
     Stored(Side, Number),
     /// The last link of a conversation is closed, or what is left of it is put away.
@@ -52,9 +58,12 @@ impl Event {
             Self::Take(side, _) | Self::Fail(side, _) | Self::Untaken(side, _) => side,
             Self::PutAway(side, _) | Self::Stored(side, _) => side,
             Self::Say(side) | Self::Quit(side) | Self::Crash(side) => side,
-            Self::Up(_) | Self::Attach(_) | Self::Left(_) | Self::Seat | Self::Stray => {
-                Side::Server
-            }
+            Self::Up(_)
+            | Self::Enter(_)
+            | Self::PlaceOver(..)
+            | Self::Left(_)
+            | Self::Seat
+            | Self::Stray => Side::Server,
         }
     }
 }
@@ -79,19 +88,30 @@ impl World {
         }
         for (number, connection) in &self.hub.connections {
             match connection {
-                Connection::Joining { .. } if self.can_attach(*number) => {
-                    events.push(Event::Attach(*number));
+                Connection::Entered { conversation, .. } => {
+                    // While its conversation is being put away, the hub keeps it.
+                    let live = self.hub.live.get(&number_of_id(*conversation));
+                    if live.is_none_or(|live| live.takes_links())
+                        || config.breaks(Broken::JustPutAway)
+                    {
+                        events.push(Event::Enter(*number));
+                    }
                 }
                 Connection::Gone(..) => events.push(Event::Left(*number)),
-                Connection::Talking(driver) => {
-                    let is_alone = driver.link.is_none() && driver.put.is_none();
-                    if driver.session.is_on() && is_alone && self.program == Program::Done {
-                        // Nobody will come any more.
-                        events.push(Event::GiveUp(Side::Server, *number));
-                    }
-                    self.progress_of(config, Side::Server, *number, driver, events);
-                }
-                _ => {}
+                Connection::Stranger | Connection::Greeted { .. } => {}
+            }
+        }
+        for (number, driver) in &self.hub.live {
+            let is_alone = driver.link.is_none() && driver.put.is_none();
+            if driver.session.is_on() && is_alone && self.program == Program::Done {
+                // Nobody will come any more.
+                events.push(Event::GiveUp(Side::Server, *number));
+            }
+            self.progress_of(config, Side::Server, *number, driver, events);
+        }
+        for timer in &self.hub.timers {
+            if let admission::Timer::Place(key, id) = timer {
+                events.push(Event::PlaceOver(*key, *id));
             }
         }
         if self.hub.talks.is_empty() && !self.hub.is_seat_asked {
@@ -151,10 +171,8 @@ impl World {
         if let Program::Runs(driver) = &self.program {
             self.mishaps_of(config, Side::Client, 0, driver, events);
         }
-        for (number, connection) in &self.hub.connections {
-            if let Connection::Talking(driver) = connection {
-                self.mishaps_of(config, Side::Server, *number, driver, events);
-            }
+        for (number, driver) in &self.hub.live {
+            self.mishaps_of(config, Side::Server, *number, driver, events);
         }
         let numbers = self.links.keys().copied();
         events.extend(numbers.filter(|n| self.is_late(*n)).map(Event::Up));
@@ -238,7 +256,7 @@ impl World {
         self.links[&number].open[side as usize]
             && !matches!(
                 (side, self.hub.connections.get(&number)),
-                (Side::Server, Some(Connection::Joining { .. }))
+                (Side::Server, Some(Connection::Entered { .. }))
             )
     }
 
@@ -273,7 +291,7 @@ impl World {
                 if driver.link == Some(number) && driver.session.is_on()),
             Side::Server => match self.hub.connections.get(&number) {
                 Some(Connection::Stranger | Connection::Greeted { .. }) => true,
-                Some(Connection::Joining { .. }) => false,
+                Some(Connection::Entered { .. }) => false,
                 _ => self.session_on(number).is_some(),
             },
         }
@@ -282,15 +300,7 @@ impl World {
     /// The server's conversation that reads this connection.
     pub(super) fn session_on(&self, number: Number) -> Option<Number> {
         let reads = |of: &Driver| of.link == Some(number) || of.old == Some(number);
-        let mut talking = self.hub.talking();
-        talking.find(|(_, of)| reads(of)).map(|(at, _)| at)
-    }
-
-    /// A conversation that is being put away does not look at its attachments.
-    pub(super) fn can_attach(&self, number: Number) -> bool {
-        let Some(Connection::Joining { with, .. }) = self.hub.connections.get(&number) else {
-            return false;
-        };
-        !matches!(self.hub.connections.get(with), Some(Connection::Talking(driver)) if !driver.session.is_on())
+        let mut live = self.hub.live.iter();
+        live.find(|(_, of)| reads(of)).map(|(at, _)| *at)
     }
 }

@@ -1,11 +1,13 @@
 //! The server, as src/link/server/hub.rs, src/link/server/connection.rs and
 //! src/link/server/mod.rs have it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use turnchat::link::Verdict;
-use turnchat::link::server::admission::{Admission, Hello, Instruction, Instructions};
-use turnchat::link::session::Remains;
+use turnchat::link::server::admission::{
+    Admission, Entry, Hello, Instruction, Named, Order, Orders, Timer,
+};
+use turnchat::link::session::{Greeting, NotAccepted, Remains};
 use turnchat::protocol::{
     By, Code, Conversation, ConversationId, Frame, HeardWhen, Limits, Reason, Role, Snapshot,
 };
@@ -24,21 +26,24 @@ pub(super) enum Connection {
         heard: u64,
         has_quit: bool,
     },
-    Joining {
-        with: Number,
+    /// It has handed itself over, and the hub does not know yet.
+    Entered {
+        conversation: ConversationId,
         heard: u64,
         has_quit: bool,
     },
-    Talking(Box<Driver>),
-    /// Its task is gone, and the hub does not know yet. It was in this
-    /// conversation, or is about to be welcomed to it.
+    /// Its task is gone, and the hub does not know yet.
     Gone(ConversationId),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Hub {
     pub(super) admission: Admission,
+    /// Of admission's timers, those that matter: places in the queue.
+    pub(super) timers: BTreeSet<Timer>,
     pub(super) connections: BTreeMap<Number, Connection>,
+    /// Those that are on or held, by the number of the conversation.
+    pub(super) live: BTreeMap<Number, Box<Driver>>,
     pub(super) parked: BTreeMap<ConversationId, Conversation>,
     /// What a crash leaves; whose peer came last stands last.
     pub(super) records: Vec<Record>,
@@ -80,28 +85,29 @@ impl Hub {
     pub(super) fn new(config: &Config) -> Self {
         Self {
             admission: Admission::new(&Limits::default(), !config.breaks(Broken::OneOpen)),
+            timers: BTreeSet::new(),
             connections: BTreeMap::new(),
+            live: BTreeMap::new(),
             parked: BTreeMap::new(),
             records: Vec::new(),
             is_seat_asked: false,
             talks: VecDeque::new(),
         }
     }
+}
 
-    /// The conversations that are on or held, and the connections that they began on.
-    pub(super) fn talking(&self) -> impl Iterator<Item = (Number, &Driver)> {
-        self.connections
-            .iter()
-            .filter_map(|(at, connection)| match connection {
-                Connection::Talking(driver) if driver.session.is_on() => {
-                    Some((*at, driver.as_ref()))
-                }
-                _ => None,
-            })
-    }
+/// Conversations are numbered by what their ids are made of.
+pub(super) fn number_of_id(id: ConversationId) -> Number {
+    let mut numbers = 0..=Number::MAX;
+    numbers.find(|number| super::id(*number) == id).unwrap()
 }
 
 impl World {
+    fn named(config: &Config, id: ConversationId) -> Named {
+        (config.peer.key(), id)
+    }
+
+    /// src/link/server/connection.rs, `greet` and `wait`.
     pub(super) fn up(&mut self, config: &Config, number: Number) {
         let link = self.links.get_mut(&number).unwrap();
         let frame = link.up.pop_front().unwrap();
@@ -115,12 +121,12 @@ impl World {
             ) => self.hello(config, number, conversation, heard),
             (Some(Connection::Greeted { has_quit, .. }), Frame::Quit {}) => {
                 *has_quit = true;
-                let instructions = (self.hub.admission).quit(connection_id(number), config.now);
-                self.give(config, instructions);
+                let orders = self.hub.admission.quit(connection_id(number));
+                self.give(config, orders);
             }
             (Some(Connection::Greeted { has_quit: true, .. }), _) => {}
             (Some(Connection::Greeted { conversation, .. }), Frame::Error { .. }) => {
-                // src/link/server/connection.rs, `greet`: the task ends, and says so.
+                // The task ends, and says so.
                 let gone = Connection::Gone(*conversation);
                 self.hub.connections.insert(number, gone);
                 self.hang_up(Side::Server, number, false);
@@ -137,13 +143,7 @@ impl World {
     }
 
     /// `Hub::hello`.
-    pub(super) fn hello(
-        &mut self,
-        config: &Config,
-        number: Number,
-        conversation: ConversationId,
-        heard: u64,
-    ) {
+    fn hello(&mut self, config: &Config, number: Number, conversation: ConversationId, heard: u64) {
         let greeted = Connection::Greeted {
             conversation,
             heard,
@@ -162,144 +162,227 @@ impl World {
         };
         let id = connection_id(number);
         let admission = &mut self.hub.admission;
-        let key = config.peer.key();
         if config.breaks(Broken::RefusedChangesNothing)
             && heard > 0
-            && !admission.is_open(&key, conversation)
+            && !admission.is_open(&hello.named())
         {
-            let begins = Hello {
-                heard: 0,
-                ..hello.clone()
-            };
-            let mut instructions = admission.hello(id, begins, Verdict::Admit, config.now);
-            instructions.retain(|(other, _)| *other != id);
-            instructions.push((id, Instruction::Refuse(Reason::Ended)));
-            return self.give(config, instructions);
+            let begins = Hello { heard: 0, ..hello };
+            let mut orders = admission.hello(id, begins, Verdict::Admit);
+            orders.retain(|order| !matches!(order, Order::Tell(other, _) if *other == id));
+            orders.push(Order::Tell(id, Instruction::Refuse(Reason::Ended)));
+            return self.give(config, orders);
         }
-        let instructions = admission.hello(id, hello, Verdict::Admit, config.now);
-        self.give(config, instructions);
+        let orders = admission.hello(id, hello, Verdict::Admit);
+        self.give(config, orders);
     }
 
-    /// `Hub::give`, and what the connections do about it.
-    pub(super) fn give(&mut self, config: &Config, instructions: Instructions) {
-        if !config.breaks(Broken::EndBeforeAnswer) {
-            self.end_given_up(config);
+    /// `Hub::give`, and what connections and sessions do about it.
+    pub(super) fn give(&mut self, config: &Config, orders: Orders) {
+        let mut orders = VecDeque::from(orders);
+        if config.breaks(Broken::EndBeforeAnswer) {
+            let is_end = |order: &&Order| matches!(order, Order::GiveUp(..));
+            let (ends, others): (Vec<_>, Vec<_>) = orders.iter().partition(is_end);
+            orders = others.into_iter().chain(ends).copied().collect();
         }
-        let mut instructions = VecDeque::from(instructions);
-        while let Some((id, instruction)) = instructions.pop_front() {
+        while let Some(order) = orders.pop_front() {
             if self.is_blown {
                 return;
             }
-            let number = number_of(id);
-            let connection = self.hub.connections.get_mut(&number);
-            let last_word = match (instruction, connection) {
-                (_, None) => continue,
-                (Instruction::Quit, Some(Connection::Talking(driver))) => {
-                    driver.session.supersede();
-                    self.process(config, Side::Server, number, false);
-                    continue;
-                }
-                (Instruction::Welcome(_), Some(Connection::Greeted { .. })) => {
-                    self.begin(config, number);
-                    continue;
-                }
-                (Instruction::Welcome(_), Some(connection)) => {
-                    // The connection is gone already: its seat comes back when it has left.
-                    if config.breaks(Broken::SeatComesBack) {
-                        (self.hub.admission).begin(connection_id(number));
+            let told = match order {
+                Order::Tell(id, instruction) => self.instruct(config, number_of(id), instruction),
+                Order::Supersede((_, id)) => {
+                    let number = number_of_id(id);
+                    if let Some(live) = self.hub.live.get_mut(&number) {
+                        live.session.supersede();
+                        self.process(config, Side::Server, number, false);
                     }
-                    // `Beginning::kept`.
-                    if let Connection::Gone(id) = connection
-                        && self.hub.parked.contains_key(id)
-                    {
-                        match config.breaks(Broken::ParkedStays) {
-                            true => _ = self.hub.parked.remove(id),
-                            false => self.hub.admission.park(config.peer.key(), *id),
-                        }
-                    }
-                    continue;
+                    Orders::new()
                 }
-                (
-                    Instruction::Resume { with, heard },
-                    Some(connection @ Connection::Greeted { .. }),
-                ) => {
-                    let has_quit = matches!(connection, Connection::Greeted { has_quit: true, .. });
-                    let with = number_of(with);
-                    *connection = Connection::Joining {
-                        with,
-                        heard,
-                        has_quit,
-                    };
-                    continue;
+                Order::GiveUp((_, id), _) => self.give_up(config, id),
+                Order::Arm(timer @ Timer::Place(..), _) => {
+                    self.hub.timers.insert(timer);
+                    Orders::new()
                 }
-                (_, Some(Connection::Gone(..))) => continue,
-                (Instruction::Wait { ahead }, _) => {
-                    self.send(Side::Server, number, Frame::Wait { ahead });
-                    continue;
+                Order::Disarm(timer) => {
+                    self.hub.timers.remove(&timer);
+                    Orders::new()
                 }
-                (Instruction::Refuse(reason), _) => Some(Frame::Refuse { reason }),
-                (Instruction::Replaced, _) => Some(Frame::Error {
-                    code: Code::Replaced,
-                    detail: None,
-                }),
-                (Instruction::Quit, _) => Some(Frame::Quit {}),
-                (Instruction::Close | Instruction::Resume { .. }, _) => None,
+                // Days are not waited for.
+                Order::Arm(..) => Orders::new(),
             };
-            if let Some(frame) = last_word {
-                self.send(Side::Server, number, frame);
-            }
-            self.hang_up(Side::Server, number, false);
-            self.hub.connections.remove(&number);
-            instructions.extend(self.hub.admission.leave(connection_id(number)));
-        }
-        if config.breaks(Broken::EndBeforeAnswer) {
-            self.end_given_up(config);
+            told.into_iter()
+                .rev()
+                .for_each(|order| orders.push_front(order));
         }
     }
 
-    /// `Hub::begin`, and src/link/server/connection.rs, `converse`.
-    pub(super) fn begin(&mut self, config: &Config, number: Number) {
-        let Some(Connection::Greeted {
-            conversation: id,
+    fn instruct(&mut self, config: &Config, number: Number, instruction: Instruction) -> Orders {
+        let last = match (instruction, self.hub.connections.get_mut(&number)) {
+            (Instruction::Enter, Some(Connection::Gone(id))) => {
+                let id = *id;
+                // Its seat comes back when it has left, and what was parked is parked still.
+                if config.breaks(Broken::SeatComesBack) {
+                    return self.hub.admission.begin(connection_id(number));
+                }
+                if config.breaks(Broken::ParkedStays) && self.hub.parked.remove(&id).is_some() {
+                    self.hub.admission.ended(Self::named(config, id));
+                    self.hub.admission.forget_end(&Self::named(config, id));
+                }
+                return Orders::new();
+            }
+            // Whoever has handed itself over, or is gone, hears nothing.
+            (_, None | Some(Connection::Entered { .. } | Connection::Gone(_))) => {
+                return Orders::new();
+            }
+            (Instruction::Enter, Some(connection)) => {
+                if let Connection::Greeted {
+                    conversation,
+                    heard,
+                    has_quit,
+                } = *connection
+                {
+                    *connection = Connection::Entered {
+                        conversation,
+                        heard,
+                        has_quit,
+                    };
+                }
+                return Orders::new();
+            }
+            (Instruction::Wait { ahead }, _) => {
+                self.send(Side::Server, number, Frame::Wait { ahead });
+                return Orders::new();
+            }
+            (Instruction::Refuse(reason), _) => Some(Frame::Refuse { reason }),
+            (Instruction::Replaced, _) => Some(Frame::Error {
+                code: Code::Replaced,
+                detail: None,
+            }),
+            (Instruction::Quit, _) => Some(Frame::Quit {}),
+            (Instruction::Close, _) => None,
+        };
+        if let Some(frame) = last {
+            self.send(Side::Server, number, frame);
+        }
+        self.hang_up(Side::Server, number, false);
+        self.hub.connections.remove(&number);
+        self.hub.admission.leave(connection_id(number))
+    }
+
+    /// `Hub::enter`: the one way in.
+    pub(super) fn enter(&mut self, config: &Config, number: Number) {
+        let connection = self.hub.connections.remove(&number);
+        let Some(Connection::Entered {
+            conversation,
             heard,
             has_quit,
-        }) = self.hub.connections.remove(&number)
+        }) = connection
         else {
             return;
         };
-        let parked = self.hub.parked.remove(&id);
-        let was_parked = parked.is_some();
+        let id = connection_id(number);
+        let at = number_of_id(conversation);
+        if config.breaks(Broken::NewestEnters) && self.hub.live.contains_key(&at) {
+            let _ = self.accept(config, at, number, heard, has_quit);
+            return self.left(config, number);
+        }
+        let (hello, is_live) = match self.hub.admission.entry(id) {
+            Entry::Begin(hello) => (hello, false),
+            Entry::GoOn(hello) => (hello, true),
+            Entry::Ended => {
+                let reason = Reason::Ended;
+                self.send(Side::Server, number, Frame::Refuse { reason });
+                self.hang_up(Side::Server, number, false);
+                return self.left(config, number);
+            }
+            Entry::None => {
+                self.hang_up(Side::Server, number, false);
+                return self.left(config, number);
+            }
+        };
+        if is_live {
+            match self.accept(config, at, number, hello.heard, has_quit) {
+                Ok(()) => {}
+                Err(why) => self.turn_away(config, number, &why),
+            }
+            return self.left(config, number);
+        }
+        let parked = self.hub.parked.get(&conversation).cloned();
         let heard_when = config.heard_when(Side::Server);
-        let new = || Conversation::new(Role::Server, id, heard_when);
-        let conversation = parked.unwrap_or_else(new);
-        let tale = self.tales.entry(id).or_default();
+        let new = || Conversation::new(Role::Server, conversation, heard_when);
+        let begun = parked.unwrap_or_else(new);
+        if let Err(violation) = begun.clone().accept(hello.heard)
+            && !config.breaks(Broken::Counters)
+        {
+            self.turn_away(config, number, &violation.into());
+            return self.left(config, number);
+        }
+        let tale = self.tales.entry(conversation).or_default();
         tale.of_mut(Side::Server).untold = false;
         let is_over = |told: &crate::tale::Told| told.outcome == Some(Outcome::Ended);
         if is_over(tale.of(Side::Server)) && !tale.of(Side::Server).forgot {
             self.breaks(crate::REOPENED);
         }
-        let kept = conversation.clone();
-        let driver = Driver::new(config, Side::Server, conversation, true);
-        (self.hub.connections).insert(number, Connection::Talking(Box::new(driver)));
-        self.hub.talks.push_back(id);
-        if !self.accept(config, number, number, heard, has_quit) {
-            self.hub.talks.retain(|talk| *talk != id);
-            // `Beginning::kept`.
-            if was_parked {
-                self.hub.admission.park(config.peer.key(), id);
-                self.hub.parked.insert(id, kept);
-            }
-            return self.left(config, number);
+        let driver = Driver::new(config, Side::Server, begun, true);
+        self.hub.live.insert(at, Box::new(driver));
+        self.hub.talks.push_back(conversation);
+        self.accept(config, at, number, hello.heard, has_quit)
+            .unwrap();
+        if self.is_blown {
+            return;
         }
-        // `ConnectionEvent::Welcomed`.
-        self.hub.admission.begin(connection_id(number));
+        self.hub.parked.remove(&conversation);
         self.hub.is_seat_asked = false;
+        let orders = self.hub.admission.begin(id);
+        self.give(config, orders);
         if !self.is_blown {
-            self.show_again(config, Side::Server, number);
+            self.show_again(config, Side::Server, at);
         }
     }
 
-    /// `ConnectionEvent::Remains`: the hub learns what is left.
+    /// `Hub::turn_away`.
+    fn turn_away(&mut self, config: &Config, number: Number, why: &NotAccepted) {
+        if let NotAccepted::Violation(violation) = why {
+            let code = violation.code();
+            self.send(Side::Server, number, Frame::Error { code, detail: None });
+        }
+        if *why == NotAccepted::Ending && config.breaks(Broken::JustPutAway) {
+            let reason = Reason::Ended;
+            self.send(Side::Server, number, Frame::Refuse { reason });
+        }
+        self.hang_up(Side::Server, number, false);
+    }
+
+    /// A server has this connection for a conversation. Where it is not taken,
+    /// nothing has changed.
+    fn accept(
+        &mut self,
+        config: &Config,
+        at: Number,
+        link: Number,
+        heard: u64,
+        has_quit: bool,
+    ) -> Result<(), NotAccepted> {
+        let driver = self.driver(Side::Server, at);
+        let said = driver.conversation().snapshot().said;
+        let greeting = Greeting {
+            heard: match config.breaks(Broken::Counters) {
+                true => said.saturating_sub(2),
+                false => heard,
+            },
+            has_quit,
+            clienthello: match config.breaks(Broken::NewestEnters) {
+                true => 0,
+                false => link.into(),
+            },
+        };
+        driver.session.accept(greeting)?;
+        driver.arriving = Some(link);
+        self.process(config, Side::Server, at, true);
+        Ok(())
+    }
+
+    /// `HubEvent::Over`: the hub learns what is left.
     pub(super) fn put_away_server(&mut self, config: &Config, number: Number) {
         if self.driver(Side::Server, number).has_failed && config.keeps_journal(Side::Server) {
             // The program stops, and is started again.
@@ -307,65 +390,62 @@ impl World {
             self.crashes -= 1;
             return;
         }
-        let Some(Connection::Talking(driver)) = self.hub.connections.remove(&number) else {
-            return;
-        };
+        let driver = self.hub.live.remove(&number).unwrap();
         let conversation = driver.conversation();
-        let id = conversation.id();
-        self.hub.connections.insert(number, Connection::Gone(id));
-        // Arrivals that were not taken up are dropped with the session.
-        let unheard: Vec<_> = (self.hub.connections.iter())
-            .filter(|(_, of)| matches!(of, Connection::Joining { with, .. } if *with == number))
-            .map(|(joining, _)| *joining)
-            .collect();
-        for joining in unheard {
-            self.left(config, joining);
-            self.hang_up(Side::Server, joining, true);
-        }
-        let key = config.peer.key();
+        let named = Self::named(config, conversation.id());
         let remembers = !config.breaks(Broken::EndsRemembered)
             && (!conversation.is_acknowledged() || !config.breaks(Broken::JustEnded));
-        match driver.done {
+        let admission = &mut self.hub.admission;
+        let orders = match driver.done {
             Some((_, Remains::Parked(parked))) => {
                 if config.breaks(Broken::ParkedKeepsAge) {
-                    self.hub.admission.leave(connection_id(number));
+                    admission.ended(named);
+                    admission.forget_end(&named);
                 }
-                self.hub.admission.park(key, id);
-                self.hub.parked.insert(id, parked);
-                if config.breaks(Broken::SupersededEnds) {
-                    self.hub.admission.given_up();
+                self.hub.parked.insert(named.1, parked);
+                let orders = admission.parked(named);
+                let gives_up = orders
+                    .iter()
+                    .any(|order| matches!(order, Order::GiveUp(..)));
+                match config.breaks(Broken::SupersededEnds) && gives_up {
+                    true => admission.kept(named),
+                    false => orders,
                 }
-                self.end_given_up(config);
             }
-            Some((_, Remains::End)) if remembers => {
-                self.hub.admission.remember_end(key, id, config.now);
+            _ => {
+                let orders = admission.ended(named);
+                if !remembers {
+                    admission.forget_end(&named);
+                }
+                orders
             }
-            _ => {}
-        }
+        };
+        self.give(config, orders);
     }
 
-    /// `Hub::end_given_up`.
-    pub(super) fn end_given_up(&mut self, config: &Config) {
-        for (key, id) in self.hub.admission.given_up() {
-            let Some(mut conversation) = self.hub.parked.remove(&id) else {
-                continue;
-            };
-            if self.burns() {
-                return;
-            }
-            conversation.quit();
-            self.tell_abandoned(&conversation);
-            let told = self.tales.entry(id).or_default().of_mut(Side::Server);
-            told.outcome = Some(Outcome::Ended);
-            if conversation.is_acknowledged() {
-                self.remove_record(Side::Server, id);
-            } else {
-                self.store(config, Side::Server, Record::end(id));
-            }
-            if !config.breaks(Broken::EndsRemembered) {
-                self.hub.admission.remember_end(key, id, config.now);
-            }
+    /// A parked conversation is given up.
+    fn give_up(&mut self, config: &Config, id: ConversationId) -> Orders {
+        let Some(mut conversation) = self.hub.parked.remove(&id) else {
+            return Orders::new();
+        };
+        if self.burns() {
+            return Orders::new();
         }
+        conversation.quit();
+        self.tell_abandoned(&conversation);
+        let told = self.tales.entry(id).or_default().of_mut(Side::Server);
+        told.outcome = Some(Outcome::Ended);
+        if conversation.is_acknowledged() {
+            self.remove_record(Side::Server, id);
+        } else {
+            self.store(config, Side::Server, Record::end(id));
+        }
+        let named = Self::named(config, id);
+        let orders = self.hub.admission.ended(named);
+        if config.breaks(Broken::EndsRemembered) {
+            self.hub.admission.forget_end(&named);
+        }
+        orders
     }
 
     /// `Abandoned::of`, and its user reads it.
@@ -382,11 +462,11 @@ impl World {
         }
     }
 
-    /// `Report::Left`.
+    /// `ConnectionEvent::Left`.
     pub(super) fn left(&mut self, config: &Config, number: Number) {
         self.hub.connections.remove(&number);
-        let instructions = self.hub.admission.leave(connection_id(number));
-        self.give(config, instructions);
+        let orders = self.hub.admission.leave(connection_id(number));
+        self.give(config, orders);
     }
 
     /// `Hub::restore`.
@@ -395,44 +475,48 @@ impl World {
         let records = std::mem::take(&mut hub.records);
         *hub = Hub::new(config);
         hub.records.clone_from(&records);
-        let key = config.peer.key();
+        let mut orders = Orders::new();
         let mut untold = Vec::new();
         for record in &records {
-            let (id, admission) = (record.snapshot.id, &mut hub.admission);
+            let named = Self::named(config, record.snapshot.id);
             if record.is_to_be_told() && record.snapshot.quit {
                 untold.push(record.snapshot.clone());
             }
             if !record.snapshot.quit {
-                admission.restore(key, id, record.clienthello);
+                orders.extend(hub.admission.restore(named, record.clienthello));
             } else if !config.breaks(Broken::EndsRemembered) {
-                admission.remember_end(key, id, config.now);
+                orders.extend(hub.admission.ended(named));
             }
         }
         if config.breaks(Broken::LastIsKept) {
-            let others = hub.admission.given_up();
-            others
-                .iter()
-                .for_each(|(key, id)| hub.admission.park(*key, *id));
+            for order in std::mem::take(&mut orders) {
+                if let Order::GiveUp(named, _) = order {
+                    hub.admission.kept(named);
+                }
+            }
         }
-        let is_held =
-            |record: &Record| record.is_live && hub.admission.is_open(&key, record.snapshot.id);
-        let held = records.iter().rposition(is_held);
+        let is_open = |record: &Record| {
+            let named = Self::named(config, record.snapshot.id);
+            hub.admission.is_open(&named)
+        };
+        let held = records
+            .iter()
+            .rposition(|record| record.is_live && is_open(record));
         let open = |(_, record): &(_, Record)| !record.snapshot.quit;
         for (place, record) in records.into_iter().enumerate().filter(open) {
             let id = record.snapshot.id;
             let conversation = Conversation::restore(Role::Server, record.snapshot).unwrap();
             if held == Some(place) {
-                let number = self.number();
-                let hub = &mut self.hub;
-                hub.admission.hold(connection_id(number), key, id);
+                let (hub, at) = (&mut self.hub, number_of_id(id));
+                orders.extend(hub.admission.hold(Self::named(config, id)));
                 // `Server::next` asks for a seat, and is given this.
-                assert!(hub.admission.seat().is_empty());
+                assert!(hub.admission.seats(1).is_empty());
                 hub.talks.push_back(id);
                 let mut driver = Driver::new(config, Side::Server, conversation, true);
                 driver.session.hold(record.clienthello);
-                (hub.connections).insert(number, Connection::Talking(Box::new(driver)));
-                self.process(config, Side::Server, number, false);
-                self.show_again(config, Side::Server, number);
+                hub.live.insert(at, Box::new(driver));
+                self.process(config, Side::Server, at, false);
+                self.show_again(config, Side::Server, at);
             } else {
                 self.hub.parked.insert(id, conversation);
             }
@@ -446,6 +530,6 @@ impl World {
             self.tell_abandoned(&conversation);
             self.store(config, Side::Server, Record::end(conversation.id()));
         }
-        self.end_given_up(config);
+        self.give(config, orders);
     }
 }

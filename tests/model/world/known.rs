@@ -18,8 +18,8 @@ impl World {
         let key = config.peer.key();
         for id in ended {
             // In this order again, as no limit of theirs is ever reached.
-            if self.hub.admission.forget_end(key, id) && asked_for.contains(&id) {
-                self.hub.admission.remember_end(key, id, config.now);
+            if self.hub.admission.forget_end(&(key, id)) && asked_for.contains(&id) {
+                self.hub.admission.ended((key, id));
             }
         }
         let hub = &mut self.hub;
@@ -61,15 +61,13 @@ impl World {
         }
         for connection in self.hub.connections.values() {
             match connection {
-                Connection::Greeted { conversation, .. } | Connection::Gone(conversation) => {
-                    ids.insert(*conversation);
-                }
-                Connection::Talking(driver) => {
-                    ids.insert(driver.conversation().id());
-                }
-                _ => {}
+                Connection::Greeted { conversation, .. }
+                | Connection::Entered { conversation, .. }
+                | Connection::Gone(conversation) => _ = ids.insert(*conversation),
+                Connection::Stranger => {}
             }
         }
+        ids.extend(self.hub.live.values().map(|of| of.conversation().id()));
         ids
     }
 }

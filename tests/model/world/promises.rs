@@ -16,7 +16,7 @@ impl World {
         let Program::Runs(client) = &self.program else {
             return true;
         };
-        let on = self.hub.talking().map(|(_, of)| of.conversation());
+        let on = self.hub.live.values().map(|of| of.conversation());
         let mut there = on.chain(self.hub.parked.values());
         let id = client.conversation().id();
         !client.session.is_on()
@@ -29,7 +29,7 @@ impl World {
         self.tales.iter().all(|(id, tale)| {
             let told_so = tale.of(Side::Client).outcome == Some(Outcome::Ended);
             let forgot = tale.of(Side::Server).forgot || tale.of(Side::Client).forgot;
-            let on = self.hub.talking().map(|(_, of)| of.conversation());
+            let on = self.hub.live.values().map(|of| of.conversation());
             let mut there = on.chain(self.hub.parked.values());
             !told_so || forgot || !there.any(|server| server.id() == *id && !server.has_quit())
         })
@@ -55,12 +55,12 @@ impl World {
             conversation.id() == id(0) && conversation.next_turn() > config.size.turns
         };
         matches!(&self.program, Program::Runs(driver) if is_all(driver))
-            && self.hub.talking().any(|(_, driver)| is_all(driver))
+            && self.hub.live.values().any(|driver| is_all(driver))
     }
 
     /// A key has one open conversation.
     pub(crate) fn is_one_open(&self) -> bool {
-        self.hub.parked.len() + self.hub.talking().count() <= 1
+        self.hub.parked.len() + self.hub.live.len() <= 1
     }
 
     /// All is said, and nobody waits for anybody.

@@ -1,14 +1,16 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// An admission, a clock that does not go by itself, and the ClientHellos
+/// An admission, timers that do not run by themselves, and the ClientHellos
 /// in the order in which their connections arrived.
 struct Door {
     admission: Admission,
-    now: Instant,
+    /// Timers, and how much longer each runs.
+    timers: BTreeMap<Timer, Duration>,
     arrived: u64,
 }
 
@@ -29,23 +31,6 @@ fn hello(of: u8, conversation: u8, heard: u64, clienthello: u64) -> Hello {
     }
 }
 
-/// Instructions, in words.
-fn words(instructions: &Instructions) -> Vec<String> {
-    let word = |(id, instruction): &(ConnectionId, Instruction)| {
-        let instruction = match instruction {
-            Instruction::Close => "close".to_owned(),
-            Instruction::Refuse(reason) => reason.word().to_owned(),
-            Instruction::Wait { ahead } => format!("wait {ahead}"),
-            Instruction::Replaced => "replaced".to_owned(),
-            Instruction::Welcome(_) => "welcome".to_owned(),
-            Instruction::Resume { with, heard } => format!("resume {} {heard}", with.0),
-            Instruction::Quit => "quit".to_owned(),
-        };
-        format!("{}: {instruction}", id.0)
-    };
-    instructions.iter().map(word).collect()
-}
-
 impl Door {
     fn new() -> Self {
         Self::with(Limits::default(), true)
@@ -54,16 +39,47 @@ impl Door {
     fn with(limits: Limits, one_at_a_time: bool) -> Self {
         Self {
             admission: Admission::new(&limits, one_at_a_time),
-            now: Instant::now(),
+            timers: BTreeMap::new(),
             arrived: 0,
         }
+    }
+
+    /// Does what is ordered, and says it in words.
+    fn obey(&mut self, orders: Orders) -> Vec<String> {
+        let name = |named: Named| (0..u8::MAX).find(|n| id(*n) == named.1).unwrap();
+        let mut words = Vec::new();
+        for order in orders {
+            match order {
+                Order::Tell(to, instruction) => {
+                    let instruction = match instruction {
+                        Instruction::Close => "close".to_owned(),
+                        Instruction::Refuse(reason) => reason.word().to_owned(),
+                        Instruction::Wait { ahead } => format!("wait {ahead}"),
+                        Instruction::Replaced => "replaced".to_owned(),
+                        Instruction::Enter => "enter".to_owned(),
+                        Instruction::Quit => "quit".to_owned(),
+                    };
+                    words.push(format!("{}: {instruction}", to.0));
+                }
+                Order::Supersede(named) => words.push(format!("supersede {}", name(named))),
+                Order::GiveUp(named, _) => {
+                    words.push(format!("give up {}", name(named)));
+                    let ended = self.admission.ended(named);
+                    words.extend(self.obey(ended));
+                }
+                Order::Arm(timer, delay) => _ = self.timers.insert(timer, delay),
+                Order::Disarm(timer) => _ = self.timers.remove(&timer),
+            }
+        }
+        words
     }
 
     /// Somebody arrives; the connections count from 1.
     fn arrive(&mut self, from: &str) -> Vec<String> {
         self.arrived += 1;
         let address = Some(from.parse().unwrap());
-        words(&self.admission.arrive(ConnectionId(self.arrived), address))
+        let orders = self.admission.arrive(ConnectionId(self.arrived), address);
+        self.obey(orders)
     }
 
     /// A key arrives and says hello, about the conversation of its number.
@@ -87,26 +103,82 @@ impl Door {
     }
 
     fn say_hello(&mut self, on: u64, hello: Hello, verdict: Verdict) -> Vec<String> {
-        let instructions = self
-            .admission
-            .hello(ConnectionId(on), hello, verdict, self.now);
-        words(&instructions)
+        let orders = self.admission.hello(ConnectionId(on), hello, verdict);
+        self.obey(orders)
+    }
+
+    fn begin(&mut self, on: u64) -> Vec<String> {
+        let orders = self.admission.begin(ConnectionId(on));
+        self.obey(orders)
     }
 
     fn leave(&mut self, on: u64) -> Vec<String> {
-        words(&self.admission.leave(ConnectionId(on)))
+        let orders = self.admission.leave(ConnectionId(on));
+        self.obey(orders)
+    }
+
+    fn quit(&mut self, on: u64) -> Vec<String> {
+        let orders = self.admission.quit(ConnectionId(on));
+        self.obey(orders)
+    }
+
+    fn ended(&mut self, of: u8, conversation: u8) -> Vec<String> {
+        let orders = self.admission.ended((key(of), id(conversation)));
+        self.obey(orders)
+    }
+
+    fn parked(&mut self, of: u8, conversation: u8) -> Vec<String> {
+        let orders = self.admission.parked((key(of), id(conversation)));
+        self.obey(orders)
+    }
+
+    fn restore(&mut self, of: u8, conversation: u8, clienthello: u64) -> Vec<String> {
+        let named = (key(of), id(conversation));
+        let orders = self.admission.restore(named, clienthello);
+        self.obey(orders)
+    }
+
+    fn is_open(&self, of: u8, conversation: u8) -> bool {
+        self.admission.is_open(&(key(of), id(conversation)))
     }
 
     fn seat(&mut self) -> Vec<String> {
-        words(&self.admission.seat())
+        let orders = self.admission.seats(1);
+        self.obey(orders)
     }
 
-    /// The first key is welcomed, and talks on connection 1.
+    fn ask(&mut self) -> Option<KeyId> {
+        let (question, orders) = self.admission.ask();
+        self.obey(orders);
+        question
+    }
+
+    fn answer(&mut self, of: u8, answer: Answer) -> Vec<String> {
+        let orders = self.admission.answer(&key(of), answer);
+        self.obey(orders)
+    }
+
+    /// So much time passes.
+    fn pass(&mut self, time: Duration) -> Vec<String> {
+        let (due, later): (BTreeMap<_, _>, _) = std::mem::take(&mut self.timers)
+            .into_iter()
+            .partition(|(_, left)| *left <= time);
+        self.timers = later;
+        self.timers.values_mut().for_each(|left| *left -= time);
+        let mut words = Vec::new();
+        for timer in due.into_keys() {
+            let orders = self.admission.fired(timer);
+            words.extend(self.obey(orders));
+        }
+        words
+    }
+
+    /// The first key is let in, and talks.
     fn talking() -> Self {
         let mut door = Self::new();
         assert!(door.seat().is_empty());
-        assert_eq!(door.greet(1, 1, Verdict::Admit), ["1: welcome"]);
-        door.admission.begin(ConnectionId(1));
+        assert_eq!(door.greet(1, 1, Verdict::Admit), ["1: enter"]);
+        assert!(door.begin(1).is_empty());
         door
     }
 }
@@ -179,8 +251,8 @@ fn the_queue_is_told_its_places_once_and_when_they_change() {
     assert_eq!(door.greet(4, 4, Verdict::Admit), ["4: wait 2"]);
     // Nobody's place changes.
     assert!(door.leave(4).is_empty());
-    assert!(door.leave(1).is_empty());
-    assert_eq!(door.seat(), ["2: welcome", "3: wait 0"]);
+    assert!(door.ended(1, 1).is_empty());
+    assert_eq!(door.seat(), ["2: enter", "3: wait 0"]);
     assert!(door.leave(3).is_empty());
     assert_eq!(door.admission.next(), None);
 }
@@ -208,14 +280,14 @@ fn a_key_has_one_place_and_a_later_connection_takes_it() {
     assert_eq!(other, ["3: ended", "4: wait 0"]);
     assert!(door.leave(1).is_empty());
     assert!(door.leave(3).is_empty());
-    assert_eq!(door.seat(), ["4: welcome", "2: wait 0"]);
+    assert_eq!(door.seat(), ["4: enter", "2: wait 0"]);
 }
 
 #[test]
 fn a_new_conversation_of_a_key_ends_the_one_that_is_on() {
     let mut door = Door::talking();
     let begun = door.greet(1, 2, Verdict::Admit);
-    assert_eq!(begun, ["1: quit", "2: wait 0"]);
+    assert_eq!(begun, ["supersede 1", "2: wait 0"]);
     // Another key's does not.
     assert_eq!(door.greet(2, 1, Verdict::Admit), ["3: wait 1"]);
 }
@@ -225,8 +297,8 @@ fn where_many_talk_a_key_may_have_many() {
     let mut door = Door::with(Limits::default(), false);
     assert!(door.seat().is_empty());
     assert!(door.seat().is_empty());
-    assert_eq!(door.greet(1, 1, Verdict::Admit), ["1: welcome"]);
-    assert_eq!(door.greet(1, 2, Verdict::Admit), ["2: welcome"]);
+    assert_eq!(door.greet(1, 1, Verdict::Admit), ["1: enter"]);
+    assert_eq!(door.greet(1, 2, Verdict::Admit), ["2: enter"]);
     assert_eq!(door.greet(1, 3, Verdict::Admit), ["3: wait 0"]);
     // But one place in the queue.
     assert_eq!(door.greet(1, 4, Verdict::Admit), ["4: busy"]);
@@ -238,7 +310,7 @@ fn a_hello_for_the_conversation_that_is_on_goes_on_with_it() {
     door.greet(2, 2, Verdict::Admit);
     assert!(door.arrive("127.0.0.1").is_empty());
     let resumed = door.say_hello(3, hello(1, 1, 5, 3), Verdict::Admit);
-    assert_eq!(resumed, ["3: resume 1 5"]);
+    assert_eq!(resumed, ["3: enter"]);
     // The same id of another key is another conversation.
     assert_eq!(door.greet(3, 1, Verdict::Admit), ["4: wait 1"]);
 }
@@ -246,14 +318,16 @@ fn a_hello_for_the_conversation_that_is_on_goes_on_with_it() {
 #[test]
 fn the_newest_clienthello_wins() {
     let mut door = Door::talking();
-    assert!(door.arrive("127.0.0.1").is_empty());
-    assert!(door.arrive("127.0.0.1").is_empty());
+    for _ in 0..3 {
+        assert!(door.arrive("127.0.0.1").is_empty());
+    }
     // The later connection is the first to be read.
-    let newer = door.say_hello(3, hello(1, 1, 1, 3), Verdict::Admit);
-    assert_eq!(newer, ["3: resume 1 1"]);
-    for conversation in [1, 2] {
-        let older = door.say_hello(2, hello(1, conversation, 0, 2), Verdict::Admit);
-        assert_eq!(older, ["2: close"]);
+    let newer = door.say_hello(4, hello(1, 1, 1, 4), Verdict::Admit);
+    assert_eq!(newer, ["4: enter"]);
+    for (older, conversation) in [(2, 1), (3, 2)] {
+        let hello = hello(1, conversation, 0, older);
+        let closed = door.say_hello(older, hello, Verdict::Admit);
+        assert_eq!(closed, [format!("{older}: close")]);
     }
 }
 
@@ -264,7 +338,7 @@ fn an_unknown_conversation_that_had_begun_has_ended() {
     let refused = door.say_hello(2, hello(2, 2, 1, 2), Verdict::Admit);
     assert_eq!(refused, ["2: ended"]);
 
-    door.admission.remember_end(key(3), id(3), door.now);
+    door.ended(3, 3);
     assert_eq!(door.greet(3, 3, Verdict::Admit), ["3: ended"]);
     assert_eq!(door.greet(3, 4, Verdict::Admit), ["4: wait 0"]);
 }
@@ -285,9 +359,9 @@ fn a_hello_that_is_refused_changes_nothing() {
         assert!(door.leave(3).is_empty());
         // Both are where they were.
         assert_eq!(door.admission.next(), Some(key(2)));
-        assert_eq!(door.greet(1, 1, Verdict::Admit), ["4: resume 1 0"]);
+        assert_eq!(door.greet(1, 1, Verdict::Admit), ["4: enter"]);
         assert!(door.leave(1).is_empty());
-        assert_eq!(door.seat(), ["2: welcome"]);
+        assert_eq!(door.seat(), ["2: enter"]);
     }
 }
 
@@ -299,12 +373,11 @@ fn ends_are_forgotten_after_a_day_and_the_oldest_past_a_thousand() {
     };
     let mut door = Door::with(limits, true);
     for n in 1..=3 {
-        door.admission.remember_end(key(n), id(n), door.now);
+        door.ended(n, n);
     }
     assert_eq!(door.greet(1, 1, Verdict::Admit), ["1: wait 0"]);
     assert_eq!(door.greet(2, 2, Verdict::Admit), ["2: ended"]);
-    door.now += limits.ended_time;
-    door.admission.remember_end(key(9), id(9), door.now);
+    assert!(door.pass(limits.ended_time).is_empty());
     assert_eq!(door.greet(3, 3, Verdict::Admit), ["3: wait 1"]);
 }
 
@@ -316,7 +389,7 @@ fn an_end_that_comes_twice_takes_no_other_ends_place() {
     };
     let mut door = Door::with(limits, true);
     for n in [1, 2, 2, 2] {
-        door.admission.remember_end(key(n), id(n), door.now);
+        door.ended(n, n);
     }
     assert_eq!(door.greet(1, 1, Verdict::Admit), ["1: ended"]);
     assert_eq!(door.greet(2, 2, Verdict::Admit), ["2: ended"]);
@@ -326,11 +399,11 @@ fn an_end_that_comes_twice_takes_no_other_ends_place() {
 fn an_end_is_forgotten_when_no_hello_for_it_can_come() {
     let mut door = Door::with(Limits::default(), true);
     for n in [1, 2] {
-        door.admission.remember_end(key(n), id(n), door.now);
+        door.ended(n, n);
     }
-    assert!(door.admission.forget_end(key(1), id(1)));
-    assert!(!door.admission.forget_end(key(1), id(1)));
-    assert!(!door.admission.forget_end(key(2), id(1)));
+    assert!(door.admission.forget_end(&(key(1), id(1))));
+    assert!(!door.admission.forget_end(&(key(1), id(1))));
+    assert!(!door.admission.forget_end(&(key(2), id(1))));
     assert_eq!(door.greet(1, 1, Verdict::Admit), ["1: wait 0"]);
     assert_eq!(door.greet(2, 2, Verdict::Admit), ["2: ended"]);
 }
@@ -338,38 +411,41 @@ fn an_end_is_forgotten_when_no_hello_for_it_can_come() {
 #[test]
 fn a_parked_conversation_goes_on_through_the_queue() {
     let mut door = Door::talking();
-    door.admission.park(key(2), id(2));
-    assert!(door.admission.is_open(&key(2), id(2)));
+    assert!(door.parked(2, 2).is_empty());
+    assert!(door.is_open(2, 2));
     assert!(door.arrive("127.0.0.1").is_empty());
     let queued = door.say_hello(2, hello(2, 2, 5, 2), Verdict::Admit);
     assert_eq!(queued, ["2: wait 0"]);
-    assert!(door.leave(1).is_empty());
-    assert_eq!(door.seat(), ["2: welcome"]);
-    assert!(door.admission.given_up().is_empty());
+    assert!(door.ended(1, 1).is_empty());
+    assert_eq!(door.seat(), ["2: enter"]);
+    // Only now it is not parked any more.
+    assert!(door.begin(2).is_empty());
+    assert!(door.pass(PARKED_TIME).is_empty());
+    assert!(door.is_open(2, 2));
 }
 
 #[test]
 fn a_new_conversation_of_a_key_gives_up_its_parked_ones() {
     let mut door = Door::talking();
-    door.admission.park(key(2), id(2));
-    door.admission.park(key(3), id(3));
-    assert_eq!(door.greet(2, 4, Verdict::Admit), ["2: wait 0"]);
-    assert_eq!(door.admission.given_up(), [(key(2), id(2))]);
-    assert!(!door.admission.is_open(&key(2), id(2)));
-    assert!(door.admission.is_open(&key(3), id(3)));
+    assert!(door.parked(2, 2).is_empty());
+    assert!(door.parked(3, 3).is_empty());
+    assert_eq!(door.greet(2, 4, Verdict::Admit), ["give up 2", "2: wait 0"]);
+    assert!(!door.is_open(2, 2));
+    assert!(door.is_open(3, 3));
 }
 
 /// Its session has failed, and the hub has yet to learn of it.
 #[test]
 fn a_conversation_that_was_superseded_is_given_up_as_it_is_parked() {
     let mut door = Door::talking();
-    assert_eq!(door.greet(1, 2, Verdict::Admit), ["1: quit", "2: wait 0"]);
-    door.admission.park(key(1), id(1));
-    assert_eq!(door.admission.given_up(), [(key(1), id(1))]);
+    assert_eq!(
+        door.greet(1, 2, Verdict::Admit),
+        ["supersede 1", "2: wait 0"]
+    );
+    assert_eq!(door.parked(1, 1), ["give up 1"]);
     // Another's is parked as ever.
-    door.admission.park(key(2), id(3));
-    assert!(door.admission.given_up().is_empty());
-    assert!(door.admission.is_open(&key(2), id(3)));
+    assert!(door.parked(2, 3).is_empty());
+    assert!(door.is_open(2, 3));
 }
 
 #[test]
@@ -393,29 +469,24 @@ fn a_hello_that_was_overtaken_ends_nothing_that_was_parked() {
     let mut door = Door::new();
     assert!(door.arrive("127.0.0.1").is_empty());
     assert_eq!(door.greet(1, 2, Verdict::Admit), ["2: wait 0"]);
-    assert_eq!(door.seat(), ["2: welcome"]);
-    door.admission.begin(ConnectionId(2));
-    door.admission.park(key(1), id(2));
-    assert!(door.leave(2).is_empty());
+    assert_eq!(door.seat(), ["2: enter"]);
+    assert!(door.begin(2).is_empty());
+    assert!(door.parked(1, 2).is_empty());
     let older = door.say_hello(1, hello(1, 1, 0, 1), Verdict::Admit);
     assert_eq!(older, ["1: close"]);
-    assert!(door.admission.given_up().is_empty());
-    assert!(door.admission.is_open(&key(1), id(2)));
+    assert!(door.is_open(1, 2));
     // A younger one does.
-    assert_eq!(door.greet(1, 3, Verdict::Admit), ["3: wait 0"]);
-    assert_eq!(door.admission.given_up(), [(key(1), id(2))]);
+    assert_eq!(door.greet(1, 3, Verdict::Admit), ["give up 2", "3: wait 0"]);
 }
 
 #[test]
 fn a_quit_before_welcome_ends_what_the_hello_named() {
     let mut door = Door::talking();
-    door.admission.park(key(2), id(2));
+    assert!(door.parked(2, 2).is_empty());
     assert!(door.arrive("127.0.0.1").is_empty());
     door.say_hello(2, hello(2, 2, 5, 2), Verdict::Admit);
     assert_eq!(door.greet(3, 3, Verdict::Admit), ["3: wait 1"]);
-    let quit = words(&door.admission.quit(ConnectionId(2), door.now));
-    assert_eq!(quit, ["2: quit", "3: wait 0"]);
-    assert_eq!(door.admission.given_up(), [(key(2), id(2))]);
+    assert_eq!(door.quit(2), ["give up 2", "2: quit", "3: wait 0"]);
     // Asked again, it has ended.
     assert!(door.arrive("127.0.0.1").is_empty());
     let again = door.say_hello(4, hello(2, 2, 5, 4), Verdict::Admit);
@@ -429,13 +500,14 @@ fn what_ended_before_its_welcome_is_not_begun_by_an_older_hello() {
         assert!(door.arrive(from).is_empty());
     }
     assert_eq!(door.greet(2, 2, Verdict::Admit), ["4: wait 0"]);
-    words(&door.admission.quit(ConnectionId(4), door.now));
+    door.quit(4);
     let older = door.say_hello(2, hello(2, 2, 0, 2), Verdict::Admit);
     assert_eq!(older, ["2: ended"]);
 
     assert_eq!(door.greet(3, 3, Verdict::Admit), ["5: wait 0"]);
     assert_eq!(door.greet(3, 4, Verdict::Admit), ["5: ended", "6: wait 0"]);
     assert!(door.leave(6).is_empty());
+    assert!(door.pass(PLACE_TIME).is_empty());
     let older = door.say_hello(3, hello(3, 3, 0, 3), Verdict::Admit);
     assert_eq!(older, ["3: ended"]);
 }
@@ -443,53 +515,173 @@ fn what_ended_before_its_welcome_is_not_begun_by_an_older_hello() {
 #[test]
 fn a_quit_that_crosses_the_welcome_is_left_to_the_conversation() {
     let mut door = Door::talking();
-    assert!(door.admission.quit(ConnectionId(1), door.now).is_empty());
-    assert!(door.admission.is_open(&key(1), id(1)));
+    assert!(door.quit(1).is_empty());
+    assert!(door.is_open(1, 1));
 }
 
 #[test]
 fn a_conversation_held_over_a_restart_takes_the_first_seat() {
     let mut door = Door::new();
-    door.arrived += 1;
-    door.admission.restore(key(1), id(1), 1);
-    door.admission.hold(ConnectionId(1), key(1), id(1));
+    assert!(door.restore(1, 1, 0).is_empty());
+    let held = door.admission.hold((key(1), id(1)));
+    assert!(door.obey(held).is_empty());
     assert!(door.seat().is_empty());
-    assert_eq!(door.greet(2, 2, Verdict::Admit), ["2: wait 0"]);
+    assert_eq!(door.greet(2, 2, Verdict::Admit), ["1: wait 0"]);
     assert!(door.arrive("127.0.0.1").is_empty());
-    let back = door.say_hello(3, hello(1, 1, 5, 3), Verdict::Admit);
-    assert_eq!(back, ["3: resume 1 5"]);
-    assert!(door.leave(1).is_empty());
-    assert_eq!(door.seat(), ["2: welcome"]);
+    let back = door.say_hello(2, hello(1, 1, 5, 2), Verdict::Admit);
+    assert_eq!(back, ["2: enter"]);
+    assert!(door.leave(2).is_empty());
+    assert!(door.ended(1, 1).is_empty());
+    assert_eq!(door.seat(), ["1: enter"]);
 }
 
 #[test]
 fn of_what_a_crash_left_open_of_a_key_the_last_is_kept() {
     let mut door = Door::new();
-    door.admission.restore(key(1), id(1), 1);
-    door.admission.restore(key(2), id(2), 2);
-    door.admission.restore(key(1), id(3), 3);
-    assert_eq!(door.admission.given_up(), [(key(1), id(1))]);
-    assert!(door.admission.is_open(&key(1), id(3)) && door.admission.is_open(&key(2), id(2)));
+    assert!(door.restore(1, 1, 1).is_empty());
+    assert!(door.restore(2, 2, 2).is_empty());
+    assert_eq!(door.restore(1, 3, 3), ["give up 1"]);
+    assert!(door.is_open(1, 3) && door.is_open(2, 2));
 
     let mut door = Door::with(Limits::default(), false);
-    door.admission.restore(key(1), id(1), 1);
-    door.admission.restore(key(1), id(3), 3);
-    assert!(door.admission.given_up().is_empty());
+    assert!(door.restore(1, 1, 1).is_empty());
+    assert!(door.restore(1, 3, 3).is_empty());
 }
 
 #[test]
 fn a_seat_that_was_given_and_not_taken_is_free_again() {
     let mut door = Door::new();
     assert!(door.seat().is_empty());
-    assert_eq!(door.greet(1, 1, Verdict::Admit), ["1: welcome"]);
+    assert_eq!(door.greet(1, 1, Verdict::Admit), ["1: enter"]);
     assert_eq!(door.greet(2, 2, Verdict::Admit), ["2: wait 0"]);
     // It was gone before it could begin.
-    assert_eq!(door.leave(1), ["2: welcome"]);
-    door.admission.begin(ConnectionId(2));
+    assert_eq!(door.leave(1), ["2: enter"]);
+    assert!(door.begin(2).is_empty());
     assert_eq!(door.greet(3, 3, Verdict::Admit), ["3: wait 0"]);
     // A conversation that began gives its seat back through its user.
-    assert!(door.leave(2).is_empty());
-    assert_eq!(door.seat(), ["3: welcome"]);
+    assert!(door.ended(2, 2).is_empty());
+    assert_eq!(door.seat(), ["3: enter"]);
+}
+
+/// It keeps its turn, before the queue.
+#[test]
+fn a_younger_connection_takes_the_seat_that_an_older_one_was_given() {
+    let mut door = Door::new();
+    assert!(door.seat().is_empty());
+    assert_eq!(door.greet(1, 1, Verdict::Admit), ["1: enter"]);
+    assert_eq!(door.greet(2, 2, Verdict::Admit), ["2: wait 0"]);
+    let again = door.greet(1, 1, Verdict::Admit);
+    assert_eq!(again, ["1: replaced", "3: enter"]);
+    // The older one hands itself over all the same, and is not taken.
+    assert_eq!(door.admission.entry(ConnectionId(1)), Entry::None);
+    assert!(door.leave(1).is_empty());
+    assert!(door.begin(3).is_empty());
+    assert!(door.is_open(1, 1));
+}
+
+#[test]
+fn with_seats_free_nobody_queues() {
+    let mut door = Door::with(Limits::default(), false);
+    let seats = door.admission.seats(64);
+    assert!(door.obey(seats).is_empty());
+    for n in 1..=32 {
+        assert_eq!(door.greet(1, n, Verdict::Admit), [format!("{n}: enter")]);
+    }
+}
+
+#[test]
+fn a_queued_client_that_is_cut_keeps_its_place_for_ten_seconds() {
+    let mut door = Door::talking();
+    assert_eq!(door.greet(2, 2, Verdict::Admit), ["2: wait 0"]);
+    assert_eq!(door.greet(3, 3, Verdict::Admit), ["3: wait 1"]);
+    assert_eq!(door.leave(2), ["3: wait 0"]);
+    assert_eq!(door.greet(2, 2, Verdict::Admit), ["4: wait 0", "3: wait 1"]);
+    assert!(door.pass(PLACE_TIME).is_empty());
+
+    // Who is not there does not hold up those who are.
+    assert_eq!(door.leave(4), ["3: wait 0"]);
+    assert!(door.ended(1, 1).is_empty());
+    assert_eq!(door.seat(), ["3: enter"]);
+    assert!(door.begin(3).is_empty());
+    assert!(door.pass(PLACE_TIME).is_empty());
+    assert_eq!(door.admission.next(), None);
+    assert_eq!(door.greet(4, 4, Verdict::Admit), ["5: wait 0"]);
+    assert_eq!(door.greet(2, 2, Verdict::Admit), ["6: wait 1"]);
+}
+
+#[test]
+fn what_is_parked_is_given_up_after_thirty_days_and_past_the_limit() {
+    let limits = Limits {
+        parked: 1,
+        ..Limits::default()
+    };
+    let mut door = Door::with(limits, true);
+    assert!(door.parked(1, 1).is_empty());
+    assert_eq!(door.parked(2, 2), ["give up 1"]);
+    assert_eq!(door.pass(PARKED_TIME), ["give up 2"]);
+    assert!(!door.is_open(2, 2));
+}
+
+/// The answer is for its youngest connection.
+#[test]
+fn a_key_that_is_asked_about_may_redial() {
+    let mut door = Door::new();
+    assert_eq!(door.greet(1, 1, Verdict::Ask), ["1: wait 0"]);
+    assert_eq!(door.greet(2, 2, Verdict::Ask), ["2: wait 0"]);
+    assert_eq!(door.ask(), Some(key(1)));
+    assert_eq!(door.greet(1, 1, Verdict::Ask), ["1: replaced", "3: wait 0"]);
+    assert!(door.leave(1).is_empty());
+    assert_eq!(door.admission.question(), Some(key(1)));
+    assert_eq!(door.greet(1, 4, Verdict::Ask), ["3: busy", "4: wait 0"]);
+    assert_eq!(door.answer(1, Answer::Accept), ["4: wait 0"]);
+    assert_eq!(door.admission.question(), Some(key(2)));
+}
+
+#[test]
+fn who_is_only_asked_about_costs_nobody_its_end() {
+    let limits = Limits {
+        ended: 1,
+        ..Limits::default()
+    };
+    let mut door = Door::with(limits, true);
+    assert!(door.ended(1, 1).is_empty());
+    assert_eq!(door.greet(2, 2, Verdict::Ask), ["1: wait 0"]);
+    assert_eq!(door.quit(1), ["1: quit"]);
+    assert_eq!(door.greet(1, 1, Verdict::Admit), ["2: ended"]);
+}
+
+/// Their ClientHello is not whole: they may not be clients at all.
+#[test]
+fn past_the_limit_who_has_said_nothing_goes_first() {
+    let limits = Limits {
+        strangers: 3,
+        ..Limits::default()
+    };
+    let mut door = Door::with(limits, true);
+    for from in ["192.0.2.1", "192.0.2.1", "192.0.2.2"] {
+        assert!(door.arrive(from).is_empty());
+    }
+    door.admission.greeted(ConnectionId(1));
+    door.admission.greeted(ConnectionId(2));
+    assert_eq!(door.arrive("192.0.2.3"), ["3: close"]);
+    assert!(door.leave(3).is_empty());
+    door.admission.greeted(ConnectionId(4));
+    // The newcomer is not sent away for it.
+    assert_eq!(door.arrive("192.0.2.4"), ["1: close"]);
+}
+
+#[test]
+fn an_honest_newcomer_gets_in_from_any_address() {
+    for honest in ["10.1.0.1", "10.99.0.1", "2001:db8:ffff::1"] {
+        let mut door = Door::new();
+        for n in 0..128 {
+            assert!(door.arrive(&format!("10.98.0.{n}")).is_empty());
+        }
+        assert_eq!(door.arrive(honest), ["1: close"], "{honest}");
+        assert!(door.leave(1).is_empty());
+        // And stays while others come.
+        assert_eq!(door.arrive("10.98.0.200"), ["2: close"], "{honest}");
+    }
 }
 
 #[test]
@@ -507,22 +699,18 @@ fn four_unknown_keys_may_wait_for_an_answer_one_an_address() {
     assert_eq!(second, ["6: busy"]);
     let first = door.greet_from("192.0.2.0", 0, 0, Verdict::Ask);
     assert_eq!(first, ["7: wait 0"]);
-    // A key that waits already does not wait twice.
+    // A key that waits already does not wait twice: the younger connection does.
     assert!(door.leave(7).is_empty());
     let twice = door.greet_from("192.0.2.7", 1, 1, Verdict::Ask);
-    assert_eq!(twice, ["8: busy"]);
+    assert_eq!(twice, ["2: replaced", "8: wait 0"]);
 }
 
 #[test]
 fn a_question_waits_two_minutes() {
     let mut door = Door::new();
     door.greet(1, 1, Verdict::Ask);
-    assert_eq!(door.admission.wake_at(), Some(door.now + 2 * MINUTE));
-    let early = door.now + 2 * MINUTE - Duration::from_secs(1);
-    assert!(door.admission.overdue(early).is_empty());
-    let late = door.admission.overdue(door.now + 2 * MINUTE);
-    assert_eq!(words(&late), ["1: busy"]);
-    assert_eq!(door.admission.wake_at(), None);
+    assert!(door.pass(2 * MINUTE - Duration::from_secs(1)).is_empty());
+    assert_eq!(door.pass(Duration::from_secs(1)), ["1: busy"]);
     assert!(!door.admission.is_asking(&key(1)));
 }
 
@@ -530,34 +718,34 @@ fn a_question_waits_two_minutes() {
 fn a_person_is_asked_three_times_in_ten_minutes() {
     let mut door = Door::new();
     for of in 0..4 {
+        if of == 3 {
+            assert!(door.pass(9 * MINUTE).is_empty());
+        }
         door.greet(of, of, Verdict::Ask);
-        let asked = door.admission.ask(door.now);
-        assert_eq!(asked, (of < 3).then(|| key(of)));
+        assert_eq!(door.ask(), (of < 3).then(|| key(of)));
         if of < 3 {
-            let answer = door.admission.answer(&key(of), Answer::Decline, door.now);
-            assert_eq!(words(&answer), [format!("{}: declined", of + 1)]);
+            let answer = door.answer(of, Answer::Decline);
+            assert_eq!(answer, [format!("{}: declined", of + 1)]);
         }
     }
-    let later = door.now + 10 * MINUTE;
-    assert_eq!(
-        door.admission.question(later - Duration::from_secs(1)),
-        None
-    );
-    assert_eq!(door.admission.ask(later), Some(key(3)));
+    assert!(door.pass(MINUTE - Duration::from_secs(1)).is_empty());
+    assert_eq!(door.admission.question(), None);
+    assert!(door.pass(Duration::from_secs(1)).is_empty());
+    assert_eq!(door.ask(), Some(key(3)));
 }
 
 #[test]
 fn who_is_accepted_queues_and_who_has_left_is_not_answered() {
     let mut door = Door::talking();
     door.greet(2, 2, Verdict::Ask);
-    let accepted = door.admission.answer(&key(2), Answer::Accept, door.now);
+    let accepted = door.answer(2, Answer::Accept);
     // It was told so already.
-    assert_eq!(words(&accepted), ["2: wait 0"]);
+    assert_eq!(accepted, ["2: wait 0"]);
     assert_eq!(door.admission.next(), Some(key(2)));
 
     door.greet(3, 3, Verdict::Ask);
     door.leave(3);
-    let answer = door.admission.answer(&key(3), Answer::Accept, door.now);
+    let answer = door.answer(3, Answer::Accept);
     assert!(answer.is_empty());
 }
 
@@ -568,7 +756,7 @@ fn a_key_that_became_known_while_it_waited_takes_its_own_place() {
     let known = door.greet(1, 1, Verdict::Admit);
     assert_eq!(known, ["1: replaced", "2: wait 0"]);
     assert!(door.leave(1).is_empty());
-    assert_eq!(door.seat(), ["2: welcome"]);
+    assert_eq!(door.seat(), ["2: enter"]);
 }
 
 #[test]
@@ -577,6 +765,6 @@ fn a_server_that_stops_tells_the_queue_that_it_is_busy() {
     door.greet(2, 2, Verdict::Admit);
     door.greet(3, 3, Verdict::Ask);
     assert!(door.arrive("127.0.0.1").is_empty());
-    let instructions = door.admission.close();
-    assert_eq!(words(&instructions), ["2: busy", "3: busy", "4: close"]);
+    let orders = door.admission.close();
+    assert_eq!(door.obey(orders), ["2: busy", "3: busy", "4: close"]);
 }

@@ -1,0 +1,94 @@
+//! [`Live`]: a conversation that is on, with the task that keeps it.
+
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::admission::Named;
+use super::hub_event::{HubEvent, Remains};
+use crate::link::driver::Driver;
+use crate::link::handshake::Tls;
+use crate::link::journal::Record;
+use crate::link::session::Session;
+use crate::link::turn::{self, Talk};
+use crate::protocol::{Conversation, Limits, Role};
+use crate::trust::Peer;
+
+/// A conversation that is on, or held.
+pub(super) struct Live<S> {
+    pub(super) driver: Arc<Driver<Tls<S>>>,
+    record: Option<Arc<Record>>,
+    keeper: Option<AbortHandle>,
+}
+
+impl<S> Live<S>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    /// It begins, or goes on, once it has a connection or is held; and its user's side.
+    pub(super) fn new(
+        peer: Peer,
+        conversation: Conversation,
+        record: Option<Arc<Record>>,
+        limits: &Limits,
+    ) -> (Self, Talk) {
+        let has_journal = record.is_some();
+        let session = Session::new(
+            Role::Server,
+            conversation.clone(),
+            true,
+            has_journal,
+            limits,
+        );
+        let driver = Driver::new(session, record.clone());
+        let user = Arc::clone(&driver);
+        let live = Self {
+            driver,
+            record,
+            keeper: None,
+        };
+        (live, turn::welcomed(peer, &conversation, user))
+    }
+
+    /// Keeps it going, to its end, in a task of these.
+    pub(super) fn keep(
+        &mut self,
+        named: Named,
+        tasks: &mut JoinSet<()>,
+        events: mpsc::UnboundedSender<HubEvent<S>>,
+    ) {
+        let (driver, record) = (Arc::clone(&self.driver), self.record.take());
+        self.keeper = Some(tasks.spawn(async move {
+            let mut end = End {
+                named,
+                events,
+                remains: None,
+            };
+            let remains = driver.keep(None).await;
+            end.remains = Some(Remains::of(remains, record));
+        }));
+    }
+
+    /// Lets go of it, if it goes on: its server stops.
+    pub(super) fn cut(&self) {
+        if let Some(keeper) = self.keeper.as_ref().filter(|_| self.driver.is_on()) {
+            keeper.abort();
+        }
+    }
+}
+
+/// Tells the hub what is left, however the task ends.
+struct End<S> {
+    named: Named,
+    events: mpsc::UnboundedSender<HubEvent<S>>,
+    remains: Option<Remains>,
+}
+
+impl<S> Drop for End<S> {
+    fn drop(&mut self) {
+        let remains = self.remains.take().unwrap_or(Remains::End);
+        let _ = self.events.send(HubEvent::Over(self.named, remains));
+    }
+}
