@@ -25,9 +25,9 @@ pub const REPLACED: Frame = Frame::Error {
 /// As long as a hold can be: 30 years, which clocks can count.
 pub(crate) const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3_600);
 
-/// Before the first redial, as much again as jitter at most.
+/// Before the first redial; each later one waits twice as long, up to the last. All
+/// with jitter, at most as much again.
 const FIRST_REDIAL: Duration = Duration::from_millis(50);
-/// Between two redials, as much again as jitter at most.
 const LAST_REDIAL: Duration = Duration::from_secs(3);
 /// Redials for a conversation that only wants its end acknowledged (PROTOCOL §4).
 const QUIT_REDIALS: u8 = 3;
@@ -226,7 +226,8 @@ struct News {
     told_lost: bool,
 }
 
-/// How often a client has redialled since the conversation was last on. It
+/// How often a client has redialled since a turn last passed: a `welcome` alone
+/// is no reason to hurry, since whoever gives one can cut again at once. It
 /// decides how long the next one waits, and nothing else: sessions that differ
 /// in it alone are equal, so that a model checker need not tell them apart.
 #[derive(Clone, Copy, Debug)]
@@ -665,10 +666,14 @@ impl Session {
             Step::Waiting { ahead } => self.news.waiting = Some(ahead),
             Step::Connected => self.welcomed(),
             Step::Deliver { turn, text } => {
+                self.redials = Redials(0);
                 self.is_in_hand = true;
                 return Some(Output::HandOver { turn, text });
             }
-            Step::Delivered { turn } => self.news.delivered = Some(turn),
+            Step::Delivered { turn } => {
+                self.redials = Redials(0);
+                self.news.delivered = Some(turn);
+            }
             Step::Ended(end) => {
                 if self.has_link {
                     self.outputs.push_back(Output::Close(None));
@@ -682,7 +687,6 @@ impl Session {
     /// The conversation is on, or on again.
     fn welcomed(&mut self) {
         self.has_begun = true;
-        self.redials = Redials(0);
         if self.lost.take().is_some() {
             self.outputs.push_back(Output::Disarm(Timer::Hold));
             if self.role == Role::Server {

@@ -24,6 +24,7 @@ mod programs;
 #[allow(dead_code, reason = "what others need of it")]
 #[path = "../wire/raw.rs"]
 mod raw;
+mod redials;
 #[cfg(feature = "cli")]
 mod shown;
 #[path = "../going_on/sides.rs"]

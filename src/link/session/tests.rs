@@ -55,16 +55,50 @@ fn a_connection_that_comes_to_nothing_is_no_reason_to_hurry() {
     session.stored(Ok(()));
     session.link_lost(LinkError::Cut);
     assert_eq!(redial(&mut session), Some(100));
+}
 
+/// Does what it puts out; all that is stored is stored at once.
+fn settle(session: &mut Session) {
+    while !outputs(session).is_empty() {
+        session.stored(Ok(()));
+    }
+}
+
+fn connect(session: &mut Session) {
     session.connected();
-    outputs(&mut session);
-    session.stored(Ok(()));
-    outputs(&mut session);
+    settle(session);
     session.receive(Frame::Welcome {
         conversation: session.conversation().id(),
-        heard: 0,
+        heard: session.conversation().snapshot().said,
     });
-    outputs(&mut session);
+    settle(session);
+}
+
+#[test]
+fn redials_are_fast_again_once_a_turn_passes() {
+    let mut session = session(Role::Client);
+    session.hold(0);
+    for delay in [50, 100, 200] {
+        assert_eq!(redial(&mut session), Some(delay));
+        connect(&mut session);
+        session.link_lost(LinkError::Cut);
+    }
+    assert_eq!(redial(&mut session), Some(400));
+    connect(&mut session);
+    let text = Text::new("one").unwrap();
+    session.receive(Frame::Say { turn: 1, text });
+    settle(&mut session);
+    session.taken();
+    session.link_lost(LinkError::Cut);
+    assert_eq!(redial(&mut session), Some(50));
+
+    connect(&mut session);
+    session.say(Text::new("two").unwrap()).unwrap();
+    settle(&mut session);
+    session.link_lost(LinkError::Cut);
+    assert_eq!(redial(&mut session), Some(100));
+    // It had come; only its acknowledgement was lost.
+    connect(&mut session);
     session.link_lost(LinkError::Cut);
     assert_eq!(redial(&mut session), Some(50));
 }
