@@ -29,8 +29,13 @@ pub(crate) const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3_600)
 /// with jitter, at most as much again.
 const FIRST_REDIAL: Duration = Duration::from_millis(50);
 const LAST_REDIAL: Duration = Duration::from_secs(3);
-/// Redials for a conversation that only wants its end acknowledged (PROTOCOL §4).
-const QUIT_REDIALS: u8 = 3;
+/// Before each redial for a conversation that only wants its end acknowledged: with the
+/// most jitter, all three come within the 10 s of [`Limits::quit`] (PROTOCOL §4).
+const QUIT_REDIALS: [Duration; 3] = [
+    FIRST_REDIAL,
+    Duration::from_millis(1_500),
+    Duration::from_secs(3),
+];
 
 /// What a session waits for without being able to see a clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -174,8 +179,9 @@ pub struct Session {
     /// A server's: when the ClientHello of its newest connection came.
     newest: u64,
     redials: Redials,
-    /// A client's: how many redials are left, if that is limited.
-    redials_left: Option<u8>,
+    /// A client's: how often it has redialled since it quit.
+    quit_redials: usize,
+    is_redial_armed: bool,
     /// A redial waits for the first message to be taken.
     owes_redial: bool,
     is_crowded: bool,
@@ -287,7 +293,8 @@ impl Session {
             is_welcomed: false,
             newest: 0,
             redials: Redials(0),
-            redials_left: None,
+            quit_redials: 0,
+            is_redial_armed: false,
             owes_redial: false,
             is_crowded: false,
             is_crowded_hold_over: false,
@@ -585,7 +592,10 @@ impl Session {
             }
             Timer::Taking if self.conversation.owes_quit() => self.link_lost(LinkError::Cut),
             Timer::Taking => {}
-            Timer::Redial => self.outputs.push_back(Output::Dial),
+            Timer::Redial => {
+                self.is_redial_armed = false;
+                self.outputs.push_back(Output::Dial);
+            }
         }
     }
 
@@ -725,19 +735,28 @@ impl Session {
             self.owes_redial = true;
             return;
         }
-        if self.redials_left == Some(0) {
-            return;
+        let pause = match self.is_quitting {
+            true => {
+                let pause = QUIT_REDIALS.get(self.quit_redials).copied();
+                self.quit_redials += usize::from(pause.is_some());
+                pause
+            }
+            false => Some(self.redials.next()),
+        };
+        if let Some(pause) = pause {
+            self.is_redial_armed = true;
+            self.outputs.push_back(Output::Arm(Timer::Redial, pause));
         }
-        self.redials_left = self.redials_left.map(|left| left - 1);
-        let delay = self.redials.next();
-        self.outputs.push_back(Output::Arm(Timer::Redial, delay));
     }
 
     fn begin_quitting(&mut self) {
         if !std::mem::replace(&mut self.is_quitting, true) {
-            self.redials_left = Some(QUIT_REDIALS);
             let quit = Output::Arm(Timer::Quit, self.times.quit);
             self.outputs.push_back(quit);
+            if self.is_redial_armed {
+                // There is no time to wait for that one.
+                self.redial();
+            }
         }
     }
 

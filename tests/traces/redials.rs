@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, timeout};
-use turnchat::link::{Client, TheirTurn, Waiting};
+use turnchat::link::{Cause, Client, LinkError, TheirTurn, Waiting};
+use turnchat::protocol::Overdue;
 
 use crate::network::{Accepting, network};
-use crate::raw::{Face, Papers, heard, say};
+use crate::raw::{Face, Papers, QUIT, heard, say};
 use crate::sides::{Sides, theirs};
 use crate::{Host, comes, take, welcome};
 
@@ -100,4 +101,47 @@ async fn a_server_that_is_busy_for_a_resuming_client_is_dialled_ever_more_slowly
     });
     let dials = dials.await;
     assert!((10..=25).contains(&dials), "{dials} dials in a minute");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_redials_for_a_quit_are_spread_over_its_time() {
+    for is_cut_before in [true, false] {
+        let (mut there, id, mut raw, theirs) = There::welcomed().await;
+        if is_cut_before {
+            drop(raw);
+            // It has dialled for so long that the next dial is seconds away.
+            let welcome = welcome(&id, 0);
+            let greet = async |raw: &mut Host| {
+                raw.hello().await;
+                raw.send(&welcome).await;
+            };
+            there.count(Duration::from_secs(30), greet).await;
+            theirs.quit();
+        } else {
+            theirs.quit();
+            raw.expect(QUIT).await;
+            drop(raw);
+        }
+        let quit_at = Instant::now();
+        let mut dials = Vec::new();
+        let over = tokio::select! {
+            over = theirs.hear() => over.unwrap_err(),
+            () = async {
+                loop {
+                    let mut raw = there.take().await;
+                    dials.push(quit_at.elapsed());
+                    raw.hello().await;
+                }
+            } => unreachable!(),
+        };
+        let overdue = LinkError::Overdue(Overdue::Quit);
+        assert_eq!(over.cause, Cause::Link(overdue));
+        assert_eq!(quit_at.elapsed().as_secs(), 10);
+        let [first, second, third] = dials[..] else {
+            panic!("{dials:?}");
+        };
+        assert!(first < Duration::from_millis(150), "{dials:?}");
+        assert!(second > Duration::from_secs(1), "{dials:?}");
+        assert!(third > Duration::from_secs(4), "{dials:?}");
+    }
 }

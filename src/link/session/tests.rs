@@ -104,19 +104,24 @@ fn redials_are_fast_again_once_a_turn_passes() {
 }
 
 #[test]
-fn a_quit_is_redialled_three_times() {
+fn a_quit_is_redialled_three_times_in_its_ten_seconds() {
     let mut session = session(Role::Client);
     session.hold(0);
-    assert_eq!(redial(&mut session), Some(50));
-    session.quit();
-    outputs(&mut session);
-    session.stored(Ok(()));
-    for _ in 0..3 {
+    for _ in 0..20 {
+        outputs(&mut session);
         dial(&mut session);
-        assert!(redial(&mut session).is_some());
     }
-    dial(&mut session);
+    assert_eq!(redial(&mut session), Some(3_000));
+    session.quit();
+    let mut longest = 0;
+    for delay in [50, 1_500, 3_000] {
+        assert_eq!(redial(&mut session), Some(delay));
+        settle(&mut session);
+        dial(&mut session);
+        longest += 2 * delay;
+    }
     assert_eq!(redial(&mut session), None);
+    assert!(longest < Limits::default().quit.as_millis());
 }
 
 #[test]
