@@ -68,6 +68,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         if !self.has_unsent() {
             self.liveness.wrote(now(), true);
         }
+        self.liveness.spoke();
         self.welcome(frame);
         frame.write_line(&mut self.unsent);
     }

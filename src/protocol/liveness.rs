@@ -16,6 +16,7 @@ use super::limits::Limits;
 ///
 /// let (start, limits) = (Instant::now(), Limits::default());
 /// let mut liveness = Liveness::new(start, &limits);
+/// liveness.spoke();
 /// assert_eq!(liveness.poll_frame(start), None);
 /// assert_eq!(liveness.poll_frame(start + limits.ping_after), Some(Frame::Ping {}));
 /// assert_eq!(liveness.overdue(start + limits.silence), Some(Overdue::Silent));
@@ -30,6 +31,8 @@ pub struct Liveness {
     /// When the last one went out.
     pinged_at: Option<Instant>,
     pong_owed: bool,
+    /// Our first frame has gone.
+    spoke: bool,
     /// The other side's first frame has come.
     greeted: bool,
     welcomed: bool,
@@ -64,6 +67,7 @@ impl Liveness {
             pinged: false,
             pinged_at: None,
             pong_owed: false,
+            spoke: false,
             greeted: false,
             welcomed: false,
             line_since: None,
@@ -75,6 +79,11 @@ impl Liveness {
     /// The other's first frame has to be there by this instant.
     pub fn expect_first_frame(&mut self, by: Instant) {
         self.first_frame_by = Some(by);
+    }
+
+    /// Our first frame has gone, or is about to: `ping` and `pong` may follow.
+    pub fn spoke(&mut self) {
+        self.spoke = true;
     }
 
     /// `welcome` has come or gone: lines may be long from now on.
@@ -120,10 +129,13 @@ impl Liveness {
         Ok(None)
     }
 
-    /// The `pong` that is owed or the `ping` that is due. Ask when nothing
-    /// else waits to be written, so that a peer that does not read cannot
-    /// make them pile up.
+    /// The `pong` that is owed or the `ping` that is due, behind our first frame.
+    /// Ask when nothing else waits to be written, so that a peer that does not read
+    /// cannot make them pile up.
     pub fn poll_frame(&mut self, now: Instant) -> Option<Frame> {
+        if !self.spoke {
+            return None;
+        }
         if std::mem::take(&mut self.pong_owed) {
             return Some(Frame::Pong {});
         }
@@ -161,7 +173,8 @@ impl Liveness {
     /// [`overdue`](Self::overdue) again, if nothing happens before.
     pub fn wake_at(&self) -> Instant {
         // A ping that is due waits behind what is being written.
-        let ping = self.ping_at().filter(|_| self.writing_since.is_none());
+        let may_ping = self.spoke && self.writing_since.is_none();
+        let ping = self.ping_at().filter(|_| may_ping);
         let deadlines = self.deadlines().into_iter().flatten().map(|(at, _)| at);
         deadlines
             .chain(ping)
@@ -198,6 +211,7 @@ mod tests {
         let start = Instant::now();
         let mut liveness = Liveness::new(start, &Limits::default());
         liveness.filter(Frame::Wait { ahead: 0 }).unwrap();
+        liveness.spoke();
         (start, liveness)
     }
 
@@ -275,6 +289,25 @@ mod tests {
             let kind = frame.kind();
             assert_eq!(liveness.filter(frame), Err(Violation::FirstFrame { kind }));
         }
+    }
+
+    #[test]
+    fn they_wait_for_our_own_first_frame_too() {
+        let start = Instant::now();
+        let mut liveness = Liveness::new(start, &Limits::default());
+        liveness.filter(Frame::Wait { ahead: 0 }).unwrap();
+        liveness.filter(Frame::Ping {}).unwrap();
+        assert_eq!(liveness.poll_frame(start + 20 * SECOND), None);
+        assert_eq!(liveness.wake_at(), start + 60 * SECOND);
+        liveness.spoke();
+        assert_eq!(
+            liveness.poll_frame(start + 20 * SECOND),
+            Some(Frame::Pong {})
+        );
+        assert_eq!(
+            liveness.poll_frame(start + 20 * SECOND),
+            Some(Frame::Ping {})
+        );
     }
 
     #[test]

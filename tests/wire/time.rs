@@ -237,6 +237,24 @@ async fn a_peer_that_does_not_read_is_lost_after_thirty_seconds() {
     assert_eq!(start.elapsed().as_secs(), 30);
 }
 
+/// Though it comes first, a `pong` is no first frame.
+#[tokio::test(start_paused = true)]
+async fn a_ping_behind_the_hello_is_answered_behind_the_welcome() {
+    let house = House::new(Habit::Thinks);
+    let mut guest = house.guest().await;
+    guest.send(&format!("{}\n{PING}\n{PING}", hello(ID))).await;
+    let first = guest.next().await;
+    let answers = [wait(0), welcome(ID)].map(Came::Line);
+    assert!(answers.contains(&first), "{first:?}");
+    loop {
+        let next = guest.next().await;
+        if next == Came::Line(PONG.to_owned()) {
+            break;
+        }
+        assert!(answers.contains(&next), "{next:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_talks_and_does_not_read_is_lost_too() {
     let mut house = House::on(Habit::Shouts, unheld(), |_| turnchat::link::Verdict::Admit);
