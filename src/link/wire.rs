@@ -36,8 +36,8 @@ pub(crate) struct Wire<S> {
     /// How much of it was written.
     written: usize,
     flushed: bool,
-    /// Writing failed. What the peer said before it went is still read: it
-    /// may explain why.
+    /// Writing failed. What the peer said before that is here by now, and still
+    /// read: it may explain why.
     write_error: Option<io::Error>,
 }
 
@@ -127,7 +127,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 }
                 Poll::Ready(Err(error)) => {
                     self.write_error = Some(error);
-                    // There is no progress any more.
                     true
                 }
             };
@@ -262,15 +261,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Reads into `unread`, of which all is decoded.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
         self.unread.reserve(CHUNK);
-        let read = pin!(self.stream.read_buf(&mut self.unread)).poll(cx);
-        let failure = match ready!(read) {
-            Ok(0) => self.write_error.take(),
-            Ok(_) => {
+        let failure = match pin!(self.stream.read_buf(&mut self.unread)).poll(cx) {
+            Poll::Pending if self.write_error.is_none() => return Poll::Pending,
+            Poll::Pending | Poll::Ready(Ok(0)) => self.write_error.take(),
+            Poll::Ready(Ok(_)) => {
                 self.liveness.received(now());
                 return Poll::Ready(Ok(()));
             }
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => None,
-            Err(error) => Some(error),
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => None,
+            Poll::Ready(Err(error)) => Some(error),
         };
         let failure = failure.map(|error| LinkError::Io(error.into()));
         Poll::Ready(Err(failure.unwrap_or(LinkError::Cut)))

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
@@ -176,6 +177,52 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tapped<S> {
             self.written.lock().unwrap().extend(&bytes[..count]);
         }
         written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// A stream that can be read and, once told so, not be written any more.
+#[derive(Debug)]
+pub(crate) struct Mute<S> {
+    stream: S,
+    is_mute: Arc<AtomicBool>,
+}
+
+impl<S> Mute<S> {
+    pub(crate) fn new(stream: S) -> (Self, Arc<AtomicBool>) {
+        let is_mute = Arc::<AtomicBool>::default();
+        let switch = Arc::clone(&is_mute);
+        (Self { stream, is_mute }, switch)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Mute<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Mute<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.is_mute.load(Ordering::Relaxed) {
+            true => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            false => Pin::new(&mut self.stream).poll_write(cx, bytes),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

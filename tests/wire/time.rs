@@ -1,6 +1,7 @@
 //! Silence, slow lines, stalled writes and storms (PROTOCOL §5), on played
 //! time.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, duplex};
@@ -11,6 +12,7 @@ use turnchat::trust::{Algorithm, Identity};
 
 use super::ours::{Habit, House, Tale, called, told, unheld, welcomed};
 use super::raw::{Came, Face, ID, PING, PONG, Papers, QUIT, Raw, heard, hello, say, welcome};
+use super::streams::Mute;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -235,6 +237,65 @@ async fn a_peer_that_does_not_read_is_lost_after_thirty_seconds() {
     };
     assert_eq!(overdue(&over), Overdue::Write);
     assert_eq!(start.elapsed().as_secs(), 30);
+}
+
+/// A server over a stream that cannot be written any more, and what it was about to
+/// write: how long it takes to notice.
+async fn muted(habit: Habit, says: &str) -> Duration {
+    let mut house = House::on(habit, unheld(), |_| turnchat::link::Verdict::Admit);
+    let (here, there) = duplex(4096);
+    let (there, is_mute) = Mute::new(there);
+    house.arrive(there);
+    let mut guest = Face::new(&Papers::new()).dial(here).await.unwrap();
+    guest.begin().await;
+    if habit == Habit::Answers {
+        guest.expect(&say(1, "turn 1")).await;
+    }
+    is_mute.store(true, Ordering::Relaxed);
+    let start = Instant::now();
+    guest.send_bytes(says.as_bytes()).await;
+    let (_, over) = told(&mut house.tale).await;
+    assert!(
+        matches!(over.cause, Cause::Link(LinkError::Io(_))),
+        "{over:?}"
+    );
+    start.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_cannot_be_written_is_lost_at_once() {
+    // An answer, a `pong`, and the `ping` that is due after 20 seconds.
+    let answer = muted(Habit::Answers, &format!("{}\n", say(2, "x"))).await;
+    assert!(answer < SECOND, "{answer:?}");
+    let pong = muted(Habit::Thinks, &format!("{PING}\n")).await;
+    assert!(pong < SECOND, "{pong:?}");
+    let ping = muted(Habit::Thinks, "").await;
+    assert_eq!(ping.as_secs(), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_said_before_a_link_failed_is_heard() {
+    let mut house = House::on(Habit::Answers, unheld(), |_| turnchat::link::Verdict::Admit);
+    let (here, there) = duplex(4096);
+    let (there, is_mute) = Mute::new(there);
+    house.arrive(there);
+    let mut guest = Face::new(&Papers::new()).dial(here).await.unwrap();
+    guest.begin().await;
+    guest.expect(&say(1, "turn 1")).await;
+    is_mute.store(true, Ordering::Relaxed);
+    let last = [
+        say(2, "x"),
+        "{\"error\":{\"code\":\"internal\"}}\n".to_owned(),
+    ];
+    guest.send_bytes(last.join("\n").as_bytes()).await;
+    let (words, over) = told(&mut house.tale).await;
+    assert_eq!(words, ["began", "delivered 1", "heard 2 x"]);
+    let code = turnchat::protocol::Code::Internal;
+    let detail = None;
+    assert_eq!(
+        over.cause,
+        Cause::Link(LinkError::Reported { code, detail })
+    );
 }
 
 /// Though it comes first, a `pong` is no first frame.
