@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::rand;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
-use super::driver::{Dial, Driver};
+use super::driver::{Dial, Driver, with_jitter};
 use super::error::ConnectError;
 use super::handshake::{self, Tls};
 use super::journal::{Journal, JournalError, Record};
-use super::session::Session;
+use super::session::{FEW_REDIALS, Session};
 use super::turn::{self, Waiting};
 use super::wire::Wire;
 use crate::protocol::{By, Conversation, ConversationId, End, HeardWhen, Limits, Role};
@@ -77,9 +77,11 @@ impl Client {
     /// this peer that the journal holds open, else for a new one. Whether
     /// there will be one, [`Waiting::welcome`] tells.
     ///
-    /// Once it is on, a lost link is dialled anew, for as long as
-    /// [`Limits::hold`] says, and only the same key is accepted then. A first
-    /// dial that fails is only repeated for a conversation in the journal.
+    /// Once it is on or has a place in the queue, a lost link is dialled anew, for as
+    /// long as [`Limits::hold`] says, and only the same key is accepted then. Before the
+    /// server's first frame, a connection that is cut is dialled anew three times, within
+    /// 10 s. A first dial that reaches nobody is only repeated for a conversation in the
+    /// journal. With a hold of zero nothing is.
     ///
     /// # Errors
     /// [`ConnectError`]; nothing was said then.
@@ -90,13 +92,22 @@ impl Client {
         F: Future<Output = io::Result<S>> + Send + 'static,
     {
         let dial = shared(dial);
+        let may_redial = !self.limits.hold.is_zero();
+        let mut pauses = FEW_REDIALS.into_iter();
         loop {
             let proven = prove(Arc::clone(&self.config), self.limits, dial()).await;
             let (peer, wire, open) = match proven {
                 Ok((wire, peer)) => (peer, Some(wire), self.open(&peer.key())?),
                 Err(error) if error.is_passing() => match self.held()? {
                     Some((peer, open)) => (peer, None, open),
-                    None => return Err(error),
+                    None => match pauses.next() {
+                        // A storm at the server may have closed it.
+                        Some(pause) if may_redial && error.is_cut() => {
+                            sleep(with_jitter(pause)).await;
+                            continue;
+                        }
+                        _ => return Err(error),
+                    },
                 },
                 Err(error) => return Err(error),
             };

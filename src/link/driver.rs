@@ -543,7 +543,7 @@ where
 }
 
 /// At most as much again, so that not everyone comes back at the same instant.
-fn with_jitter(delay: Duration) -> Duration {
+pub(super) fn with_jitter(delay: Duration) -> Duration {
     let mut byte = [0];
     // Without random bits there is none.
     let _ = rand::fill(&mut byte);

@@ -128,6 +128,16 @@ impl LinkError {
         }
     }
 
+    /// Whether the connection ended and nothing says why: not for what came over it, nor
+    /// for either side's key.
+    pub(super) fn is_cut(&self) -> bool {
+        match self {
+            Self::Cut => true,
+            Self::Io(error) => matches!(HandshakeFailure::of(error), HandshakeFailure::Io(_)),
+            _ => false,
+        }
+    }
+
     /// What the other side is told before the connection is closed. Nothing
     /// of our own state travels in it.
     pub fn farewell(&self) -> Option<Frame> {
@@ -183,10 +193,17 @@ impl ConnectError {
     pub(super) fn is_passing(&self) -> bool {
         match self {
             Self::Dial(_) | Self::Handshake(HandshakeError::TimedOut) => true,
+            Self::Handshake(_) | Self::Journal(_) => self.is_cut(),
+        }
+    }
+
+    /// Whether there was a connection that ended, and nothing says why.
+    pub(super) fn is_cut(&self) -> bool {
+        match self {
             Self::Handshake(HandshakeError::Tls(error)) => {
                 matches!(HandshakeFailure::of(error), HandshakeFailure::Io(_))
             }
-            Self::Handshake(HandshakeError::NotProven(_)) | Self::Journal(_) => false,
+            Self::Dial(_) | Self::Handshake(_) | Self::Journal(_) => false,
         }
     }
 }

@@ -29,9 +29,10 @@ pub(crate) const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3_600)
 /// with jitter, at most as much again.
 const FIRST_REDIAL: Duration = Duration::from_millis(50);
 const LAST_REDIAL: Duration = Duration::from_secs(3);
-/// Before each redial for a conversation that only wants its end acknowledged: with the
-/// most jitter, all three come within the 10 s of [`Limits::quit`] (PROTOCOL §4).
-const QUIT_REDIALS: [Duration; 3] = [
+/// Before each redial where there are 10 s for all of them: for a first dial that was
+/// not answered, and for a conversation that only wants its end acknowledged (PROTOCOL
+/// §4). With the most jitter they take 9.1 s.
+pub(super) const FEW_REDIALS: [Duration; 3] = [
     FIRST_REDIAL,
     Duration::from_millis(1_500),
     Duration::from_secs(3),
@@ -176,11 +177,13 @@ pub struct Session {
     has_begun: bool,
     /// And in the life of this session.
     is_welcomed: bool,
+    /// A client's: it has had a place in the server's queue.
+    is_queued: bool,
     /// A server's: when the ClientHello of its newest connection came.
     newest: u64,
     redials: Redials,
-    /// A client's: how often it has redialled since it quit.
-    quit_redials: usize,
+    /// A client's: how many of [`FEW_REDIALS`] it has made.
+    few_redials: usize,
     is_redial_armed: bool,
     /// A redial waits for the first message to be taken.
     owes_redial: bool,
@@ -203,6 +206,7 @@ struct Times {
     hold: Duration,
     crowded_hold: Duration,
     quit: Duration,
+    first_answer: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -284,6 +288,7 @@ impl Session {
                 hold: limits.hold.min(FOR_EVER),
                 crowded_hold: limits.hold.min(limits.crowded_hold),
                 quit: limits.quit,
+                first_answer: limits.first_answer,
             },
             has_journal,
             phase: Phase::On,
@@ -291,9 +296,10 @@ impl Session {
             lost: None,
             has_begun,
             is_welcomed: false,
+            is_queued: false,
             newest: 0,
             redials: Redials(0),
-            quit_redials: 0,
+            few_redials: 0,
             is_redial_armed: false,
             owes_redial: false,
             is_crowded: false,
@@ -500,7 +506,7 @@ impl Session {
         if !self.has_link() {
             return;
         }
-        let is_resuming = self.is_lost() || (self.has_begun && !self.is_welcomed);
+        let is_resuming = self.has_begun && (self.is_lost() || !self.is_welcomed);
         let reason = Reason::Busy;
         if is_resuming && frame == (Frame::Refuse { reason }) {
             // No place at the moment for a conversation that is to go on.
@@ -520,8 +526,9 @@ impl Session {
         }
     }
 
-    /// The link cannot go on. The conversation can, if it had begun and the
-    /// fault is the link's.
+    /// The link cannot go on. The conversation can, if it had begun, or waited for that
+    /// in a queue, and the fault is the link's. What was not answered at all is tried again
+    /// for a while.
     pub fn link_lost(&mut self, error: LinkError) {
         if !self.has_link() {
             return;
@@ -531,7 +538,11 @@ impl Session {
             self.has_link = false;
             return self.outputs.push_back(Output::Cut);
         }
-        if !self.has_begun || self.times.hold.is_zero() || !error.is_passing() {
+        let can_pass = match self.is_answered() {
+            true => error.is_passing(),
+            false => error.is_cut(),
+        };
+        if !can_pass || self.times.hold.is_zero() {
             return self.fail(error, false);
         }
         self.has_link = false;
@@ -637,32 +648,33 @@ impl Session {
 
     /// The next thing for the user to know, besides messages and the end.
     pub fn poll_notice(&mut self) -> Option<Notice> {
-        if let Some(place) = self.poll_place() {
-            return Some(place);
-        }
-        let News {
-            delivered,
-            told_lost,
-            ..
-        } = &mut self.news;
-        if let Some(turn) = delivered.take() {
+        if let Some(turn) = self.news.delivered.take() {
             return Some(Notice::Delivered { turn });
         }
-        let is_lost = self.lost.is_some();
-        let has_changed = self.phase == Phase::On && *told_lost != is_lost;
-        has_changed.then(|| {
-            *told_lost = is_lost;
-            match is_lost {
+        if self.has_come_or_gone() {
+            self.news.told_lost = self.is_lost();
+            return Some(match self.is_lost() {
                 true => Notice::Lost,
                 false => Notice::Resumed,
-            }
-        })
+            });
+        }
+        self.poll_place()
     }
 
     /// Whether [`poll_notice`](Self::poll_notice) has something.
     pub fn has_notice(&self) -> bool {
-        let has_changed = self.is_on() && self.news.told_lost != self.is_lost();
-        self.news.waiting.is_some() || self.news.delivered.is_some() || has_changed
+        self.news.waiting.is_some() || self.news.delivered.is_some() || self.has_come_or_gone()
+    }
+
+    /// The link has, and its user does not know. Before the first answer there is
+    /// nothing to know.
+    fn has_come_or_gone(&self) -> bool {
+        self.is_on() && self.is_answered() && self.news.told_lost != self.is_lost()
+    }
+
+    /// Whether the other side has ever said anything about the conversation.
+    fn is_answered(&self) -> bool {
+        self.has_begun || self.is_queued
     }
 
     /// What the conversation puts out, where something else is to do it.
@@ -673,7 +685,14 @@ impl Session {
             }
             Step::Store(_) => self.conversation.stored(),
             Step::Send(frame) => return self.has_link.then_some(Output::Send(frame)),
-            Step::Waiting { ahead } => self.news.waiting = Some(ahead),
+            Step::Waiting { ahead } => {
+                self.is_queued = true;
+                self.news.waiting = Some(ahead);
+                if !self.has_begun {
+                    // There is nothing to go on with but the place.
+                    self.link_is_back();
+                }
+            }
             Step::Connected => self.welcomed(),
             Step::Deliver { turn, text } => {
                 self.redials = Redials(0);
@@ -697,15 +716,19 @@ impl Session {
     /// The conversation is on, or on again.
     fn welcomed(&mut self) {
         self.has_begun = true;
+        self.link_is_back();
+        if !std::mem::replace(&mut self.is_welcomed, true) && self.role == Role::Client {
+            // That it is welcomed says that it is back.
+            self.news.told_lost = false;
+        }
+    }
+
+    fn link_is_back(&mut self) {
         if self.lost.take().is_some() {
             self.outputs.push_back(Output::Disarm(Timer::Hold));
             if self.role == Role::Server {
                 self.outputs.push_back(Output::Disarm(Timer::CrowdedHold));
             }
-        }
-        if !std::mem::replace(&mut self.is_welcomed, true) && self.role == Role::Client {
-            // That it is welcomed says that it is back.
-            self.news.told_lost = false;
         }
     }
 
@@ -717,8 +740,12 @@ impl Session {
     fn lose(&mut self, error: LinkError) {
         if self.lost.is_none() {
             self.lost = Some(error);
-            let hold = Output::Arm(Timer::Hold, self.times.hold);
-            self.outputs.push_back(hold);
+            self.news.waiting = None;
+            let hold = match self.is_answered() {
+                true => self.times.hold,
+                false => self.times.first_answer,
+            };
+            self.outputs.push_back(Output::Arm(Timer::Hold, hold));
             if self.role == Role::Server {
                 self.is_crowded_hold_over = false;
                 let crowded = Output::Arm(Timer::CrowdedHold, self.times.crowded_hold);
@@ -735,17 +762,22 @@ impl Session {
             self.owes_redial = true;
             return;
         }
-        let pause = match self.is_quitting {
+        let pause = match self.is_quitting || !self.is_answered() {
             true => {
-                let pause = QUIT_REDIALS.get(self.quit_redials).copied();
-                self.quit_redials += usize::from(pause.is_some());
+                let pause = FEW_REDIALS.get(self.few_redials).copied();
+                self.few_redials += usize::from(pause.is_some());
                 pause
             }
             false => Some(self.redials.next()),
         };
-        if let Some(pause) = pause {
-            self.is_redial_armed = true;
-            self.outputs.push_back(Output::Arm(Timer::Redial, pause));
+        match pause {
+            Some(pause) => {
+                self.is_redial_armed = true;
+                self.outputs.push_back(Output::Arm(Timer::Redial, pause));
+            }
+            // Its time is kept.
+            None if self.is_quitting => {}
+            None => self.give_up(),
         }
     }
 
@@ -753,6 +785,7 @@ impl Session {
         if !std::mem::replace(&mut self.is_quitting, true) {
             let quit = Output::Arm(Timer::Quit, self.times.quit);
             self.outputs.push_back(quit);
+            self.few_redials = 0;
             if self.is_redial_armed {
                 // There is no time to wait for that one.
                 self.redial();

@@ -1,6 +1,6 @@
 //! Which `hello` goes on with a conversation, and which does not count.
 
-use turnchat::link::{Cause, Client, Journal, LinkError, Notice};
+use turnchat::link::{Client, Journal, Notice};
 
 use crate::network::network;
 use crate::raw::{Came, Face, ID, OTHER_ID, Papers, heard, say};
@@ -9,6 +9,12 @@ use crate::{arrive, at_this_instant, comes, cut, hello, take, welcome};
 
 #[tokio::test(start_paused = true)]
 async fn a_client_cut_before_its_welcome_goes_on_with_what_began() {
+    for is_restarted in [true, false] {
+        cut_before_its_welcome(is_restarted).await;
+    }
+}
+
+async fn cut_before_its_welcome(is_restarted: bool) {
     let kept = Kept::new();
     let (dial, accept, links) = network(vec![]);
     let mut server = kept.serve(|| accept.clone()).await;
@@ -17,13 +23,13 @@ async fn a_client_cut_before_its_welcome_goes_on_with_what_began() {
     cut(&links, 0);
     let here = mine(server.next().await.unwrap());
     let here = here.say(text("one")).await.unwrap();
-    let over = waiting.welcome().await.unwrap_err();
-    assert!(
-        matches!(over.cause, Cause::Link(LinkError::Cut)),
-        "{over:?}"
-    );
-
-    let waiting = kept.connect(dial).await;
+    let waiting = match is_restarted {
+        true => {
+            drop(waiting);
+            kept.connect(dial).await
+        }
+        false => waiting,
+    };
     let there = comes(waiting.welcome()).await.unwrap();
     let (heard, there) = comes(theirs(there).hear()).await.unwrap();
     assert_eq!(heard, text("one"));

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, timeout};
-use turnchat::link::{Cause, Client, LinkError, TheirTurn, Waiting};
+use turnchat::link::{Cause, Client, LinkError, Notice, TheirTurn, Waiting};
 use turnchat::protocol::Overdue;
 
 use crate::network::{Accepting, network};
 use crate::raw::{Face, Papers, QUIT, heard, say};
-use crate::sides::{Sides, theirs};
+use crate::sides::{Sides, text, theirs};
 use crate::{Host, comes, take, welcome};
+
+const WAIT: &str = "{\"wait\":{\"ahead\":0}}";
 
 /// A raw server, for a client of ours.
 struct There {
@@ -144,4 +146,141 @@ async fn the_redials_for_a_quit_are_spread_over_its_time() {
         assert!(second > Duration::from_secs(1), "{dials:?}");
         assert!(third > Duration::from_secs(4), "{dials:?}");
     }
+}
+
+/// The `welcome` was on its way.
+#[tokio::test(start_paused = true)]
+async fn a_quit_in_the_queue_is_redialled() {
+    let (mut there, mut raw, mut waiting) = There::called().await;
+    let id = raw.hello().await;
+    raw.send(WAIT).await;
+    assert_eq!(waiting.notice().await, Some(Notice::Waiting { ahead: 0 }));
+    waiting.quit();
+    raw.expect(QUIT).await;
+    drop(raw);
+
+    let mut raw = there.take().await;
+    assert_eq!(raw.hello().await, id);
+    raw.send(&welcome(&id, 0)).await;
+    raw.expect(QUIT).await;
+    raw.send(QUIT).await;
+    let over = match waiting.welcome().await {
+        Ok(talk) => theirs(talk).hear().await.unwrap_err(),
+        Err(over) => over,
+    };
+    assert_eq!(over.cause, Cause::Me);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quit_in_the_queue_that_reaches_nobody_is_said_to() {
+    let (mut there, mut raw, mut waiting) = There::called().await;
+    raw.hello().await;
+    raw.send(WAIT).await;
+    waiting.notice().await;
+    waiting.quit();
+    drop(raw);
+    let over = tokio::select! {
+        over = waiting.welcome() => over.unwrap_err(),
+        _ = there.count(Duration::from_secs(20), async |_| ()) => panic!("it goes on"),
+    };
+    let overdue = LinkError::Overdue(Overdue::Quit);
+    assert_eq!(over.cause, Cause::Link(overdue));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_cut_in_the_queue_comes_back() {
+    let (mut there, mut raw, mut waiting) = There::called().await;
+    let id = raw.hello().await;
+    raw.send(WAIT).await;
+    assert_eq!(waiting.notice().await, Some(Notice::Waiting { ahead: 0 }));
+    drop(raw);
+    assert_eq!(waiting.notice().await, Some(Notice::Lost));
+    assert!(waiting.is_lost());
+
+    let mut raw = there.take().await;
+    assert_eq!(raw.hello().await, id);
+    raw.send("{\"wait\":{\"ahead\":1}}").await;
+    assert_eq!(waiting.notice().await, Some(Notice::Resumed));
+    assert_eq!(waiting.notice().await, Some(Notice::Waiting { ahead: 1 }));
+    assert!(!waiting.is_lost());
+    // However long it waits now: that is no cut.
+    let hour = Duration::from_secs(3_600);
+    let waited = timeout(hour, async {
+        loop {
+            raw.expect("{\"ping\":{}}").await;
+            raw.send("{\"pong\":{}}").await;
+        }
+    });
+    assert!(waited.await.is_err());
+    raw.send(&welcome(&id, 0)).await;
+    raw.send(&say(1, "one")).await;
+    let (words, _mine) = theirs(waiting.welcome().await.unwrap())
+        .hear()
+        .await
+        .unwrap();
+    assert_eq!(words, text("one"));
+}
+
+/// In the queue nothing is resumed: that there is no place any more is the end.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_comes_back_to_a_full_queue_is_refused() {
+    let (mut there, mut raw, mut waiting) = There::called().await;
+    raw.hello().await;
+    raw.send(WAIT).await;
+    waiting.notice().await;
+    drop(raw);
+    let mut raw = there.take().await;
+    raw.hello().await;
+    raw.send("{\"refuse\":{\"reason\":\"busy\"}}").await;
+    let over = waiting.welcome().await.unwrap_err();
+    assert_eq!(over.cause, Cause::Refused(turnchat::protocol::Reason::Busy));
+}
+
+/// Before its handshake is done, and behind its `hello`.
+#[tokio::test(start_paused = true)]
+async fn a_first_dial_that_is_cut_before_a_frame_is_tried_again() {
+    let papers = Papers::new();
+    let (dial, mut accept, _) = network(vec![]);
+    let face = Face::new(&papers);
+    let client = Client::new(&Sides::new().client, vec![papers.id]).unwrap();
+    let dialled_at = Instant::now();
+    let connecting = client.connect(dial);
+    let accepting = async {
+        drop(accept().await.unwrap());
+        take(&face, &mut accept).await
+    };
+    let (mut raw, waiting) = tokio::join!(accepting, connecting);
+    let mut waiting = waiting.unwrap();
+    let id = raw.hello().await;
+    drop(raw);
+    let mut raw = take(&face, &mut accept).await;
+    assert_eq!(raw.hello().await, id);
+    raw.send(WAIT).await;
+    // Nothing was said before: there is nothing to tell either.
+    assert_eq!(waiting.notice().await, Some(Notice::Waiting { ahead: 0 }));
+    assert!(dialled_at.elapsed() < Duration::from_secs(1));
+    raw.send(&welcome(&id, 0)).await;
+    waiting.welcome().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_dial_is_tried_again_three_times_in_ten_seconds() {
+    let (mut there, raw, waiting) = There::called().await;
+    drop(raw);
+    let dialled_at = Instant::now();
+    let over = waiting.welcome();
+    let dials = there.count(Duration::from_secs(60), async |_| ());
+    let (over, dials) = tokio::join!(
+        async { (over.await.unwrap_err(), dialled_at.elapsed()) },
+        dials
+    );
+    assert_eq!(dials, 3);
+    assert!(
+        matches!(over.0.cause, Cause::Link(LinkError::Cut | LinkError::Io(_))),
+        "{over:?}"
+    );
+    assert!(
+        over.1 > Duration::from_secs(4) && over.1 < Duration::from_secs(10),
+        "{over:?}"
+    );
 }
