@@ -4,6 +4,7 @@ pub mod args;
 pub mod ask;
 pub mod commands;
 pub mod console;
+pub mod descriptors;
 pub mod home;
 pub mod input;
 pub mod layout;
@@ -27,7 +28,7 @@ use speaker::json::JsonLines;
 use speaker::pipe::Pipe;
 use speaker::terminal::Terminal;
 
-use crate::protocol::{Role, Text};
+use crate::protocol::{Limits, Role, Text};
 
 /// Does what the command line says, and tells of what failed.
 pub fn run(arguments: Arguments) -> Exit {
@@ -66,8 +67,14 @@ fn execute(command: Command, home: &Home, console: &Console) -> Result<Exit, Rep
         Command::Peers(command) => peers::run(&command, home, console)?,
         Command::Server(command) => {
             seed();
+            // Before anything is opened: with too few, nothing else says what is wrong.
+            let limits = Limits {
+                queue: command.queue,
+                ..Limits::default()
+            };
+            let limits = descriptors::share(limits, descriptors::raise())?;
             let mut speaker = speaker(command.talk.json, command.first.clone(), console)?;
-            let done = block_on(server::run(command, home, console, &mut speaker));
+            let done = block_on(server::run(command, limits, home, console, &mut speaker));
             return done.inspect_err(|report| speaker.stopped(report, Role::Server));
         }
         Command::Client(command) => {

@@ -9,6 +9,7 @@
 )]
 
 mod conversation;
+mod descriptors;
 mod full_disk;
 mod goodbye;
 mod harness;

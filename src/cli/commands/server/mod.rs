@@ -33,6 +33,7 @@ use rules::{Rules, SharedRules};
 /// What there is to say before the exit.
 pub async fn run(
     command: ServerArgs,
+    limits: Limits,
     home: &Home,
     console: &Console,
     speaker: &mut Speaker,
@@ -43,15 +44,13 @@ pub async fn run(
     let identity = home.identity(&command.talk.identity, console)?;
     let own = identity.key_id();
     let listener = listen(command.listen)?;
-    announce(&listener, &own, console, speaker)?;
 
     let is_terminal = matches!(speaker, Speaker::Terminal(_));
     let rules = SharedRules::new(rules);
     let judging = rules.clone();
     let limits = Limits {
-        queue: command.queue,
         hold: command.talk.hold,
-        ..Limits::default()
+        ..limits
     };
     let keeps = command.talk.keeps_journal(speaker);
     let mut builder = ServerBuilder::new(&identity, move |key| {
@@ -71,6 +70,8 @@ pub async fn run(
             .with_journal(home.journal(&own))
             .map_err(|error| Report::from(&error))?;
     }
+    // Only now it is true.
+    announce(&listener, &own, console, speaker)?;
     let mut server = builder.start(tcp::acceptor(listener));
 
     let mut run = ServerRun {

@@ -1,0 +1,68 @@
+//! Descriptors: as many as the system allows, and how a server shares them out, so
+//! that its journal and its conversation can always open a file.
+
+use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
+
+use super::report::{Exit, Report};
+use crate::protocol::Limits;
+
+/// What a server holds besides connections that wait: 13 were counted at rest, and a
+/// conversation, its replaced link, the book and a record being stored are six more.
+const RESERVED: usize = 24;
+/// With fewer for connections, nobody could get in past a few idle ones.
+const LEAST: usize = 8;
+
+/// Raises the soft limit to the hard one, and says how many there may be.
+pub fn raise() -> usize {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return usize::MAX;
+    };
+    // macOS allows no more than this, whatever it says.
+    let wanted = hard.min(10_240).max(soft);
+    let limit: rlim_t = match setrlimit(Resource::RLIMIT_NOFILE, wanted, hard) {
+        Ok(()) => wanted,
+        Err(_) => soft,
+    };
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
+/// The same limits, with room for those who wait that fits so many descriptors.
+///
+/// # Errors
+/// There are too few to serve anybody.
+pub fn share(limits: Limits, descriptors: usize) -> Result<Limits, Report> {
+    let left = descriptors.saturating_sub(RESERVED);
+    if left < LEAST {
+        return Err(Report::new(
+            Exit::Failure,
+            format!("The system lets this program open {descriptors} files and connections only."),
+            format!(
+                "Raise the limit, for example with `ulimit -n {}`.",
+                10 * (RESERVED + LEAST)
+            ),
+        ));
+    }
+    let queue = limits.queue.min(left / 4);
+    Ok(Limits {
+        queue,
+        strangers: limits.strangers.min(left - queue),
+        ..limits
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_leaves_the_rest_its_descriptors() {
+        for descriptors in [32, 64, 145, 1_024, usize::MAX] {
+            let limits = share(Limits::default(), descriptors).unwrap();
+            assert!(limits.queue + limits.strangers <= descriptors - RESERVED);
+            assert!(limits.queue > 0 && limits.strangers >= 6);
+        }
+        let plenty = share(Limits::default(), 1_024).unwrap();
+        assert_eq!(plenty, Limits::default());
+        assert!(share(Limits::default(), 31).is_err());
+    }
+}
