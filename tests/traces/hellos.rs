@@ -179,3 +179,39 @@ async fn a_restarted_client_for_whom_there_is_no_place_dials_again() {
     let mut raw = take(&face, &mut accept).await;
     raw.expect(&hello(&id, 1)).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn where_there_are_seats_nobody_queues() {
+    let face = Face::new(&Papers::new());
+    let (dial, accept, _) = network(vec![]);
+    let server = Sides::new().builder().many_at_a_time().start(accept);
+    let serving = tokio::spawn(server.serve(64, |talk| async move { drop(talk) }));
+    for n in 0_u8..32 {
+        let mut guest = arrive(&face, dial.clone()).await;
+        let id = turnchat::protocol::ConversationId::from_bits([n; 16]).to_string();
+        guest.send(&hello(&id, 0)).await;
+        guest.expect(&welcome(&id, 0)).await;
+    }
+    serving.abort();
+}
+
+/// Whoever panics gives its place back.
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_panics_gives_its_place_back() {
+    let face = Face::new(&Papers::new());
+    let (dial, accept, _) = network(vec![]);
+    let server = Sides::new().serve(accept);
+    let serving = tokio::spawn(server.serve(1, |_talk| async { panic!("on purpose") }));
+    for id in [ID, OTHER_ID] {
+        let mut guest = arrive(&face, dial.clone()).await;
+        guest.send(&hello(id, 0)).await;
+        loop {
+            match guest.next().await {
+                Came::Line(line) if line == welcome(id, 0) => break,
+                Came::Line(line) => assert!(line.contains("wait"), "{line}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    serving.abort();
+}
