@@ -421,9 +421,17 @@ fn id() -> impl Strategy<Value = ConversationId> {
 
 fn frame() -> impl Strategy<Value = Frame> {
     use Code::{Internal, OutOfTurn, ProtocolError, Replaced, Timeout};
-    use Reason::{Busy, Declined, Ended, UnknownPeer};
+    use Reason::{AskedTooOften, Busy, Closing, Declined, Ended, NoAnswer, UnknownPeer};
     let code = prop::sample::select(vec![ProtocolError, OutOfTurn, Timeout, Internal, Replaced]);
-    let reason = prop::sample::select(vec![UnknownPeer, Declined, Busy, Ended]);
+    let reason = prop::sample::select(vec![
+        UnknownPeer,
+        Declined,
+        Busy,
+        NoAnswer,
+        AskedTooOften,
+        Closing,
+        Ended,
+    ]);
     let detail = prop::option::of("\\PC{0,60}".prop_map(|words| Detail::new(words).unwrap()));
     prop_oneof![
         (id(), integer()).prop_map(|(conversation, heard)| Frame::Hello {

@@ -26,7 +26,7 @@ Example, in two terminals:
   turnchat server --home certs/alice --allow certs/bob/cert.pem
   turnchat client localhost --home certs/bob --pin certs/alice/cert.pem
 
-Exit codes: 0 over, 1 our failure, 2 usage, 3 trust, 4 link, 5 protocol, 6 busy, 130 Ctrl-C, 143 SIGTERM"
+Exit codes: 0 over, 1 our failure, 2 usage, 3 trust, 4 link, 5 protocol, 6 not now, 130 Ctrl-C, 143 SIGTERM"
 )]
 pub struct Arguments {
     /// What everything needs.

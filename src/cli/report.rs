@@ -208,6 +208,21 @@ fn refused(reason: Reason) -> Report {
             "Ask your peer why, and check that you do not dial yourself.",
         ),
         Reason::Busy => Report::new(Exit::Busy, "The server is busy.", "Try again later."),
+        Reason::NoAnswer => Report::new(
+            Exit::Busy,
+            "Your peer was asked about your key, and has not answered.",
+            "Give your peer the output of `turnchat fingerprint`, and call again when your peer is there.",
+        ),
+        Reason::AskedTooOften => Report::new(
+            Exit::Busy,
+            "Your peer was asked about too many keys in the last minutes.",
+            "Call again in ten minutes, or ask your peer to add your key with `turnchat peers add`.",
+        ),
+        Reason::Closing => Report::new(
+            Exit::Busy,
+            "The server is stopping.",
+            "Call again when it runs.",
+        ),
         Reason::Ended => Report::new(
             Exit::Success,
             "The conversation is over on the server's side.",
@@ -255,7 +270,7 @@ impl From<&LinkError> for Report {
                 "Mend what reads them, and begin a new one.",
             ),
             LinkError::Journal(error) => Self::from(error),
-            LinkError::Busy => refused(Reason::Busy),
+            LinkError::NotNow(reason) => refused(*reason),
             LinkError::Malformed(_) | LinkError::Violation(_) => Self::new(
                 Exit::Protocol,
                 format!("The conversation was stopped: {error}."),

@@ -86,8 +86,8 @@ pub enum LinkError {
     Violation(#[from] Violation),
     /// The server has no place at the moment for the conversation that was to
     /// go on.
-    #[error("the server is busy")]
-    Busy,
+    #[error("the server refuses for now: {}", .0.word())]
+    NotNow(Reason),
     /// Our own fault: whoever was to read the peer's messages does not take them.
     #[error("the messages cannot be read here")]
     ReaderFailed,
@@ -120,7 +120,7 @@ impl LinkError {
     /// says that we did, would do so again.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Cut | Self::Io(_) | Self::Overdue(_) | Self::Busy => true,
+            Self::Cut | Self::Io(_) | Self::Overdue(_) | Self::NotNow(_) => true,
             Self::Reported { code, .. } => *code == Code::Timeout,
             Self::Malformed(_) | Self::Violation(_) | Self::Journal(_) | Self::ReaderFailed => {
                 false
@@ -148,7 +148,7 @@ impl LinkError {
             }
             Self::Overdue(Overdue::Line) => (Code::Timeout, None),
             Self::Journal(_) | Self::ReaderFailed => (Code::Internal, None),
-            Self::Cut | Self::Io(_) | Self::Busy | Self::Reported { .. } => return None,
+            Self::Cut | Self::Io(_) | Self::NotNow(_) | Self::Reported { .. } => return None,
             Self::Overdue(
                 Overdue::Silent | Overdue::Write | Overdue::FirstFrame | Overdue::Quit,
             ) => return None,

@@ -12,8 +12,8 @@ use std::time::Duration;
 use super::error::{Cause, Ended, LinkError};
 use super::journal::JournalError;
 use crate::protocol::{
-    By, Code, Conversation, End, Frame, Limits, Output as Step, Overdue, Reason, Role, SayError,
-    Snapshot, Text, Violation,
+    By, Code, Conversation, End, Frame, Limits, Output as Step, Overdue, Role, SayError, Snapshot,
+    Text, Violation,
 };
 
 /// To a connection whose place a newer one has taken.
@@ -507,10 +507,12 @@ impl Session {
             return;
         }
         let is_resuming = self.has_begun && (self.is_lost() || !self.is_welcomed);
-        let reason = Reason::Busy;
-        if is_resuming && frame == (Frame::Refuse { reason }) {
+        if let Frame::Refuse { reason } = frame
+            && is_resuming
+            && reason.is_not_now()
+        {
             // No place at the moment for a conversation that is to go on.
-            return self.link_lost(LinkError::Busy);
+            return self.link_lost(LinkError::NotNow(reason));
         }
         match self.conversation.receive(frame) {
             Ok(()) => self.limit_taking(),

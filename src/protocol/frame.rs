@@ -85,6 +85,12 @@ pub enum Reason {
     Declined,
     /// All places are taken.
     Busy,
+    /// A person was asked about the key, and has not answered.
+    NoAnswer,
+    /// A person was asked about too many keys lately.
+    AskedTooOften,
+    /// The server stops.
+    Closing,
     /// The conversation is over, or was never known here.
     Ended,
 }
@@ -261,14 +267,34 @@ impl Reason {
             Self::UnknownPeer => "unknown-peer",
             Self::Declined => "declined",
             Self::Busy => "busy",
+            Self::NoAnswer => "no-answer",
+            Self::AskedTooOften => "asked-too-often",
+            Self::Closing => "closing",
             Self::Ended => "ended",
         }
     }
 
     fn from_word(word: &str) -> Option<Self> {
-        [Self::UnknownPeer, Self::Declined, Self::Busy, Self::Ended]
-            .into_iter()
-            .find(|reason| reason.word() == word)
+        [
+            Self::UnknownPeer,
+            Self::Declined,
+            Self::Busy,
+            Self::NoAnswer,
+            Self::AskedTooOften,
+            Self::Closing,
+            Self::Ended,
+        ]
+        .into_iter()
+        .find(|reason| reason.word() == word)
+    }
+
+    /// Whether it may be otherwise later: nothing is wrong with the key or the
+    /// conversation.
+    pub fn is_not_now(self) -> bool {
+        match self {
+            Self::Busy | Self::NoAnswer | Self::AskedTooOften | Self::Closing => true,
+            Self::UnknownPeer | Self::Declined | Self::Ended => false,
+        }
     }
 }
 

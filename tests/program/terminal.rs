@@ -465,7 +465,7 @@ fn who_was_welcomed_during_a_question_is_told_that_the_server_stops() {
 }
 
 #[test]
-fn who_waits_when_the_server_stops_is_told_that_it_is_busy() {
+fn who_waits_when_the_server_stops_is_told_so() {
     let (alice, bob, other) = (Person::new(), Person::new(), Person::new());
     alice.knows("bob", &bob);
     alice.knows("other", &other);
@@ -480,7 +480,7 @@ fn who_waits_when_the_server_stops_is_told_that_it_is_busy() {
         .terminal
         .ends_with("Next: other is waiting. Press Enter to begin.");
     server.terminal.types("\u{3}");
-    waiting.finish().fails(6, &["busy"]);
+    waiting.finish().fails(6, &["stopping"]);
     assert_eq!(server.terminal.finish().0, Some(130));
 }
 

@@ -510,8 +510,15 @@ impl Admission {
         self.asked += 1;
         self.questions += 1;
         let window = self.limits.questions_window;
-        let counts = Order::Arm(Timer::Asked(self.questions), window);
-        (Some(question), vec![counts])
+        let mut orders = vec![Order::Arm(Timer::Asked(self.questions), window)];
+        if self.asked >= self.limits.questions_in_window {
+            // Nobody will be asked about the others in time.
+            let others: Vec<_> = self.undecided.iter().skip(1).map(|(_, id)| *id).collect();
+            for id in others {
+                orders.extend(self.dismiss(id, Instruction::Refuse(Reason::AskedTooOften)));
+            }
+        }
+        (Some(question), orders)
     }
 
     /// What [`ask`](Self::ask) would say, without asking.
@@ -566,7 +573,7 @@ impl Admission {
             orders.extend(match self.stage(id) {
                 Some(Stage::Stranger { .. }) => self.dismiss(id, Instruction::Close),
                 Some(Stage::Undecided(_) | Stage::Queued { .. } | Stage::Entering { .. }) => {
-                    self.dismiss(id, Instruction::Refuse(Reason::Busy))
+                    self.dismiss(id, Instruction::Refuse(Reason::Closing))
                 }
                 Some(Stage::Closing { .. }) | None => Orders::new(),
             });
@@ -591,7 +598,7 @@ impl Admission {
             Timer::Question(key) => {
                 if let Some(connection) = self.asking(&key) {
                     self.answered(&key, connection, &mut orders);
-                    orders.extend(self.dismiss(connection, Instruction::Refuse(Reason::Busy)));
+                    orders.extend(self.dismiss(connection, Instruction::Refuse(Reason::NoAnswer)));
                 }
             }
             Timer::Asked(_) => self.asked = self.asked.saturating_sub(1),
@@ -653,6 +660,9 @@ impl Admission {
                     let other = self.connections.get(other);
                     other.is_some_and(|other| other.origin == origin)
                 });
+            if self.asked >= self.limits.questions_in_window {
+                return self.dismiss(id, Instruction::Refuse(Reason::AskedTooOften));
+            }
             if is_taken || self.undecided.len() >= self.limits.questions {
                 return self.dismiss(id, Instruction::Refuse(Reason::Busy));
             }

@@ -710,28 +710,48 @@ fn a_question_waits_two_minutes() {
     let mut door = Door::new();
     door.greet(1, 1, Verdict::Ask);
     assert!(door.pass(2 * MINUTE - Duration::from_secs(1)).is_empty());
-    assert_eq!(door.pass(Duration::from_secs(1)), ["1: busy"]);
+    assert_eq!(door.pass(Duration::from_secs(1)), ["1: no-answer"]);
     assert!(!door.admission.is_asking(&key(1)));
 }
 
 #[test]
 fn a_person_is_asked_three_times_in_ten_minutes() {
     let mut door = Door::new();
-    for of in 0..4 {
-        if of == 3 {
-            assert!(door.pass(9 * MINUTE).is_empty());
-        }
-        door.greet(of, of, Verdict::Ask);
-        assert_eq!(door.ask(), (of < 3).then(|| key(of)));
-        if of < 3 {
-            let answer = door.answer(of, Answer::Decline);
-            assert_eq!(answer, [format!("{}: declined", of + 1)]);
-        }
+    for of in 0..3 {
+        assert_eq!(
+            door.greet(of, of, Verdict::Ask),
+            [format!("{}: wait 0", of + 1)]
+        );
+        assert_eq!(door.ask(), Some(key(of)));
+        assert_eq!(
+            door.answer(of, Answer::Decline),
+            [format!("{}: declined", of + 1)]
+        );
     }
-    assert!(door.pass(MINUTE - Duration::from_secs(1)).is_empty());
-    assert_eq!(door.admission.question(), None);
+    assert_eq!(door.greet(3, 3, Verdict::Ask), ["4: asked-too-often"]);
+    assert!(door.pass(10 * MINUTE - Duration::from_secs(1)).is_empty());
+    assert_eq!(door.greet(3, 3, Verdict::Ask), ["5: asked-too-often"]);
     assert!(door.pass(Duration::from_secs(1)).is_empty());
+    assert_eq!(door.greet(3, 3, Verdict::Ask), ["6: wait 0"]);
     assert_eq!(door.ask(), Some(key(3)));
+}
+
+/// Whoever waits behind the last question would wait in vain.
+#[test]
+fn behind_the_last_question_nobody_waits() {
+    let mut door = Door::with(
+        Limits {
+            questions_in_window: 1,
+            ..Limits::default()
+        },
+        true,
+    );
+    assert_eq!(door.greet(1, 1, Verdict::Ask), ["1: wait 0"]);
+    assert_eq!(door.greet(2, 2, Verdict::Ask), ["2: wait 0"]);
+    let (question, orders) = door.admission.ask();
+    assert_eq!(question, Some(key(1)));
+    assert_eq!(door.obey(orders), ["2: asked-too-often"]);
+    assert_eq!(door.answer(1, Answer::Accept), ["1: wait 0"]);
 }
 
 #[test]
@@ -760,11 +780,11 @@ fn a_key_that_became_known_while_it_waited_takes_its_own_place() {
 }
 
 #[test]
-fn a_server_that_stops_tells_the_queue_that_it_is_busy() {
+fn a_server_that_stops_tells_the_queue_so() {
     let mut door = Door::talking();
     door.greet(2, 2, Verdict::Admit);
     door.greet(3, 3, Verdict::Ask);
     assert!(door.arrive("127.0.0.1").is_empty());
     let orders = door.admission.close();
-    assert_eq!(door.obey(orders), ["2: busy", "3: busy", "4: close"]);
+    assert_eq!(door.obey(orders), ["2: closing", "3: closing", "4: close"]);
 }
