@@ -4,7 +4,7 @@
 use super::report::{Exit, Report, outcome};
 use super::signals::{Signals, Stop};
 use super::speaker::{Intent, Partner, Speaker};
-use crate::link::{Cause, Ended, LinkError, MyTurn, Talk, TheirTurn, Turn};
+use crate::link::{Ended, MyTurn, Talk, TheirTurn, Turn};
 
 /// How a conversation ended for this side.
 #[derive(Debug, Default)]
@@ -39,6 +39,32 @@ impl Ending {
             _ => outcome,
         }
     }
+
+    /// Tells the speaker of the end.
+    ///
+    /// # Errors
+    /// stdout is closed. It says what the speaker was to be told: nothing else does.
+    pub fn tell(&self, speaker: &mut Speaker) -> Result<(), Report> {
+        let failed = self
+            .exit()
+            .map_or_else(|it| speaker.failed(&it), |_| Ok(()));
+        let Some(over) = &self.over else {
+            return failed.map_err(|report| self.failure.clone().unwrap_or(report));
+        };
+        let told = failed.and_then(|()| speaker.ended(over));
+        told.map_err(|report| {
+            let failure = self.failure.clone().unwrap_or(report);
+            naming_unacknowledged(failure, over)
+        })
+    }
+}
+
+/// The report, and which message was not acknowledged.
+fn naming_unacknowledged(mut report: Report, over: &Ended) -> Report {
+    if let Some((turn, _)) = over.unacknowledged {
+        report.what += &format!(" Your message of turn {turn} was not acknowledged.");
+    }
+    report
 }
 
 /// What ended a wait.
@@ -195,19 +221,15 @@ pub async fn quit_unbegun(talk: Talk, speaker: &mut Speaker) -> Ending {
 
 /// What is said cannot be shown: as after a crash, the conversation is not ended
 /// by that.
-async fn broken(turn: Turn, mut report: Report) -> Ending {
+async fn broken(turn: Turn, report: Report) -> Ending {
     let over = match turn {
         Turn::Mine(mine) => mine.abandon().await,
         Turn::Theirs(theirs) => theirs.abandon().await,
     };
-    // With a journal it is said after the restart.
-    if let (Cause::Link(LinkError::ReaderFailed), Some((turn, _))) =
-        (&over.cause, &over.unacknowledged)
-    {
-        report.what += &format!(" Your message of turn {turn} was not acknowledged.");
-    }
+    // With a journal it is still said after a restart, but where the peer was just
+    // ending the conversation.
     Ending {
-        failure: Some(report),
+        failure: Some(naming_unacknowledged(report, &over)),
         ..Ending::default()
     }
 }

@@ -206,11 +206,8 @@ impl Program {
 
     /// Starts it with the stdout that the command has.
     pub(crate) fn start_with(mut command: Command) -> Self {
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("turnchat starts");
+        command.stdin(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = alone(|| command.spawn()).expect("turnchat starts");
         // What the command holds open would keep a pipe from its end.
         drop(command);
         let (stdin, written) = mpsc::channel::<Vec<u8>>();
@@ -527,7 +524,7 @@ impl Terminal {
         let (pty, pts) = pty_process::blocking::open().expect("a terminal");
         pty.resize(pty_process::Size::new(Self::ROWS, columns))
             .expect("a terminal has a size");
-        let child = command.spawn(pts).expect("turnchat starts");
+        let child = alone(|| command.spawn(pts)).expect("turnchat starts");
         let pty = Arc::new(pty);
         Self {
             child,
@@ -614,6 +611,18 @@ impl Read for Master {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         (&*self.0).read(buffer)
     }
+}
+
+/// Closes what a program's output is read from, for everybody: a program that is
+/// just starting has all that this process has open, until it runs.
+pub(crate) fn close<T>(reader: T) {
+    alone(|| drop(reader));
+}
+
+fn alone<T>(act: impl FnOnce() -> T) -> T {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    act()
 }
 
 fn pid(child: &Child) -> Pid {

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Pair, Person, Program, Server};
+use crate::harness::{Pair, Person, Program, Server, close};
 
 /// Starts a program, and yields the end of the pipe that its stdout is read from.
 fn with_reader(mut command: Command) -> (Program, BufReader<PipeReader>) {
@@ -16,7 +16,9 @@ fn with_reader(mut command: Command) -> (Program, BufReader<PipeReader>) {
 
 /// Starts a program whose stdout nobody reads.
 fn without_reader(command: Command) -> Program {
-    with_reader(command).0
+    let (program, reader) = with_reader(command);
+    close(reader);
+    program
 }
 
 /// The next event of this name.
@@ -78,13 +80,81 @@ fn nor_at_the_server() {
     let mut line = String::new();
     reader.read_line(&mut line).unwrap();
     assert_eq!(line, "Your message: Hello\n");
-    drop(reader);
+    close(reader);
     client.shows("They say: Hello");
     client.say("Hi");
     client
         .finish()
         .fails(4, &["peer's program failed", "turn 2 was not acknowledged"]);
     server.program.finish().fails(1, &["transcript"]);
+}
+
+/// As long as a message may be, which is more than a pipe holds: whoever shows it
+/// waits for its reader.
+fn long() -> String {
+    "long ".repeat(13_108)[..65_536].to_owned()
+}
+
+const FORGETFUL: [&str; 4] = ["--allow-anyone", "--json", "--once", "--no-journal"];
+
+/// With `--json` it is named on stderr, where the event is read by nobody: the link
+/// is lost, and that cannot be told.
+#[test]
+fn a_message_that_is_lost_with_the_reader_is_named_on_stderr() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let (server, mut reader) = with_reader(alice.turnchat(&crate::harness::server(&FORGETFUL)));
+    let server = Server::of(server);
+    let calling = bob.calling(&server, &alice, &["--json", "--no-journal"]);
+    let (client, unread) = with_reader(bob.turnchat(&calling));
+    expect(&mut reader, "your-turn");
+    server.program.say(&say(&long()));
+    expect(&mut reader, "turn");
+    close(reader);
+    drop((client, unread));
+    let done = server.program.finish();
+    done.fails(1, &["standard output", "turn 1 was not acknowledged"]);
+}
+
+/// And where the peer's reader fails too, and the peer says so.
+#[test]
+fn and_so_it_is_where_both_readers_fail() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let (server, mut reads) = with_reader(alice.turnchat(&crate::harness::server(&FORGETFUL)));
+    let server = Server::of(server);
+    let calling = bob.calling(&server, &alice, &["--json", "--no-journal"]);
+    let (client, mut reader) = with_reader(bob.turnchat(&calling));
+    expect(&mut reads, "your-turn");
+    server.program.say(&say("Hello"));
+    expect(&mut reader, "your-turn");
+    client.say(&say(&long()));
+    expect(&mut reader, "turn");
+    close((reader, reads));
+    let done = client.finish();
+    done.fails(1, &["standard output", "turn 2 was not acknowledged"]);
+}
+
+/// And where the end of a conversation is learnt after a restart.
+#[test]
+fn and_where_a_conversation_was_over_before_a_restart() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let (server, mut reads) = with_reader(alice.turnchat(&crate::harness::server(&FORGETFUL)));
+    let server = Server::of(server);
+    let (client, mut reader) = with_reader(calling(&bob, &server, &alice));
+    expect(&mut reads, "your-turn");
+    server.program.say(&say("Hello"));
+    expect(&mut reader, "your-turn");
+    client.say(&say(&long()));
+    expect(&mut reader, "turn");
+    let address = server.address.clone();
+    drop((client, server, reads));
+
+    let mut serving = vec!["server", "--listen", &address];
+    serving.extend(FORGETFUL);
+    let server = Server::of(alice.start(&serving));
+    let done = without_reader(calling(&bob, &server, &alice)).finish();
+    done.exits(1);
+    let named = "turn 2 was not acknowledged";
+    assert!(done.stderr.contains(named), "{done:#?}");
 }
 
 /// With one it goes on, and what was acknowledged is shown after the restart.
@@ -94,7 +164,7 @@ fn a_message_that_no_reader_took_is_shown_after_a_restart() {
     let mut server = Server::of(alice.start(&SERVING));
     let (client, mut reader) = with_reader(calling(&bob, &server, &alice));
     expect(&mut reader, "connected");
-    drop(reader);
+    close(reader);
     event(&mut server.program, "your-turn");
     server.program.say(&say("Hello"));
     client.finish().fails(1, &["standard output"]);
@@ -122,7 +192,7 @@ fn and_after_a_restart_of_the_server() {
     expect(&mut reader, "your-turn");
     server.program.say(&say("Hello"));
     event(&mut client, "your-turn");
-    drop(reader);
+    close(reader);
     client.say(&say("Hi"));
     server.program.finish().fails(1, &["standard output"]);
     event(&mut client, "lost");
@@ -153,7 +223,7 @@ fn and_after_a_restart_of_the_server() {
 #[test]
 fn a_quit_waits_for_the_last_message_to_be_taken() {
     let (alice, bob) = (Person::new(), Person::new());
-    let long = "long ".repeat(13_000);
+    let long = long();
     let mut server = alice.serve(&["--allow-anyone", "--json", "--once"]);
     let calling = bob.calling(&server, &alice, &["--no-journal"]);
     let (client, mut reader) = with_reader(bob.turnchat(&calling));

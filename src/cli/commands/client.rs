@@ -83,12 +83,7 @@ pub async fn run(
 
 fn finish(ending: &Ending, speaker: &mut Speaker) -> Result<Exit, Report> {
     let exit = ending.exit();
-    if let Err(report) = &exit {
-        speaker.failed(report)?;
-    }
-    if let Some(over) = &ending.over {
-        speaker.ended(over)?;
-    }
+    ending.tell(speaker)?;
     match ending.stop {
         Some(Stop::Terminate) => Ok(Exit::Terminated),
         _ => exit,
@@ -103,8 +98,8 @@ fn report_ended_before_resume(
 ) -> Result<(), Report> {
     console.say("Your last conversation was ended meanwhile; this is a new one.");
     if let Err(report) = outcome(over) {
-        speaker.failed(&report)?;
         console.fail(&report);
+        speaker.failed(&report)?;
     }
     Ok(())
 }

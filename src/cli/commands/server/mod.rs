@@ -162,12 +162,7 @@ impl ServerRun<'_> {
         speaker: &mut Speaker,
     ) -> Result<Option<Result<Exit, Report>>, Report> {
         let exit = ending.exit();
-        if let Err(report) = &exit {
-            speaker.failed(report)?;
-        }
-        if let Some(over) = &ending.over {
-            speaker.ended(over)?;
-        }
+        ending.tell(speaker)?;
         if ending.stop == Some(Stop::Terminate) {
             return Ok(Some(Ok(Exit::Success)));
         }
