@@ -1,8 +1,8 @@
-//! The real binaries, killed and cut at any instant: nothing is lost, and
-//! nothing comes twice.
+//! The real binaries, killed and cut at any instant, with readers that fail:
+//! nothing is lost, and nothing comes twice.
 //!
-//! `TURNCHAT_KILLS` and `TURNCHAT_CUT_STEP` make the runs longer
-//! (`scripts/prove`).
+//! `TURNCHAT_KILLS`, `TURNCHAT_CUT_STEP` and `TURNCHAT_READERS` make the runs
+//! longer (`scripts/prove`); `TURNCHAT_READER` plays one round of readers again.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,6 +14,7 @@
 
 mod cuts;
 mod kills;
+mod readers;
 mod side;
 
 use std::time::Duration;
@@ -31,10 +32,7 @@ fn number(variable: &str, default: u64) -> u64 {
 /// agree about the end.
 fn assert_whole(server: &Side, client: &Side, last: u64) {
     for side in [server, client] {
-        let other = match side.who {
-            side::Who::Server => side::Who::Client,
-            side::Who::Client => side::Who::Server,
-        };
+        let other = side.who.other();
         let parity = u64::from(other == side::Who::Server);
         let expected: Vec<_> = (1..=last)
             .filter(|turn| turn % 2 == parity)

@@ -18,6 +18,15 @@ pub(crate) enum Who {
     Client,
 }
 
+impl Who {
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Server => Self::Client,
+            Self::Client => Self::Server,
+        }
+    }
+}
+
 /// One line of a side's stdout, or `None` at its end, by which of its lives.
 pub(crate) type Told = (Who, u32, Option<Value>);
 
@@ -36,7 +45,7 @@ pub(crate) struct Side {
     pub(crate) ended: Option<Value>,
 }
 
-fn turnchat() -> Command {
+pub(crate) fn turnchat() -> Command {
     Command::new(env!("CARGO_BIN_EXE_turnchat"))
 }
 
