@@ -133,7 +133,7 @@ impl Client {
                 Some(wire) => driver.connected(wire),
                 None => driver.hold(0),
             }
-            tokio::spawn(driver.keep(Some(dial)));
+            tokio::spawn(driver.keep(Some(dial), |_| ()));
             if !is_over || waiting.unanswered().is_some() {
                 return Ok(waiting);
             }

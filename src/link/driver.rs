@@ -25,6 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until};
 
+use super::closer::Closer;
 use super::error::{Cause, Ended, LinkError};
 use super::journal::{JournalError, Record};
 use super::session::{Greeting, NotAccepted, Notice, Output, Remains, Session, Timer};
@@ -101,21 +102,26 @@ struct State<S> {
     /// Its user, where it waits for a store alone.
     sayer: Option<Waker>,
     keeper: Option<Waker>,
-    after: After<S>,
+    after: After,
 }
 
 /// What only the keeper can do, as it takes time.
 enum Chore<S> {
     Dial,
-    Close(Box<Wire<S>>, Option<Frame>),
+    Close {
+        wire: Box<Wire<S>>,
+        last: Option<Frame>,
+        /// The session is told when it is closed.
+        is_awaited: bool,
+    },
     Done(Remains),
 }
 
 /// What is done once the lock is released.
-struct After<S> {
+#[derive(Default)]
+struct After {
     wake_user: bool,
     wake_keeper: bool,
-    partings: Vec<(Box<Wire<S>>, Option<Frame>)>,
     put: Option<Put>,
 }
 
@@ -213,24 +219,34 @@ where
         self.with(|state| state.session.crowded(is_crowded));
     }
 
-    /// Runs the conversation to its end, or until it is parked. Dropped, it
+    /// Runs the conversation to its end, or until it is parked, and says what is left
+    /// as soon as that is known; a last link may still be closing then. Dropped, it
     /// cuts the connection, and its user is told so.
-    pub(crate) fn keep(
+    pub(crate) fn keep<D>(
         self: Arc<Self>,
         dial: Option<Dial<S>>,
-    ) -> impl Future<Output = Remains> + Send + use<S> {
+        done: D,
+    ) -> impl Future<Output = ()> + Send + use<S, D>
+    where
+        D: FnOnce(Remains) + Send,
+    {
         // From here on, whether it is polled or not.
         let leaving = Leaving(Arc::clone(&self));
-        self.keep_until_left(dial, leaving)
+        self.keep_until_left(dial, done, leaving)
     }
 
-    async fn keep_until_left(
+    async fn keep_until_left<D>(
         self: Arc<Self>,
         mut dial: Option<Dial<S>>,
+        done: D,
         _leaving: Leaving<S>,
-    ) -> Remains {
+    ) where
+        D: FnOnce(Remains) + Send,
+    {
+        let is_server = dial.is_none();
+        let mut done = Some(done);
         let mut attempt: Option<Attempt<S>> = None;
-        let mut closing: Option<Pin<Box<dyn Future<Output = ()> + Send>>> = None;
+        let mut closer = Closer::new();
         let mut alarm = pin!(sleep_until(Instant::now()));
         poll_fn(|cx| {
             loop {
@@ -243,20 +259,29 @@ where
                         None => state.session.dial_failed(),
                     });
                 }
-                if let Some(close) = &mut closing
-                    && close.as_mut().poll(cx).is_ready()
-                {
-                    closing = None;
+                if closer.poll(cx, is_server) {
                     self.with(|state| state.session.closed());
+                }
+                if done.is_none() {
+                    // What is left of it is known; its last link closes beside that.
+                    return match closer.is_idle() {
+                        true => Poll::Ready(()),
+                        false => Poll::Pending,
+                    };
                 }
                 let (chore, wake_at) = self.with(|state| state.look(cx));
                 match chore {
                     Some(Chore::Dial) => attempt = dial.as_mut().map(|dial| dial()),
-                    Some(Chore::Close(wire, Some(last))) => {
-                        closing = Some(Box::pin(wire.close_with(last)));
+                    Some(Chore::Close {
+                        wire,
+                        last,
+                        is_awaited,
+                    }) => closer.close(*wire, last, is_awaited),
+                    Some(Chore::Done(remains)) => {
+                        if let Some(done) = done.take() {
+                            done(remains);
+                        }
                     }
-                    Some(Chore::Close(wire, None)) => closing = Some(Box::pin(wire.close())),
-                    Some(Chore::Done(remains)) => return Poll::Ready(remains),
                     None => {
                         let Some(wake_at) = wake_at else {
                             return Poll::Pending;
@@ -267,7 +292,7 @@ where
                 }
             }
         })
-        .await
+        .await;
     }
 
     fn lock(&self) -> MutexGuard<'_, State<S>> {
@@ -287,14 +312,6 @@ where
         drop(state);
         if let (Some(put), Some(record)) = (after.put, record) {
             self.put(record, put);
-        }
-        for (wire, last) in after.partings {
-            self.runtime.spawn(async move {
-                match last {
-                    Some(last) => wire.close_with(last).await,
-                    None => wire.close().await,
-                }
-            });
         }
         for waker in [user, keeper].into_iter().flatten() {
             waker.wake();
@@ -395,12 +412,21 @@ where
                     is_urgent |= !matches!(frame, Frame::Heard { .. });
                 }
                 Output::Close(last) => match self.wire.take() {
-                    Some(wire) => self.give_chore(Chore::Close(wire, last)),
+                    Some(wire) => self.give_chore(Chore::Close {
+                        wire,
+                        last,
+                        is_awaited: true,
+                    }),
                     None => self.session.closed(),
                 },
                 Output::Part(last) => {
-                    let wire = self.wire.take();
-                    self.after.partings.extend(wire.map(|wire| (wire, last)));
+                    if let Some(wire) = self.wire.take() {
+                        self.give_chore(Chore::Close {
+                            wire,
+                            last,
+                            is_awaited: false,
+                        });
+                    }
                 }
                 Output::Cut => self.wire = None,
                 Output::Dial => self.give_chore(Chore::Dial),
@@ -654,17 +680,6 @@ where
         let users = [state.user.take(), state.sayer.take()];
         drop(state);
         users.into_iter().flatten().for_each(Waker::wake);
-    }
-}
-
-impl<S> Default for After<S> {
-    fn default() -> Self {
-        Self {
-            wake_user: false,
-            wake_keeper: false,
-            partings: Vec::new(),
-            put: None,
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! where a simulated network should be able to stand in.
 
 pub mod client;
+mod closer;
 mod driver;
 pub mod error;
 pub mod handshake;

@@ -193,18 +193,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Closes in order (PROTOCOL §3.5): the last frames, `close_notify`, then
     /// read and drop, since closing with unread input would make TCP destroy
     /// what was sent last. Takes at most twice [`Limits::close_time`].
-    pub(crate) async fn close(mut self) {
+    pub(crate) async fn close_with(self, last: Frame) {
+        if let Some(wire) = self.say_last(Some(last)).await {
+            wire.drain().await;
+        }
+    }
+
+    /// The first half of [`close_with`](Self::close_with): when this is done, the last
+    /// frame is on its way. `None` if it could not be written.
+    pub(crate) async fn say_last(mut self, last: Option<Frame>) -> Option<Self> {
+        if let Some(last) = last {
+            self.queue(&last);
+        }
         let last_words = async {
             let rest = self.unsent.get(self.written..).unwrap_or_default();
             self.stream.write_all(rest).await?;
             self.stream.shutdown().await
         };
-        if !matches!(
-            timeout(self.limits.close_time, last_words).await,
-            Ok(Ok(()))
-        ) {
-            return;
-        }
+        let said = timeout(self.limits.close_time, last_words).await;
+        matches!(said, Ok(Ok(()))).then_some(self)
+    }
+
+    /// The second half.
+    pub(crate) async fn drain(mut self) {
         let drain = async {
             let mut dropped = 0;
             // Small: it is in the future of whoever may have to close.
@@ -217,12 +228,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             }
         };
         let _ = timeout(self.limits.close_time, drain).await;
-    }
-
-    /// Closes in order, after this frame.
-    pub(crate) async fn close_with(mut self, last: Frame) {
-        self.queue(&last);
-        self.close().await;
     }
 
     /// From `welcome` on lines may be long, in both directions.

@@ -81,7 +81,7 @@ async fn a_say_that_is_being_stored_does_not_spin() {
     let record = journal.server(&key(), id());
     let (driver, talk) = server(&Limits::default(), Some(record));
     driver.hold(0);
-    tokio::spawn(Arc::clone(&driver).keep(None));
+    tokio::spawn(Arc::clone(&driver).keep(None, |_| ()));
     let Turn::Mine(mine) = talk.turn else {
         panic!("it is the server's turn");
     };
@@ -98,7 +98,7 @@ async fn a_say_that_is_being_stored_does_not_spin() {
 #[tokio::test]
 async fn a_keeper_that_is_dropped_before_it_ran_is_told() {
     let (driver, talk, _theirs) = begun(&Limits::default(), None);
-    drop(driver.keep(None));
+    drop(driver.keep(None, |_| ()));
     let Turn::Mine(mine) = talk.turn else {
         panic!("it is the server's turn");
     };
@@ -119,7 +119,7 @@ async fn a_message_before_a_fault_is_handed_over() {
         let _stored = journal.stored(&limits).unwrap();
         let record = journal.server(&key(), id());
         let (driver, talk, mut theirs) = begun(&limits, Some(record));
-        tokio::spawn(driver.keep(None));
+        tokio::spawn(driver.keep(None, |_| ()));
         let Turn::Mine(mine) = talk.turn else {
             panic!("it is the server's turn");
         };

@@ -64,10 +64,10 @@ where
             let mut end = End {
                 named,
                 events,
-                remains: None,
+                is_said: false,
             };
-            let remains = driver.keep(None).await;
-            end.remains = Some(Remains::of(remains, record));
+            let done = |remains| end.say(Remains::of(remains, record));
+            driver.keep(None, done).await;
         }));
     }
 
@@ -79,16 +79,23 @@ where
     }
 }
 
-/// Tells the hub what is left, however the task ends.
+/// Tells the hub what is left, once, however the task ends.
 struct End<S> {
     named: Named,
     events: mpsc::UnboundedSender<HubEvent<S>>,
-    remains: Option<Remains>,
+    is_said: bool,
+}
+
+impl<S> End<S> {
+    fn say(&mut self, remains: Remains) {
+        if !std::mem::replace(&mut self.is_said, true) {
+            let _ = self.events.send(HubEvent::Over(self.named, remains));
+        }
+    }
 }
 
 impl<S> Drop for End<S> {
     fn drop(&mut self) {
-        let remains = self.remains.take().unwrap_or(Remains::End);
-        let _ = self.events.send(HubEvent::Over(self.named, remains));
+        self.say(Remains::End);
     }
 }
