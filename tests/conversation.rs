@@ -723,3 +723,17 @@ fn a_decoder_refuses_a_line_as_soon_as_it_is_too_long() {
         Err(FrameError::LineTooLong { limit: 8 })
     );
 }
+
+/// A store was still on its way when the link came and went.
+#[test]
+fn a_connection_that_is_gone_before_a_store_is_done_is_not_told_of() {
+    let mut server = Conversation::new(Role::Server, ID, HeardWhen::Stored);
+    server.accept(0).unwrap();
+    while server.poll_output().is_some() {}
+    server.say(text("one")).unwrap();
+    assert!(matches!(server.poll_output(), Some(Output::Store(_))));
+    server.accept(0).unwrap();
+    server.detach();
+    server.stored();
+    assert_eq!(server.poll_output(), None);
+}

@@ -423,11 +423,17 @@ impl Conversation {
         Ok(())
     }
 
-    /// The connection is gone. What was not sent will not be; what was heard
-    /// is still delivered.
+    /// The connection is gone. What was not sent will not be, and it is not
+    /// [connected](Output::Connected); what was heard is still delivered.
     pub fn detach(&mut self) {
-        self.outputs
-            .retain(|output| !matches!(output, Output::Send(_)));
+        // What is still behind a store is not true any more.
+        let is_of_the_connection = |output: &Output| {
+            matches!(
+                output,
+                Output::Send(_) | Output::Connected | Output::Waiting { .. }
+            )
+        };
+        self.outputs.retain(|output| !is_of_the_connection(output));
         self.quit_sent = false;
         // It is said again, or quit again, on the next.
         (self.repeat, self.owes_quit) = (None, false);

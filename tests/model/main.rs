@@ -92,7 +92,7 @@ impl Model for Config {
             }),
             Property::always(REOPENED, |_, world: &World| world.broken != Some(REOPENED)),
             Property::always(STUCK, |config, world: &World| {
-                !comes_to_rest(config, world) || world.is_done()
+                world.broken != Some(STUCK) && (!comes_to_rest(config, world) || world.is_done())
             }),
             Property::always(ENDLESS, |_, world: &World| world.dials <= MOST_DIALS),
             Property::always(ACCUSED, |_, world: &World| world.broken != Some(ACCUSED)),

@@ -137,13 +137,20 @@ fn break_rule(rule: Broken, promises: &[&str]) {
         Broken::LastIsKept => (
             [true, false],
             Size {
-                cuts: 2,
-                crashes: 1,
-                quits: Quits::AnyTime,
+                turns: 1,
+                crashes: 3,
+                quits: Quits::AtTheEnd,
                 ..NOTHING
             },
         ),
-        Broken::SupersededEnds => ([true, false], Size { waits: 1, ..cuts }),
+        Broken::SupersededEnds => (
+            [true, false],
+            Size {
+                cuts: 1,
+                waits: 1,
+                ..crashes
+            },
+        ),
         Broken::ParkedKeepsAge => (
             [true, false],
             Size {
@@ -221,7 +228,7 @@ fn unless_detached_first_an_old_connection_speaks_out_of_turn() {
 
 #[test]
 fn unless_the_newest_wins_an_old_hello_ends_a_conversation() {
-    break_rule(Broken::NewestWins, &[WANTED]);
+    break_rule(Broken::NewestWins, &[WANTED, REPLACED]);
 }
 
 #[test]

@@ -181,7 +181,9 @@ impl World {
                     self.dials = 0;
                 }
                 let driver = self.driver(side, number);
-                let timer = driver.patience().unwrap();
+                let Some(timer) = driver.patience() else {
+                    return self.breaks(crate::STUCK);
+                };
                 driver.armed.remove(&timer);
                 driver.session.fired(timer);
                 self.process(config, side, number, false);

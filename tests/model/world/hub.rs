@@ -300,7 +300,7 @@ impl World {
                 return self.left(config, number);
             }
         };
-        if is_live {
+        if is_live && self.hub.live.contains_key(&at) {
             match self.accept(config, at, number, hello.heard, has_quit) {
                 Ok(()) => {}
                 Err(why) => self.turn_away(config, number, &why),
