@@ -88,7 +88,7 @@ struct State<S> {
     wire: Option<Box<Wire<S>>>,
     /// The connection that becomes the link next.
     arriving: Option<Box<Wire<S>>>,
-    deadlines: [(Timer, Option<Instant>); 5],
+    deadlines: [(Timer, Option<Instant>); 6],
     /// What a store came to, and nobody has looked at yet.
     put: Option<Result<(), JournalError>>,
     heard: Option<(u64, Text)>,
@@ -148,6 +148,7 @@ where
             Timer::Quit,
             Timer::Taking,
             Timer::Redial,
+            Timer::Notices,
         ];
         let mut state = State {
             session,
@@ -433,7 +434,7 @@ where
                 Output::Arm(timer, delay) => {
                     let delay = match timer {
                         Timer::Redial => with_jitter(delay),
-                        Timer::Hold | Timer::CrowdedHold | Timer::Quit | Timer::Taking => delay,
+                        _ => delay,
                     };
                     self.set(timer, Some(Instant::now() + delay));
                 }

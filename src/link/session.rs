@@ -38,6 +38,12 @@ pub(super) const FEW_REDIALS: [Duration; 3] = [
     Duration::from_secs(3),
 ];
 
+/// Notices of what a peer can change at will that are told without a pause between, and
+/// then one each so often: whoever comes and goes, or moves its user in the queue, a
+/// thousand times a second does not fill a screen.
+const NOTICES: u8 = 20;
+const NOTICE_PAUSE: Duration = Duration::from_secs(5);
+
 /// What a session waits for without being able to see a clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Timer {
@@ -51,6 +57,8 @@ pub enum Timer {
     Taking,
     /// The next redial is due; its driver adds jitter.
     Redial,
+    /// One more notice may be told.
+    Notices,
 }
 
 /// What a session's driver is to do, in this order.
@@ -181,7 +189,7 @@ pub struct Session {
     is_queued: bool,
     /// A server's: when the ClientHello of its newest connection came.
     newest: u64,
-    redials: Redials,
+    pace: Pace,
     /// A client's: how many of [`FEW_REDIALS`] it has made.
     few_redials: usize,
     is_redial_armed: bool,
@@ -236,31 +244,44 @@ struct News {
     told_lost: bool,
 }
 
-/// How often a client has redialled since a turn last passed: a `welcome` alone
-/// is no reason to hurry, since whoever gives one can cut again at once. It
-/// decides how long the next one waits, and nothing else: sessions that differ
-/// in it alone are equal, so that a model checker need not tell them apart.
+/// How fast it redials and tells. Sessions that differ in it alone are equal, so that a
+/// model checker need not tell them apart.
 #[derive(Clone, Copy, Debug)]
-struct Redials(u32);
+struct Pace {
+    /// How often a client has redialled since a turn last passed: a `welcome` alone is no
+    /// reason to hurry, since whoever gives one can cut again at once.
+    redials: u32,
+    /// How many notices may be told now. [`Timer::Notices`] is armed unless it is all.
+    notices: u8,
+}
 
-impl Redials {
-    /// How long the next one waits: ever longer.
-    fn next(&mut self) -> Duration {
-        let delay = FIRST_REDIAL.saturating_mul(1 << self.0.min(16));
-        self.0 = self.0.saturating_add(1);
+impl Pace {
+    /// How long the next redial waits: ever longer.
+    fn next_redial(&mut self) -> Duration {
+        let delay = FIRST_REDIAL.saturating_mul(1 << self.redials.min(16));
+        self.redials = self.redials.saturating_add(1);
         delay.min(LAST_REDIAL)
     }
 }
 
-impl PartialEq for Redials {
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            redials: 0,
+            notices: NOTICES,
+        }
+    }
+}
+
+impl PartialEq for Pace {
     fn eq(&self, _: &Self) -> bool {
         true
     }
 }
 
-impl Eq for Redials {}
+impl Eq for Pace {}
 
-impl Hash for Redials {
+impl Hash for Pace {
     fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
@@ -298,7 +319,7 @@ impl Session {
             is_welcomed: false,
             is_queued: false,
             newest: 0,
-            redials: Redials(0),
+            pace: Pace::default(),
             few_redials: 0,
             is_redial_armed: false,
             owes_redial: false,
@@ -605,6 +626,12 @@ impl Session {
             }
             Timer::Taking if self.conversation.owes_quit() => self.link_lost(LinkError::Cut),
             Timer::Taking => {}
+            Timer::Notices => {
+                self.pace.notices = (self.pace.notices + 1).min(NOTICES);
+                if self.pace.notices < NOTICES {
+                    self.arm_notices();
+                }
+            }
             Timer::Redial => {
                 self.is_redial_armed = false;
                 self.outputs.push_back(Output::Dial);
@@ -644,8 +671,9 @@ impl Session {
 
     /// The place in the queue, if it was not told yet.
     pub fn poll_place(&mut self) -> Option<Notice> {
-        let waiting = self.news.waiting.take();
-        waiting.map(|ahead| Notice::Waiting { ahead })
+        let ahead = self.news.waiting.take_if(|_| self.pace.notices > 0)?;
+        self.count_notice();
+        Some(Notice::Waiting { ahead })
     }
 
     /// The next thing for the user to know, besides messages and the end.
@@ -653,8 +681,9 @@ impl Session {
         if let Some(turn) = self.news.delivered.take() {
             return Some(Notice::Delivered { turn });
         }
-        if self.has_come_or_gone() {
+        if self.has_come_or_gone() && self.pace.notices > 0 {
             self.news.told_lost = self.is_lost();
+            self.count_notice();
             return Some(match self.is_lost() {
                 true => Notice::Lost,
                 false => Notice::Resumed,
@@ -665,7 +694,21 @@ impl Session {
 
     /// Whether [`poll_notice`](Self::poll_notice) has something.
     pub fn has_notice(&self) -> bool {
-        self.news.waiting.is_some() || self.news.delivered.is_some() || self.has_come_or_gone()
+        let has_changed = self.news.waiting.is_some() || self.has_come_or_gone();
+        self.news.delivered.is_some() || (has_changed && self.pace.notices > 0)
+    }
+
+    /// Of notices that wait for their time, the last state wins.
+    fn count_notice(&mut self) {
+        if self.pace.notices == NOTICES {
+            self.arm_notices();
+        }
+        self.pace.notices = self.pace.notices.saturating_sub(1);
+    }
+
+    fn arm_notices(&mut self) {
+        let pause = Output::Arm(Timer::Notices, NOTICE_PAUSE);
+        self.outputs.push_back(pause);
     }
 
     /// The link has, and its user does not know. Before the first answer there is
@@ -692,17 +735,17 @@ impl Session {
                 self.news.waiting = Some(ahead);
                 if !self.has_begun {
                     // There is nothing to go on with but the place.
-                    self.link_is_back();
+                    self.answered();
                 }
             }
             Step::Connected => self.welcomed(),
             Step::Deliver { turn, text } => {
-                self.redials = Redials(0);
+                self.pace.redials = 0;
                 self.is_in_hand = true;
                 return Some(Output::HandOver { turn, text });
             }
             Step::Delivered { turn } => {
-                self.redials = Redials(0);
+                self.pace.redials = 0;
                 self.news.delivered = Some(turn);
             }
             Step::Ended(end) => {
@@ -718,15 +761,20 @@ impl Session {
     /// The conversation is on, or on again.
     fn welcomed(&mut self) {
         self.has_begun = true;
-        self.link_is_back();
+        self.answered();
         if !std::mem::replace(&mut self.is_welcomed, true) && self.role == Role::Client {
             // That it is welcomed says that it is back.
             self.news.told_lost = false;
         }
     }
 
-    fn link_is_back(&mut self) {
-        if self.lost.take().is_some() {
+    /// The other side has the conversation, or a place for it. Where something was being
+    /// stored meanwhile, the link may be gone again.
+    fn answered(&mut self) {
+        if !self.has_link {
+            let hold = Output::Arm(Timer::Hold, self.times.hold);
+            self.outputs.extend(self.lost.is_some().then_some(hold));
+        } else if self.lost.take().is_some() {
             self.outputs.push_back(Output::Disarm(Timer::Hold));
             if self.role == Role::Server {
                 self.outputs.push_back(Output::Disarm(Timer::CrowdedHold));
@@ -770,7 +818,7 @@ impl Session {
                 self.few_redials += usize::from(pause.is_some());
                 pause
             }
-            false => Some(self.redials.next()),
+            false => Some(self.pace.next_redial()),
         };
         match pause {
             Some(pause) => {

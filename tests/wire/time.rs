@@ -416,6 +416,30 @@ async fn a_storm_of_waits_is_not_hoarded() {
     assert!(timeout(SECOND, waiting.notice()).await.is_err());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_storm_of_waits_is_told_at_a_bounded_rate() {
+    let (mut raw, mut waiting) = greeted().await;
+    raw.hello().await;
+    let storm = async {
+        for ahead in 0..20_000 {
+            raw.send(&wait(ahead)).await;
+        }
+        sleep(60 * SECOND).await;
+    };
+    let mut told = Vec::new();
+    let telling = async {
+        while let Some(notice) = waiting.notice().await {
+            told.push(notice);
+        }
+    };
+    tokio::select! {
+        () = storm => {}
+        () = telling => panic!("it ends"),
+    }
+    assert!((2..40).contains(&told.len()), "{}", told.len());
+    assert_eq!(told.last(), Some(&Notice::Waiting { ahead: 19_999 }));
+}
+
 /// A user who looked once, and then is about something else for an hour.
 #[tokio::test(start_paused = true)]
 async fn whoever_looks_away_is_still_there() {

@@ -124,6 +124,103 @@ fn a_quit_is_redialled_three_times_in_its_ten_seconds() {
     assert!(longest < Limits::default().quit.as_millis());
 }
 
+/// What is told within a second, whatever the peer does meanwhile.
+fn told(session: &mut Session) -> Vec<Notice> {
+    std::iter::from_fn(|| session.poll_notice()).collect()
+}
+
+#[test]
+fn a_place_that_changes_all_the_time_is_told_now_and_then() {
+    let mut session = session(Role::Client);
+    session.connected();
+    settle(&mut session);
+    let mut notices = Vec::new();
+    for ahead in 0..400_000 {
+        session.receive(Frame::Wait { ahead });
+        settle(&mut session);
+        notices.extend(told(&mut session));
+    }
+    assert_eq!(notices.len(), usize::from(NOTICES));
+    assert!(!session.has_notice());
+    let last = Notice::Waiting { ahead: 399_999 };
+    session.fired(Timer::Notices);
+    assert_eq!(told(&mut session), [last]);
+    // Nothing has changed since.
+    session.fired(Timer::Notices);
+    assert_eq!(told(&mut session), []);
+}
+
+#[test]
+fn a_peer_that_comes_and_goes_all_the_time_is_told_of_now_and_then() {
+    let mut session = session(Role::Server);
+    let mut notices = Vec::new();
+    for clienthello in 1..=800 {
+        let greeting = Greeting {
+            heard: 0,
+            has_quit: false,
+            clienthello,
+        };
+        session.accept(greeting).unwrap();
+        settle(&mut session);
+        notices.extend(told(&mut session));
+        session.link_lost(LinkError::Cut);
+        settle(&mut session);
+        notices.extend(told(&mut session));
+    }
+    assert_eq!(notices.len(), usize::from(NOTICES));
+    assert_eq!(notices.first(), Some(&Notice::Lost));
+    // What was told last and what is so differ: that is told when it may be.
+    assert_eq!(notices.last(), Some(&Notice::Resumed));
+    session.fired(Timer::Notices);
+    assert_eq!(told(&mut session), [Notice::Lost]);
+}
+
+/// A `welcome` behind something that is being stored, and then a cut.
+#[test]
+fn a_welcome_that_is_late_does_not_bring_a_link_back() {
+    let mut session = session(Role::Client);
+    connect(&mut session);
+    let text = Text::new("one").unwrap();
+    session.receive(Frame::Say { turn: 1, text });
+    settle(&mut session);
+    session.taken();
+    session.link_lost(LinkError::Cut);
+    session.connected();
+    settle(&mut session);
+    session.say(Text::new("two").unwrap()).unwrap();
+    assert!(matches!(outputs(&mut session)[..], [Output::Put { .. }]));
+    session.receive(Frame::Welcome {
+        conversation: session.conversation().id(),
+        heard: 0,
+    });
+    session.link_lost(LinkError::Cut);
+    outputs(&mut session);
+    session.stored(Ok(()));
+    outputs(&mut session);
+    assert!(session.is_lost());
+}
+
+#[test]
+fn what_is_delivered_is_told_at_once() {
+    let mut session = session(Role::Server);
+    session.pace.notices = 0;
+    session.news.delivered = Some(1);
+    assert!(session.has_notice());
+    assert_eq!(told(&mut session), [Notice::Delivered { turn: 1 }]);
+}
+
+#[test]
+fn notices_that_were_told_are_forgotten_in_time() {
+    let mut session = session(Role::Client);
+    session.pace.notices = NOTICES - 2;
+    session.fired(Timer::Notices);
+    let again = Output::Arm(Timer::Notices, NOTICE_PAUSE);
+    assert_eq!(outputs(&mut session), [again]);
+    session.fired(Timer::Notices);
+    assert_eq!(outputs(&mut session), []);
+    assert_eq!(session.pace.notices, NOTICES);
+}
+
 #[test]
 fn what_cannot_be_stored_is_not_said() {
     let mut session = session(Role::Server);

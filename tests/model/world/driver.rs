@@ -216,6 +216,10 @@ impl World {
         }
         let session = &mut self.driver(side, number).session;
         while session.poll_notice().is_some() {}
+        // Its clock goes faster than a world changes.
+        while let Some(Output::Arm(Timer::Notices, _)) = session.poll_output() {
+            session.fired(Timer::Notices);
+        }
         if !config.size.takes_late && self.driver(side, number).in_hand.is_some() {
             self.take(config, side, number);
         }
