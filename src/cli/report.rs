@@ -156,6 +156,15 @@ impl Report {
         )
     }
 
+    /// Another key answers a redial.
+    pub fn other_key(key: &KeyId) -> Self {
+        Self::new(
+            Exit::Trust,
+            format!("Another key than your peer's answers there: {key}. Nothing was said to it."),
+            "Your network may lead elsewhere, or somebody else answers in the place of your peer. The conversation goes on only with your peer's own key.",
+        )
+    }
+
     /// A host that the book does not know, and nobody to ask.
     pub fn unknown_host(host: &str, key: &KeyId, known_as: Option<&Petname>) -> Self {
         let known = known_as.map_or(String::new(), |name| {
@@ -270,6 +279,7 @@ impl From<&LinkError> for Report {
                 "Mend what reads them, and begin a new one.",
             ),
             LinkError::Journal(error) => Self::from(error),
+            LinkError::OtherKey(key) => Self::other_key(key),
             LinkError::NotNow(reason) => refused(*reason),
             LinkError::Malformed(_) | LinkError::Violation(_) => Self::new(
                 Exit::Protocol,

@@ -211,8 +211,11 @@ impl Client {
             let config = client_config(&identity, vec![key]);
             let dialling = dial();
             Box::pin(async move {
-                let proven = prove(config.ok()?, limits, dialling).await;
-                proven.ok().map(|(wire, _)| wire)
+                let config = config.map_err(|_| None)?;
+                let proven = prove(config, limits, dialling).await;
+                proven
+                    .map(|(wire, _)| wire)
+                    .map_err(|error| error.other_key())
             })
         })
     }

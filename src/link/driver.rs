@@ -31,13 +31,14 @@ use super::journal::{JournalError, Record};
 use super::session::{Greeting, NotAccepted, Notice, Output, Remains, Session, Timer};
 use super::wire::Wire;
 use crate::protocol::{By, End, Frame, SayError, Snapshot, Text};
+use crate::trust::KeyId;
 
 /// How often the keeper looks whether the user still polls, and how long a
 /// `heard` waits for the answer that may share its packet.
 const TICK: Duration = Duration::from_millis(25);
 
-/// One try to get a proven connection with the same key.
-pub(crate) type Attempt<S> = Pin<Box<dyn Future<Output = Option<Wire<S>>> + Send>>;
+/// One try to get a proven connection with the same key; what fails it may be another.
+pub(crate) type Attempt<S> = Pin<Box<dyn Future<Output = Result<Wire<S>, Option<KeyId>>> + Send>>;
 /// Where a client's next connection comes from.
 pub(crate) type Dial<S> = Box<dyn FnMut() -> Attempt<S> + Send>;
 
@@ -256,8 +257,8 @@ where
                 {
                     attempt = None;
                     self.with(|state| match wire {
-                        Some(wire) => state.connected(wire),
-                        None => state.session.dial_failed(),
+                        Ok(wire) => state.connected(wire),
+                        Err(other_key) => state.session.dial_failed(other_key),
                     });
                 }
                 if closer.poll(cx, is_server) {

@@ -7,8 +7,8 @@ use std::io;
 use super::io_error::IoError;
 use super::journal::JournalError;
 use crate::protocol::{By, Code, Detail, End, Frame, FrameError, Overdue, Reason, Text, Violation};
-use crate::trust::HandshakeFailure;
 use crate::trust::tls::NotProven;
+use crate::trust::{HandshakeFailure, KeyId};
 
 /// The end of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -88,6 +88,10 @@ pub enum LinkError {
     /// go on.
     #[error("the server refuses for now: {}", .0.word())]
     NotNow(Reason),
+    /// Another key answered when a lost link was dialled anew, and the peer's own did
+    /// not since.
+    #[error("another key answers there: {0}")]
+    OtherKey(KeyId),
     /// Our own fault: whoever was to read the peer's messages does not take them.
     #[error("the messages cannot be read here")]
     ReaderFailed,
@@ -120,7 +124,9 @@ impl LinkError {
     /// says that we did, would do so again.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Cut | Self::Io(_) | Self::Overdue(_) | Self::NotNow(_) => true,
+            Self::Cut | Self::Io(_) | Self::Overdue(_) | Self::NotNow(_) | Self::OtherKey(_) => {
+                true
+            }
             Self::Reported { code, .. } => *code == Code::Timeout,
             Self::Malformed(_) | Self::Violation(_) | Self::Journal(_) | Self::ReaderFailed => {
                 false
@@ -148,7 +154,13 @@ impl LinkError {
             }
             Self::Overdue(Overdue::Line) => (Code::Timeout, None),
             Self::Journal(_) | Self::ReaderFailed => (Code::Internal, None),
-            Self::Cut | Self::Io(_) | Self::NotNow(_) | Self::Reported { .. } => return None,
+            Self::Cut
+            | Self::Io(_)
+            | Self::NotNow(_)
+            | Self::OtherKey(_)
+            | Self::Reported { .. } => {
+                return None;
+            }
             Self::Overdue(
                 Overdue::Silent | Overdue::Write | Overdue::FirstFrame | Overdue::Quit,
             ) => return None,
@@ -194,6 +206,17 @@ impl ConnectError {
         match self {
             Self::Dial(_) | Self::Handshake(HandshakeError::TimedOut) => true,
             Self::Handshake(_) | Self::Journal(_) => self.is_cut(),
+        }
+    }
+
+    /// The key that was offered and is not accepted, if that is what is wrong.
+    pub fn other_key(&self) -> Option<KeyId> {
+        match self {
+            Self::Handshake(HandshakeError::Tls(error)) => match HandshakeFailure::of(error) {
+                HandshakeFailure::UnexpectedKey(key) => Some(key),
+                _ => None,
+            },
+            Self::Dial(_) | Self::Handshake(_) | Self::Journal(_) => None,
         }
     }
 

@@ -15,6 +15,7 @@ use crate::protocol::{
     By, Code, Conversation, End, Frame, Limits, Output as Step, Overdue, Role, SayError, Snapshot,
     Text, Violation,
 };
+use crate::trust::KeyId;
 
 /// To a connection whose place a newer one has taken.
 pub const REPLACED: Frame = Frame::Error {
@@ -126,6 +127,12 @@ pub enum Notice {
     Lost,
     /// The link is back, and the conversation goes on where it was.
     Resumed,
+    /// Another key answers where the peer was. Nothing was said to it, and the
+    /// conversation is held for the peer's own.
+    OtherKey {
+        /// The key that was offered; nobody has proven to hold it.
+        key: KeyId,
+    },
 }
 
 /// What is left of a conversation that this session does not go on with.
@@ -242,6 +249,7 @@ struct News {
     waiting: Option<u64>,
     delivered: Option<u64>,
     told_lost: bool,
+    other_key: Option<KeyId>,
 }
 
 /// How fast it redials and tells. Sessions that differ in it alone are equal, so that a
@@ -481,11 +489,18 @@ impl Session {
         }
     }
 
-    /// A client's dial came to nothing.
-    pub fn dial_failed(&mut self) {
-        if self.is_on() && !self.has_link {
-            self.redial();
+    /// A client's dial came to nothing; `other_key` is one that was offered in place of
+    /// the peer's.
+    pub fn dial_failed(&mut self, other_key: Option<KeyId>) {
+        if !self.is_on() || self.has_link {
+            return;
         }
+        let is_new = |key: &KeyId| self.lost != Some(LinkError::OtherKey(*key));
+        if let Some(key) = other_key.filter(is_new) {
+            self.news.other_key = Some(key);
+            self.lost = Some(LinkError::OtherKey(key));
+        }
+        self.redial();
     }
 
     /// A server has a connection whose `hello` named this conversation. The
@@ -689,12 +704,17 @@ impl Session {
                 false => Notice::Resumed,
             });
         }
+        if let Some(key) = self.news.other_key.take_if(|_| self.pace.notices > 0) {
+            self.count_notice();
+            return Some(Notice::OtherKey { key });
+        }
         self.poll_place()
     }
 
     /// Whether [`poll_notice`](Self::poll_notice) has something.
     pub fn has_notice(&self) -> bool {
-        let has_changed = self.news.waiting.is_some() || self.has_come_or_gone();
+        let has_changed =
+            self.news.waiting.is_some() || self.news.other_key.is_some() || self.has_come_or_gone();
         self.news.delivered.is_some() || (has_changed && self.pace.notices > 0)
     }
 
@@ -775,6 +795,7 @@ impl Session {
             let hold = Output::Arm(Timer::Hold, self.times.hold);
             self.outputs.extend(self.lost.is_some().then_some(hold));
         } else if self.lost.take().is_some() {
+            self.news.other_key = None;
             self.outputs.push_back(Output::Disarm(Timer::Hold));
             if self.role == Role::Server {
                 self.outputs.push_back(Output::Disarm(Timer::CrowdedHold));

@@ -307,7 +307,7 @@ impl Line {
         let notice = poll_fn(|cx| self.conversation.poll_notice(cx, awaits_welcome)).await;
         match notice {
             Some(Notice::Lost) => self.is_lost = true,
-            Some(Notice::Waiting { .. } | Notice::Delivered { .. }) => {}
+            Some(Notice::Waiting { .. } | Notice::Delivered { .. } | Notice::OtherKey { .. }) => {}
             // It is back, or not needed any more.
             Some(Notice::Resumed) | None => self.is_lost = false,
         }

@@ -284,3 +284,37 @@ async fn a_first_dial_is_tried_again_three_times_in_ten_seconds() {
         "{over:?}"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn another_key_that_answers_a_redial_is_told_of_once() {
+    let (mut there, id, raw, mut theirs) = There::welcomed().await;
+    drop(raw);
+    let other = Papers::new();
+    let own = std::mem::replace(&mut there.face, Face::new(&other));
+    assert_eq!(theirs.notice().await, Some(Notice::Lost));
+    let answering = async {
+        loop {
+            let (stream, _) = (there.accept)().await.unwrap();
+            assert!(there.face.answer(stream).await.is_err());
+        }
+    };
+    let telling = async {
+        let notice = theirs.notice().await;
+        assert_eq!(notice, Some(Notice::OtherKey { key: other.id }));
+        assert!(
+            timeout(Duration::from_secs(60), theirs.notice())
+                .await
+                .is_err()
+        );
+    };
+    tokio::select! {
+        () = answering => unreachable!(),
+        () = telling => {}
+    }
+
+    there.face = own;
+    let mut raw = there.take().await;
+    assert_eq!(raw.hello().await, id);
+    raw.send(&welcome(&id, 0)).await;
+    assert_eq!(theirs.notice().await, Some(Notice::Resumed));
+}

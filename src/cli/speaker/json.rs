@@ -191,6 +191,10 @@ impl JsonLines {
             Notice::Waiting { ahead } => self.event("waiting", json!({ "ahead": ahead })),
             Notice::Lost => self.event("lost", json!({})),
             Notice::Resumed => self.event("resumed", json!({})),
+            Notice::OtherKey { key } => {
+                let report = Report::other_key(&key);
+                self.error(report.exit.event_code(), &report)
+            }
             Notice::Delivered { turn } => self.event("delivered", json!({ "turn": turn })),
         }
     }
@@ -202,7 +206,10 @@ impl JsonLines {
             Cause::Refused(reason) => ("refused", Some(reason.word().to_owned())),
             Cause::Link(error) => (
                 match error {
-                    LinkError::Cut | LinkError::Io(_) | LinkError::Overdue(_) => "lost",
+                    LinkError::Cut
+                    | LinkError::Io(_)
+                    | LinkError::Overdue(_)
+                    | LinkError::OtherKey(_) => "lost",
                     _ => "error",
                 },
                 Some(error.to_string()),

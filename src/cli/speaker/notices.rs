@@ -1,6 +1,7 @@
 //! What a person is told of a conversation, at a terminal and with a pipe.
 
 use crate::cli::console::Console;
+use crate::cli::report::Report;
 use crate::link::{Cause, Ended, Notice};
 
 /// A notice, as words.
@@ -10,9 +11,10 @@ pub(super) fn show_notice(console: &Console, notice: Notice) {
         Notice::Waiting { ahead: 1 } => console.say("Waiting: one is before you."),
         Notice::Waiting { ahead } => console.say(&format!("Waiting: {ahead} are before you.")),
         Notice::Lost => console.say(
-            "The link is lost. The conversation is held and goes on when the link is back; until then nothing is delivered.",
+            "The link is lost. Nothing is delivered until it is back; then all goes on where it was.",
         ),
-        Notice::Resumed => console.say("The link is back; the conversation goes on."),
+        Notice::Resumed => console.say("The link is back."),
+        Notice::OtherKey { key } => console.fail(&Report::other_key(&key)),
         Notice::Delivered { turn } => console.detail(&format!("Turn {turn} is delivered.")),
     }
 }

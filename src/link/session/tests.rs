@@ -27,7 +27,7 @@ fn redial(session: &mut Session) -> Option<u128> {
 fn dial(session: &mut Session) {
     session.fired(Timer::Redial);
     assert_eq!(outputs(session), [Output::Dial]);
-    session.dial_failed();
+    session.dial_failed(None);
 }
 
 #[test]
@@ -198,6 +198,35 @@ fn a_welcome_that_is_late_does_not_bring_a_link_back() {
     session.stored(Ok(()));
     outputs(&mut session);
     assert!(session.is_lost());
+}
+
+#[test]
+fn another_key_is_told_of_once_and_is_what_a_hold_ends_with() {
+    let keys = [[1; 32], [2; 32]].map(|bits| KeyId::of_spki(&bits));
+    let mut session = session(Role::Client);
+    session.hold(0);
+    assert_eq!(told(&mut session), [Notice::Lost]);
+    for key in keys {
+        for is_first in [true, false, false] {
+            session.fired(Timer::Redial);
+            session.dial_failed(Some(key));
+            settle(&mut session);
+            let notices = told(&mut session);
+            assert_eq!(notices.contains(&Notice::OtherKey { key }), is_first);
+        }
+    }
+    session.dial_failed(None);
+    settle(&mut session);
+    assert_eq!(told(&mut session), []);
+    session.fired(Timer::Hold);
+    let left = std::iter::from_fn(|| {
+        session.stored(Ok(()));
+        session.poll_output()
+    });
+    let left: Vec<_> = left.collect();
+    let cause = Cause::Link(LinkError::OtherKey(keys[1]));
+    let is_it = |output: &Output| matches!(output, Output::Ended(ended) if ended.cause == cause);
+    assert!(left.iter().any(is_it), "{left:?}");
 }
 
 #[test]
