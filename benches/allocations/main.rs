@@ -9,7 +9,7 @@
 
 #[path = "../turns/bare.rs"]
 mod bare;
-#[allow(dead_code, reason = "shared with the other bench")]
+#[expect(dead_code, reason = "shared with the other bench")]
 #[path = "../turns/contender.rs"]
 mod contender;
 #[path = "../turns/disk.rs"]

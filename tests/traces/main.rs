@@ -17,12 +17,12 @@ mod goodbyes;
 mod hellos;
 #[path = "../going_on/network.rs"]
 mod network;
-#[allow(dead_code, reason = "what others need of it")]
+#[expect(dead_code, reason = "what others need of it")]
 #[cfg(feature = "cli")]
 #[path = "../wire/program.rs"]
 mod program;
 mod programs;
-#[allow(dead_code, reason = "what others need of it")]
+#[expect(dead_code, reason = "what others need of it")]
 #[path = "../wire/raw.rs"]
 mod raw;
 mod redials;
