@@ -553,6 +553,19 @@ fn a_say_out_of_turn_or_with_another_number_is_a_violation() {
 }
 
 #[test]
+fn a_say_that_comes_too_early_is_called_so() {
+    for (turns, turn, words) in [
+        (0, 2, "`say` for turn 2 came before that turn"),
+        (0, 1, "`say` for turn 1; the next turn of its sender is 2"),
+        (1, 4, "`say` for turn 4; the next turn of its sender is 2"),
+    ] {
+        let text = text("x");
+        let violation = violates(&mut server_after(turns), Frame::Say { turn, text });
+        assert_eq!(violation.to_string(), words);
+    }
+}
+
+#[test]
 fn hearing_what_was_not_said_is_a_violation() {
     for (turns, turn, said) in [
         (0, 0, 0),

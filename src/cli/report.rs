@@ -233,9 +233,9 @@ fn refused(reason: Reason) -> Report {
             "Call again when it runs.",
         ),
         Reason::Ended => Report::new(
-            Exit::Success,
-            "The conversation is over on the server's side.",
-            "Run the same command again to begin a new one.",
+            Exit::Link,
+            "The server says that this conversation is over, before it began here.",
+            "Run the same command again to begin another.",
         ),
     }
 }
@@ -251,7 +251,10 @@ impl From<&LinkError> for Report {
                     format!("The connection was lost: {kind}."),
                     again,
                 ),
-                failure => handshake(&failure, "the peer"),
+                failure @ HandshakeFailure::CertificateRefused(_) => {
+                    handshake(&failure, "the peer")
+                }
+                _ => Self::new(Exit::Link, format!("The connection was lost: {io}."), again),
             },
             LinkError::Overdue(overdue) => {
                 let what = match overdue {
@@ -493,5 +496,29 @@ fn capitalized(sentence: &str) -> String {
     match chars.next() {
         Some(first) => first.to_uppercase().chain(chars).collect(),
         None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_tls_finds_wrong_in_mid_conversation_is_a_lost_connection() {
+        let fault = io::Error::new(io::ErrorKind::InvalidData, rustls::Error::DecryptError);
+        let report = Report::from(&LinkError::Io(fault.into()));
+        assert_eq!(report.exit, Exit::Link);
+        assert!(
+            report.what.starts_with("The connection was lost: "),
+            "{report:?}"
+        );
+        assert!(!report.what.contains("handshake"), "{report:?}");
+
+        // A client learns of this one only at its first reading.
+        let alert = rustls::AlertDescription::CertificateUnknown;
+        let refused = rustls::Error::AlertReceived(alert);
+        let fault = io::Error::new(io::ErrorKind::InvalidData, refused);
+        let report = Report::from(&LinkError::Io(fault.into()));
+        assert_eq!(report.exit, Exit::Trust);
     }
 }

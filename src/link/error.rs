@@ -79,7 +79,7 @@ pub enum LinkError {
     #[error("{}", overdue(*.0))]
     Overdue(Overdue),
     /// The peer sent what is no frame.
-    #[error("the peer sent {0}")]
+    #[error("the peer sent what is no frame: {0}")]
     Malformed(#[from] FrameError),
     /// The peer sent a frame that has no place where it came.
     #[error("the peer broke the protocol: {0}")]

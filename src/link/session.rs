@@ -12,8 +12,8 @@ use std::time::Duration;
 use super::error::{Cause, Ended, LinkError};
 use super::journal::JournalError;
 use crate::protocol::{
-    By, Code, Conversation, End, Frame, Limits, Output as Step, Overdue, Role, SayError, Snapshot,
-    Text, Violation,
+    By, Code, Conversation, End, Frame, Limits, Output as Step, Overdue, Reason, Role, SayError,
+    Snapshot, Text, Violation,
 };
 use crate::trust::KeyId;
 
@@ -772,7 +772,12 @@ impl Session {
                 if self.has_link {
                     self.outputs.push_back(Output::Close(None));
                 }
-                self.end(end.into(), false, false);
+                let mut ended = Ended::from(end);
+                if ended.cause == Cause::Peer && !self.has_begun {
+                    // To a `hello` for a conversation that is new here.
+                    ended.cause = Cause::Refused(Reason::Ended);
+                }
+                self.end(ended, false, false);
             }
         }
         None

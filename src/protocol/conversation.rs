@@ -192,15 +192,15 @@ pub enum Violation {
         phase: &'static str,
     },
     /// A `say` from the side whose turn it is not, or with another number than the next.
-    #[error("`say` for turn {turn}, and the next turn of the peer's is {next}")]
+    #[error("{}", out_of_turn(*turn, *next))]
     OutOfTurn {
         /// The turn that the frame names.
         turn: u64,
-        /// The turn in which the peer may speak next.
+        /// The turn in which its sender may speak next.
         next: u64,
     },
     /// `heard` for another turn than the last that was said.
-    #[error("`heard` for turn {turn}, and turn {said} was said last")]
+    #[error("`heard` for turn {turn}; the last turn that its receiver said is {said}")]
     HeardWhatWasNotSaid {
         /// The turn that the frame names.
         turn: u64,
@@ -226,6 +226,14 @@ pub enum Violation {
         /// The frame's kind.
         kind: &'static str,
     },
+}
+
+/// Read by both: by who sent it in an `error`'s detail, and by who received it.
+fn out_of_turn(turn: u64, next: u64) -> String {
+    match turn == next {
+        true => format!("`say` for turn {turn} came before that turn"),
+        false => format!("`say` for turn {turn}; the next turn of its sender is {next}"),
+    }
 }
 
 impl Violation {

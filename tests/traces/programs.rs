@@ -1,7 +1,7 @@
 //! Two programs with one key.
 
 use turnchat::link::{Cause, Client, LinkError, Notice};
-use turnchat::protocol::Code;
+use turnchat::protocol::{Code, Reason};
 
 use crate::network::network;
 use crate::sides::{Kept, Sides, begun, greeted, mine, text, theirs};
@@ -99,7 +99,7 @@ async fn a_program_whose_place_another_took_is_told_and_stays_away() {
     let mut other = sides.client().connect(dial).await.unwrap();
     assert_eq!(other.notice().await, Some(Notice::Waiting { ahead: 0 }));
     let over = one.welcome().await.unwrap_err();
-    assert!(matches!(over.cause, Cause::Peer), "{over:?}");
+    assert_eq!(over.cause, Cause::Refused(Reason::Ended));
 
     theirs(third.unwrap()).quit();
     let (here, other) = tokio::join!(server.next(), other.welcome());

@@ -71,6 +71,11 @@ async fn a_client_exits_as_the_server_deserves() {
         (vec![refuse("unknown-peer")], 3, "does not know your key"),
         (vec![refuse("declined")], 3, "declined"),
         (vec![refuse("busy")], 6, "busy"),
+        (
+            vec![refuse("ended")],
+            4,
+            "says that this conversation is over",
+        ),
         (vec![refuse("no-answer")], 6, "has not answered"),
         (vec![refuse("asked-too-often")], 6, "too many keys"),
         (vec![refuse("closing")], 6, "stopping"),
@@ -99,7 +104,7 @@ async fn a_client_exits_as_the_server_deserves() {
             "ended",
         ),
         // What breaks the protocol, and shows nothing.
-        (vec!["secret".to_owned()], 5, "broke the protocol"),
+        (vec!["secret".to_owned()], 5, "sent what is no frame: "),
         (vec![say(1, "secret")], 5, "broke the protocol"),
         (vec![welcome(ID)], 5, "broke the protocol"),
         (

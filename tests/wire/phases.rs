@@ -320,6 +320,8 @@ async fn client_in(phase: Server, frame: &str, then: Then) {
         _ if frame == FAILED => "the peer reports `internal`",
         _ if frame == BUSY => "busy",
         _ if matches!(phase, Server::WasQuit | Server::WasQuitEarly) => "me",
+        // It has not begun.
+        _ if matches!(phase, Server::Greeted | Server::Queues) => "ended",
         _ => "peer",
     };
     assert!(
