@@ -750,3 +750,21 @@ fn a_connection_that_is_gone_before_a_store_is_done_is_not_told_of() {
     server.stored();
     assert_eq!(server.poll_output(), None);
 }
+
+/// Counters that no wire can carry are no conversation's.
+#[test]
+fn a_record_that_counts_too_far_is_not_gone_on_with() {
+    let end = |said, heard| Snapshot {
+        id: ID,
+        said,
+        heard,
+        acknowledged: said,
+        last_said: None,
+        last_heard: None,
+        quit: true,
+    };
+    for (said, heard) in [(u64::MAX, u64::MAX - 1), (u64::MAX - 2, u64::MAX - 1)] {
+        assert_eq!(Conversation::restore(Role::Server, end(said, heard)), None);
+    }
+    assert!(Conversation::restore(Role::Server, end(1, 2)).is_some());
+}

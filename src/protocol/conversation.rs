@@ -304,7 +304,8 @@ impl Conversation {
             last_heard,
             ..
         } = &conversation.record;
-        let stands = said.abs_diff(heard) <= 1
+        let stands = said.max(heard) < Frame::MAX_INTEGER
+            && said.abs_diff(heard) <= 1
             && (said == 0 || role.speaks_in(said))
             && (heard == 0 || !role.speaks_in(heard))
             && (acknowledged == said || acknowledged == said.saturating_sub(2))
