@@ -61,7 +61,7 @@ impl Client {
     /// The same client with other limits.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+        self.limits = limits.countable();
         self
     }
 

@@ -23,9 +23,6 @@ pub const REPLACED: Frame = Frame::Error {
     detail: None,
 };
 
-/// As long as a hold can be: 30 years, which clocks can count.
-pub(crate) const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3_600);
-
 /// Before the first redial; each later one waits twice as long, up to the last. All
 /// with jitter, at most as much again.
 const FIRST_REDIAL: Duration = Duration::from_millis(50);
@@ -314,7 +311,7 @@ impl Session {
         let mut session = Self {
             role,
             times: Times {
-                hold: limits.hold.min(FOR_EVER),
+                hold: limits.hold,
                 crowded_hold: limits.hold.min(limits.crowded_hold),
                 quit: limits.quit,
                 first_answer: limits.first_answer,
@@ -793,13 +790,9 @@ impl Session {
         }
     }
 
-    /// The other side has the conversation, or a place for it. Where something was being
-    /// stored meanwhile, the link may be gone again.
+    /// The other side has the conversation, or a place for it.
     fn answered(&mut self) {
-        if !self.has_link {
-            let hold = Output::Arm(Timer::Hold, self.times.hold);
-            self.outputs.extend(self.lost.is_some().then_some(hold));
-        } else if self.lost.take().is_some() {
+        if self.lost.take().is_some() {
             self.news.other_key = None;
             self.outputs.push_back(Output::Disarm(Timer::Hold));
             if self.role == Role::Server {

@@ -69,6 +69,37 @@ pub struct Limits {
     pub questions_window: Duration,
 }
 
+/// As long as anything is waited for: 30 years, which clocks can count.
+const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3_600);
+
+impl Limits {
+    /// The same limits, with no time longer than 30 years: whatever a caller asks for,
+    /// a clock can count to it.
+    #[must_use]
+    pub fn countable(self) -> Self {
+        let bounded = |time: Duration| time.min(FOR_EVER);
+        Self {
+            hello: bounded(self.hello),
+            handshake: bounded(self.handshake),
+            first_answer: bounded(self.first_answer),
+            early_line_time: bounded(self.early_line_time),
+            line_pause: bounded(self.line_pause),
+            line_time: bounded(self.line_time),
+            write_pause: bounded(self.write_pause),
+            ping_after: bounded(self.ping_after),
+            silence: bounded(self.silence),
+            quit: bounded(self.quit),
+            hold: bounded(self.hold),
+            crowded_hold: bounded(self.crowded_hold),
+            close_time: bounded(self.close_time),
+            ended_time: bounded(self.ended_time),
+            question_time: bounded(self.question_time),
+            questions_window: bounded(self.questions_window),
+            ..self
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         const fn seconds(s: u64) -> Duration {

@@ -172,3 +172,35 @@ async fn a_link_that_comes_and_goes_is_served_though_its_user_takes_no_notice() 
     assert_eq!(heard, text("still here"));
     drop(theirs);
 }
+
+/// Whatever a caller wants to wait for.
+#[tokio::test(start_paused = true)]
+async fn limits_that_no_clock_can_count_to_stop_nobody() {
+    let most = Duration::MAX;
+    let limits = Limits {
+        hello: most,
+        handshake: most,
+        first_answer: most,
+        early_line_time: most,
+        line_pause: most,
+        line_time: most,
+        write_pause: most,
+        quit: most,
+        hold: most,
+        crowded_hold: most,
+        close_time: most,
+        ended_time: most,
+        question_time: most,
+        questions_window: most,
+        ..Limits::default()
+    };
+    let sides = Sides::new();
+    let (server, here, there, cut) = talks(&sides, limits).await;
+    let (here, mut there) = (mine(here).say(text("one")).await.unwrap(), theirs(there));
+    while there.notice().await.is_some() {}
+    let (_, mut there) = there.hear().await.unwrap();
+    cut();
+    assert_eq!(there.notice().await, Some(Notice::Lost));
+    drop((here, there));
+    server.stop().await;
+}

@@ -85,9 +85,7 @@ async fn greet<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let hello_by = Instant::now()
-        .checked_add(limits.hello)
-        .unwrap_or_else(|| Instant::now() + crate::link::session::FOR_EVER);
+    let hello_by = Instant::now() + limits.hello;
     let hurried = async {
         let mut clienthello = 0;
         let count = || {

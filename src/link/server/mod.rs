@@ -81,7 +81,7 @@ impl ServerBuilder {
     /// The same server with other limits.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
-        self.0.limits = limits;
+        self.0.limits = limits.countable();
         self
     }
 

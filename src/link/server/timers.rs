@@ -17,11 +17,9 @@ pub(super) struct Timers {
 impl Timers {
     pub(super) fn arm(&mut self, timer: Timer, delay: Duration) {
         self.disarm(timer);
-        // What no clock can count to never comes.
-        if let Some(at) = Instant::now().checked_add(delay) {
-            self.at.insert(timer, at);
-            self.due.insert((at, timer));
-        }
+        let at = Instant::now() + delay;
+        self.at.insert(timer, at);
+        self.due.insert((at, timer));
     }
 
     pub(super) fn disarm(&mut self, timer: Timer) {
