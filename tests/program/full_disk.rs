@@ -6,36 +6,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::harness::{Finished, Person, Program, Server, contents};
+use crate::harness::{
+    Finished, JSON_SERVER, Person, Program, Server, contents, json_client, limited, say,
+};
 
 /// The command, with room for a page of few words and not for one of many.
 fn with_little_room(command: &Command) -> Program {
-    let mut shell = Command::new("sh");
-    shell.args(["-c", r#"trap "" XFSZ; ulimit -f 8; exec "$0" "$@""#]);
-    shell.arg(command.get_program()).args(command.get_args());
-    shell.env_clear();
-    for (name, value) in command.get_envs() {
-        shell.env(name, value.expect("a value"));
-    }
-    Program::start(shell)
-}
-
-fn say(text: &str) -> String {
-    json!({ "say": { "text": text } }).to_string()
-}
-
-const SERVING: [&str; 5] = [
-    "server",
-    "--listen",
-    "127.0.0.1:0",
-    "--allow-anyone",
-    "--json",
-];
-
-fn calling(bob: &Person, server: &Server, alice: &Person) -> Command {
-    bob.turnchat(&["client", &server.address, "--pin", &alice.key(), "--json"])
+    limited(r#"trap "" XFSZ; ulimit -f 8"#, command)
 }
 
 /// The page of somebody's journal, and whatever stands beside it.
@@ -65,8 +44,8 @@ fn is_clear(done: &Finished, turn: u64) {
 #[test]
 fn a_server_without_room_stops_and_goes_on_once_there_is_some() {
     let (alice, bob) = (Person::new(), Person::new());
-    let mut server = Server::of(with_little_room(&alice.turnchat(&SERVING)));
-    let mut client = Program::start(calling(&bob, &server, &alice));
+    let mut server = Server::of(with_little_room(&alice.turnchat(&JSON_SERVER)));
+    let mut client = Program::start(json_client(&bob, &server, &alice));
     exchange(&mut server.program, &mut client);
     let before = journal(&alice);
     server.program.say(&say(&"long ".repeat(10_000)));
@@ -74,8 +53,8 @@ fn a_server_without_room_stops_and_goes_on_once_there_is_some() {
     assert_eq!(journal(&alice), before);
     client.finish().fails(4, &["peer's program failed"]);
 
-    let mut server = Server::of(alice.start(&SERVING));
-    let mut client = Program::start(calling(&bob, &server, &alice));
+    let mut server = Server::of(alice.start(&JSON_SERVER));
+    let mut client = Program::start(json_client(&bob, &server, &alice));
     server.program.stdout.line_with("\"again\":true");
     server.program.stdout.line_with("\"your-turn\"");
     server.program.say(&say("There is room again"));
@@ -88,8 +67,8 @@ fn a_server_without_room_stops_and_goes_on_once_there_is_some() {
 #[test]
 fn a_client_without_room_stops_and_goes_on_once_there_is_some() {
     let (alice, bob) = (Person::new(), Person::new());
-    let mut server = Server::of(alice.start(&SERVING));
-    let mut client = with_little_room(&calling(&bob, &server, &alice));
+    let mut server = Server::of(alice.start(&JSON_SERVER));
+    let mut client = with_little_room(&json_client(&bob, &server, &alice));
     exchange(&mut server.program, &mut client);
     server.program.say(&say("Go on"));
     client.stdout.line_with("\"your-turn\"");
@@ -99,7 +78,7 @@ fn a_client_without_room_stops_and_goes_on_once_there_is_some() {
     assert_eq!(journal(&bob), before);
     server.program.stdout.line_with("\"ended\"");
 
-    let mut client = Program::start(calling(&bob, &server, &alice));
+    let mut client = Program::start(json_client(&bob, &server, &alice));
     client.stdout.line_with("\"again\":true");
     client.stdout.line_with("\"your-turn\"");
     client.say(&say("There is room again"));

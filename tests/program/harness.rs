@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// How long a program may take from its start to its end. Generous: it only
@@ -150,6 +150,37 @@ pub(crate) fn server<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
     let mut all = vec!["server", "--listen", "127.0.0.1:0", "--hold", "0s"];
     all.extend(arguments);
     all
+}
+
+/// The arguments of a server on a free port that programs talk through, with a journal.
+pub(crate) const JSON_SERVER: [&str; 5] = [
+    "server",
+    "--listen",
+    "127.0.0.1:0",
+    "--allow-anyone",
+    "--json",
+];
+
+/// And a client of it.
+pub(crate) fn json_client(bob: &Person, server: &Server, alice: &Person) -> Command {
+    bob.turnchat(&["client", &server.address, "--pin", &alice.key(), "--json"])
+}
+
+/// The command that says this, with `--json`.
+pub(crate) fn say(text: &str) -> String {
+    json!({ "say": { "text": text } }).to_string()
+}
+
+/// Starts a command behind this line of the shell, which limits what it may do.
+pub(crate) fn limited(limit: &str, command: &Command) -> Program {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!(r#"{limit}; exec "$0" "$@""#)]);
+    shell.arg(command.get_program()).args(command.get_args());
+    shell.env_clear();
+    for (name, value) in command.get_envs() {
+        shell.env(name, value.expect("a value"));
+    }
+    Program::start(shell)
 }
 
 /// Two people, and a server that admits exactly the second one.

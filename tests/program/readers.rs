@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Pair, Person, Program, Server, close};
+use crate::harness::{JSON_SERVER, Pair, Person, Program, Server, close, json_client, say};
 
 /// Starts a program, and yields the end of the pipe that its stdout is read from.
 fn with_reader(mut command: Command) -> (Program, BufReader<PipeReader>) {
@@ -37,22 +37,6 @@ fn expect(reader: &mut BufReader<PipeReader>, name: &str) -> Value {
 fn event(program: &mut Program, name: &str) -> Value {
     let line = program.stdout.line_with(&format!("\"event\":\"{name}\""));
     serde_json::from_str(&line).unwrap()
-}
-
-fn say(text: &str) -> String {
-    json!({ "say": { "text": text } }).to_string()
-}
-
-const SERVING: [&str; 5] = [
-    "server",
-    "--listen",
-    "127.0.0.1:0",
-    "--allow-anyone",
-    "--json",
-];
-
-fn calling(bob: &Person, server: &Server, alice: &Person) -> Command {
-    bob.turnchat(&["client", &server.address, "--pin", &alice.key(), "--json"])
 }
 
 /// Without a journal nothing can go on, and the message is named.
@@ -139,7 +123,7 @@ fn and_where_a_conversation_was_over_before_a_restart() {
     let (alice, bob) = (Person::new(), Person::new());
     let (server, mut reads) = with_reader(alice.turnchat(&crate::harness::server(&FORGETFUL)));
     let server = Server::of(server);
-    let (client, mut reader) = with_reader(calling(&bob, &server, &alice));
+    let (client, mut reader) = with_reader(json_client(&bob, &server, &alice));
     expect(&mut reads, "your-turn");
     server.program.say(&say("Hello"));
     expect(&mut reader, "your-turn");
@@ -151,7 +135,7 @@ fn and_where_a_conversation_was_over_before_a_restart() {
     let mut serving = vec!["server", "--listen", &address];
     serving.extend(FORGETFUL);
     let server = Server::of(alice.start(&serving));
-    let done = without_reader(calling(&bob, &server, &alice)).finish();
+    let done = without_reader(json_client(&bob, &server, &alice)).finish();
     done.exits(1);
     let named = "turn 2 was not acknowledged";
     assert!(done.stderr.contains(named), "{done:#?}");
@@ -161,8 +145,8 @@ fn and_where_a_conversation_was_over_before_a_restart() {
 #[test]
 fn a_message_that_no_reader_took_is_shown_after_a_restart() {
     let (alice, bob) = (Person::new(), Person::new());
-    let mut server = Server::of(alice.start(&SERVING));
-    let (client, mut reader) = with_reader(calling(&bob, &server, &alice));
+    let mut server = Server::of(alice.start(&JSON_SERVER));
+    let (client, mut reader) = with_reader(json_client(&bob, &server, &alice));
     expect(&mut reader, "connected");
     close(reader);
     event(&mut server.program, "your-turn");
@@ -171,7 +155,7 @@ fn a_message_that_no_reader_took_is_shown_after_a_restart() {
     event(&mut server.program, "lost");
     // Not even its end is the end before it was shown.
     server.program.say("{\"quit\":{}}");
-    let mut client = Program::start(calling(&bob, &server, &alice));
+    let mut client = Program::start(json_client(&bob, &server, &alice));
     let turn = event(&mut client, "turn");
     assert_eq!((&turn["text"], &turn["turn"]), (&json!("Hello"), &json!(1)));
     event(&mut client, "ended");
@@ -186,9 +170,9 @@ fn a_message_that_no_reader_took_is_shown_after_a_restart() {
 #[test]
 fn and_after_a_restart_of_the_server() {
     let (alice, bob) = (Person::new(), Person::new());
-    let (server, mut reader) = with_reader(alice.turnchat(&SERVING));
+    let (server, mut reader) = with_reader(alice.turnchat(&JSON_SERVER));
     let server = Server::of(server);
-    let mut client = Program::start(calling(&bob, &server, &alice));
+    let mut client = Program::start(json_client(&bob, &server, &alice));
     expect(&mut reader, "your-turn");
     server.program.say(&say("Hello"));
     event(&mut client, "your-turn");
