@@ -5,169 +5,24 @@
 //! sockets and no tasks: the driver feeds it, and so does the model checker in
 //! tests/model.
 
+mod pace;
+mod terms;
+
 use std::collections::VecDeque;
-use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use super::error::{Cause, Ended, LinkError};
 use super::journal::JournalError;
 use crate::protocol::{
-    By, Code, Conversation, End, Frame, Limits, Output as Step, Overdue, Reason, Role, SayError,
-    Snapshot, Text, Violation,
+    By, Conversation, End, Frame, Limits, Output as Step, Overdue, Reason, Role, SayError,
+    Snapshot, Text,
 };
 use crate::trust::KeyId;
 
-/// To a connection whose place a newer one has taken.
-pub const REPLACED: Frame = Frame::Error {
-    code: Code::Replaced,
-    detail: None,
-};
+use pace::{NOTICE_PAUSE, NOTICES, Pace};
 
-/// Before the first redial; each later one waits twice as long, up to the last. All
-/// with jitter, at most as much again.
-const FIRST_REDIAL: Duration = Duration::from_millis(50);
-const LAST_REDIAL: Duration = Duration::from_secs(3);
-/// Before each redial where there are 10 s for all of them: for a first dial that was
-/// not answered, and for a conversation that only wants its end acknowledged (PROTOCOL
-/// §4). With the most jitter they take 9.1 s.
-pub(super) const FEW_REDIALS: [Duration; 3] = [
-    FIRST_REDIAL,
-    Duration::from_millis(1_500),
-    Duration::from_secs(3),
-];
-
-/// Notices of what a peer can change at will that are told without a pause between, and
-/// then one each so often: whoever comes and goes, or moves its user in the queue, a
-/// thousand times a second does not fill a screen.
-const NOTICES: u8 = 20;
-const NOTICE_PAUSE: Duration = Duration::from_secs(5);
-
-/// What a session waits for without being able to see a clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Timer {
-    /// A conversation that was cut is held no longer.
-    Hold,
-    /// Nor is it, earlier, where somebody waits for its place.
-    CrowdedHold,
-    /// Our `quit` was not acknowledged.
-    Quit,
-    /// The peer's last message was not taken, and its `quit` waits for that.
-    Taking,
-    /// The next redial is due; its driver adds jitter.
-    Redial,
-    /// One more notice may be told.
-    Notices,
-}
-
-/// What a session's driver is to do, in this order.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Output {
-    /// Store this, then call [`Session::stored`].
-    Put {
-        /// What going on needs.
-        snapshot: Snapshot,
-        /// The conversation is on or held; else it is parked, or has ended.
-        is_live: bool,
-        /// A server's: when the ClientHello of its newest connection came.
-        clienthello: u64,
-    },
-    /// Remove what is stored, then call [`Session::stored`].
-    Remove,
-    /// The newest connection is the link from here on.
-    Link,
-    /// Send this frame over the link.
-    Send(Frame),
-    /// Close the link in order, after this frame if there is one, then call
-    /// [`Session::closed`].
-    Close(Option<Frame>),
-    /// Close the link in order, beside what goes on.
-    Part(Option<Frame>),
-    /// Let go of the link without a word.
-    Cut,
-    /// Dial, then call [`Session::connected`] or [`Session::dial_failed`].
-    Dial,
-    /// Call [`Session::fired`] with this timer after so long.
-    Arm(Timer, Duration),
-    /// Or do not.
-    Disarm(Timer),
-    /// Hand this message over to the user.
-    HandOver {
-        /// Its turn.
-        turn: u64,
-        /// Its words.
-        text: Text,
-    },
-    /// Tell the user the end.
-    Ended(Ended),
-    /// The session is done, and this is left of its conversation. Always the last.
-    Done(Remains),
-}
-
-/// Something to know that changes nobody's turn. Whoever takes no notice for
-/// long learns how it is then, not how often it changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Notice {
-    /// So many are before us in the server's queue. 0: we are next, or a
-    /// person is deciding about us.
-    Waiting {
-        /// How many.
-        ahead: u64,
-    },
-    /// The peer holds our message of this turn.
-    Delivered {
-        /// Which turn.
-        turn: u64,
-    },
-    /// The link is lost. The conversation is held: what is said now is kept,
-    /// and said once there is a link.
-    Lost,
-    /// The link is back, and the conversation goes on where it was.
-    Resumed,
-    /// Another key answers where the peer was. Nothing was said to it, and the
-    /// conversation is held for the peer's own.
-    OtherKey {
-        /// The key that was offered; nobody has proven to hold it.
-        key: KeyId,
-    },
-}
-
-/// What is left of a conversation that this session does not go on with.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Remains {
-    /// Nothing that the server has to know.
-    Nothing,
-    /// It is over. It may be asked for as if it were new: by a peer that does
-    /// not know, or by an older connection.
-    End,
-    /// It can go on later.
-    Parked(Conversation),
-}
-
-/// A client's `hello` on a later connection, or the first, and what came with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Greeting {
-    /// The highest turn that the client has heard.
-    pub heard: u64,
-    /// A `quit` has come behind the `hello`.
-    pub has_quit: bool,
-    /// When its ClientHello came, among all of this server's.
-    pub clienthello: u64,
-}
-
-/// Why a session does not take a connection. Nothing has changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotAccepted {
-    /// A younger connection has overtaken it.
-    #[error("a younger connection has its place")]
-    Overtaken,
-    /// The conversation is ending, or being parked.
-    #[error("the conversation is being put away")]
-    Ending,
-    /// Its counters cannot be.
-    #[error(transparent)]
-    Violation(#[from] Violation),
-}
+pub(super) use pace::FEW_REDIALS;
+pub use terms::{Greeting, NotAccepted, Notice, Output, REPLACED, Remains, Timer};
 
 /// One side of one conversation, to its end.
 ///
@@ -247,47 +102,6 @@ struct News {
     delivered: Option<u64>,
     told_lost: bool,
     other_key: Option<KeyId>,
-}
-
-/// How fast it redials and tells. Sessions that differ in it alone are equal, so that a
-/// model checker need not tell them apart.
-#[derive(Clone, Copy, Debug)]
-struct Pace {
-    /// How often a client has redialled since a turn last passed: a `welcome` alone is no
-    /// reason to hurry, since whoever gives one can cut again at once.
-    redials: u32,
-    /// How many notices may be told now. [`Timer::Notices`] is armed unless it is all.
-    notices: u8,
-}
-
-impl Pace {
-    /// How long the next redial waits: ever longer.
-    fn next_redial(&mut self) -> Duration {
-        let delay = FIRST_REDIAL.saturating_mul(1 << self.redials.min(16));
-        self.redials = self.redials.saturating_add(1);
-        delay.min(LAST_REDIAL)
-    }
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self {
-            redials: 0,
-            notices: NOTICES,
-        }
-    }
-}
-
-impl PartialEq for Pace {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for Pace {}
-
-impl Hash for Pace {
-    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 impl Ending {

@@ -195,7 +195,30 @@ fn the_session_is_pure() {
         "Mutex",
         "Arc",
     ];
-    names_none(Path::new("src/link/session.rs"), &impure);
+    for file in [
+        "src/link/session.rs",
+        "src/link/session/terms.rs",
+        "src/link/session/pace.rs",
+    ] {
+        names_none(Path::new(file), &impure);
+    }
+}
+
+#[test]
+fn admission_is_pure() {
+    let impure = [
+        "tokio",
+        "std::io",
+        "std::fs",
+        "Instant",
+        "SystemTime",
+        "Mutex",
+        "Arc",
+    ];
+    let files = ["admission.rs", "admission/terms.rs", "crowd.rs"];
+    for file in files.map(|file| Path::new("src/link/server").join(file)) {
+        names_none(&file, &impure);
+    }
 }
 
 #[test]

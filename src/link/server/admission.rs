@@ -2,142 +2,23 @@
 //! conversations there are. Pure: arrivals, verdicts and fired timers in, [`Order`]s
 //! out. It holds no instants, and each step is logarithmic in connections.
 
+mod terms;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::crowd::{Crowd, Origin, Stranger};
 use crate::protocol::{ConversationId, Limits, Reason};
-use crate::trust::{KeyId, Peer};
+use crate::trust::KeyId;
 
 pub use super::crowd::ConnectionId;
-
-/// A conversation: ids of different keys never meet.
-pub type Named = (KeyId, ConversationId);
+pub use terms::{Answer, Entry, Hello, Instruction, Named, Order, Orders, Timer, Verdict, Why};
 
 /// For how long a parked conversation is kept (30 days).
 const PARKED_TIME: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// For how long a queued client that was cut keeps its place (10 s).
 const PLACE_TIME: Duration = Duration::from_secs(10);
-
-/// What is decided about a proven key when its `hello` has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Let it in.
-    Admit,
-    /// Put it to the person.
-    Ask,
-    /// No.
-    Refuse(Reason),
-}
-
-/// What a person answers about an unknown key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// Let it in, this once.
-    Accept,
-    /// No.
-    Decline,
-}
-
-/// A `hello`: who wants to talk, and about which conversation.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Hello {
-    /// Who: a proven key.
-    pub peer: Peer,
-    /// Which conversation it begins or goes on with.
-    pub conversation: ConversationId,
-    /// The highest turn that it has heard.
-    pub heard: u64,
-    /// When its first ClientHello came, among all of this server's: a relay
-    /// can hold back a `hello`, but not make its handshake younger.
-    pub clienthello: u64,
-}
-
-impl Hello {
-    /// Which conversation, of whom.
-    pub fn named(&self) -> Named {
-        (self.peer.key(), self.conversation)
-    }
-}
-
-/// What a connection is told to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Instruction {
-    /// Close without a word.
-    Close,
-    /// Say `refuse`, and close.
-    Refuse(Reason),
-    /// Say `wait`.
-    Wait {
-        /// How many are before it.
-        ahead: u64,
-    },
-    /// Say `error` `replaced`, and close.
-    Replaced,
-    /// Say `quit`, and close: its own has ended what its `hello` named.
-    Quit,
-    /// Hand the connection over: its conversation begins, or goes on with it.
-    Enter,
-}
-
-/// What a connection that is handed over is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Entry {
-    /// To begin this conversation, or to go on with it where it is parked: then call
-    /// [`Admission::begin`].
-    Begin(Hello),
-    /// To go on with this conversation, which is on.
-    GoOn(Hello),
-    /// For one that has ended: to be told so.
-    Ended,
-    /// For none: it is closed without a word.
-    None,
-}
-
-/// Why a parked conversation is given up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// Its peer has quit it, or begun another.
-    Peer,
-    /// It is too old, or too many newer ones are kept.
-    Age,
-}
-
-/// What is to be done, in this sequence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Tell this to a connection.
-    Tell(ConnectionId, Instruction),
-    /// Tell a conversation that is on that its peer has begun another.
-    Supersede(Named),
-    /// End a parked conversation, on the disk too; then call [`Admission::ended`], or
-    /// [`Admission::kept`] where that cannot be stored, and do without what
-    /// follows for its key.
-    GiveUp(Named, Why),
-    /// Call [`Admission::fired`] with this timer after so long, and not as said before.
-    Arm(Timer, Duration),
-    /// Or do not.
-    Disarm(Timer),
-}
-
-/// What is done in this sequence.
-pub type Orders = Vec<Order>;
-
-/// What admission waits for without being able to see a clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Timer {
-    /// Nobody has answered about this key.
-    Question(KeyId),
-    /// A question counts no longer: of those that were put, the one with this number.
-    Asked(u64),
-    /// A queued client that was cut has not come back.
-    Place(KeyId, ConversationId),
-    /// An end is remembered no longer.
-    Ended(KeyId, ConversationId),
-    /// A parked conversation is kept no longer.
-    Parked(KeyId, ConversationId),
-}
 
 /// Everyone who is connected, and all conversations. It compares and hashes, so
 /// that a model checker can hold it.

@@ -1,7 +1,7 @@
 //! The session as a value: redials, stores that fail, holds, ends.
 
 use super::*;
-use crate::protocol::{ConversationId, HeardWhen};
+use crate::protocol::{Code, ConversationId, HeardWhen};
 
 fn session(role: Role) -> Session {
     let id = ConversationId::from_bits([7; 16]);

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
+use crate::trust::Peer;
 
 const MINUTE: Duration = Duration::from_secs(60);
 

@@ -1,0 +1,65 @@
+//! [`Pace`]: how fast a session redials, and tells its user of what a peer can change
+//! at will.
+
+use std::hash::{Hash, Hasher};
+use std::time::Duration;
+
+/// Before the first redial; each later one waits twice as long, up to the last. All
+/// with jitter, at most as much again.
+const FIRST_REDIAL: Duration = Duration::from_millis(50);
+const LAST_REDIAL: Duration = Duration::from_secs(3);
+/// Before each redial where there are 10 s for all of them: for a first dial that was
+/// not answered, and for a conversation that only wants its end acknowledged (PROTOCOL
+/// §4). With the most jitter they take 9.1 s.
+pub(in crate::link) const FEW_REDIALS: [Duration; 3] = [
+    FIRST_REDIAL,
+    Duration::from_millis(1_500),
+    Duration::from_secs(3),
+];
+
+/// Notices of what a peer can change at will that are told without a pause between, and
+/// then one each so often: whoever comes and goes, or moves its user in the queue, a
+/// thousand times a second does not fill a screen.
+pub(super) const NOTICES: u8 = 20;
+pub(super) const NOTICE_PAUSE: Duration = Duration::from_secs(5);
+
+/// How fast it redials and tells. Sessions that differ in it alone are equal, so that a
+/// model checker need not tell them apart.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// How often a client has redialled since a turn last passed: a `welcome` alone is no
+    /// reason to hurry, since whoever gives one can cut again at once.
+    pub(super) redials: u32,
+    /// How many notices may be told now. [`Timer::Notices`](super::Timer::Notices) is armed unless it is all.
+    pub(super) notices: u8,
+}
+
+impl Pace {
+    /// How long the next redial waits: ever longer.
+    pub(super) fn next_redial(&mut self) -> Duration {
+        let delay = FIRST_REDIAL.saturating_mul(1 << self.redials.min(16));
+        self.redials = self.redials.saturating_add(1);
+        delay.min(LAST_REDIAL)
+    }
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            redials: 0,
+            notices: NOTICES,
+        }
+    }
+}
+
+impl PartialEq for Pace {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Pace {}
+
+impl Hash for Pace {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}

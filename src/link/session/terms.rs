@@ -1,0 +1,140 @@
+//! What goes into a [`Session`](super::Session) besides frames, and what comes out.
+
+use std::time::Duration;
+
+use crate::link::error::Ended;
+use crate::protocol::{Code, Conversation, Frame, Snapshot, Text, Violation};
+use crate::trust::KeyId;
+
+/// To a connection whose place a newer one has taken.
+pub const REPLACED: Frame = Frame::Error {
+    code: Code::Replaced,
+    detail: None,
+};
+
+/// What a session waits for without being able to see a clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Timer {
+    /// A conversation that was cut is held no longer.
+    Hold,
+    /// Nor is it, earlier, where somebody waits for its place.
+    CrowdedHold,
+    /// Our `quit` was not acknowledged.
+    Quit,
+    /// The peer's last message was not taken, and its `quit` waits for that.
+    Taking,
+    /// The next redial is due; its driver adds jitter.
+    Redial,
+    /// One more notice may be told.
+    Notices,
+}
+
+/// What a session's driver is to do, in this order.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Output {
+    /// Store this, then call [`Session::stored`](super::Session::stored).
+    Put {
+        /// What going on needs.
+        snapshot: Snapshot,
+        /// The conversation is on or held; else it is parked, or has ended.
+        is_live: bool,
+        /// A server's: when the ClientHello of its newest connection came.
+        clienthello: u64,
+    },
+    /// Remove what is stored, then call [`Session::stored`](super::Session::stored).
+    Remove,
+    /// The newest connection is the link from here on.
+    Link,
+    /// Send this frame over the link.
+    Send(Frame),
+    /// Close the link in order, after this frame if there is one, then call
+    /// [`Session::closed`](super::Session::closed).
+    Close(Option<Frame>),
+    /// Close the link in order, beside what goes on.
+    Part(Option<Frame>),
+    /// Let go of the link without a word.
+    Cut,
+    /// Dial, then call [`Session::connected`](super::Session::connected) or [`Session::dial_failed`](super::Session::dial_failed).
+    Dial,
+    /// Call [`Session::fired`](super::Session::fired) with this timer after so long.
+    Arm(Timer, Duration),
+    /// Or do not.
+    Disarm(Timer),
+    /// Hand this message over to the user.
+    HandOver {
+        /// Its turn.
+        turn: u64,
+        /// Its words.
+        text: Text,
+    },
+    /// Tell the user the end.
+    Ended(Ended),
+    /// The session is done, and this is left of its conversation. Always the last.
+    Done(Remains),
+}
+
+/// Something to know that changes nobody's turn. Whoever takes no notice for
+/// long learns how it is then, not how often it changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// So many are before us in the server's queue. 0: we are next, or a
+    /// person is deciding about us.
+    Waiting {
+        /// How many.
+        ahead: u64,
+    },
+    /// The peer holds our message of this turn.
+    Delivered {
+        /// Which turn.
+        turn: u64,
+    },
+    /// The link is lost. The conversation is held: what is said now is kept,
+    /// and said once there is a link.
+    Lost,
+    /// The link is back, and the conversation goes on where it was.
+    Resumed,
+    /// Another key answers where the peer was. Nothing was said to it, and the
+    /// conversation is held for the peer's own.
+    OtherKey {
+        /// The key that was offered; nobody has proven to hold it.
+        key: KeyId,
+    },
+}
+
+/// What is left of a conversation that this session does not go on with.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Remains {
+    /// Nothing that the server has to know.
+    Nothing,
+    /// It is over. It may be asked for as if it were new: by a peer that does
+    /// not know, or by an older connection.
+    End,
+    /// It can go on later.
+    Parked(Conversation),
+}
+
+/// A client's `hello` on a later connection, or the first, and what came with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Greeting {
+    /// The highest turn that the client has heard.
+    pub heard: u64,
+    /// A `quit` has come behind the `hello`.
+    pub has_quit: bool,
+    /// When its ClientHello came, among all of this server's.
+    pub clienthello: u64,
+}
+
+/// Why a session does not take a connection. Nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAccepted {
+    /// A younger connection has overtaken it.
+    #[error("a younger connection has its place")]
+    Overtaken,
+    /// The conversation is ending, or being parked.
+    #[error("the conversation is being put away")]
+    Ending,
+    /// Its counters cannot be.
+    #[error(transparent)]
+    Violation(#[from] Violation),
+}
