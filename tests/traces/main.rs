@@ -13,6 +13,7 @@
 
 mod counters;
 mod ends;
+mod faults;
 mod goodbyes;
 mod hellos;
 #[path = "../going_on/network.rs"]

@@ -1,0 +1,95 @@
+//! What goes wrong inside of a server costs nobody else a place. S is ours.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::time::Instant;
+
+use crate::network::network;
+use crate::raw::{Face, ID, OTHER_ID, Papers};
+use crate::sides::Sides;
+use crate::{arrive, hello};
+
+/// A stream that makes whoever reads it panic, once it is told to.
+struct Faulty {
+    stream: DuplexStream,
+    panics: Arc<AtomicBool>,
+}
+
+impl AsyncRead for Faulty {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        assert!(!self.panics.load(Ordering::Relaxed), "on purpose");
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Faulty {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_panics_leaves_the_queue() {
+    let (face, other) = (Face::new(&Papers::new()), Face::new(&Papers::new()));
+    let (dial, mut accept, _) = network(vec![]);
+    let panics = Arc::new(AtomicBool::new(false));
+    let first = Arc::clone(&panics);
+    let mut is_first = true;
+    let _server = Sides::new().builder().start(move || {
+        let panics = match std::mem::take(&mut is_first) {
+            true => Arc::clone(&first),
+            false => Arc::default(),
+        };
+        let accepting = accept();
+        async move {
+            let (stream, address) = accepting.await?;
+            Ok((Faulty { stream, panics }, address))
+        }
+    });
+    let mut before = arrive(&face, dial.clone()).await;
+    before.send(&hello(ID, 0)).await;
+    before.expect("{\"wait\":{\"ahead\":0}}").await;
+    let mut behind = arrive(&other, dial).await;
+    behind.send(&hello(OTHER_ID, 0)).await;
+    behind.expect("{\"wait\":{\"ahead\":1}}").await;
+
+    panics.store(true, Ordering::Relaxed);
+    before.send("{\"ping\":{}}").await;
+    behind.expect("{\"wait\":{\"ahead\":0}}").await;
+}
+
+/// However many there are, and have yet to say something.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_stops_waits_for_no_stranger() {
+    let face = Face::new(&Papers::new());
+    let (dial, accept, _) = network(vec![]);
+    let server = Sides::new().serve(accept);
+    let mut strangers = Vec::new();
+    for _ in 0..100 {
+        strangers.push(arrive(&face, dial.clone()).await);
+    }
+    let start = Instant::now();
+    server.stop().await;
+    assert_eq!(start.elapsed().as_secs(), 0);
+}
