@@ -16,8 +16,10 @@ pub mod talk;
 pub mod transcript;
 
 use std::io::Write as _;
+use std::thread::Scope;
+use std::time::Duration;
 
-use args::{Arguments, Color, Command};
+use args::{Arguments, Color, Command, ServerArgs};
 use commands::{client, fingerprint, gen_cert, peers, server};
 use console::Console;
 use home::Home;
@@ -65,18 +67,7 @@ fn execute(command: Command, home: &Home, console: &Console) -> Result<Exit, Rep
         Command::GenCert(command) => gen_cert::run(&command, home, console)?,
         Command::Fingerprint(command) => fingerprint::run(&command, home)?,
         Command::Peers(command) => peers::run(&command, home, console)?,
-        Command::Server(command) => {
-            seed();
-            // Before anything is opened: with too few, nothing else says what is wrong.
-            let limits = Limits {
-                queue: command.queue,
-                ..Limits::default()
-            };
-            let limits = descriptors::share(limits, descriptors::raise())?;
-            let mut speaker = speaker(command.talk.json, command.first.clone(), console)?;
-            let done = block_on(server::run(command, limits, home, console, &mut speaker));
-            return done.inspect_err(|report| speaker.stopped(report, Role::Server));
-        }
+        Command::Server(command) => return serve(command, home, console),
         Command::Client(command) => {
             let mut speaker = speaker(command.talk.json, None, console)?;
             let done = block_on(client::run(command, home, console, &mut speaker));
@@ -84,6 +75,21 @@ fn execute(command: Command, home: &Home, console: &Console) -> Result<Exit, Rep
         }
     }
     Ok(Exit::Success)
+}
+
+fn serve(command: ServerArgs, home: &Home, console: &Console) -> Result<Exit, Report> {
+    std::thread::scope(|scope| {
+        seed(scope);
+        // Before anything is opened: with too few, nothing else says what is wrong.
+        let limits = Limits {
+            queue: command.queue,
+            ..Limits::default()
+        };
+        let limits = descriptors::share(limits, descriptors::raise())?;
+        let mut speaker = speaker(command.talk.json, command.first.clone(), console)?;
+        let done = block_on(server::run(command, limits, home, console, &mut speaker));
+        done.inspect_err(|report| speaker.stopped(report, Role::Server))
+    })
 }
 
 fn speaker(is_json: bool, first: Option<Text>, console: &Console) -> Result<Speaker, Report> {
@@ -100,10 +106,16 @@ fn speaker(is_json: bool, first: Option<Text>, console: &Console) -> Result<Spea
 
 /// Seeds the random generator beside the rest of the start. Where aws-lc was built
 /// with its jitter source this takes tens of milliseconds, which the first client would wait.
-fn seed() {
+/// The scope waits for it: aws-lc aborts a program that ends while a thread draws from it.
+fn seed<'scope>(scope: &'scope Scope<'scope, '_>) {
+    let seed = || _ = aws_lc_rs::rand::fill(&mut [0]);
     // Without a thread to spare, it is seeded when it is needed.
-    let _ = std::thread::Builder::new().spawn(|| aws_lc_rs::rand::fill(&mut [0]));
+    let _ = std::thread::Builder::new().spawn_scoped(scope, seed);
 }
+
+/// For what a thread still does as the program ends. One that waits for a name server
+/// would wait for seconds.
+const LAST_MOMENT: Duration = Duration::from_millis(100);
 
 /// The connections have a thread of their own, so that a slow stdout does not
 /// keep them from answering `ping`.
@@ -120,6 +132,6 @@ fn block_on(run: impl Future<Output = Result<Exit, Report>>) -> Result<Exit, Rep
             )
         })?;
     let exit = runtime.block_on(run);
-    runtime.shutdown_background();
+    runtime.shutdown_timeout(LAST_MOMENT);
     exit
 }
