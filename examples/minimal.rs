@@ -2,7 +2,7 @@
 //! a conversation in turns. Run it with `cargo run --example minimal`.
 #![expect(clippy::print_stdout, reason = "an example shows itself")]
 
-use turnchat::link::{Client, Ended, ServerBuilder, Talk, Turn, Verdict, tcp};
+use turnchat::link::{Candidate, Client, Ended, ServerBuilder, Talk, Turn, Verdict, tcp};
 use turnchat::protocol::{Reason, Text};
 use turnchat::trust::{Algorithm, Identity};
 
@@ -15,9 +15,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Alice listens, and lets nobody in but Bob.
     let listener = tcp::listen("127.0.0.1:0".parse()?)?;
     let port = listener.local_addr()?.port();
-    let admit = move |key: &_| match *key == bobs_key {
-        true => Verdict::Admit,
-        false => Verdict::Refuse(Reason::UnknownPeer),
+    let admit = move |candidate: Candidate| match candidate.key == bobs_key {
+        true => std::future::ready(Verdict::Admit),
+        false => std::future::ready(Verdict::Refuse(Reason::UnknownPeer)),
     };
     let mut server = ServerBuilder::new(&alice, admit)?.start(tcp::acceptor(listener));
 

@@ -28,7 +28,7 @@ impl House {
             strangers: MANY,
             ..Limits::default()
         };
-        let mut builder = ServerBuilder::new(&sides.server, |_| Verdict::Admit)
+        let mut builder = ServerBuilder::new(&sides.server, async |_| Verdict::Admit)
             .unwrap()
             .with_limits(limits)
             .many_at_a_time();

@@ -19,8 +19,6 @@ pub use client::Client;
 pub use error::{Cause, ConnectError, ConnectionError, Ended, HandshakeError, LinkError};
 pub use io_error::IoError;
 pub use journal::{Journal, JournalError};
-pub use server::{
-    Abandoned, Answer, Candidates, Server, ServerBuilder, ServerEvent, ServerEvents, Verdict,
-};
+pub use server::{Abandoned, Candidate, Server, ServerBuilder, ServerEvent, ServerEvents, Verdict};
 pub use session::Notice;
 pub use turn::{MyTurn, Talk, TheirTurn, Turn, Waiting};

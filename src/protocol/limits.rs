@@ -59,14 +59,11 @@ pub struct Limits {
     /// Of these, from one address (8): an IPv4 address or an IPv6 /64;
     /// loopback knows only [`strangers`](Self::strangers).
     pub strangers_per_address: usize,
-    /// Unknown keys that wait for a person's answer (4), one an address.
+    /// Keys that the server's user is thinking about (4), one an address; loopback
+    /// knows only the number.
     pub questions: usize,
-    /// How long an unknown key waits for the answer (2 min).
+    /// For how long, at most (2 min).
     pub question_time: Duration,
-    /// Questions put to a person within [`questions_window`](Self::questions_window) (3).
-    pub questions_in_window: usize,
-    /// The window of [`questions_in_window`](Self::questions_in_window) (10 min).
-    pub questions_window: Duration,
 }
 
 /// As long as anything is waited for: 30 years, which clocks can count.
@@ -94,7 +91,6 @@ impl Limits {
             close_time: bounded(self.close_time),
             ended_time: bounded(self.ended_time),
             question_time: bounded(self.question_time),
-            questions_window: bounded(self.questions_window),
             ..self
         }
     }
@@ -130,8 +126,6 @@ impl Default for Limits {
             strangers_per_address: 8,
             questions: 4,
             question_time: seconds(120),
-            questions_in_window: 3,
-            questions_window: seconds(600),
         }
     }
 }

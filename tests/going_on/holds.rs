@@ -191,7 +191,6 @@ async fn limits_that_no_clock_can_count_to_stop_nobody() {
         close_time: most,
         ended_time: most,
         question_time: most,
-        questions_window: most,
         ..Limits::default()
     };
     let sides = Sides::new();

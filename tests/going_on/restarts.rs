@@ -403,9 +403,11 @@ async fn a_quit_left_over_that_is_refused_is_let_go_of() {
 
     // Meanwhile the server has been told to let this key in no more.
     let (mut dial, accept, _) = network(vec![]);
-    let _server = ServerBuilder::new(&kept.sides.server, |_| Verdict::Refuse(Reason::UnknownPeer))
-        .unwrap()
-        .start(accept);
+    let _server = ServerBuilder::new(&kept.sides.server, async |_| {
+        Verdict::Refuse(Reason::UnknownPeer)
+    })
+    .unwrap()
+    .start(accept);
     let mut dials = 0;
     let dial = move || {
         dials += 1;

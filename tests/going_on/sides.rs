@@ -62,7 +62,7 @@ impl Sides {
     }
 
     pub(crate) fn builder(&self) -> ServerBuilder {
-        ServerBuilder::new(&self.server, |_| Verdict::Admit).unwrap()
+        ServerBuilder::new(&self.server, async |_| Verdict::Admit).unwrap()
     }
 
     pub(crate) fn serve<A, F, S>(&self, accept: A) -> Server

@@ -139,7 +139,7 @@ fn proven_peer() -> Peer {
                 }
             }
         };
-        let mut server = ServerBuilder::new(&alice, |_| Verdict::Admit)
+        let mut server = ServerBuilder::new(&alice, async |_| Verdict::Admit)
             .unwrap()
             .start(accept);
         let client = Client::new(&bob, vec![alice.key_id()]).unwrap();

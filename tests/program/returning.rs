@@ -163,3 +163,15 @@ fn after_a_restart_an_accepted_key_is_asked_about_and_goes_on() {
     let turn = client.stdout.line_with("\"peer\"");
     assert!(turn.contains("Welcome back"), "{turn}");
 }
+
+#[test]
+fn who_is_asked_about_and_then_added_is_let_in_without_an_answer() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let server = AtTheServer::holding(alice);
+    let mut client = call(&server, &bob);
+    client.expect("waiting");
+    server.terminal.ends_with(CHOICES);
+    edits_the_book(&server, &["add", "bob", &bob.key()], 1);
+    client.expect("connected");
+    says_hello(&server, &mut client);
+}

@@ -132,7 +132,7 @@ async fn serve(sides: Arc<Sides>, dir: PathBuf, diary: Shared) -> turmoil::Resul
         })
     };
     let journal = Journal::new(&dir, &sides.server.key_id());
-    let mut server = ServerBuilder::new(&sides.server, |_| Verdict::Admit)?
+    let mut server = ServerBuilder::new(&sides.server, async |_| Verdict::Admit)?
         .with_journal(journal)?
         .start(accept);
     while let Some(talk) = server.next().await {

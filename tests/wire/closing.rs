@@ -25,7 +25,7 @@ async fn guest(house: &House<Unkind>) -> super::raw::Raw<tokio_rustls::client::T
 
 #[tokio::test(start_paused = true)]
 async fn unread_input_does_not_destroy_an_error() {
-    let house = House::on(Habit::Answers, unheld(), |_| Verdict::Admit);
+    let house = House::on(Habit::Answers, unheld(), async |_| Verdict::Admit);
     let mut guest = guest(&house).await;
     guest.begin().await;
     guest.expect(&say(1, "turn 1")).await;
@@ -35,7 +35,7 @@ async fn unread_input_does_not_destroy_an_error() {
 
 #[tokio::test(start_paused = true)]
 async fn unread_input_does_not_destroy_a_quit() {
-    let mut house = House::on(Habit::Answers, unheld(), |_| Verdict::Admit);
+    let mut house = House::on(Habit::Answers, unheld(), async |_| Verdict::Admit);
     let mut guest = guest(&house).await;
     guest.begin().await;
     guest.expect(&say(1, "turn 1")).await;
@@ -231,7 +231,7 @@ async fn a_full_queue_says_busy() {
 
 #[tokio::test(start_paused = true)]
 async fn heard_and_the_answer_share_a_record() {
-    let house = House::on(Habit::Answers, unheld(), |_| Verdict::Admit);
+    let house = House::on(Habit::Answers, unheld(), async |_| Verdict::Admit);
     let (here, there) = duplex(PIPE);
     let (there, tap) = Tapped::new(there);
     house.arrive(there);

@@ -20,6 +20,7 @@ mod openssl;
 mod ours;
 mod phases;
 mod program;
+mod questions;
 mod raw;
 mod streams;
 mod time;

@@ -10,8 +10,8 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, duplex};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
 use turnchat::link::{
-    Cause, Client, ConnectError, Ended, MyTurn, Notice, ServerBuilder, ServerEvent, ServerEvents,
-    Talk, TheirTurn, Turn, Verdict,
+    Candidate, Cause, Client, ConnectError, Ended, MyTurn, Notice, ServerBuilder, ServerEvent,
+    ServerEvents, Talk, TheirTurn, Turn, Verdict,
 };
 use turnchat::protocol::{Limits, Text};
 use turnchat::trust::{Algorithm, Identity, KeyId};
@@ -70,7 +70,7 @@ impl House {
     }
 
     pub(crate) fn with(habit: Habit, limits: Limits) -> Self {
-        Self::on(habit, limits, |_| Verdict::Admit)
+        Self::on(habit, limits, async |_| Verdict::Admit)
     }
 
     /// A connection to it, without a word said.
@@ -115,11 +115,14 @@ impl House {
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> House<S> {
-    pub(crate) fn on(
+    pub(crate) fn on<F>(
         habit: Habit,
         limits: Limits,
-        verdict: impl Fn(&KeyId) -> Verdict + Send + 'static,
-    ) -> Self {
+        admit: impl FnMut(Candidate) -> F + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Verdict> + Send + 'static,
+    {
         let identity = Identity::generate(Algorithm::default()).unwrap();
         let (arrivals, arrived) = mpsc::unbounded_channel();
         let arrived = Arc::new(Mutex::new(arrived));
@@ -132,7 +135,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> House<S> {
                 }
             }
         };
-        let mut server = ServerBuilder::new(&identity, verdict)
+        let mut server = ServerBuilder::new(&identity, admit)
             .unwrap()
             .with_limits(limits)
             .start(accept);

@@ -218,7 +218,9 @@ async fn a_first_frame_that_only_begins_is_none() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_does_not_read_is_lost_after_thirty_seconds() {
-    let mut house = House::on(Habit::Shouts, unheld(), |_| turnchat::link::Verdict::Admit);
+    let mut house = House::on(Habit::Shouts, unheld(), async |_| {
+        turnchat::link::Verdict::Admit
+    });
     let (here, there) = duplex(4096);
     house.arrive(there);
     let mut guest = Face::new(&Papers::new()).dial(here).await.unwrap();
@@ -242,7 +244,7 @@ async fn a_peer_that_does_not_read_is_lost_after_thirty_seconds() {
 /// A server over a stream that cannot be written any more, and what it was about to
 /// write: how long it takes to notice.
 async fn muted(habit: Habit, says: &str) -> Duration {
-    let mut house = House::on(habit, unheld(), |_| turnchat::link::Verdict::Admit);
+    let mut house = House::on(habit, unheld(), async |_| turnchat::link::Verdict::Admit);
     let (here, there) = duplex(4096);
     let (there, is_mute) = Mute::new(there);
     house.arrive(there);
@@ -275,7 +277,9 @@ async fn a_link_that_cannot_be_written_is_lost_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_said_before_a_link_failed_is_heard() {
-    let mut house = House::on(Habit::Answers, unheld(), |_| turnchat::link::Verdict::Admit);
+    let mut house = House::on(Habit::Answers, unheld(), async |_| {
+        turnchat::link::Verdict::Admit
+    });
     let (here, there) = duplex(4096);
     let (there, is_mute) = Mute::new(there);
     house.arrive(there);
@@ -318,7 +322,9 @@ async fn a_ping_behind_the_hello_is_answered_behind_the_welcome() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_talks_and_does_not_read_is_lost_too() {
-    let mut house = House::on(Habit::Shouts, unheld(), |_| turnchat::link::Verdict::Admit);
+    let mut house = House::on(Habit::Shouts, unheld(), async |_| {
+        turnchat::link::Verdict::Admit
+    });
     let (here, there) = duplex(4096);
     house.arrive(there);
     let mut guest = Face::new(&Papers::new()).dial(here).await.unwrap();
@@ -340,7 +346,9 @@ async fn a_peer_that_talks_and_does_not_read_is_lost_too() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_reads_slowly_is_not_lost() {
-    let mut house = House::on(Habit::Shouts, unheld(), |_| turnchat::link::Verdict::Admit);
+    let mut house = House::on(Habit::Shouts, unheld(), async |_| {
+        turnchat::link::Verdict::Admit
+    });
     let (here, there) = duplex(4096);
     house.arrive(there);
     let mut guest = Face::new(&Papers::new()).dial(here).await.unwrap();
@@ -362,7 +370,9 @@ async fn a_peer_that_reads_slowly_is_not_lost() {
 #[tokio::test(start_paused = true)]
 async fn a_storm_of_pings_from_a_peer_that_does_not_read_is_not_hoarded() {
     const PIPE: usize = 4096;
-    let house = House::on(Habit::Thinks, unheld(), |_| turnchat::link::Verdict::Admit);
+    let house = House::on(Habit::Thinks, unheld(), async |_| {
+        turnchat::link::Verdict::Admit
+    });
     let (here, there) = duplex(PIPE);
     house.arrive(there);
     let mut guest = Face::new(&Papers::new()).dial(here).await.unwrap();

@@ -13,7 +13,7 @@ use crate::protocol::{ConversationId, Limits, Reason};
 use crate::trust::KeyId;
 
 pub use super::crowd::ConnectionId;
-pub use terms::{Answer, Entry, Hello, Instruction, Named, Order, Orders, Timer, Verdict, Why};
+pub use terms::{Entry, Hello, Instruction, Named, Order, Orders, Timer, Verdict, Why};
 
 /// For how long a parked conversation is kept (30 days).
 const PARKED_TIME: Duration = Duration::from_secs(30 * 24 * 3_600);
@@ -37,14 +37,11 @@ pub struct Admission {
     candidates: BTreeMap<Named, Candidate>,
     /// Of these, who waits for a seat, in the order of their turns.
     queue: VecDeque<Named>,
-    /// Unknown keys and the youngest connection of each, the longest-waiting first.
-    undecided: Vec<(KeyId, ConnectionId)>,
+    /// Keys that there is a question about, and the youngest connection of each.
+    undecided: BTreeMap<KeyId, ConnectionId>,
     /// Conversations that may begin at once; below zero, one is on already
     /// for which nobody has made room.
     seats: isize,
-    /// How often the person was asked lately, and at all.
-    asked: usize,
-    questions: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -132,10 +129,8 @@ impl Admission {
             ended: VecDeque::new(),
             candidates: BTreeMap::new(),
             queue: VecDeque::new(),
-            undecided: Vec::new(),
+            undecided: BTreeMap::new(),
             seats: 0,
-            asked: 0,
-            questions: 0,
         }
     }
 
@@ -161,16 +156,17 @@ impl Admission {
         }
     }
 
-    /// A `hello` has come, and this is the verdict on its key.
-    pub fn hello(&mut self, id: ConnectionId, hello: Hello, verdict: Verdict) -> Orders {
+    /// A `hello` has come, and this is the verdict on it. `None`: the server's user
+    /// thinks about it, and [`answer`](Self::answer) comes later, for as long as there
+    /// [is a question](Self::is_asking) about the key.
+    pub fn hello(&mut self, id: ConnectionId, hello: Hello, verdict: Option<Verdict>) -> Orders {
         if !matches!(self.stage(id), Some(Stage::Stranger { .. })) {
             // It was told to make room just now.
             return Orders::new();
         }
         match verdict {
-            Verdict::Refuse(reason) => self.dismiss(id, Instruction::Refuse(reason)),
-            Verdict::Ask => self.ask_about(id, hello),
-            Verdict::Admit => self.admit(id, hello),
+            Some(verdict) => self.decide(id, hello, verdict),
+            None => self.ask_about(id, hello),
         }
     }
 
@@ -382,54 +378,21 @@ impl Admission {
         self.fill_seats()
     }
 
-    /// The longest-waiting unknown key, to be put to the person now; `None`
-    /// where there is none, or the person was asked too often lately.
-    pub fn ask(&mut self) -> (Option<KeyId>, Orders) {
-        let Some(question) = self.question() else {
-            return (None, Orders::new());
-        };
-        self.asked += 1;
-        self.questions += 1;
-        let window = self.limits.questions_window;
-        let mut orders = vec![Order::Arm(Timer::Asked(self.questions), window)];
-        if self.asked >= self.limits.questions_in_window {
-            // Nobody will be asked about the others in time.
-            let others: Vec<_> = self.undecided.iter().skip(1).map(|(_, id)| *id).collect();
-            for id in others {
-                orders.extend(self.dismiss(id, Instruction::Refuse(Reason::AskedTooOften)));
-            }
-        }
-        (Some(question), orders)
-    }
-
-    /// What [`ask`](Self::ask) would say, without asking.
-    pub fn question(&self) -> Option<KeyId> {
-        if self.asked >= self.limits.questions_in_window {
-            return None;
-        }
-        self.undecided.first().map(|(key, _)| *key)
-    }
-
-    /// Whether this unknown key still waits for an answer.
+    /// Whether there is a question about this key.
     pub fn is_asking(&self, key: &KeyId) -> bool {
-        self.asking(key).is_some()
+        self.undecided.contains_key(key)
     }
 
-    /// The person has answered about this key: to its youngest connection.
-    pub fn answer(&mut self, key: &KeyId, answer: Answer) -> Orders {
-        let Some(connection) = self.asking(key) else {
-            return Orders::new();
-        };
-        let Some(Stage::Undecided(hello)) = self.stage(connection) else {
-            return Orders::new();
-        };
-        let hello = hello.clone();
+    /// The server's user has thought about this key: for its youngest connection.
+    pub fn answer(&mut self, key: &KeyId, verdict: Verdict) -> Orders {
         let mut orders = Orders::new();
-        self.answered(key, connection, &mut orders);
-        orders.extend(match answer {
-            Answer::Accept => self.admit(connection, hello),
-            Answer::Decline => self.dismiss(connection, Instruction::Refuse(Reason::Declined)),
-        });
+        if let Some(id) = self.asking(key)
+            && let Some(Stage::Undecided(hello)) = self.stage(id)
+        {
+            let hello = hello.clone();
+            self.answered(key, id, &mut orders);
+            orders.extend(self.decide(id, hello, verdict));
+        }
         orders
     }
 
@@ -482,7 +445,6 @@ impl Admission {
                     orders.extend(self.dismiss(connection, Instruction::Refuse(Reason::NoAnswer)));
                 }
             }
-            Timer::Asked(_) => self.asked = self.asked.saturating_sub(1),
             Timer::Place(key, id) => {
                 self.drop_candidate(&(key, id), None, &mut orders);
                 orders.extend(self.tell_places());
@@ -520,40 +482,43 @@ impl Admission {
 
     // How it is done.
 
+    fn decide(&mut self, id: ConnectionId, hello: Hello, verdict: Verdict) -> Orders {
+        match verdict {
+            Verdict::Admit => self.admit(id, hello),
+            Verdict::Refuse(reason) => self.dismiss(id, Instruction::Refuse(reason)),
+        }
+    }
+
     fn ask_about(&mut self, id: ConnectionId, hello: Hello) -> Orders {
         let key = hello.peer.key();
         let mut orders = Orders::new();
-        let place = self.undecided.iter().position(|(of, _)| *of == key);
-        if let (Some(place), Some(older)) = (place, self.asking(&key)) {
+        if let Some(older) = self.asking(&key) {
             let Some(replaced) = self.replace_undecided(older, &hello) else {
                 return self.dismiss(id, Instruction::Close);
             };
             orders.extend(replaced);
             // The question is the key's, and its answer the younger connection's.
-            self.undecided
-                .insert(place.min(self.undecided.len()), (key, id));
             orders.retain(|order| *order != Order::Disarm(Timer::Question(key)));
-        } else {
-            let origin = self.connections.get(&id).and_then(|c| c.origin);
-            let is_limited = !matches!(origin, None | Some(Origin::Loopback));
-            let is_taken = is_limited
-                && self.undecided.iter().any(|(_, other)| {
-                    let other = self.connections.get(other);
-                    other.is_some_and(|other| other.origin == origin)
-                });
-            if self.asked >= self.limits.questions_in_window {
-                return self.dismiss(id, Instruction::Refuse(Reason::AskedTooOften));
-            }
-            if is_taken || self.undecided.len() >= self.limits.questions {
-                return self.dismiss(id, Instruction::Refuse(Reason::Busy));
-            }
-            self.undecided.push((key, id));
+        } else if self.may_ask(id) {
             let time = self.limits.question_time;
             orders.push(Order::Arm(Timer::Question(key), time));
+        } else {
+            return self.dismiss(id, Instruction::Refuse(Reason::Busy));
         }
+        self.undecided.insert(key, id);
         self.set_stage(id, Stage::Undecided(hello));
         orders.push(Order::Tell(id, Instruction::Wait { ahead: 0 }));
         orders
+    }
+
+    /// So many questions at most, and of one address one.
+    fn may_ask(&self, id: ConnectionId) -> bool {
+        let origin_of = |id: &ConnectionId| self.connections.get(id).and_then(|of| of.origin);
+        let origin = origin_of(&id);
+        let is_limited = !matches!(origin, None | Some(Origin::Loopback));
+        let is_from_there = |other: &ConnectionId| origin_of(other) == origin;
+        self.undecided.len() < self.limits.questions
+            && !(is_limited && self.undecided.values().any(is_from_there))
     }
 
     /// Sends an undecided connection away for a younger one of its key; `None` if it
@@ -690,8 +655,7 @@ impl Admission {
     }
 
     fn asking(&self, key: &KeyId) -> Option<ConnectionId> {
-        let asked = self.undecided.iter().find(|(of, _)| of == key);
-        asked.map(|(_, connection)| *connection)
+        self.undecided.get(key).copied()
     }
 
     fn fill_seats(&mut self) -> Orders {
@@ -789,7 +753,7 @@ impl Admission {
     /// There is no question about this key any more, if it was this connection's.
     fn answered(&mut self, key: &KeyId, id: ConnectionId, orders: &mut Orders) {
         if self.asking(key) == Some(id) {
-            self.undecided.retain(|(of, _)| of != key);
+            self.undecided.remove(key);
             orders.push(Order::Disarm(Timer::Question(*key)));
         }
     }

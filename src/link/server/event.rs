@@ -1,22 +1,11 @@
-//! What a server's user learns of it besides conversations: who waits to be
-//! let in, who did not get a conversation, and what was abandoned.
+//! What a server's user learns of it besides conversations: who did not get one,
+//! and what was abandoned.
 
 use tokio::sync::mpsc;
 
 use crate::link::error::ConnectionError;
 use crate::protocol::{By, Conversation, ConversationId, Reason, Text};
 use crate::trust::KeyId;
-
-/// Who waits to be let in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Candidates {
-    /// Admitted, and next in the queue.
-    pub next: Option<KeyId>,
-    /// Unknown, waiting for the person's word, and may be asked about now.
-    pub question: Option<KeyId>,
-    /// What the person was last asked about, while it still waits.
-    pub asking: Option<KeyId>,
-}
 
 /// Those who did not get a conversation, as they come, and conversations that
 /// have abandoned. Where nobody asks, the newest are dropped.

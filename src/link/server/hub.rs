@@ -2,7 +2,7 @@
 //! [`Admission`], gives its instructions out to the connections, and keeps the
 //! conversations that are parked.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::net::IpAddr;
@@ -11,17 +11,18 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::admission::{
-    Admission, Answer, ConnectionId, Entry, Hello, Instruction, Named, Order, Orders, Verdict, Why,
+    Admission, ConnectionId, Entry, Hello, Instruction, Named, Order, Orders, Verdict, Why,
 };
 use super::connection::{self, HubHandle};
 use super::conversation::Live;
-use super::event::{Abandoned, Candidates, ServerEvent};
+use super::event::{Abandoned, ServerEvent};
 use super::hub_event::{ConnectionEvent, HubEvent, Remains};
+use super::question::{Candidate, Questions};
 use super::timers::Timers;
 use crate::link::error::{ConnectionError, LinkError};
 use crate::link::handshake::Tls;
@@ -40,7 +41,7 @@ pub(super) struct Settings {
     pub(super) config: Arc<rustls::ServerConfig>,
     pub(super) limits: Limits,
     pub(super) one_at_a_time: bool,
-    pub(super) verdict: Box<dyn Fn(&KeyId) -> Verdict + Send>,
+    pub(super) questions: Questions,
     pub(super) journal: Option<(Journal, StoredConversations)>,
 }
 
@@ -48,9 +49,8 @@ pub(super) struct Settings {
 pub(super) enum Request {
     /// So many more conversations may begin.
     Seats(usize),
-    Ask(oneshot::Sender<Option<KeyId>>),
-    Answer(KeyId, Answer),
-    Forget(KeyId),
+    /// This key is not let in any more.
+    Expel(KeyId),
     Stop,
 }
 
@@ -74,10 +74,6 @@ pub(super) struct Hub<S> {
     accepted: u64,
     outlets: Outlets,
     is_crowded: bool,
-    /// What the person was last asked about.
-    asking: Option<KeyId>,
-    /// Unknown keys that the person has let in.
-    approved: BTreeSet<KeyId>,
 }
 
 /// A conversation that can go on later.
@@ -95,11 +91,13 @@ struct Early<S> {
 /// Where the server's user hears of it.
 pub(super) struct Outlets {
     pub(super) talks: mpsc::UnboundedSender<Talk>,
-    pub(super) candidates: watch::Sender<Candidates>,
+    /// Who is first in the queue.
+    pub(super) next: watch::Sender<Option<KeyId>>,
     pub(super) events: mpsc::Sender<ServerEvent>,
 }
 
 struct Connection {
+    address: Option<IpAddr>,
     instructions: mpsc::UnboundedSender<Instruction>,
     key: Option<KeyId>,
 }
@@ -140,8 +138,6 @@ where
             accepted: 0,
             outlets,
             is_crowded: false,
-            asking: None,
-            approved: BTreeSet::new(),
         };
         hub.expire(expired);
         let orders = hub.restore(stored);
@@ -182,6 +178,10 @@ where
                 Some((stream, address)) = arrived.recv() => self.receive(stream, address).await,
                 Some(event) = events.recv() => self.handle_event(event).await,
                 Some(_) = self.tasks.join_next() => {}
+                (key, verdict) = self.settings.questions.answered() => {
+                    let orders = self.admission.answer(&key, verdict);
+                    self.give(orders).await;
+                }
                 () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {
                     while let Some(timer) = self.timers.fire() {
                         let orders = self.admission.fired(timer);
@@ -193,25 +193,9 @@ where
                         let orders = self.admission.seats(more);
                         self.give(orders).await;
                     }
-                    Some(Request::Ask(reply)) => {
-                        let (question, orders) = self.admission.ask();
-                        self.asking = question;
-                        let _ = reply.send(question);
+                    Some(Request::Expel(key)) => {
+                        let orders = self.admission.expel(&key);
                         self.give(orders).await;
-                    }
-                    Some(Request::Answer(key, answer)) => {
-                        if answer == Answer::Accept {
-                            self.approved.insert(key);
-                        }
-                        let orders = self.admission.answer(&key, answer);
-                        self.give(orders).await;
-                    }
-                    Some(Request::Forget(key)) => {
-                        self.approved.remove(&key);
-                        if (self.settings.verdict)(&key) != Verdict::Admit {
-                            let orders = self.admission.expel(&key);
-                            self.give(orders).await;
-                        }
                     }
                     Some(Request::Stop) => return self.close().await,
                     None => return,
@@ -225,6 +209,7 @@ where
         self.accepted += 1;
         let (instructions, instructed) = mpsc::unbounded_channel();
         let connection = Connection {
+            address,
             instructions,
             key: None,
         };
@@ -282,8 +267,15 @@ where
         let held = stored.iter().rposition(is_held);
         let held = held.filter(|_| self.settings.one_at_a_time);
         // Nobody sits at a conversation whose peer would have to be asked about.
-        let is_admitted = |s: &Stored| (self.settings.verdict)(&s.peer) == Verdict::Admit;
-        let held = held.filter(|place| stored.get(*place).is_some_and(is_admitted));
+        let candidate = |s: &Stored| Candidate {
+            key: s.peer,
+            address: None,
+            conversation: s.conversation.id(),
+            is_returning: true,
+        };
+        let candidate = held.and_then(|place| stored.get(place)).map(candidate);
+        let verdict = candidate.and_then(|candidate| self.settings.questions.ask(candidate));
+        let held = held.filter(|_| verdict == Some(Verdict::Admit));
         let open = |(_, stored): &(_, Stored)| !stored.conversation.has_quit();
         for (place, stored) in stored.into_iter().enumerate().filter(open) {
             let named = named(&stored);
@@ -404,18 +396,16 @@ where
 
     fn hello(&mut self, id: ConnectionId, hello: Hello) -> Orders {
         let key = hello.peer.key();
-        if let Some(connection) = self.connections.get_mut(&id) {
-            connection.key = Some(key);
-        }
-        let verdict = match (self.settings.verdict)(&key) {
-            // The person was asked when it began.
-            Verdict::Ask
-                if self.approved.contains(&key) && self.admission.is_open(&hello.named()) =>
-            {
-                Verdict::Admit
-            }
-            verdict => verdict,
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return Orders::new();
         };
+        connection.key = Some(key);
+        let verdict = self.settings.questions.ask(Candidate {
+            key,
+            address: connection.address,
+            conversation: hello.conversation,
+            is_returning: self.admission.is_open(&hello.named()),
+        });
         self.admission.hello(id, hello, verdict)
     }
 
@@ -565,15 +555,14 @@ where
     }
 
     fn publish(&mut self) {
-        self.asking = self.asking.filter(|key| self.admission.is_asking(key));
-        let candidates = Candidates {
-            next: self.admission.next(),
-            question: self.admission.question(),
-            asking: self.asking,
-        };
+        let admission = &self.admission;
+        self.settings
+            .questions
+            .retain(|key| admission.is_asking(key));
+        let next = admission.next();
         self.outlets
-            .candidates
-            .send_if_modified(|published| std::mem::replace(published, candidates) != candidates);
+            .next
+            .send_if_modified(|published| std::mem::replace(published, next) != next);
         let is_crowded = self.admission.is_crowded();
         if std::mem::replace(&mut self.is_crowded, is_crowded) != is_crowded {
             for live in self.live.values() {

@@ -8,23 +8,26 @@ mod crowd;
 mod event;
 mod hub;
 mod hub_event;
+mod question;
 mod timers;
 
 use std::io;
 use std::net::IpAddr;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use self::hub::{EVENTS, Hub, Outlets, Request, Settings};
+use self::question::Questions;
 use crate::link::journal::{Journal, JournalError};
 use crate::link::turn::Talk;
 use crate::protocol::Limits;
 use crate::trust::tls::server_config;
 use crate::trust::{Identity, KeyId};
 
-pub use admission::{Answer, Verdict};
-pub use event::{Abandoned, Candidates, ServerEvent, ServerEvents};
+pub use admission::Verdict;
+pub use event::{Abandoned, ServerEvent, ServerEvents};
+pub use question::Candidate;
 
 /// A server that is to be: its identity and its rules.
 ///
@@ -35,7 +38,7 @@ pub use event::{Abandoned, Candidates, ServerEvent, ServerEvents};
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let identity = Identity::generate(Algorithm::default())?;
 /// let listener = tcp::listen("[::]:8876".parse()?)?;
-/// let mut server = ServerBuilder::new(&identity, |_key| Verdict::Admit)?
+/// let mut server = ServerBuilder::new(&identity, async |_candidate| Verdict::Admit)?
 ///     .start(tcp::acceptor(listener));
 /// while let Some(talk) = server.next().await {
 ///     // One conversation after another; `Server::serve` has many at once.
@@ -51,7 +54,7 @@ pub struct ServerBuilder(Settings);
 pub struct Server {
     requests: mpsc::UnboundedSender<Request>,
     talks: mpsc::UnboundedReceiver<Talk>,
-    candidates: watch::Receiver<Candidates>,
+    next: watch::Receiver<Option<KeyId>>,
     events: Option<ServerEvents>,
     /// Seats that were asked for and no talk has come for yet; below zero, talks that
     /// came without.
@@ -59,21 +62,29 @@ pub struct Server {
 }
 
 impl ServerBuilder {
-    /// A server that proves to be `identity`, and asks `verdict` about each
-    /// proven key that says `hello`. It talks to one peer at a time: a peer's
-    /// newest conversation ends its older ones.
+    /// A server that proves to be `identity`, and asks `admit` about each
+    /// [`Candidate`]. It talks to one peer at a time: a peer's newest conversation
+    /// ends its older ones.
+    ///
+    /// What `admit` does not say at once it may think about, for
+    /// [`Limits::question_time`]; the candidate is told to wait. Of a key there is one
+    /// question at a time: while one is open, another is let go of, and the answer is
+    /// for the key's youngest connection. A question whose candidate has left is
+    /// dropped. [`Limits::questions`] may be open; past these a candidate is told
+    /// [`Reason::Busy`](crate::protocol::Reason::Busy).
     ///
     /// # Errors
     /// [`rustls::Error`] for an identity that TLS cannot use.
-    pub fn new(
-        identity: &Identity,
-        verdict: impl Fn(&KeyId) -> Verdict + Send + 'static,
-    ) -> Result<Self, rustls::Error> {
+    pub fn new<A, F>(identity: &Identity, admit: A) -> Result<Self, rustls::Error>
+    where
+        A: FnMut(Candidate) -> F + Send + 'static,
+        F: Future<Output = Verdict> + Send + 'static,
+    {
         Ok(Self(Settings {
             config: server_config(identity)?,
             limits: Limits::default(),
             one_at_a_time: true,
-            verdict: Box::new(verdict),
+            questions: Questions::new(admit),
             journal: None,
         }))
     }
@@ -95,7 +106,7 @@ impl ServerBuilder {
 
     /// The same server, which keeps its open conversations there, and goes on
     /// with them after a crash. The one that was on holds its place, for one
-    /// [`Limits::hold`], if its peer is admitted without a question;
+    /// [`Limits::hold`], if its peer is admitted at once;
     /// [`Server::next`] yields it first.
     ///
     /// # Errors
@@ -117,14 +128,14 @@ impl ServerBuilder {
     {
         let (requests, requested) = mpsc::unbounded_channel();
         let (talks, talks_out) = mpsc::unbounded_channel();
-        let (candidates, candidates_out) = watch::channel(Candidates::default());
+        let (next, next_out) = watch::channel(None);
         let journal = self.0.journal.as_ref();
         let over = journal.map_or(0, |(_, all)| all.expired.len() + all.stored.len());
         let (events, events_out) = mpsc::channel(EVENTS + over);
         let (reports, reported) = mpsc::unbounded_channel();
         let outlets = Outlets {
             talks,
-            candidates,
+            next,
             events,
         };
         let (hub, first) = Hub::new(self.0, outlets, reports);
@@ -132,7 +143,7 @@ impl ServerBuilder {
         Server {
             requests,
             talks: talks_out,
-            candidates: candidates_out,
+            next: next_out,
             events: Some(ServerEvents(events_out)),
             seats: 0,
         }
@@ -199,29 +210,16 @@ impl Server {
         }
     }
 
-    /// Who waits to be let in, now and whenever it changes.
-    pub fn candidates(&self) -> watch::Receiver<Candidates> {
-        self.candidates.clone()
+    /// Who is first in the queue, now and whenever it changes.
+    pub fn first_in_queue(&self) -> watch::Receiver<Option<KeyId>> {
+        self.next.clone()
     }
 
-    /// The unknown key that the person is to be asked about, if one still
-    /// waits. Counts as a question put.
-    pub async fn ask(&self) -> Option<KeyId> {
-        let (reply, question) = oneshot::channel();
-        self.requests.send(Request::Ask(reply)).ok()?;
-        question.await.ok()?
-    }
-
-    /// The person's answer about a key. Without effect if it has left. One that
-    /// is accepted may come back to its open conversation unasked.
-    pub async fn answer(&self, key: KeyId, answer: Answer) {
-        let _ = self.requests.send(Request::Answer(key, answer));
-    }
-
-    /// A key is not let in as before: one that was accepted is asked about again
-    /// before it may come back, and one that waits is sent away unless it is admitted.
-    pub async fn forget(&self, key: KeyId) {
-        let _ = self.requests.send(Request::Forget(key));
+    /// Sends whoever of this key is in the queue away, as
+    /// [unknown](crate::protocol::Reason::UnknownPeer): it is not admitted any more. A
+    /// conversation that is on goes on.
+    pub fn expel(&self, key: KeyId) {
+        let _ = self.requests.send(Request::Expel(key));
     }
 
     /// Those who did not get a conversation; once, to whoever asks first.
@@ -229,7 +227,7 @@ impl Server {
         self.events.take()
     }
 
-    /// Stops: whoever waits is told `busy`, and gets a moment to read it. A
+    /// Stops: whoever waits is told `closing`, and gets a moment to read it. A
     /// conversation that is still on is cut.
     pub async fn stop(self) {
         let _ = self.requests.send(Request::Stop);

@@ -167,12 +167,12 @@ impl World {
             && !admission.is_open(&hello.named())
         {
             let begins = Hello { heard: 0, ..hello };
-            let mut orders = admission.hello(id, begins, Verdict::Admit);
+            let mut orders = admission.hello(id, begins, Some(Verdict::Admit));
             orders.retain(|order| !matches!(order, Order::Tell(other, _) if *other == id));
             orders.push(Order::Tell(id, Instruction::Refuse(Reason::Ended)));
             return self.give(config, orders);
         }
-        let orders = admission.hello(id, hello, Verdict::Admit);
+        let orders = admission.hello(id, hello, Some(Verdict::Admit));
         self.give(config, orders);
     }
 

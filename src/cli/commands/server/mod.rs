@@ -4,6 +4,7 @@
 mod events;
 mod listen;
 mod prompt;
+mod questions;
 mod rules;
 
 use tokio::signal::unix::Signal;
@@ -18,13 +19,14 @@ use crate::cli::signals::{Signals, Stop, hangup};
 use crate::cli::speaker::{Partner, Speaker};
 use crate::cli::talk::{Ending, converse, quit_unbegun};
 use crate::link::{
-    Answer, Candidates, Server, ServerBuilder, ServerEvent, ServerEvents, Talk, Verdict, tcp,
+    Candidate, Server, ServerBuilder, ServerEvent, ServerEvents, Talk, Verdict, tcp,
 };
 use crate::protocol::{Limits, Reason, Role};
-use crate::trust::{KeyId, KeyVerdict};
+use crate::trust::KeyId;
 use events::EventReporter;
 use listen::{announce, listen};
 use prompt::{PromptState, read_between};
+use questions::Questions;
 use rules::{Rules, SharedRules};
 
 /// Runs `turnchat server`.
@@ -46,25 +48,27 @@ pub async fn run(
     let listener = listen(command.listen)?;
 
     let is_terminal = matches!(speaker, Speaker::Terminal(_));
-    let rules = SharedRules::new(rules);
-    let judging = rules.clone();
+    let rules = SharedRules::new(rules, own);
+    let questions = Questions::default();
     let limits = Limits {
         hold: command.talk.hold,
         ..limits
     };
     let keeps = command.talk.keeps_journal(speaker);
-    let mut builder = ServerBuilder::new(&identity, move |key| {
-        match (judging.judge(key, &own), is_terminal) {
-            (KeyVerdict::Admit, _) => Verdict::Admit,
-            (KeyVerdict::Unknown, true) => Verdict::Ask,
-            (KeyVerdict::Unknown, false) | (KeyVerdict::NotAllowed, _) => {
-                Verdict::Refuse(Reason::UnknownPeer)
+    let (judging, asking) = (rules.clone(), questions.clone());
+    let admit = move |candidate: Candidate| {
+        let (verdict, asking) = (judging.judge(&candidate.key), asking.clone());
+        async move {
+            match verdict {
+                Some(verdict) => verdict,
+                None if is_terminal => asking.about(candidate).await,
+                None => Verdict::Refuse(Reason::UnknownPeer),
             }
-            (KeyVerdict::OwnKey, _) => Verdict::Refuse(Reason::Declined),
         }
-    })
-    .map_err(|error| Report::tls(&error))?
-    .with_limits(limits);
+    };
+    let mut builder = ServerBuilder::new(&identity, admit)
+        .map_err(|error| Report::tls(&error))?
+        .with_limits(limits);
     if keeps {
         builder = builder
             .with_journal(home.journal(&own))
@@ -75,11 +79,12 @@ pub async fn run(
     let mut server = builder.start(tcp::acceptor(listener));
 
     let mut run = ServerRun {
-        candidates: server.candidates(),
+        next: server.first_in_queue(),
         events: server.events(),
         server,
         reporter: EventReporter::new(&command, home, console, rules.clone()),
         rules,
+        questions,
         command: &command,
         home,
         console,
@@ -94,9 +99,10 @@ pub async fn run(
 /// One run of `turnchat server`.
 struct ServerRun<'a> {
     server: Server,
-    candidates: watch::Receiver<Candidates>,
+    next: watch::Receiver<Option<KeyId>>,
     events: Option<ServerEvents>,
     rules: SharedRules,
+    questions: Questions,
     reporter: EventReporter<'a>,
     command: &'a ServerArgs,
     home: &'a Home,
@@ -150,7 +156,7 @@ impl ServerRun<'_> {
             tokio::select! {
                 ending = &mut conversing => return ending,
                 // The queue is judged by the new book at once.
-                _ = self.hangup.recv() => self.reread().await,
+                _ = self.hangup.recv() => drop(self.reread()),
             }
         }
     }
@@ -191,8 +197,8 @@ impl ServerRun<'_> {
             {
                 return Ok(NextStep::End);
             }
-            let candidates = *self.candidates.borrow_and_update();
-            self.update_prompt(&mut prompt, candidates, speaker).await;
+            let next = *self.next.borrow_and_update();
+            self.update_prompt(&mut prompt, next, speaker);
             tokio::select! {
                 biased;
                 stop = signals.stop() => {
@@ -204,7 +210,10 @@ impl ServerRun<'_> {
                     }
                     return Ok(NextStep::Stop(stop));
                 }
-                _ = self.hangup.recv() => self.reread().await,
+                _ = self.hangup.recv() => {
+                    let settled = self.reread();
+                    prompt = prompt.settled(&settled);
+                }
                 Some(event) = next_event(&mut self.events) => self.reporter.tell(&event, speaker)?,
                 talk = self.server.next(), if prompt.starts_at_once() => match (talk, prompt) {
                     (Some(talk), PromptState::Accepted(key)) if talk.peer.key() != key => {
@@ -216,7 +225,8 @@ impl ServerRun<'_> {
                     }
                     (talk, _) => return Ok(talk.map_or(NextStep::End, NextStep::Talk)),
                 },
-                _ = self.candidates.changed() => {}
+                _ = self.next.changed() => {}
+                () = self.questions.changed() => {}
                 input = read_between(speaker, &prompt, is_first) => match input? {
                     None => {
                         self.console.say("Standard input has ended: the server stops.");
@@ -226,7 +236,7 @@ impl ServerRun<'_> {
                         if let Some(talk) = self.ready.take() {
                             return Ok(NextStep::Talk(talk));
                         }
-                        self.handle_line(&mut prompt, &line).await;
+                        self.handle_line(&mut prompt, &line);
                     }
                 },
             }
@@ -242,22 +252,17 @@ impl ServerRun<'_> {
     }
 
     /// Puts to the person what waits, at a terminal.
-    async fn update_prompt(
-        &self,
-        prompt: &mut PromptState,
-        candidates: Candidates,
-        speaker: &mut Speaker,
-    ) {
+    fn update_prompt(&self, prompt: &mut PromptState, next: Option<KeyId>, speaker: &mut Speaker) {
         let Speaker::Terminal(terminal) = speaker else {
             return;
         };
         match *prompt {
-            PromptState::Question(key, _) if candidates.asking != Some(key) => {
+            PromptState::Question(key, _) if !self.questions.is_waiting(&key) => {
                 self.console
-                    .say("The key that you were asked about has left.");
+                    .say("The key that you were asked about waits no longer.");
                 *prompt = prompt.before_question();
             }
-            PromptState::Next(key) if candidates.next != Some(key) => {
+            PromptState::Next(key) if next != Some(key) => {
                 self.console.say("The next one has left.");
                 *prompt = PromptState::EnterNeeded;
             }
@@ -268,14 +273,12 @@ impl ServerRun<'_> {
             }
             _ => {}
         }
-        if candidates.question.is_some()
-            && matches!(prompt, PromptState::NotNeeded | PromptState::EnterNeeded)
+        if matches!(prompt, PromptState::NotNeeded | PromptState::EnterNeeded)
+            && let Some(key) = self.questions.ask()
         {
-            if let Some(key) = self.server.ask().await {
-                ask::about_client(terminal, self.console, &key);
-                *prompt = PromptState::Question(key, matches!(prompt, PromptState::NotNeeded));
-            }
-        } else if let (PromptState::EnterNeeded, Some(next)) = (&prompt, candidates.next) {
+            ask::about_client(terminal, self.console, &key);
+            *prompt = PromptState::Question(key, matches!(prompt, PromptState::NotNeeded));
+        } else if let (PromptState::EnterNeeded, Some(next)) = (&prompt, next) {
             terminal.discard();
             self.ask_to_begin(&next);
             *prompt = PromptState::Next(next);
@@ -289,16 +292,16 @@ impl ServerRun<'_> {
     }
 
     /// A line was typed at a question.
-    async fn handle_line(&self, prompt: &mut PromptState, line: &str) {
+    fn handle_line(&self, prompt: &mut PromptState, line: &str) {
         match *prompt {
             PromptState::Next(_) => *prompt = PromptState::NotNeeded,
             PromptState::Question(key, _) => match ask::parse_answer(line) {
                 Some(true) => {
-                    self.server.answer(key, Answer::Accept).await;
+                    self.questions.answer(key, true);
                     *prompt = PromptState::Accepted(key);
                 }
                 Some(false) => {
-                    self.server.answer(key, Answer::Decline).await;
+                    self.questions.answer(key, false);
                     *prompt = prompt.before_question();
                 }
                 None => {}
@@ -310,19 +313,26 @@ impl ServerRun<'_> {
         }
     }
 
-    /// Reads the address book again; a damaged one changes nothing.
-    async fn reread(&self) {
-        match Rules::reread(self.command, self.home, self.console) {
-            Ok(rules) => {
-                let known: Vec<_> = rules.keys().collect();
-                let old = self.rules.replace(rules);
-                for key in old.keys().filter(|key| !known.contains(key)) {
-                    self.server.forget(key).await;
-                }
-                self.console.say("Read the address book again.");
+    /// Reads the address book again; a damaged one changes nothing. Says whom nobody has
+    /// to be asked about any more.
+    fn reread(&self) -> Vec<KeyId> {
+        let rules = match Rules::reread(self.command, self.home, self.console) {
+            Ok(rules) => rules,
+            Err(report) => {
+                self.console.fail(&report);
+                return Vec::new();
             }
-            Err(report) => self.console.fail(&report),
+        };
+        let known: Vec<_> = rules.keys().collect();
+        let old = self.rules.replace(rules);
+        for key in old.keys().filter(|key| !known.contains(key)) {
+            self.questions.forget(&key);
+            if self.rules.judge(&key) != Some(Verdict::Admit) {
+                self.server.expel(key);
+            }
         }
+        self.console.say("Read the address book again.");
+        self.questions.judge_again(|key| self.rules.judge(key))
     }
 
     fn partner(&self, talk: &Talk) -> Partner {

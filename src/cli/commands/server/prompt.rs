@@ -38,6 +38,14 @@ impl PromptState {
         matches!(self, Self::NotNeeded | Self::Accepted(_))
     }
 
+    /// Nobody has to be asked any more about these keys.
+    pub(super) fn settled(self, keys: &[KeyId]) -> Self {
+        match self {
+            Self::Question(key, _) if keys.contains(&key) => self.before_question(),
+            _ => self,
+        }
+    }
+
     /// As it was before the question.
     pub(super) fn before_question(self) -> Self {
         match self {

@@ -6,6 +6,8 @@ use crate::cli::args::{KeyArg, ServerArgs};
 use crate::cli::console::Console;
 use crate::cli::home::{Home, resolve_keys};
 use crate::cli::report::Report;
+use crate::link::Verdict;
+use crate::protocol::Reason;
 use crate::trust::{AddressBook, KeyId, KeyVerdict, ServerTrust};
 
 /// Who is let in, and what they are called.
@@ -64,16 +66,22 @@ impl Rules {
 
 /// The rules in force, shared with the library, which asks about every key.
 #[derive(Clone)]
-pub(super) struct SharedRules(Arc<Mutex<Rules>>);
+pub(super) struct SharedRules(Arc<Mutex<Rules>>, KeyId);
 
 impl SharedRules {
-    pub(super) fn new(rules: Rules) -> Self {
-        Self(Arc::new(Mutex::new(rules)))
+    /// The rules of a server whose own key this is.
+    pub(super) fn new(rules: Rules, own: KeyId) -> Self {
+        Self(Arc::new(Mutex::new(rules)), own)
     }
 
-    /// What becomes of a client that proved `key`.
-    pub(super) fn judge(&self, key: &KeyId, own: &KeyId) -> KeyVerdict {
-        self.lock().trust.judge(key, own)
+    /// What becomes of a client that proved `key`. `None`: a person has to say.
+    pub(super) fn judge(&self, key: &KeyId) -> Option<Verdict> {
+        match self.lock().trust.judge(key, &self.1) {
+            KeyVerdict::Admit => Some(Verdict::Admit),
+            KeyVerdict::NotAllowed => Some(Verdict::Refuse(Reason::UnknownPeer)),
+            KeyVerdict::OwnKey => Some(Verdict::Refuse(Reason::Declined)),
+            KeyVerdict::Unknown => None,
+        }
     }
 
     /// Puts these rules in force; returns those before.

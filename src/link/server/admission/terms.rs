@@ -9,24 +9,13 @@ use crate::trust::{KeyId, Peer};
 /// A conversation: ids of different keys never meet.
 pub type Named = (KeyId, ConversationId);
 
-/// What is decided about a proven key when its `hello` has come.
+/// What the server's user says about a [`Candidate`](crate::link::Candidate).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Let it in.
     Admit,
-    /// Put it to the person.
-    Ask,
-    /// No.
+    /// Refuse it, and say why.
     Refuse(Reason),
-}
-
-/// What a person answers about an unknown key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// Let it in, this once.
-    Accept,
-    /// No.
-    Decline,
 }
 
 /// A `hello`: who wants to talk, and about which conversation.
@@ -118,8 +107,6 @@ pub type Orders = Vec<Order>;
 pub enum Timer {
     /// Nobody has answered about this key.
     Question(KeyId),
-    /// A question counts no longer: of those that were put, the one with this number.
-    Asked(u64),
     /// A queued client that was cut has not come back.
     Place(KeyId, ConversationId),
     /// An end is remembered no longer.

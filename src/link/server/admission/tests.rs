@@ -5,6 +5,9 @@ use super::*;
 use crate::trust::Peer;
 
 const MINUTE: Duration = Duration::from_secs(60);
+const ADMIT: Option<Verdict> = Some(Verdict::Admit);
+/// The server's user thinks about it.
+const ASK: Option<Verdict> = None;
 
 /// An admission, timers that do not run by themselves, and the ClientHellos
 /// in the order in which their connections arrived.
@@ -84,7 +87,7 @@ impl Door {
     }
 
     /// A key arrives and says hello, about the conversation of its number.
-    fn greet(&mut self, of: u8, conversation: u8, verdict: Verdict) -> Vec<String> {
+    fn greet(&mut self, of: u8, conversation: u8, verdict: Option<Verdict>) -> Vec<String> {
         self.greet_from("127.0.0.1", of, conversation, verdict)
     }
 
@@ -93,7 +96,7 @@ impl Door {
         from: &str,
         of: u8,
         conversation: u8,
-        verdict: Verdict,
+        verdict: Option<Verdict>,
     ) -> Vec<String> {
         assert!(self.arrive(from).is_empty());
         self.say_hello(
@@ -103,7 +106,7 @@ impl Door {
         )
     }
 
-    fn say_hello(&mut self, on: u64, hello: Hello, verdict: Verdict) -> Vec<String> {
+    fn say_hello(&mut self, on: u64, hello: Hello, verdict: Option<Verdict>) -> Vec<String> {
         let orders = self.admission.hello(ConnectionId(on), hello, verdict);
         self.obey(orders)
     }
@@ -148,14 +151,8 @@ impl Door {
         self.obey(orders)
     }
 
-    fn ask(&mut self) -> Option<KeyId> {
-        let (question, orders) = self.admission.ask();
-        self.obey(orders);
-        question
-    }
-
-    fn answer(&mut self, of: u8, answer: Answer) -> Vec<String> {
-        let orders = self.admission.answer(&key(of), answer);
+    fn answer(&mut self, of: u8, verdict: Verdict) -> Vec<String> {
+        let orders = self.admission.answer(&key(of), verdict);
         self.obey(orders)
     }
 
@@ -178,7 +175,7 @@ impl Door {
     fn talking() -> Self {
         let mut door = Self::new();
         assert!(door.seat().is_empty());
-        assert_eq!(door.greet(1, 1, Verdict::Admit), ["1: enter"]);
+        assert_eq!(door.greet(1, 1, ADMIT), ["1: enter"]);
         assert!(door.begin(1).is_empty());
         door
     }
@@ -234,7 +231,7 @@ fn who_is_admitted_is_no_stranger() {
     let mut door = Door::new();
     for of in 0..8 {
         assert_eq!(
-            door.greet_from("192.0.2.1", of, of, Verdict::Admit),
+            door.greet_from("192.0.2.1", of, of, ADMIT),
             [format!("{}: wait {of}", of + 1)]
         );
     }
@@ -247,9 +244,9 @@ fn who_is_admitted_is_no_stranger() {
 #[test]
 fn the_queue_is_told_its_places_once_and_when_they_change() {
     let mut door = Door::talking();
-    assert_eq!(door.greet(2, 2, Verdict::Admit), ["2: wait 0"]);
-    assert_eq!(door.greet(3, 3, Verdict::Admit), ["3: wait 1"]);
-    assert_eq!(door.greet(4, 4, Verdict::Admit), ["4: wait 2"]);
+    assert_eq!(door.greet(2, 2, ADMIT), ["2: wait 0"]);
+    assert_eq!(door.greet(3, 3, ADMIT), ["3: wait 1"]);
+    assert_eq!(door.greet(4, 4, ADMIT), ["4: wait 2"]);
     // Nobody's place changes.
     assert!(door.leave(4).is_empty());
     assert!(door.ended(1, 1).is_empty());
@@ -262,22 +259,22 @@ fn the_queue_is_told_its_places_once_and_when_they_change() {
 fn a_full_queue_is_busy() {
     let mut door = Door::new();
     for of in 0..16 {
-        door.greet(of, of, Verdict::Admit);
+        door.greet(of, of, ADMIT);
     }
-    assert_eq!(door.greet(16, 16, Verdict::Admit), ["17: busy"]);
+    assert_eq!(door.greet(16, 16, ADMIT), ["17: busy"]);
     // Who has a place may take it anew.
-    let again = door.greet(3, 3, Verdict::Admit);
+    let again = door.greet(3, 3, ADMIT);
     assert_eq!(again, ["4: replaced", "18: wait 3"]);
 }
 
 #[test]
 fn a_key_has_one_place_and_a_later_connection_takes_it() {
     let mut door = Door::new();
-    door.greet(1, 1, Verdict::Admit);
-    door.greet(2, 2, Verdict::Admit);
-    let again = door.greet(1, 1, Verdict::Admit);
+    door.greet(1, 1, ADMIT);
+    door.greet(2, 2, ADMIT);
+    let again = door.greet(1, 1, ADMIT);
     assert_eq!(again, ["1: replaced", "3: wait 0"]);
-    let other = door.greet(1, 9, Verdict::Admit);
+    let other = door.greet(1, 9, ADMIT);
     assert_eq!(other, ["3: ended", "4: wait 0"]);
     assert!(door.leave(1).is_empty());
     assert!(door.leave(3).is_empty());
@@ -287,10 +284,10 @@ fn a_key_has_one_place_and_a_later_connection_takes_it() {
 #[test]
 fn a_new_conversation_of_a_key_ends_the_one_that_is_on() {
     let mut door = Door::talking();
-    let begun = door.greet(1, 2, Verdict::Admit);
+    let begun = door.greet(1, 2, ADMIT);
     assert_eq!(begun, ["supersede 1", "2: wait 0"]);
     // Another key's does not.
-    assert_eq!(door.greet(2, 1, Verdict::Admit), ["3: wait 1"]);
+    assert_eq!(door.greet(2, 1, ADMIT), ["3: wait 1"]);
 }
 
 #[test]
@@ -298,22 +295,22 @@ fn where_many_talk_a_key_may_have_many() {
     let mut door = Door::with(Limits::default(), false);
     assert!(door.seat().is_empty());
     assert!(door.seat().is_empty());
-    assert_eq!(door.greet(1, 1, Verdict::Admit), ["1: enter"]);
-    assert_eq!(door.greet(1, 2, Verdict::Admit), ["2: enter"]);
-    assert_eq!(door.greet(1, 3, Verdict::Admit), ["3: wait 0"]);
+    assert_eq!(door.greet(1, 1, ADMIT), ["1: enter"]);
+    assert_eq!(door.greet(1, 2, ADMIT), ["2: enter"]);
+    assert_eq!(door.greet(1, 3, ADMIT), ["3: wait 0"]);
     // But one place in the queue.
-    assert_eq!(door.greet(1, 4, Verdict::Admit), ["4: busy"]);
+    assert_eq!(door.greet(1, 4, ADMIT), ["4: busy"]);
 }
 
 #[test]
 fn a_hello_for_the_conversation_that_is_on_goes_on_with_it() {
     let mut door = Door::talking();
-    door.greet(2, 2, Verdict::Admit);
+    door.greet(2, 2, ADMIT);
     assert!(door.arrive("127.0.0.1").is_empty());
-    let resumed = door.say_hello(3, hello(1, 1, 5, 3), Verdict::Admit);
+    let resumed = door.say_hello(3, hello(1, 1, 5, 3), ADMIT);
     assert_eq!(resumed, ["3: enter"]);
     // The same id of another key is another conversation.
-    assert_eq!(door.greet(3, 1, Verdict::Admit), ["4: wait 1"]);
+    assert_eq!(door.greet(3, 1, ADMIT), ["4: wait 1"]);
 }
 
 #[test]
@@ -323,11 +320,11 @@ fn the_newest_clienthello_wins() {
         assert!(door.arrive("127.0.0.1").is_empty());
     }
     // The later connection is the first to be read.
-    let newer = door.say_hello(4, hello(1, 1, 1, 4), Verdict::Admit);
+    let newer = door.say_hello(4, hello(1, 1, 1, 4), ADMIT);
     assert_eq!(newer, ["4: enter"]);
     for (older, conversation) in [(2, 1), (3, 2)] {
         let hello = hello(1, conversation, 0, older);
-        let closed = door.say_hello(older, hello, Verdict::Admit);
+        let closed = door.say_hello(older, hello, ADMIT);
         assert_eq!(closed, [format!("{older}: close")]);
     }
 }
@@ -336,31 +333,34 @@ fn the_newest_clienthello_wins() {
 fn an_unknown_conversation_that_had_begun_has_ended() {
     let mut door = Door::talking();
     assert!(door.arrive("127.0.0.1").is_empty());
-    let refused = door.say_hello(2, hello(2, 2, 1, 2), Verdict::Admit);
+    let refused = door.say_hello(2, hello(2, 2, 1, 2), ADMIT);
     assert_eq!(refused, ["2: ended"]);
 
     door.ended(3, 3);
-    assert_eq!(door.greet(3, 3, Verdict::Admit), ["3: ended"]);
-    assert_eq!(door.greet(3, 4, Verdict::Admit), ["4: wait 0"]);
+    assert_eq!(door.greet(3, 3, ADMIT), ["3: ended"]);
+    assert_eq!(door.greet(3, 4, ADMIT), ["4: wait 0"]);
 }
 
 #[test]
 fn a_hello_that_is_refused_changes_nothing() {
     let refused = [
-        (hello(1, 2, 1, 3), Verdict::Admit),
-        (hello(1, 2, 0, 3), Verdict::Refuse(Reason::UnknownPeer)),
-        (hello(2, 9, 7, 3), Verdict::Admit),
-        (hello(2, 2, 0, 3), Verdict::Refuse(Reason::Declined)),
+        (hello(1, 2, 1, 3), ADMIT),
+        (
+            hello(1, 2, 0, 3),
+            Some(Verdict::Refuse(Reason::UnknownPeer)),
+        ),
+        (hello(2, 9, 7, 3), ADMIT),
+        (hello(2, 2, 0, 3), Some(Verdict::Refuse(Reason::Declined))),
     ];
     for (hello, verdict) in refused {
         let mut door = Door::talking();
-        door.greet(2, 2, Verdict::Admit);
+        door.greet(2, 2, ADMIT);
         assert!(door.arrive("127.0.0.1").is_empty());
         assert_eq!(door.say_hello(3, hello, verdict).len(), 1);
         assert!(door.leave(3).is_empty());
         // Both are where they were.
         assert_eq!(door.admission.next(), Some(key(2)));
-        assert_eq!(door.greet(1, 1, Verdict::Admit), ["4: enter"]);
+        assert_eq!(door.greet(1, 1, ADMIT), ["4: enter"]);
         assert!(door.leave(1).is_empty());
         assert_eq!(door.seat(), ["2: enter"]);
     }
@@ -376,10 +376,10 @@ fn ends_are_forgotten_after_a_day_and_the_oldest_past_a_thousand() {
     for n in 1..=3 {
         door.ended(n, n);
     }
-    assert_eq!(door.greet(1, 1, Verdict::Admit), ["1: wait 0"]);
-    assert_eq!(door.greet(2, 2, Verdict::Admit), ["2: ended"]);
+    assert_eq!(door.greet(1, 1, ADMIT), ["1: wait 0"]);
+    assert_eq!(door.greet(2, 2, ADMIT), ["2: ended"]);
     assert!(door.pass(limits.ended_time).is_empty());
-    assert_eq!(door.greet(3, 3, Verdict::Admit), ["3: wait 1"]);
+    assert_eq!(door.greet(3, 3, ADMIT), ["3: wait 1"]);
 }
 
 #[test]
@@ -392,8 +392,8 @@ fn an_end_that_comes_twice_takes_no_other_ends_place() {
     for n in [1, 2, 2, 2] {
         door.ended(n, n);
     }
-    assert_eq!(door.greet(1, 1, Verdict::Admit), ["1: ended"]);
-    assert_eq!(door.greet(2, 2, Verdict::Admit), ["2: ended"]);
+    assert_eq!(door.greet(1, 1, ADMIT), ["1: ended"]);
+    assert_eq!(door.greet(2, 2, ADMIT), ["2: ended"]);
 }
 
 #[test]
@@ -405,8 +405,8 @@ fn an_end_is_forgotten_when_no_hello_for_it_can_come() {
     assert!(door.admission.forget_end(&(key(1), id(1))));
     assert!(!door.admission.forget_end(&(key(1), id(1))));
     assert!(!door.admission.forget_end(&(key(2), id(1))));
-    assert_eq!(door.greet(1, 1, Verdict::Admit), ["1: wait 0"]);
-    assert_eq!(door.greet(2, 2, Verdict::Admit), ["2: ended"]);
+    assert_eq!(door.greet(1, 1, ADMIT), ["1: wait 0"]);
+    assert_eq!(door.greet(2, 2, ADMIT), ["2: ended"]);
 }
 
 #[test]
@@ -415,7 +415,7 @@ fn a_parked_conversation_goes_on_through_the_queue() {
     assert!(door.parked(2, 2).is_empty());
     assert!(door.is_open(2, 2));
     assert!(door.arrive("127.0.0.1").is_empty());
-    let queued = door.say_hello(2, hello(2, 2, 5, 2), Verdict::Admit);
+    let queued = door.say_hello(2, hello(2, 2, 5, 2), ADMIT);
     assert_eq!(queued, ["2: wait 0"]);
     assert!(door.ended(1, 1).is_empty());
     assert_eq!(door.seat(), ["2: enter"]);
@@ -430,7 +430,7 @@ fn a_new_conversation_of_a_key_gives_up_its_parked_ones() {
     let mut door = Door::talking();
     assert!(door.parked(2, 2).is_empty());
     assert!(door.parked(3, 3).is_empty());
-    assert_eq!(door.greet(2, 4, Verdict::Admit), ["give up 2", "2: wait 0"]);
+    assert_eq!(door.greet(2, 4, ADMIT), ["give up 2", "2: wait 0"]);
     assert!(!door.is_open(2, 2));
     assert!(door.is_open(3, 3));
 }
@@ -439,10 +439,7 @@ fn a_new_conversation_of_a_key_gives_up_its_parked_ones() {
 #[test]
 fn a_conversation_that_was_superseded_is_given_up_as_it_is_parked() {
     let mut door = Door::talking();
-    assert_eq!(
-        door.greet(1, 2, Verdict::Admit),
-        ["supersede 1", "2: wait 0"]
-    );
+    assert_eq!(door.greet(1, 2, ADMIT), ["supersede 1", "2: wait 0"]);
     assert_eq!(door.parked(1, 1), ["give up 1"]);
     // Another's is parked as ever.
     assert!(door.parked(2, 3).is_empty());
@@ -456,7 +453,7 @@ fn who_is_refused_is_a_stranger_until_it_has_left() {
         ..Limits::default()
     };
     let mut door = Door::with(limits, true);
-    let unknown = Verdict::Refuse(Reason::UnknownPeer);
+    let unknown = Some(Verdict::Refuse(Reason::UnknownPeer));
     assert_eq!(door.greet(1, 1, unknown), ["1: unknown-peer"]);
     assert_eq!(door.greet(2, 2, unknown), ["2: unknown-peer"]);
     assert_eq!(door.arrive("127.0.0.1"), ["1: close"]);
@@ -469,15 +466,15 @@ fn who_is_refused_is_a_stranger_until_it_has_left() {
 fn a_hello_that_was_overtaken_ends_nothing_that_was_parked() {
     let mut door = Door::new();
     assert!(door.arrive("127.0.0.1").is_empty());
-    assert_eq!(door.greet(1, 2, Verdict::Admit), ["2: wait 0"]);
+    assert_eq!(door.greet(1, 2, ADMIT), ["2: wait 0"]);
     assert_eq!(door.seat(), ["2: enter"]);
     assert!(door.begin(2).is_empty());
     assert!(door.parked(1, 2).is_empty());
-    let older = door.say_hello(1, hello(1, 1, 0, 1), Verdict::Admit);
+    let older = door.say_hello(1, hello(1, 1, 0, 1), ADMIT);
     assert_eq!(older, ["1: close"]);
     assert!(door.is_open(1, 2));
     // A younger one does.
-    assert_eq!(door.greet(1, 3, Verdict::Admit), ["give up 2", "3: wait 0"]);
+    assert_eq!(door.greet(1, 3, ADMIT), ["give up 2", "3: wait 0"]);
 }
 
 #[test]
@@ -485,12 +482,12 @@ fn a_quit_before_welcome_ends_what_the_hello_named() {
     let mut door = Door::talking();
     assert!(door.parked(2, 2).is_empty());
     assert!(door.arrive("127.0.0.1").is_empty());
-    door.say_hello(2, hello(2, 2, 5, 2), Verdict::Admit);
-    assert_eq!(door.greet(3, 3, Verdict::Admit), ["3: wait 1"]);
+    door.say_hello(2, hello(2, 2, 5, 2), ADMIT);
+    assert_eq!(door.greet(3, 3, ADMIT), ["3: wait 1"]);
     assert_eq!(door.quit(2), ["give up 2", "2: quit", "3: wait 0"]);
     // Asked again, it has ended.
     assert!(door.arrive("127.0.0.1").is_empty());
-    let again = door.say_hello(4, hello(2, 2, 5, 4), Verdict::Admit);
+    let again = door.say_hello(4, hello(2, 2, 5, 4), ADMIT);
     assert_eq!(again, ["4: ended"]);
 }
 
@@ -500,16 +497,16 @@ fn what_ended_before_its_welcome_is_not_begun_by_an_older_hello() {
     for from in ["192.0.2.1", "192.0.2.1"] {
         assert!(door.arrive(from).is_empty());
     }
-    assert_eq!(door.greet(2, 2, Verdict::Admit), ["4: wait 0"]);
+    assert_eq!(door.greet(2, 2, ADMIT), ["4: wait 0"]);
     door.quit(4);
-    let older = door.say_hello(2, hello(2, 2, 0, 2), Verdict::Admit);
+    let older = door.say_hello(2, hello(2, 2, 0, 2), ADMIT);
     assert_eq!(older, ["2: ended"]);
 
-    assert_eq!(door.greet(3, 3, Verdict::Admit), ["5: wait 0"]);
-    assert_eq!(door.greet(3, 4, Verdict::Admit), ["5: ended", "6: wait 0"]);
+    assert_eq!(door.greet(3, 3, ADMIT), ["5: wait 0"]);
+    assert_eq!(door.greet(3, 4, ADMIT), ["5: ended", "6: wait 0"]);
     assert!(door.leave(6).is_empty());
     assert!(door.pass(PLACE_TIME).is_empty());
-    let older = door.say_hello(3, hello(3, 3, 0, 3), Verdict::Admit);
+    let older = door.say_hello(3, hello(3, 3, 0, 3), ADMIT);
     assert_eq!(older, ["3: ended"]);
 }
 
@@ -527,9 +524,9 @@ fn a_conversation_held_over_a_restart_takes_the_first_seat() {
     let held = door.admission.hold((key(1), id(1)));
     assert!(door.obey(held).is_empty());
     assert!(door.seat().is_empty());
-    assert_eq!(door.greet(2, 2, Verdict::Admit), ["1: wait 0"]);
+    assert_eq!(door.greet(2, 2, ADMIT), ["1: wait 0"]);
     assert!(door.arrive("127.0.0.1").is_empty());
-    let back = door.say_hello(2, hello(1, 1, 5, 2), Verdict::Admit);
+    let back = door.say_hello(2, hello(1, 1, 5, 2), ADMIT);
     assert_eq!(back, ["2: enter"]);
     assert!(door.leave(2).is_empty());
     assert!(door.ended(1, 1).is_empty());
@@ -553,12 +550,12 @@ fn of_what_a_crash_left_open_of_a_key_the_last_is_kept() {
 fn a_seat_that_was_given_and_not_taken_is_free_again() {
     let mut door = Door::new();
     assert!(door.seat().is_empty());
-    assert_eq!(door.greet(1, 1, Verdict::Admit), ["1: enter"]);
-    assert_eq!(door.greet(2, 2, Verdict::Admit), ["2: wait 0"]);
+    assert_eq!(door.greet(1, 1, ADMIT), ["1: enter"]);
+    assert_eq!(door.greet(2, 2, ADMIT), ["2: wait 0"]);
     // It was gone before it could begin.
     assert_eq!(door.leave(1), ["2: enter"]);
     assert!(door.begin(2).is_empty());
-    assert_eq!(door.greet(3, 3, Verdict::Admit), ["3: wait 0"]);
+    assert_eq!(door.greet(3, 3, ADMIT), ["3: wait 0"]);
     // A conversation that began gives its seat back through its user.
     assert!(door.ended(2, 2).is_empty());
     assert_eq!(door.seat(), ["3: enter"]);
@@ -569,9 +566,9 @@ fn a_seat_that_was_given_and_not_taken_is_free_again() {
 fn a_younger_connection_takes_the_seat_that_an_older_one_was_given() {
     let mut door = Door::new();
     assert!(door.seat().is_empty());
-    assert_eq!(door.greet(1, 1, Verdict::Admit), ["1: enter"]);
-    assert_eq!(door.greet(2, 2, Verdict::Admit), ["2: wait 0"]);
-    let again = door.greet(1, 1, Verdict::Admit);
+    assert_eq!(door.greet(1, 1, ADMIT), ["1: enter"]);
+    assert_eq!(door.greet(2, 2, ADMIT), ["2: wait 0"]);
+    let again = door.greet(1, 1, ADMIT);
     assert_eq!(again, ["1: replaced", "3: enter"]);
     // The older one hands itself over all the same, and is not taken.
     assert_eq!(door.admission.entry(ConnectionId(1)), Entry::None);
@@ -586,17 +583,17 @@ fn with_seats_free_nobody_queues() {
     let seats = door.admission.seats(64);
     assert!(door.obey(seats).is_empty());
     for n in 1..=32 {
-        assert_eq!(door.greet(1, n, Verdict::Admit), [format!("{n}: enter")]);
+        assert_eq!(door.greet(1, n, ADMIT), [format!("{n}: enter")]);
     }
 }
 
 #[test]
 fn a_queued_client_that_is_cut_keeps_its_place_for_ten_seconds() {
     let mut door = Door::talking();
-    assert_eq!(door.greet(2, 2, Verdict::Admit), ["2: wait 0"]);
-    assert_eq!(door.greet(3, 3, Verdict::Admit), ["3: wait 1"]);
+    assert_eq!(door.greet(2, 2, ADMIT), ["2: wait 0"]);
+    assert_eq!(door.greet(3, 3, ADMIT), ["3: wait 1"]);
     assert_eq!(door.leave(2), ["3: wait 0"]);
-    assert_eq!(door.greet(2, 2, Verdict::Admit), ["4: wait 0", "3: wait 1"]);
+    assert_eq!(door.greet(2, 2, ADMIT), ["4: wait 0", "3: wait 1"]);
     assert!(door.pass(PLACE_TIME).is_empty());
 
     // Who is not there does not hold up those who are.
@@ -606,8 +603,8 @@ fn a_queued_client_that_is_cut_keeps_its_place_for_ten_seconds() {
     assert!(door.begin(3).is_empty());
     assert!(door.pass(PLACE_TIME).is_empty());
     assert_eq!(door.admission.next(), None);
-    assert_eq!(door.greet(4, 4, Verdict::Admit), ["5: wait 0"]);
-    assert_eq!(door.greet(2, 2, Verdict::Admit), ["6: wait 1"]);
+    assert_eq!(door.greet(4, 4, ADMIT), ["5: wait 0"]);
+    assert_eq!(door.greet(2, 2, ADMIT), ["6: wait 1"]);
 }
 
 #[test]
@@ -627,15 +624,15 @@ fn what_is_parked_is_given_up_after_thirty_days_and_past_the_limit() {
 #[test]
 fn a_key_that_is_asked_about_may_redial() {
     let mut door = Door::new();
-    assert_eq!(door.greet(1, 1, Verdict::Ask), ["1: wait 0"]);
-    assert_eq!(door.greet(2, 2, Verdict::Ask), ["2: wait 0"]);
-    assert_eq!(door.ask(), Some(key(1)));
-    assert_eq!(door.greet(1, 1, Verdict::Ask), ["1: replaced", "3: wait 0"]);
+    assert_eq!(door.greet(1, 1, ASK), ["1: wait 0"]);
+    assert_eq!(door.greet(2, 2, ASK), ["2: wait 0"]);
+    assert_eq!(door.greet(1, 1, ASK), ["1: replaced", "3: wait 0"]);
     assert!(door.leave(1).is_empty());
-    assert_eq!(door.admission.question(), Some(key(1)));
-    assert_eq!(door.greet(1, 4, Verdict::Ask), ["3: busy", "4: wait 0"]);
-    assert_eq!(door.answer(1, Answer::Accept), ["4: wait 0"]);
-    assert_eq!(door.admission.question(), Some(key(2)));
+    assert!(door.admission.is_asking(&key(1)));
+    assert_eq!(door.greet(1, 4, ASK), ["3: busy", "4: wait 0"]);
+    assert_eq!(door.answer(1, Verdict::Admit), ["4: wait 0"]);
+    assert!(!door.admission.is_asking(&key(1)));
+    assert!(door.admission.is_asking(&key(2)));
 }
 
 #[test]
@@ -646,9 +643,9 @@ fn who_is_only_asked_about_costs_nobody_its_end() {
     };
     let mut door = Door::with(limits, true);
     assert!(door.ended(1, 1).is_empty());
-    assert_eq!(door.greet(2, 2, Verdict::Ask), ["1: wait 0"]);
+    assert_eq!(door.greet(2, 2, ASK), ["1: wait 0"]);
     assert_eq!(door.quit(1), ["1: quit"]);
-    assert_eq!(door.greet(1, 1, Verdict::Admit), ["2: ended"]);
+    assert_eq!(door.greet(1, 1, ADMIT), ["2: ended"]);
 }
 
 /// Their ClientHello is not whole: they may not be clients at all.
@@ -690,91 +687,78 @@ fn four_unknown_keys_may_wait_for_an_answer_one_an_address() {
     let mut door = Door::new();
     for of in 0..4 {
         let from = format!("192.0.2.{of}");
-        let asked = door.greet_from(&from, of, of, Verdict::Ask);
+        let asked = door.greet_from(&from, of, of, ASK);
         assert_eq!(asked, [format!("{}: wait 0", of + 1)]);
     }
-    let fifth = door.greet_from("192.0.2.9", 9, 9, Verdict::Ask);
+    let fifth = door.greet_from("192.0.2.9", 9, 9, ASK);
     assert_eq!(fifth, ["5: busy"]);
     assert!(door.leave(1).is_empty());
-    let second = door.greet_from("192.0.2.2", 8, 8, Verdict::Ask);
+    let second = door.greet_from("192.0.2.2", 8, 8, ASK);
     assert_eq!(second, ["6: busy"]);
-    let first = door.greet_from("192.0.2.0", 0, 0, Verdict::Ask);
+    let first = door.greet_from("192.0.2.0", 0, 0, ASK);
     assert_eq!(first, ["7: wait 0"]);
     // A key that waits already does not wait twice: the younger connection does.
     assert!(door.leave(7).is_empty());
-    let twice = door.greet_from("192.0.2.7", 1, 1, Verdict::Ask);
+    let twice = door.greet_from("192.0.2.7", 1, 1, ASK);
     assert_eq!(twice, ["2: replaced", "8: wait 0"]);
 }
 
 #[test]
 fn a_question_waits_two_minutes() {
     let mut door = Door::new();
-    door.greet(1, 1, Verdict::Ask);
+    door.greet(1, 1, ASK);
     assert!(door.pass(2 * MINUTE - Duration::from_secs(1)).is_empty());
     assert_eq!(door.pass(Duration::from_secs(1)), ["1: no-answer"]);
     assert!(!door.admission.is_asking(&key(1)));
 }
 
 #[test]
-fn a_person_is_asked_three_times_in_ten_minutes() {
-    let mut door = Door::new();
-    for of in 0..3 {
-        assert_eq!(
-            door.greet(of, of, Verdict::Ask),
-            [format!("{}: wait 0", of + 1)]
-        );
-        assert_eq!(door.ask(), Some(key(of)));
-        assert_eq!(
-            door.answer(of, Answer::Decline),
-            [format!("{}: declined", of + 1)]
-        );
-    }
-    assert_eq!(door.greet(3, 3, Verdict::Ask), ["4: asked-too-often"]);
-    assert!(door.pass(10 * MINUTE - Duration::from_secs(1)).is_empty());
-    assert_eq!(door.greet(3, 3, Verdict::Ask), ["5: asked-too-often"]);
-    assert!(door.pass(Duration::from_secs(1)).is_empty());
-    assert_eq!(door.greet(3, 3, Verdict::Ask), ["6: wait 0"]);
-    assert_eq!(door.ask(), Some(key(3)));
-}
-
-/// Whoever waits behind the last question would wait in vain.
-#[test]
-fn behind_the_last_question_nobody_waits() {
-    let mut door = Door::with(
-        Limits {
-            questions_in_window: 1,
-            ..Limits::default()
-        },
-        true,
-    );
-    assert_eq!(door.greet(1, 1, Verdict::Ask), ["1: wait 0"]);
-    assert_eq!(door.greet(2, 2, Verdict::Ask), ["2: wait 0"]);
-    let (question, orders) = door.admission.ask();
-    assert_eq!(question, Some(key(1)));
-    assert_eq!(door.obey(orders), ["2: asked-too-often"]);
-    assert_eq!(door.answer(1, Answer::Accept), ["1: wait 0"]);
-}
-
-#[test]
 fn who_is_accepted_queues_and_who_has_left_is_not_answered() {
     let mut door = Door::talking();
-    door.greet(2, 2, Verdict::Ask);
-    let accepted = door.answer(2, Answer::Accept);
+    door.greet(2, 2, ASK);
+    let accepted = door.answer(2, Verdict::Admit);
     // It was told so already.
     assert_eq!(accepted, ["2: wait 0"]);
     assert_eq!(door.admission.next(), Some(key(2)));
 
-    door.greet(3, 3, Verdict::Ask);
+    door.greet(3, 3, ASK);
     door.leave(3);
-    let answer = door.answer(3, Answer::Accept);
+    let answer = door.answer(3, Verdict::Admit);
     assert!(answer.is_empty());
+}
+
+/// It came before another's answer, and is behind it all the same.
+#[test]
+fn the_queue_is_in_the_order_of_the_answers() {
+    let mut door = Door::talking();
+    door.greet(2, 2, ASK);
+    door.greet(3, 3, ASK);
+    assert_eq!(door.answer(3, Verdict::Admit), ["3: wait 0"]);
+    assert_eq!(door.answer(2, Verdict::Admit), ["2: wait 1"]);
+    assert_eq!(door.admission.next(), Some(key(3)));
+}
+
+/// The newest connection wins, also where it was let in while another was thought about.
+#[test]
+fn an_answer_that_comes_late_is_for_nobody() {
+    let mut door = Door::new();
+    door.seat();
+    let younger = hello(1, 1, 0, 9);
+    door.arrive("127.0.0.1");
+    door.arrive("127.0.0.1");
+    assert_eq!(door.say_hello(1, hello(1, 1, 0, 1), ASK), ["1: wait 0"]);
+    assert_eq!(
+        door.say_hello(2, younger, ADMIT),
+        ["1: replaced", "2: enter"]
+    );
+    assert!(door.answer(1, Verdict::Admit).is_empty());
 }
 
 #[test]
 fn a_key_that_became_known_while_it_waited_takes_its_own_place() {
     let mut door = Door::new();
-    door.greet(1, 1, Verdict::Ask);
-    let known = door.greet(1, 1, Verdict::Admit);
+    door.greet(1, 1, ASK);
+    let known = door.greet(1, 1, ADMIT);
     assert_eq!(known, ["1: replaced", "2: wait 0"]);
     assert!(door.leave(1).is_empty());
     assert_eq!(door.seat(), ["2: enter"]);
@@ -783,8 +767,8 @@ fn a_key_that_became_known_while_it_waited_takes_its_own_place() {
 #[test]
 fn a_server_that_stops_tells_the_queue_so() {
     let mut door = Door::talking();
-    door.greet(2, 2, Verdict::Admit);
-    door.greet(3, 3, Verdict::Ask);
+    door.greet(2, 2, ADMIT);
+    door.greet(3, 3, ASK);
     assert!(door.arrive("127.0.0.1").is_empty());
     let orders = door.admission.close();
     assert_eq!(door.obey(orders), ["2: closing", "3: closing", "4: close"]);

@@ -1,0 +1,185 @@
+//! [`Questions`]: the unknown keys that wait for the person's word.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+
+use crate::link::{Candidate, Verdict};
+use crate::protocol::Reason;
+use crate::trust::KeyId;
+
+/// A person is asked so often at most in [`WINDOW`]: who can make keys cannot make it a
+/// nuisance.
+const IN_WINDOW: usize = 3;
+const WINDOW: Duration = Duration::from_secs(10 * 60);
+
+/// Where the library asks, and the person answers.
+#[derive(Clone, Default)]
+pub(super) struct Questions {
+    state: Arc<Mutex<State>>,
+    changed: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The longest-waiting first.
+    waiting: Vec<Waiting>,
+    numbered: u64,
+    /// When the person was asked lately.
+    asked: VecDeque<Instant>,
+    /// Keys that the person has let in.
+    accepted: BTreeSet<KeyId>,
+}
+
+struct Waiting {
+    number: u64,
+    key: KeyId,
+    answer: oneshot::Sender<Verdict>,
+}
+
+impl Questions {
+    /// Waits for the person's word about a key. Dropped, it waits no longer. Who was let in
+    /// may come back to the conversation unasked.
+    pub(super) async fn about(self, candidate: Candidate) -> Verdict {
+        let (answer, answered) = oneshot::channel();
+        let number = match self.change(|state| state.wait(candidate, answer)) {
+            Ok(number) => number,
+            Err(verdict) => return verdict,
+        };
+        let _place = Place(&self, number);
+        // The program stops where nobody answers.
+        let closing = Verdict::Refuse(Reason::Closing);
+        answered.await.unwrap_or(closing)
+    }
+
+    /// Something has changed since the last call. May be dropped at any time.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Whether this key still waits for an answer.
+    pub(super) fn is_waiting(&self, key: &KeyId) -> bool {
+        self.lock().waiting.iter().any(|of| of.key == *key)
+    }
+
+    /// Whom the person is asked about now. It counts.
+    pub(super) fn ask(&self) -> Option<KeyId> {
+        self.change(|state| {
+            let key = state.next()?;
+            state.asked.push_back(Instant::now());
+            if state.asked.len() > IN_WINDOW {
+                state.asked.pop_front();
+            }
+            if !state.may_ask() {
+                // Nobody will be asked about the others in time.
+                let too_often = Verdict::Refuse(Reason::AskedTooOften);
+                state.settle(|other| (*other != key).then_some(too_often));
+            }
+            Some(key)
+        })
+    }
+
+    /// The person lets this key in, or does not.
+    pub(super) fn answer(&self, key: KeyId, is_accepted: bool) {
+        self.change(|state| {
+            let verdict = match is_accepted {
+                true => Verdict::Admit,
+                false => Verdict::Refuse(Reason::Declined),
+            };
+            if is_accepted {
+                state.accepted.insert(key);
+            }
+            state.settle(|other| (*other == key).then_some(verdict));
+        });
+    }
+
+    /// The rules have changed: nobody has to be asked any more about those that this
+    /// says something about. Says whom it was about.
+    pub(super) fn judge_again(&self, judge: impl Fn(&KeyId) -> Option<Verdict>) -> Vec<KeyId> {
+        self.change(|state| state.settle(judge))
+    }
+
+    /// Who was let in is asked about again.
+    pub(super) fn forget(&self, key: &KeyId) {
+        self.change(|state| _ = state.accepted.remove(key));
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let changed = change(&mut self.lock());
+        self.changed.notify_one();
+        changed
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn wait(
+        &mut self,
+        candidate: Candidate,
+        answer: oneshot::Sender<Verdict>,
+    ) -> Result<u64, Verdict> {
+        let Candidate {
+            key, is_returning, ..
+        } = candidate;
+        if is_returning && self.accepted.contains(&key) {
+            return Err(Verdict::Admit);
+        }
+        if !self.may_ask() {
+            return Err(Verdict::Refuse(Reason::AskedTooOften));
+        }
+        self.numbered += 1;
+        let number = self.numbered;
+        self.waiting.push(Waiting {
+            number,
+            key,
+            answer,
+        });
+        Ok(number)
+    }
+
+    fn may_ask(&self) -> bool {
+        let now = Instant::now();
+        let lately = |at: &&Instant| now.duration_since(**at) < WINDOW;
+        self.asked.iter().filter(lately).count() < IN_WINDOW
+    }
+
+    fn next(&self) -> Option<KeyId> {
+        let first = self.waiting.first().filter(|_| self.may_ask());
+        first.map(|of| of.key)
+    }
+
+    /// Answers those that this says something about.
+    fn settle(&mut self, judge: impl Fn(&KeyId) -> Option<Verdict>) -> Vec<KeyId> {
+        let mut settled = Vec::new();
+        for of in std::mem::take(&mut self.waiting) {
+            match judge(&of.key) {
+                Some(verdict) => {
+                    // It may have left just now.
+                    let _ = of.answer.send(verdict);
+                    settled.push(of.key);
+                }
+                None => self.waiting.push(of),
+            }
+        }
+        settled
+    }
+}
+
+/// A key's place among those that wait.
+struct Place<'a>(&'a Questions, u64);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let Self(questions, number) = self;
+        questions.change(|state| state.waiting.retain(|of| of.number != *number));
+    }
+}
+
+#[cfg(test)]
+mod tests;
