@@ -2,6 +2,7 @@
 //! conversations there are. Pure: arrivals, verdicts and fired timers in, [`Order`]s
 //! out. It holds no instants, and each step is logarithmic in connections.
 
+mod conversations;
 mod terms;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -9,14 +10,14 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::crowd::{Crowd, Origin, Stranger};
-use crate::protocol::{ConversationId, Limits, Reason};
+use crate::protocol::{Limits, Reason};
 use crate::trust::KeyId;
+
+use conversations::{Conversations, Standing, all_of};
 
 pub use super::crowd::ConnectionId;
 pub use terms::{Entry, Hello, Instruction, Named, Order, Orders, Timer, Verdict, Why};
 
-/// For how long a parked conversation is kept (30 days).
-const PARKED_TIME: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// For how long a queued client that was cut keeps its place (10 s).
 const PLACE_TIME: Duration = Duration::from_secs(10);
 
@@ -29,10 +30,7 @@ pub struct Admission {
     one_at_a_time: bool,
     connections: BTreeMap<ConnectionId, Connection>,
     crowd: Crowd,
-    conversations: BTreeMap<Named, Standing>,
-    /// Of these, the parked and the ended ones, the oldest first.
-    parked: VecDeque<Named>,
-    ended: VecDeque<Named>,
+    conversations: Conversations,
     /// Those who are let in and have not entered yet: one connection a conversation.
     candidates: BTreeMap<Named, Candidate>,
     /// Of these, who waits for a seat, in the order of their turns.
@@ -92,20 +90,6 @@ impl Stage {
     }
 }
 
-/// Where a conversation stands.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Standing {
-    Live {
-        clienthello: u64,
-        /// Its peer has begun another: however it ends, it is not parked.
-        is_superseded: bool,
-    },
-    /// It can go on later.
-    Parked { clienthello: u64 },
-    /// A `hello` for it can come once more, as if for a new one.
-    Ended,
-}
-
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Candidate {
     /// `None`: it was cut in the queue, and keeps its place for a moment.
@@ -124,9 +108,7 @@ impl Admission {
             one_at_a_time,
             connections: BTreeMap::new(),
             crowd: Crowd::new(limits.strangers, limits.strangers_per_address),
-            conversations: BTreeMap::new(),
-            parked: VecDeque::new(),
-            ended: VecDeque::new(),
+            conversations: Conversations::new(limits),
             candidates: BTreeMap::new(),
             queue: VecDeque::new(),
             undecided: BTreeMap::new(),
@@ -183,7 +165,7 @@ impl Admission {
         let named = hello.named();
         let mut orders = Orders::new();
         if let Some(Standing::Parked { .. }) = self.conversations.get(&named) {
-            self.forget(&named, &mut orders);
+            self.conversations.forget(&named, &mut orders);
             orders.push(Order::GiveUp(named, Why::Peer));
         }
         if is_admitted {
@@ -217,13 +199,7 @@ impl Admission {
         if let Some(Stage::Entering { hello, has_seat }) = self.stage_mut(id) {
             *has_seat = false;
             let (named, clienthello) = (hello.named(), hello.clienthello);
-            self.forget(&named, &mut orders);
-            let is_superseded = false;
-            let live = Standing::Live {
-                clienthello,
-                is_superseded,
-            };
-            self.conversations.insert(named, live);
+            self.conversations.live(named, clienthello, &mut orders);
         }
         orders.extend(self.leave(id));
         orders
@@ -277,15 +253,9 @@ impl Admission {
     pub fn restore(&mut self, named: Named, clienthello: u64) -> Orders {
         let mut orders = Orders::new();
         if self.one_at_a_time {
-            self.give_up_others(named, &mut orders);
+            self.conversations.give_up_others(named, &mut orders);
         }
-        self.conversations.insert(
-            named,
-            Standing::Live {
-                clienthello,
-                is_superseded: false,
-            },
-        );
+        self.conversations.live(named, clienthello, &mut orders);
         orders.extend(self.parked(named));
         orders
     }
@@ -294,15 +264,9 @@ impl Admission {
     /// peer. It takes the next [seat](Self::seats).
     pub fn hold(&mut self, named: Named) -> Orders {
         let mut orders = Orders::new();
-        if let Some(Standing::Parked { clienthello, .. }) = self.conversations.get(&named) {
+        if let Some(Standing::Parked { clienthello }) = self.conversations.get(&named) {
             let clienthello = *clienthello;
-            self.forget(&named, &mut orders);
-            let is_superseded = false;
-            let live = Standing::Live {
-                clienthello,
-                is_superseded,
-            };
-            self.conversations.insert(named, live);
+            self.conversations.live(named, clienthello, &mut orders);
             self.seats -= 1;
         }
         orders
@@ -311,35 +275,13 @@ impl Admission {
     /// A conversation is held no longer, and can still go on. If its peer has begun
     /// another meanwhile, it is given up at once.
     pub fn parked(&mut self, named: Named) -> Orders {
-        let mut orders = Orders::new();
-        let clienthello = match self.conversations.get(&named) {
-            Some(Standing::Live {
-                is_superseded: true,
-                ..
-            }) => {
-                self.forget(&named, &mut orders);
-                orders.push(Order::GiveUp(named, Why::Peer));
-                return orders;
-            }
-            Some(Standing::Live { clienthello, .. } | Standing::Parked { clienthello, .. }) => {
-                *clienthello
-            }
-            Some(Standing::Ended) | None => 0,
-        };
-        self.park(named, clienthello, &mut orders);
-        if self.parked.len() > self.limits.parked
-            && let Some(oldest) = self.parked.front().copied()
-        {
-            self.forget(&oldest, &mut orders);
-            orders.push(Order::GiveUp(oldest, Why::Age));
-        }
-        orders
+        self.conversations.parked(named)
     }
 
     /// A parked conversation could not be given up: it is parked as before.
     pub fn kept(&mut self, named: Named) -> Orders {
         let mut orders = Orders::new();
-        self.park(named, 0, &mut orders);
+        self.conversations.park(named, 0, &mut orders);
         orders
     }
 
@@ -347,26 +289,12 @@ impl Admission {
     /// if for a new one: its client may not know that it ever began, or an
     /// older connection may have been held back.
     pub fn ended(&mut self, named: Named) -> Orders {
-        let mut orders = Orders::new();
-        self.forget(&named, &mut orders);
-        if self.ended.len() >= self.limits.ended
-            && let Some(oldest) = self.ended.front().copied()
-        {
-            self.forget(&oldest, &mut orders);
-        }
-        self.ended.push_back(named);
-        self.conversations.insert(named, Standing::Ended);
-        let time = self.limits.ended_time;
-        orders.push(Order::Arm(Timer::Ended(named.0, named.1), time));
-        orders
+        self.conversations.ended(named)
     }
 
     /// Whether this conversation is on, held or parked.
     pub fn is_open(&self, named: &Named) -> bool {
-        matches!(
-            self.conversations.get(named),
-            Some(Standing::Live { .. } | Standing::Parked { .. })
-        )
+        self.conversations.is_open(named)
     }
 
     // What the server's user says.
@@ -449,9 +377,9 @@ impl Admission {
                 self.drop_candidate(&(key, id), None, &mut orders);
                 orders.extend(self.tell_places());
             }
-            Timer::Ended(key, id) => self.forget(&(key, id), &mut orders),
+            Timer::Ended(key, id) => self.conversations.forget(&(key, id), &mut orders),
             Timer::Parked(key, id) => {
-                self.forget(&(key, id), &mut orders);
+                self.conversations.forget(&(key, id), &mut orders);
                 orders.push(Order::GiveUp((key, id), Why::Age));
             }
         }
@@ -462,12 +390,12 @@ impl Admission {
 
     /// The youngest ClientHello that a later `hello`'s is compared with.
     pub fn newest(&self) -> Option<u64> {
-        let live = self
-            .conversations
-            .values()
-            .filter_map(Standing::clienthello);
         let candidates = self.candidates.values().map(|of| of.clienthello);
-        live.chain(candidates).max()
+        self.conversations
+            .newest()
+            .into_iter()
+            .chain(candidates)
+            .max()
     }
 
     /// For whoever knows that no `hello` for it can come any more. Says whether it had
@@ -475,7 +403,7 @@ impl Admission {
     pub fn forget_end(&mut self, named: &Named) -> bool {
         let had_ended = matches!(self.conversations.get(named), Some(Standing::Ended));
         if had_ended {
-            self.forget(named, &mut Orders::new());
+            self.conversations.forget(named, &mut Orders::new());
         }
         had_ended
     }
@@ -546,9 +474,9 @@ impl Admission {
         if self.youngest_rival(&named) > Some(hello.clienthello) {
             return self.dismiss(id, Instruction::Close);
         }
-        match self.conversations.get_mut(&named) {
-            Some(Standing::Live { clienthello, .. }) => {
-                *clienthello = hello.clienthello;
+        match self.conversations.get(&named) {
+            Some(Standing::Live { .. }) => {
+                self.conversations.come_again(&named, hello.clienthello);
                 self.send_away(&named, Instruction::Replaced, &mut orders);
                 self.enter(id, hello, false, &mut orders);
                 return orders;
@@ -588,7 +516,7 @@ impl Admission {
             self.send_away(rival, last, &mut orders);
         }
         if self.one_at_a_time {
-            self.give_up_others(named, &mut orders);
+            self.conversations.give_up_others(named, &mut orders);
         }
         if self.seats > seats {
             // It had its turn already.
@@ -616,30 +544,9 @@ impl Admission {
             true => all_of(&named.0),
             false => *named..=*named,
         };
-        let open = self.conversations.range(range.clone());
-        let open = open.filter_map(|(_, standing)| standing.clienthello());
+        let open = self.conversations.youngest(range.clone());
         let candidates = self.candidates.range(range).map(|(_, of)| of.clienthello);
-        open.chain(candidates).max()
-    }
-
-    /// The key's other open conversations are over for it.
-    fn give_up_others(&mut self, named: Named, orders: &mut Orders) {
-        let mut parked = Vec::new();
-        for (other, standing) in self.conversations.range_mut(all_of(&named.0)) {
-            match standing {
-                _ if *other == named => {}
-                Standing::Live { is_superseded, .. } => {
-                    *is_superseded = true;
-                    orders.push(Order::Supersede(*other));
-                }
-                Standing::Parked { .. } => parked.push(*other),
-                Standing::Ended => {}
-            }
-        }
-        for other in parked {
-            self.forget(&other, orders);
-            orders.push(Order::GiveUp(other, Why::Peer));
-        }
+        candidates.chain(open).max()
     }
 
     /// Those of the queue who are there, in the order of their turns.
@@ -758,29 +665,6 @@ impl Admission {
         }
     }
 
-    fn park(&mut self, named: Named, clienthello: u64, orders: &mut Orders) {
-        self.forget(&named, orders);
-        self.parked.push_back(named);
-        let parked = Standing::Parked { clienthello };
-        self.conversations.insert(named, parked);
-        orders.push(Order::Arm(Timer::Parked(named.0, named.1), PARKED_TIME));
-    }
-
-    /// Where a conversation stood is of no consequence any more.
-    fn forget(&mut self, named: &Named, orders: &mut Orders) {
-        match self.conversations.remove(named) {
-            Some(Standing::Parked { .. }) => {
-                self.parked.retain(|parked| parked != named);
-                orders.push(Order::Disarm(Timer::Parked(named.0, named.1)));
-            }
-            Some(Standing::Ended) => {
-                self.ended.retain(|ended| ended != named);
-                orders.push(Order::Disarm(Timer::Ended(named.0, named.1)));
-            }
-            Some(Standing::Live { .. }) | None => {}
-        }
-    }
-
     fn candidates_of(&self, key: &KeyId) -> Vec<(Named, Candidate)> {
         let all = self.candidates.range(all_of(key));
         all.map(|(named, of)| (*named, of.clone())).collect()
@@ -817,21 +701,6 @@ impl Admission {
             count(&mut self.crowd, id, stranger);
         }
     }
-}
-
-impl Standing {
-    fn clienthello(&self) -> Option<u64> {
-        match self {
-            Self::Live { clienthello, .. } | Self::Parked { clienthello, .. } => Some(*clienthello),
-            Self::Ended => None,
-        }
-    }
-}
-
-/// All conversations of this key.
-fn all_of(key: &KeyId) -> std::ops::RangeInclusive<Named> {
-    let (first, last) = ([0; 16], [u8::MAX; 16]);
-    (*key, ConversationId::from_bits(first))..=(*key, ConversationId::from_bits(last))
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::conversations::PARKED_TIME;
 use super::*;
+use crate::protocol::ConversationId;
 use crate::trust::Peer;
 
 const MINUTE: Duration = Duration::from_secs(60);

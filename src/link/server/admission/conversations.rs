@@ -1,0 +1,191 @@
+//! [`Conversations`]: which there are, and where each stands.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::terms::{Named, Order, Orders, Timer, Why};
+use crate::protocol::{ConversationId, Limits};
+use crate::trust::KeyId;
+
+/// For how long a parked conversation is kept (30 days).
+pub(super) const PARKED_TIME: Duration = Duration::from_secs(30 * 24 * 3_600);
+
+/// All conversations, but those that wait to begin.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Conversations {
+    most_parked: usize,
+    most_ended: usize,
+    ended_time: Duration,
+    standings: BTreeMap<Named, Standing>,
+    /// Of these, the parked and the ended ones, the oldest first.
+    parked: VecDeque<Named>,
+    ended: VecDeque<Named>,
+}
+
+/// Where a conversation stands.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Standing {
+    Live {
+        clienthello: u64,
+        /// Its peer has begun another: however it ends, it is not parked.
+        is_superseded: bool,
+    },
+    /// It can go on later.
+    Parked { clienthello: u64 },
+    /// A `hello` for it can come once more, as if for a new one.
+    Ended,
+}
+
+impl Conversations {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            most_parked: limits.parked,
+            most_ended: limits.ended,
+            ended_time: limits.ended_time,
+            standings: BTreeMap::new(),
+            parked: VecDeque::new(),
+            ended: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn get(&self, named: &Named) -> Option<&Standing> {
+        self.standings.get(named)
+    }
+
+    pub(super) fn is_open(&self, named: &Named) -> bool {
+        let standing = self.standings.get(named);
+        standing.and_then(Standing::clienthello).is_some()
+    }
+
+    /// When the newest connection of all open ones came, by its ClientHello.
+    pub(super) fn newest(&self) -> Option<u64> {
+        self.standings
+            .values()
+            .filter_map(Standing::clienthello)
+            .max()
+    }
+
+    /// The same of those in a range.
+    pub(super) fn youngest(&self, range: RangeInclusive<Named>) -> Option<u64> {
+        let standings = self.standings.range(range);
+        standings.filter_map(|(_, of)| of.clienthello()).max()
+    }
+
+    /// It is on.
+    pub(super) fn live(&mut self, named: Named, clienthello: u64, orders: &mut Orders) {
+        self.forget(&named, orders);
+        let live = Standing::Live {
+            clienthello,
+            is_superseded: false,
+        };
+        self.standings.insert(named, live);
+    }
+
+    /// A younger connection has come for one that is on.
+    pub(super) fn come_again(&mut self, named: &Named, younger: u64) {
+        if let Some(Standing::Live { clienthello, .. }) = self.standings.get_mut(named) {
+            *clienthello = younger;
+        }
+    }
+
+    /// It is on no longer, and can go on later; the oldest go past the limit.
+    pub(super) fn parked(&mut self, named: Named) -> Orders {
+        let mut orders = Orders::new();
+        let clienthello = match self.standings.get(&named) {
+            Some(Standing::Live {
+                is_superseded: true,
+                ..
+            }) => {
+                self.forget(&named, &mut orders);
+                orders.push(Order::GiveUp(named, Why::Peer));
+                return orders;
+            }
+            Some(standing) => standing.clienthello().unwrap_or(0),
+            None => 0,
+        };
+        self.park(named, clienthello, &mut orders);
+        if self.parked.len() > self.most_parked
+            && let Some(oldest) = self.parked.front().copied()
+        {
+            self.forget(&oldest, &mut orders);
+            orders.push(Order::GiveUp(oldest, Why::Age));
+        }
+        orders
+    }
+
+    /// The same, whatever the limit.
+    pub(super) fn park(&mut self, named: Named, clienthello: u64, orders: &mut Orders) {
+        self.forget(&named, orders);
+        self.parked.push_back(named);
+        let parked = Standing::Parked { clienthello };
+        self.standings.insert(named, parked);
+        orders.push(Order::Arm(Timer::Parked(named.0, named.1), PARKED_TIME));
+    }
+
+    /// It has ended; the oldest ends are forgotten past the limit.
+    pub(super) fn ended(&mut self, named: Named) -> Orders {
+        let mut orders = Orders::new();
+        self.forget(&named, &mut orders);
+        if self.ended.len() >= self.most_ended
+            && let Some(oldest) = self.ended.front().copied()
+        {
+            self.forget(&oldest, &mut orders);
+        }
+        self.ended.push_back(named);
+        self.standings.insert(named, Standing::Ended);
+        let timer = Timer::Ended(named.0, named.1);
+        orders.push(Order::Arm(timer, self.ended_time));
+        orders
+    }
+
+    /// The key's other open conversations are over for it.
+    pub(super) fn give_up_others(&mut self, named: Named, orders: &mut Orders) {
+        let mut parked = Vec::new();
+        for (other, standing) in self.standings.range_mut(all_of(&named.0)) {
+            match standing {
+                _ if *other == named => {}
+                Standing::Live { is_superseded, .. } => {
+                    *is_superseded = true;
+                    orders.push(Order::Supersede(*other));
+                }
+                Standing::Parked { .. } => parked.push(*other),
+                Standing::Ended => {}
+            }
+        }
+        for other in parked {
+            self.forget(&other, orders);
+            orders.push(Order::GiveUp(other, Why::Peer));
+        }
+    }
+
+    /// Where a conversation stood is of no consequence any more.
+    pub(super) fn forget(&mut self, named: &Named, orders: &mut Orders) {
+        match self.standings.remove(named) {
+            Some(Standing::Parked { .. }) => {
+                self.parked.retain(|parked| parked != named);
+                orders.push(Order::Disarm(Timer::Parked(named.0, named.1)));
+            }
+            Some(Standing::Ended) => {
+                self.ended.retain(|ended| ended != named);
+                orders.push(Order::Disarm(Timer::Ended(named.0, named.1)));
+            }
+            Some(Standing::Live { .. }) | None => {}
+        }
+    }
+}
+
+impl Standing {
+    fn clienthello(&self) -> Option<u64> {
+        match self {
+            Self::Live { clienthello, .. } | Self::Parked { clienthello } => Some(*clienthello),
+            Self::Ended => None,
+        }
+    }
+}
+
+/// All conversations of this key.
+pub(super) fn all_of(key: &KeyId) -> RangeInclusive<Named> {
+    let (first, last) = ([0; 16], [u8::MAX; 16]);
+    (*key, ConversationId::from_bits(first))..=(*key, ConversationId::from_bits(last))
+}
