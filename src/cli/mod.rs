@@ -1,5 +1,6 @@
 //! Floor 4: the program. Arguments, terminal, JSON, reports and exit codes.
 
+pub mod abandoned;
 pub mod args;
 pub mod ask;
 pub mod commands;

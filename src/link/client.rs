@@ -2,11 +2,13 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use aws_lc_rs::rand;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep};
 
+use super::abandoned::Abandoned;
 use super::driver::{Dial, Driver, with_jitter};
 use super::error::ConnectError;
 use super::handshake::{self, Tls};
@@ -94,11 +96,12 @@ impl Client {
         let dial = shared(dial);
         let may_redial = !self.limits.hold.is_zero();
         let mut pauses = FEW_REDIALS.into_iter();
+        let mut abandoned = None;
         loop {
             let proven = prove(Arc::clone(&self.config), self.limits, dial()).await;
             let (peer, wire, open) = match proven {
-                Ok((wire, peer)) => (peer, Some(wire), self.open(&peer.key())?),
-                Err(error) if error.is_passing() => match self.held()? {
+                Ok((wire, peer)) => (peer, Some(wire), self.open(&peer.key()).await?),
+                Err(error) if error.is_passing() => match self.held().await? {
                     Some((peer, open)) => (peer, None, open),
                     None => match pauses.next() {
                         // A storm at the server may have closed it.
@@ -128,17 +131,26 @@ impl Client {
             );
             let driver = Driver::new(session, record);
             let user = Arc::clone(&driver);
-            let waiting = turn::greeting(peer, &conversation, is_stored, user);
+            let mut waiting = turn::greeting(peer, &conversation, is_stored, user);
             match wire {
                 Some(wire) => driver.connected(wire),
                 None => driver.hold(0),
             }
             tokio::spawn(driver.keep(Some(dial), |_| ()));
             if !is_over || waiting.unanswered().is_some() {
+                waiting.comes_after(abandoned);
                 return Ok(waiting);
             }
             // Left over from before a crash, it only wants its end to be told.
-            waiting.over().await;
+            let ended = waiting.over().await;
+            if ended.unacknowledged.is_some() {
+                abandoned = Some(Abandoned {
+                    key: peer.key(),
+                    conversation: conversation.id(),
+                    unacknowledged: ended.unacknowledged,
+                    untaken: None,
+                });
+            }
         }
     }
 
@@ -162,11 +174,11 @@ impl Client {
     }
 
     /// The record for this peer, and the conversation in it or a new one.
-    fn open(&self, peer: &KeyId) -> Result<Open, JournalError> {
+    async fn open(&self, peer: &KeyId) -> Result<Open, JournalError> {
         let (record, stored) = match &self.journal {
             None => (None, None),
             Some(journal) => {
-                let (record, stored) = journal.client(peer)?;
+                let (record, stored) = unlocked(|| journal.client(peer)).await?;
                 (Some(Arc::new(record)), stored)
             }
         };
@@ -185,12 +197,12 @@ impl Client {
     }
 
     /// An open conversation, with one of the accepted peers.
-    fn held(&self) -> Result<Option<(Peer, Open)>, JournalError> {
+    async fn held(&self) -> Result<Option<(Peer, Open)>, JournalError> {
         let Some(journal) = &self.journal else {
             return Ok(None);
         };
         for key in self.accepted.iter().filter(|key| journal.has_client(key)) {
-            let open = self.open(key)?;
+            let open = self.open(key).await?;
             if open.is_stored {
                 return Ok(Some((Peer::remembered(*key), open)));
             }
@@ -227,6 +239,21 @@ struct Open {
     conversation: Conversation,
     /// It was open before this process.
     is_stored: bool,
+}
+
+/// How long a record is waited for that somebody else holds: of a conversation that was
+/// let go of just now, the last store may be on its way.
+const STORING_TIME: Duration = Duration::from_secs(1);
+const STORING_PAUSE: Duration = Duration::from_millis(10);
+
+async fn unlocked<T>(open: impl Fn() -> Result<T, JournalError>) -> Result<T, JournalError> {
+    let by = Instant::now() + STORING_TIME;
+    loop {
+        match open() {
+            Err(JournalError::InUse { .. }) if Instant::now() < by => sleep(STORING_PAUSE).await,
+            opened => return opened,
+        }
+    }
 }
 
 /// The same dialler, for whoever needs it.

@@ -35,6 +35,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
 
+use super::abandoned::Abandoned;
 use super::driver::Conversing;
 use super::error::Ended;
 use super::session::Notice;
@@ -101,6 +102,7 @@ pub struct TheirTurn(Line);
 pub struct Waiting {
     line: Line,
     greeted: Greeted,
+    abandoned: Option<Abandoned>,
 }
 
 /// What is known of a conversation before its first connection.
@@ -151,6 +153,18 @@ impl Waiting {
     /// or not, it is not let go of before.
     pub(super) async fn over(mut self) -> Ended {
         self.line.ended().await
+    }
+
+    /// There was a conversation before it, of which there is something to know.
+    pub(super) fn comes_after(&mut self, abandoned: Option<Abandoned>) {
+        self.abandoned = abandoned;
+    }
+
+    /// The conversation with this peer that this side had quit before a restart, if it is
+    /// not known whether the last message in it arrived. The peer has been told of its
+    /// end, or could not be.
+    pub fn abandoned(&self) -> Option<&Abandoned> {
+        self.abandoned.as_ref()
     }
 
     /// Who was met: a key that has been proven on this connection.
@@ -403,5 +417,6 @@ pub(super) fn greeting(
     Waiting {
         greeted: Greeted::new(peer, conversation, is_resumed),
         line: Line::new(conversation, driver),
+        abandoned: None,
     }
 }

@@ -388,7 +388,11 @@ async fn a_quit_left_over_that_is_refused_is_let_go_of() {
     let waiting = kept.connect(dial).await;
     let (here, there) = greeted(&mut server, waiting).await;
     *links.lock().unwrap()[0].1.lock().unwrap() = 0;
-    let there = tokio::spawn(there.quit());
+    let there = there.say(text("two")).await.unwrap();
+    let there = tokio::spawn(async move {
+        there.quit();
+        there.hear().await.unwrap_err()
+    });
     drop(here);
     server.stop().await;
     // The quit is stored, and not acknowledged: the program crashes.
@@ -421,7 +425,10 @@ async fn a_quit_left_over_that_is_refused_is_let_go_of() {
     };
     let waiting = kept.connect::<_, _>(dial);
     let waiting = timeout(Duration::from_secs(3_600), waiting).await;
-    let over = waiting.expect("a new one").welcome().await.unwrap_err();
+    let waiting = waiting.expect("a new one");
+    let abandoned = waiting.abandoned().unwrap();
+    assert_eq!(abandoned.unacknowledged, Some((2, text("two"))));
+    let over = waiting.welcome().await.unwrap_err();
     assert!(matches!(over.cause, Cause::Refused(_)), "{over:?}");
 }
 
@@ -498,4 +505,28 @@ async fn of_what_a_crash_left_open_of_a_key_the_last_goes_on() {
     let there = kept.connect(dial).await.welcome().await.unwrap();
     assert_eq!(here.conversation, there.conversation);
     assert_ne!(here.conversation, abandoned.conversation);
+}
+
+/// Also while the last store is on its way.
+#[tokio::test(start_paused = true)]
+async fn who_lets_go_of_a_turn_may_connect_again_at_once() {
+    let kept = Kept::new();
+    let (dial, accept, _) = network(vec![]);
+    let mut server = kept.serve(|| accept.clone()).await;
+    let waiting = kept.connect(dial.clone()).await;
+    let (here, there) = greeted(&mut server, waiting).await;
+    drop(there);
+    let waiting = kept.client().connect(dial.clone()).await.unwrap();
+    let there = mine(waiting.welcome().await.unwrap());
+    {
+        let saying = there.say(text("two"));
+        tokio::pin!(saying);
+        let once = std::future::poll_fn(|cx| std::task::Poll::Ready(saying.as_mut().poll(cx)));
+        assert!(once.await.is_pending(), "it is being stored");
+    }
+    let waiting = kept.client().connect(dial).await.unwrap();
+    let there = theirs(waiting.welcome().await.unwrap());
+    let (heard, _here) = here.hear().await.unwrap();
+    assert_eq!(heard, text("two"));
+    drop(there);
 }

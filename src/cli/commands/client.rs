@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::cli::abandoned;
 use crate::cli::args::ClientArgs;
 use crate::cli::ask;
 use crate::cli::console::Console;
@@ -55,6 +56,11 @@ pub async fn run(
         };
         let is_resuming = waiting.is_resuming();
         let key = waiting.peer().key();
+        if let Some(left) = waiting.abandoned() {
+            let name = run.petname(&key, new_name.as_ref());
+            let name = name.unwrap_or_else(|| key.to_string());
+            abandoned::tell(abandoned::ended_before(&name), left, console, speaker)?;
+        }
         let ending = match run.wait(waiting, speaker, &mut signals).await? {
             Ok(talk) => break talk,
             Err(ending) => ending,

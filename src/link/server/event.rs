@@ -3,8 +3,9 @@
 
 use tokio::sync::mpsc;
 
+use crate::link::abandoned::Abandoned;
 use crate::link::error::ConnectionError;
-use crate::protocol::{By, Conversation, ConversationId, Reason, Text};
+use crate::protocol::Reason;
 use crate::trust::KeyId;
 
 /// Those who did not get a conversation, as they come, and conversations that
@@ -39,31 +40,4 @@ pub enum ServerEvent {
     Ended(Abandoned),
     /// Nobody has gone on with it for 30 days, or too many newer ones are kept.
     Expired(Abandoned),
-}
-
-/// A conversation that was cut and could have gone on, and now is over.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Abandoned {
-    /// With whom.
-    pub key: KeyId,
-    /// What both sides called it.
-    pub conversation: ConversationId,
-    /// Our last message in it, and its turn, if the peer is not known to hold
-    /// it.
-    pub unacknowledged: Option<(u64, Text)>,
-    /// The peer's last message in it, and its turn, if it is not known to be taken.
-    pub untaken: Option<(u64, Text)>,
-}
-
-impl Abandoned {
-    pub(super) fn of(key: KeyId, conversation: &Conversation) -> Self {
-        let last = conversation.last_heard();
-        let untaken = last.filter(|_| conversation.is_in_hand());
-        Self {
-            key,
-            conversation: conversation.id(),
-            unacknowledged: conversation.end(By::Peer).unacknowledged,
-            untaken: untaken.map(|(turn, text)| (turn, text.clone())),
-        }
-    }
 }

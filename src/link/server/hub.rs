@@ -20,10 +20,11 @@ use super::admission::{
 };
 use super::connection::{self, HubHandle};
 use super::conversation::Live;
-use super::event::{Abandoned, ServerEvent};
+use super::event::ServerEvent;
 use super::hub_event::{ConnectionEvent, HubEvent, Remains};
 use super::question::{Candidate, Questions};
 use super::timers::Timers;
+use crate::link::abandoned::Abandoned;
 use crate::link::error::{ConnectionError, LinkError};
 use crate::link::handshake::Tls;
 use crate::link::journal::{Journal, Record, Stored, StoredConversations};

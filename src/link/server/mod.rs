@@ -26,7 +26,7 @@ use crate::trust::tls::server_config;
 use crate::trust::{Identity, KeyId};
 
 pub use admission::Verdict;
-pub use event::{Abandoned, ServerEvent, ServerEvents};
+pub use event::{ServerEvent, ServerEvents};
 pub use question::Candidate;
 
 /// A server that is to be: its identity and its rules.

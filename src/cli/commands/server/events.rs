@@ -6,12 +6,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::rules::SharedRules;
+use crate::cli::abandoned;
 use crate::cli::args::ServerArgs;
 use crate::cli::console::Console;
 use crate::cli::home::Home;
 use crate::cli::report::{Report, shell_quoted};
 use crate::cli::speaker::Speaker;
-use crate::link::{Abandoned, ServerEvent};
+use crate::link::ServerEvent;
 use crate::protocol::Reason;
 
 /// Refused keys are told of this often at most.
@@ -78,21 +79,19 @@ impl<'a> EventReporter<'a> {
             ServerEvent::GaveUp(abandoned) => {
                 let name = self.rules.name(&abandoned.key);
                 let what = format!("{name} has given up the conversation that was cut.");
-                self.tell_abandoned(what, abandoned, speaker)?;
+                abandoned::tell(what, abandoned, self.console, speaker)?;
             }
             ServerEvent::Ended(abandoned) => {
                 let name = self.rules.name(&abandoned.key);
-                let what = format!(
-                    "You had ended the conversation with {name}, before the program was stopped."
-                );
-                self.tell_abandoned(what, abandoned, speaker)?;
+                let what = abandoned::ended_before(&name);
+                abandoned::tell(what, abandoned, self.console, speaker)?;
             }
             ServerEvent::Expired(abandoned) => {
                 let name = self.rules.name(&abandoned.key);
                 let what = format!(
                     "The conversation with {name} that was cut is given up: it is too old to go on."
                 );
-                self.tell_abandoned(what, abandoned, speaker)?;
+                abandoned::tell(what, abandoned, self.console, speaker)?;
             }
             ServerEvent::Failed(incident) => {
                 self.console
@@ -100,33 +99,6 @@ impl<'a> EventReporter<'a> {
             }
         }
         Ok(())
-    }
-
-    fn tell_abandoned(
-        &self,
-        mut what: String,
-        abandoned: &Abandoned,
-        speaker: &mut Speaker,
-    ) -> Result<(), Report> {
-        if let Some((turn, _)) = &abandoned.unacknowledged {
-            what += &format!(" Your message of turn {turn} in it was not acknowledged.");
-        }
-        match (speaker, &abandoned.untaken) {
-            (Speaker::Json(json), _) => {
-                self.console.say(&what);
-                json.abandoned(&what, abandoned)
-            }
-            (speaker, Some((turn, text))) => {
-                self.console.say(&format!(
-                    "{what} The last message in it, if you have not seen it:"
-                ));
-                speaker.heard_again(*turn, text)
-            }
-            (_, None) => {
-                self.console.say(&what);
-                Ok(())
-            }
-        }
     }
 
     fn may_tell_of_refusal(&mut self) -> bool {
