@@ -19,7 +19,7 @@ use crate::protocol::{
 };
 use crate::trust::KeyId;
 
-use pace::{NOTICE_PAUSE, NOTICES, Pace};
+use pace::{CUT_PARTS, NOTICE_PAUSE, NOTICES, Pace};
 
 pub(super) use pace::FEW_REDIALS;
 pub use terms::{Greeting, NotAccepted, Notice, Output, REPLACED, Remains, Timer};
@@ -55,7 +55,6 @@ pub struct Session {
     /// A redial waits for the first message to be taken.
     owes_redial: bool,
     is_crowded: bool,
-    is_crowded_hold_over: bool,
     is_quitting: bool,
     is_superseded: bool,
     /// What is stored, and what is on its way there.
@@ -71,7 +70,8 @@ pub struct Session {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Times {
     hold: Duration,
-    crowded_hold: Duration,
+    /// One of the [parts](CUT_PARTS) of the crowded hold.
+    crowded_part: Duration,
     quit: Duration,
     first_answer: Duration,
 }
@@ -126,7 +126,7 @@ impl Session {
             role,
             times: Times {
                 hold: limits.hold,
-                crowded_hold: limits.hold.min(limits.crowded_hold),
+                crowded_part: limits.hold.min(limits.crowded_hold) / CUT_PARTS,
                 quit: limits.quit,
                 first_answer: limits.first_answer,
             },
@@ -143,7 +143,6 @@ impl Session {
             is_redial_armed: false,
             owes_redial: false,
             is_crowded: false,
-            is_crowded_hold_over: false,
             is_quitting: false,
             is_superseded: false,
             stored: conversation.snapshot(),
@@ -285,7 +284,7 @@ impl Session {
     /// Whether somebody waits for this conversation's place.
     pub fn crowded(&mut self, is_crowded: bool) {
         self.is_crowded = is_crowded;
-        if self.is_on() && is_crowded && self.is_lost() && self.is_crowded_hold_over {
+        if self.is_on() && is_crowded && self.is_lost() && self.pace.is_cut_for_long() {
             self.give_up();
         }
     }
@@ -446,10 +445,7 @@ impl Session {
         }
         match timer {
             Timer::Hold | Timer::Quit => self.give_up(),
-            Timer::CrowdedHold => {
-                self.is_crowded_hold_over = true;
-                self.crowded(self.is_crowded);
-            }
+            Timer::CrowdedHold => self.count_cut_time(),
             Timer::Taking if self.conversation.owes_quit() => self.link_lost(LinkError::Cut),
             Timer::Taking => {}
             Timer::Notices => {
@@ -571,12 +567,12 @@ impl Session {
             }
             Step::Connected => self.welcomed(),
             Step::Deliver { turn, text } => {
-                self.pace.redials = 0;
+                self.pace.turn_passed();
                 self.is_in_hand = true;
                 return Some(Output::HandOver { turn, text });
             }
             Step::Delivered { turn } => {
-                self.pace.redials = 0;
+                self.pace.turn_passed();
                 self.news.delivered = Some(turn);
             }
             Step::Ended(end) => {
@@ -630,13 +626,24 @@ impl Session {
             };
             self.outputs.push_back(Output::Arm(Timer::Hold, hold));
             if self.role == Role::Server {
-                self.is_crowded_hold_over = false;
-                let crowded = Output::Arm(Timer::CrowdedHold, self.times.crowded_hold);
-                self.outputs.push_back(crowded);
+                self.count_cut_time();
             }
         }
         if self.role == Role::Client {
             self.redial();
+        }
+    }
+
+    /// A server's: another part of the time that the conversation was cut has begun.
+    /// Where that was too long, and somebody waits, its place goes.
+    fn count_cut_time(&mut self) {
+        self.pace.cut_parts = self.pace.cut_parts.saturating_add(1);
+        match self.pace.is_cut_for_long() {
+            true => self.crowded(self.is_crowded),
+            false => {
+                let part = Output::Arm(Timer::CrowdedHold, self.times.crowded_part);
+                self.outputs.push_back(part);
+            }
         }
     }
 

@@ -1,5 +1,5 @@
-//! [`Pace`]: how fast a session redials, and tells its user of what a peer can change
-//! at will.
+//! [`Pace`]: how fast a session redials, tells its user of what a peer can change
+//! at will, and loses its place while it is cut.
 
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
@@ -23,7 +23,12 @@ pub(in crate::link) const FEW_REDIALS: [Duration; 3] = [
 pub(super) const NOTICES: u8 = 20;
 pub(super) const NOTICE_PAUSE: Duration = Duration::from_secs(5);
 
-/// How fast it redials and tells. Sessions that differ in it alone are equal, so that a
+/// How long a conversation may be cut while somebody waits for its place is counted in so
+/// many parts, since its last turn passed; each that is begun counts, so that who cuts
+/// every moment does not keep the place.
+pub(super) const CUT_PARTS: u32 = 30;
+
+/// How fast it redials and tells, and how long it was cut. Sessions that differ in it alone are equal, so that a
 /// model checker need not tell them apart.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
@@ -32,9 +37,19 @@ pub(super) struct Pace {
     pub(super) redials: u32,
     /// How many notices may be told now. [`Timer::Notices`](super::Timer::Notices) is armed unless it is all.
     pub(super) notices: u8,
+    /// Parts of the crowded hold that were begun since a turn last passed.
+    pub(super) cut_parts: u32,
 }
 
 impl Pace {
+    pub(super) fn turn_passed(&mut self) {
+        (self.redials, self.cut_parts) = (0, 0);
+    }
+
+    pub(super) fn is_cut_for_long(&self) -> bool {
+        self.cut_parts > CUT_PARTS
+    }
+
     /// How long the next redial waits: ever longer.
     pub(super) fn next_redial(&mut self) -> Duration {
         let delay = FIRST_REDIAL.saturating_mul(1 << self.redials.min(16));
@@ -48,6 +63,7 @@ impl Default for Pace {
         Self {
             redials: 0,
             notices: NOTICES,
+            cut_parts: 0,
         }
     }
 }

@@ -284,9 +284,44 @@ fn a_place_is_kept_while_nobody_waits_for_it() {
     outputs(&mut session);
     session.crowded(true);
     session.crowded(false);
-    session.fired(Timer::CrowdedHold);
+    for _ in 0..CUT_PARTS {
+        session.fired(Timer::CrowdedHold);
+    }
     assert!(session.is_on());
     session.crowded(true);
+    assert!(!session.is_on());
+}
+
+/// Else who redials every moment would keep the place for ever.
+#[test]
+fn the_time_of_cuts_adds_up_until_a_turn_passes() {
+    let mut session = session(Role::Server);
+    let mut cuts = 0..;
+    let mut cut = |session: &mut Session| {
+        let greeting = Greeting {
+            heard: session.conversation().snapshot().said,
+            has_quit: false,
+            clienthello: cuts.next().unwrap(),
+        };
+        session.accept(greeting).unwrap();
+        outputs(session);
+        session.link_lost(LinkError::Cut);
+        outputs(session);
+    };
+    session.crowded(true);
+    for _ in 0..CUT_PARTS {
+        cut(&mut session);
+    }
+    assert!(session.is_on());
+    // Said, and acknowledged by the next `hello`.
+    session.say(Text::new("Hello").unwrap()).unwrap();
+    outputs(&mut session);
+    session.stored(Ok(()));
+    for _ in 0..CUT_PARTS {
+        cut(&mut session);
+    }
+    assert!(session.is_on());
+    cut(&mut session);
     assert!(!session.is_on());
 }
 

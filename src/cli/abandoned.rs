@@ -1,0 +1,42 @@
+//! Tells of a conversation that nobody goes on with.
+
+use super::console::Console;
+use super::report::Report;
+use super::speaker::Speaker;
+use crate::link::Abandoned;
+
+/// Of one that was ended here, and its end told only after a restart.
+pub fn ended_before(name: &str) -> String {
+    format!("You had ended the conversation with {name}, before the program was stopped.")
+}
+
+/// Tells what became of it, and what is not known to have arrived.
+///
+/// # Errors
+/// stdout cannot be written.
+pub fn tell(
+    mut what: String,
+    abandoned: &Abandoned,
+    console: &Console,
+    speaker: &mut Speaker,
+) -> Result<(), Report> {
+    if let Some((turn, _)) = &abandoned.unacknowledged {
+        what += &format!(" Your message of turn {turn} in it was not acknowledged.");
+    }
+    match (speaker, &abandoned.untaken) {
+        (Speaker::Json(json), _) => {
+            console.say(&what);
+            json.abandoned(&what, abandoned)
+        }
+        (speaker, Some((turn, text))) => {
+            console.say(&format!(
+                "{what} The last message in it, if you have not seen it:"
+            ));
+            speaker.heard_again(*turn, text)
+        }
+        (_, None) => {
+            console.say(&what);
+            Ok(())
+        }
+    }
+}
