@@ -21,5 +21,6 @@ mod ours;
 mod phases;
 mod program;
 mod raw;
+mod resuming;
 mod streams;
 mod time;
