@@ -23,6 +23,8 @@ mod held;
 mod imports;
 #[path = "repository/readme.rs"]
 mod readme;
+#[path = "repository/rules.rs"]
+mod rules;
 #[path = "repository/rust.rs"]
 mod rust;
 #[path = "repository/wire.rs"]

@@ -1,4 +1,5 @@
-//! [`Closer`]: closes a session's links, one at a time, beside what goes on. A link that
+//! [`Closer`]: closes a session's links, one at a time, beside what goes on, as PROTOCOL
+//! 3.15 says. A link that
 //! has to be closed while another still is takes its place: however often a peer
 //! redials, one connection lingers.
 

@@ -120,8 +120,8 @@ fn overdue(overdue: Overdue) -> &'static str {
 
 impl LinkError {
     /// Whether the fault may pass with the connection, so that the
-    /// conversation can go on over another. Whoever breaks the protocol, or
-    /// says that we did, would do so again.
+    /// conversation can go on over another (PROTOCOL 4.10). Whoever breaks the protocol,
+    /// or says that we did, would do so again.
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Cut | Self::Io(_) | Self::Overdue(_) | Self::NotNow(_) | Self::OtherKey(_) => {
@@ -144,8 +144,8 @@ impl LinkError {
         }
     }
 
-    /// What the other side is told before the connection is closed. Nothing
-    /// of our own state travels in it.
+    /// What the other side is told before the connection is closed (PROTOCOL 2.9, 2.10
+    /// and 5.2). Nothing of our own state travels in it.
     pub fn farewell(&self) -> Option<Frame> {
         let (code, detail) = match self {
             Self::Malformed(error) => (Code::ProtocolError, Detail::new(error.to_string()).ok()),

@@ -1,5 +1,5 @@
 //! [`Journal`]: the open conversations on disk. Each has one small file, which
-//! is replaced whole and synced before the step that depends on it. With it a
+//! is replaced whole and synced before the step that depends on it (PROTOCOL 4.7). With it a
 //! conversation goes on after a crash, at any instant, of either side.
 //!
 //! ```text
@@ -25,7 +25,7 @@ const VERSION: u32 = 2;
 /// For how long a parked conversation is kept (30 days).
 const PARKED_TIME: Duration = Duration::from_secs(30 * 24 * 3_600);
 
-/// For how long an end is remembered (24 hours).
+/// For how long an end is remembered (24 hours; PROTOCOL 4.24).
 const ENDED_TIME: Duration = Duration::from_secs(24 * 3_600);
 
 /// Where one identity's open conversations are kept.
@@ -97,7 +97,7 @@ struct Contents {
     /// It was on, or held, when this was written; else it is parked.
     live: bool,
     /// A server's: when the ClientHello of its newest connection came, among all
-    /// since these were first kept.
+    /// since these were first kept (PROTOCOL 4.25).
     clienthello: u64,
     conversation: Snapshot,
 }

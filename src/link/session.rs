@@ -274,7 +274,7 @@ impl Session {
     // What the server's hub says.
 
     /// The peer has begun another conversation: this one is over for it, and
-    /// is not parked.
+    /// is not parked (PROTOCOL 4.30).
     pub fn supersede(&mut self) {
         if !std::mem::replace(&mut self.is_superseded, true) && self.is_on() {
             self.conversation.quit();
@@ -300,7 +300,7 @@ impl Session {
     }
 
     /// A client's dial came to nothing; `other_key` is one that was offered in place of
-    /// the peer's.
+    /// the peer's (PROTOCOL 4.15).
     pub fn dial_failed(&mut self, other_key: Option<KeyId>) {
         if !self.is_on() || self.has_link {
             return;
@@ -314,7 +314,7 @@ impl Session {
     }
 
     /// A server has a connection whose `hello` named this conversation. The
-    /// one before is told that it was replaced.
+    /// one before is told that it was replaced (PROTOCOL 4.25 and 4.26).
     ///
     /// # Errors
     /// [`NotAccepted`]: the new connection has to go; nothing has changed.
@@ -325,10 +325,10 @@ impl Session {
         if greeting.clienthello < self.newest {
             return Err(NotAccepted::Overtaken);
         }
-        // From here on the old connection is not read any more.
+        // From here on the old connection is not read any more (PROTOCOL 4.8).
         self.conversation.accept(greeting.heard)?;
         if greeting.has_quit {
-            // It stands where a `quit` may always stand.
+            // It stands where a `quit` may always stand (PROTOCOL 3.12).
             let _ = self.conversation.receive(Frame::Quit {});
             self.limit_taking();
         }
@@ -357,7 +357,7 @@ impl Session {
             && is_resuming
             && reason.is_not_now()
         {
-            // No place at the moment for a conversation that is to go on.
+            // No place at the moment for a conversation that is to go on (PROTOCOL 4.12).
             return self.link_lost(LinkError::NotNow(reason));
         }
         match self.conversation.receive(frame) {
@@ -366,7 +366,7 @@ impl Session {
         }
     }
 
-    /// The peer's `quit` does not wait for ever.
+    /// The peer's `quit` does not wait for ever (PROTOCOL 3.9).
     fn limit_taking(&mut self) {
         if self.conversation.owes_quit() {
             let taking = Output::Arm(Timer::Taking, self.times.quit);
@@ -375,8 +375,8 @@ impl Session {
     }
 
     /// The link cannot go on. The conversation can, if it had begun, or waited for that
-    /// in a queue, and the fault is the link's. What was not answered at all is tried again
-    /// for a while.
+    /// in a queue, and the fault is the link's (PROTOCOL 4.10 and 4.12). What was not
+    /// answered at all is tried again for a while (PROTOCOL 4.14).
     pub fn link_lost(&mut self, error: LinkError) {
         if !self.has_link() {
             return;
@@ -648,6 +648,7 @@ impl Session {
     }
 
     fn redial(&mut self) {
+        // PROTOCOL 4.17, and then 4.14 or 4.13.
         if self.conversation.looks_new() {
             self.owes_redial = true;
             return;
@@ -747,7 +748,7 @@ impl Session {
         let is_unread = is_dropped && self.is_in_hand;
         let is_refused = matches!(ended.cause, Cause::Refused(_));
         let may_return = match self.role {
-            // It is the client that comes back, and asks.
+            // It is the client that comes back, and asks (PROTOCOL 4.24).
             Role::Server => !self.conversation.is_acknowledged(),
             Role::Client => is_refused && ended.turns > 0 && !self.conversation.has_quit(),
         };

@@ -1,4 +1,4 @@
-//! TCP as PROTOCOL §1 wants it: `TCP_NODELAY` on, one listener for IPv4 and
+//! TCP as PROTOCOL 1.1 wants it: `TCP_NODELAY` on, one listener for IPv4 and
 //! IPv6, and a client that tries all addresses of a name, quickly.
 
 use std::io;

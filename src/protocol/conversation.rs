@@ -21,7 +21,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// Whether this side speaks in the turn with this number.
+    /// Whether this side speaks in the turn with this number (PROTOCOL 3.1).
     pub fn speaks_in(self, turn: u64) -> bool {
         match self {
             Self::Server => turn % 2 == 1,
@@ -31,7 +31,7 @@ impl Role {
 }
 
 /// When a message of the other's counts as heard: once it is safe, on the disk or
-/// with its reader (PROTOCOL §3). Only then it is acknowledged.
+/// with its reader (PROTOCOL 3.5). Only then it is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HeardWhen {
     /// Once it is [`stored`](Conversation::stored). It is handed over again after a
@@ -105,7 +105,7 @@ enum Phase {
     Ended,
 }
 
-/// What going on with a conversation needs, after a cut or a restart.
+/// What going on with a conversation needs, after a cut or a restart (PROTOCOL 4.2).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Snapshot {
@@ -129,7 +129,7 @@ pub struct Snapshot {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Output {
     /// Store this, then call [`Conversation::stored`]: nothing that stands
-    /// behind it comes out before.
+    /// behind it comes out before (PROTOCOL 4.7).
     Store(Snapshot),
     /// Send this frame.
     Send(Frame),
@@ -199,7 +199,7 @@ pub enum Violation {
         /// The turn in which its sender may speak next.
         next: u64,
     },
-    /// `heard` for another turn than the last that was said.
+    /// `heard` for another turn than the last that was said (PROTOCOL 3.6).
     #[error("`heard` for turn {turn}; the last turn that its receiver said is {said}")]
     HeardWhatWasNotSaid {
         /// The turn that the frame names.
@@ -207,7 +207,8 @@ pub enum Violation {
         /// The highest turn said; 0: none.
         said: u64,
     },
-    /// The counter in `hello` or `welcome` cannot be the other side of ours.
+    /// The counter in `hello` or `welcome` cannot be the other side of ours
+    /// (PROTOCOL 4.4).
     #[error("the peer counts {theirs} turns heard; {said} were said and {heard} heard here")]
     Counters {
         /// What the frame says.
@@ -403,7 +404,7 @@ impl Conversation {
         }
     }
 
-    /// The client has a new connection: greet.
+    /// The client has a new connection: greet (PROTOCOL 3.2 and 4.3).
     pub fn connect(&mut self) {
         self.detach();
         self.repeat = self.uncounted();
@@ -494,8 +495,8 @@ impl Conversation {
         Ok(())
     }
 
-    /// Ends the conversation, in or out of turn. It is over once the other
-    /// side has said so too. Asked again, it does nothing.
+    /// Ends the conversation, in or out of turn (PROTOCOL 3.8). It is over once the
+    /// other side has said so too. Asked again, it does nothing.
     pub fn quit(&mut self) {
         if self.phase == Phase::Ended || self.record.quit {
             return;
@@ -506,7 +507,8 @@ impl Conversation {
         self.end_record();
         let is_behind = self.record.said > self.record.acknowledged;
         match self.phase {
-            // What was said before is said first, unless there is a queue before that.
+            // What was said before is said first, unless there is a queue before that
+            // (PROTOCOL 4.9).
             Phase::Greeting { is_queued: false } if is_behind => {}
             Phase::Greeting { .. } | Phase::Open => self.send_quit(),
             Phase::Detached | Phase::Ended => {}
@@ -605,7 +607,7 @@ impl Conversation {
         Ok(())
     }
 
-    /// After our `quit` only what acknowledges something counts.
+    /// After our `quit` only what acknowledges something counts (PROTOCOL 3.11).
     fn receive_after_quit(&mut self, frame: &Frame) {
         match frame {
             Frame::Heard { turn } if *turn == self.record.said => self.acknowledged(),
@@ -618,7 +620,7 @@ impl Conversation {
     }
 
     /// Let s and r be the highest turns said and heard here: the other has
-    /// heard s, or all but that, and has said r or one more.
+    /// heard s, or all but that, and has said r or one more (PROTOCOL 4.4).
     fn check_counters(&self, theirs: u64) -> Result<(), Violation> {
         let (said, heard) = (self.record.said, self.handed_over());
         let all_but_the_last = said.saturating_sub(2);
@@ -642,6 +644,7 @@ impl Conversation {
             });
         }
         let turn = self.record.said;
+        // PROTOCOL 4.5, and then 4.9.
         if heard == turn {
             self.acknowledged();
         } else if let Some(text) = self.record.last_said.clone() {
@@ -665,7 +668,7 @@ impl Conversation {
         self.outputs.push_back(Output::Ended(self.end(by)));
     }
 
-    /// The other has quit: that is the end.
+    /// The other has quit: that is the end (PROTOCOL 3.9).
     fn answer_quit(&mut self) {
         self.owes_quit = false;
         self.end_record();
@@ -687,7 +690,7 @@ impl Conversation {
         self.in_hand.unwrap_or(0).max(self.record.heard)
     }
 
-    /// What a `hello` or `welcome` that goes out now does not count.
+    /// What a `hello` or `welcome` that goes out now does not count (PROTOCOL 4.6).
     fn uncounted(&self) -> Option<u64> {
         self.in_hand.filter(|turn| *turn > self.record.heard)
     }

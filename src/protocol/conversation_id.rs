@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 /// 128 random bits chosen by the client, written as 22 characters of
-/// unpadded base64url (RFC 4648, section 5).
+/// unpadded base64url (RFC 4648, section 5; PROTOCOL 2.2).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(try_from = "String")]
 pub struct ConversationId([u8; 16]);

@@ -1,5 +1,5 @@
 //! [`Frame`] to a line and back, and the [`Decoder`] that keeps half a line
-//! between calls (PROTOCOL §2).
+//! between calls (PROTOCOL 2.1).
 
 use memchr::memchr;
 use serde::Serialize;
@@ -102,7 +102,7 @@ pub enum Code {
     /// Something that the protocol does not allow where it stood.
     ProtocolError,
     /// A `say` from the side whose turn it is not, or with another number
-    /// than the next.
+    /// than the next (PROTOCOL 2.10).
     OutOfTurn,
     /// A line took too long.
     Timeout,
@@ -112,7 +112,7 @@ pub enum Code {
     Replaced,
 }
 
-/// Why a line is not a frame. Always a protocol error of its sender.
+/// Why a line is not a frame. Always a protocol error of its sender (PROTOCOL 2.9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
@@ -148,7 +148,7 @@ pub enum FrameError {
 
 impl Frame {
     /// Integers on the wire are at most this, 2^53 − 1: what a double holds
-    /// exactly (RFC 8259, section 6).
+    /// exactly (RFC 8259, section 6; PROTOCOL 2.3).
     pub const MAX_INTEGER: u64 = (1 << 53) - 1;
 
     /// The frame as it is sent, LF included.
@@ -183,7 +183,7 @@ impl Frame {
     ///
     /// # Errors
     /// A [`FrameError`] for anything but exactly one frame, with blanks around
-    /// its tokens at most.
+    /// its tokens at most (PROTOCOL 2.7 and 2.9).
     pub fn from_line(line: &[u8]) -> Result<Self, FrameError> {
         match Line::read(line) {
             Some(Line::Heard { turn }) => Ok(Self::Heard { turn }),
@@ -385,7 +385,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder for lines of at most `limit` bytes, LF included.
+    /// A decoder for lines of at most `limit` bytes, LF included (PROTOCOL 2.6).
     pub fn new(limit: usize) -> Self {
         Self {
             started: Vec::new(),

@@ -1,6 +1,6 @@
 //! [`Liveness`]: is the other side still there, and does it keep pace? The
 //! instants come in; `ping` and `pong` frames, and what is overdue, come out
-//! (PROTOCOL §5). People are never hurried: a `pong` is enough.
+//! (PROTOCOL 5.2). People are never hurried: a `pong` is enough.
 
 use std::time::Instant;
 
@@ -113,7 +113,8 @@ impl Liveness {
     /// Keeps `ping` and `pong` here and passes every other frame on.
     ///
     /// # Errors
-    /// [`Violation::FirstFrame`] where one of them is the first frame of all.
+    /// [`Violation::FirstFrame`] where one of them is the first frame of all
+    /// (PROTOCOL 2.8).
     pub fn filter(&mut self, frame: Frame) -> Result<Option<Frame>, Violation> {
         let is_ping = frame == (Frame::Ping {});
         if !is_ping && frame != (Frame::Pong {}) {
@@ -124,7 +125,7 @@ impl Liveness {
         if !self.greeted {
             return Err(Violation::FirstFrame { kind: frame.kind() });
         }
-        // One answer is owed at most, however many pings came.
+        // One answer is owed at most, however many pings came (PROTOCOL 2.8).
         self.pong_owed |= is_ping;
         Ok(None)
     }

@@ -34,7 +34,7 @@ pub struct TooLong {
 }
 
 impl Text {
-    /// Bytes of UTF-8 that a message may have (PROTOCOL §2).
+    /// Bytes of UTF-8 that a message may have (PROTOCOL 2.4).
     pub const MAX: usize = 65_536;
 
     /// A message with these words.
@@ -72,7 +72,7 @@ impl fmt::Display for Text {
 pub struct Detail(#[serde(serialize_with = "as_str")] Arc<str>);
 
 impl Detail {
-    /// Bytes of UTF-8 that a detail may have (PROTOCOL §2).
+    /// Bytes of UTF-8 that a detail may have (PROTOCOL 2.5).
     pub const MAX: usize = 256;
 
     /// A detail with these words.

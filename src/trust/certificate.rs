@@ -14,13 +14,13 @@ use webpki::EndEntityCert;
 use super::KeyId;
 
 /// A certificate that cannot be read: not DER, not X.509 version 3, or with a
-/// critical extension that is not known.
+/// critical extension that is not known (PROTOCOL 1.5 and 1.6).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("malformed certificate: {0}")]
 pub struct MalformedCertificate(webpki::Error);
 
 /// The key in a certificate, over its `SubjectPublicKeyInfo` as the bytes
-/// stand there. Nothing else in the certificate is looked at, and nothing is
+/// stand there (PROTOCOL 1.9). Nothing else in the certificate is looked at, and nothing is
 /// proven: anyone can hold a copy of a certificate.
 ///
 /// # Errors
@@ -56,7 +56,7 @@ pub(super) fn self_signed(key: &KeyPair) -> Result<Certificate, rcgen::Error> {
     params.is_ca = IsCa::NoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     // Either end may be the server, and libraries that look at this want to
-    // see the part that is played named.
+    // see the part that is played named (PROTOCOL 1.6).
     params.extended_key_usages = vec![
         ExtendedKeyUsagePurpose::ServerAuth,
         ExtendedKeyUsagePurpose::ClientAuth,

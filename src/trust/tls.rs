@@ -21,7 +21,7 @@ use super::certificate::{MalformedCertificate, key_of_certificate};
 use super::verifier::{AnyProvenClient, ExpectedServer, unexpected_key};
 use super::{Identity, KeyId};
 
-/// The protocol, as both sides name it in the handshake.
+/// The protocol, as both sides name it in the handshake (PROTOCOL 1.3).
 pub const ALPN: &[u8] = b"turnchat/1";
 
 /// What a server speaks: TLS 1.3 with this identity, to every client that
@@ -40,7 +40,7 @@ pub fn server_config(identity: &Identity) -> Result<Arc<ServerConfig>, Error> {
         .with_cert_resolver(Arc::new(resolver));
     config.alpn_protocols = vec![ALPN.to_vec()];
     // A resumed handshake would take the client's certificate from the
-    // ticket, unproven.
+    // ticket, unproven (PROTOCOL 1.12).
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.max_early_data_size = 0;
@@ -64,7 +64,8 @@ pub fn client_config(
     let resolver = SingleCertAndKey::from(identity.certified());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])?
-        // The one door past the web's rules: keys are compared, not names.
+        // The one door past the web's rules: keys are compared, not names
+        // (PROTOCOL 1.7 and 1.10).
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_client_cert_resolver(Arc::new(resolver));
@@ -109,7 +110,7 @@ impl Peer {
         ) {
             return Err(NotProven::Resumed);
         }
-        // rustls lets a peer in that names no protocol at all.
+        // rustls lets a peer in that names no protocol at all (PROTOCOL 1.3).
         if connection.alpn_protocol() != Some(ALPN) {
             return Err(NotProven::NoCommonProtocol);
         }
@@ -265,7 +266,7 @@ impl From<NotProven> for HandshakeFailure {
 }
 
 /// The one provider of cryptography, named here and nowhere else, so that two
-/// can never meet in one process. The post-quantum hybrid is preferred.
+/// can never meet in one process. The post-quantum hybrid is preferred (PROTOCOL 1.13).
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider {
         kx_groups: vec![kx_group::X25519MLKEM768, kx_group::X25519],

@@ -1,9 +1,10 @@
 //! The two verifiers that rustls asks during a handshake. The client's
 //! compares the server's key with those it expects; the server's takes any
-//! key. Both have the signature checked that proves who holds the key.
+//! key. Both have the signature checked that proves who holds the key
+//! (PROTOCOL 1.8).
 //!
 //! They look at nothing else in a certificate: not at dates, names, issuers
-//! or a chain. They never ask anybody and never write anything.
+//! or a chain (PROTOCOL 1.7). They never ask anybody and never write anything.
 
 use std::sync::Arc;
 
@@ -36,7 +37,7 @@ pub fn unexpected_key(error: &Error) -> Option<KeyId> {
     }
 }
 
-/// Accepts a server that proves one of these keys.
+/// Accepts a server that proves one of these keys (PROTOCOL 1.10).
 #[derive(Debug)]
 pub(super) struct ExpectedServer {
     acceptable: Vec<KeyId>,
@@ -94,8 +95,9 @@ impl ServerCertVerifier for ExpectedServer {
     }
 }
 
-/// Accepts a client that proves any key, and none that shows no certificate.
-/// Whether that key is admitted is decided after the handshake.
+/// Accepts a client that proves any key, and none that shows no certificate
+/// (PROTOCOL 1.4). Whether that key is admitted is decided after the handshake
+/// (PROTOCOL 1.11).
 #[derive(Debug)]
 pub(super) struct AnyProvenClient {
     algorithms: WebPkiSupportedAlgorithms,

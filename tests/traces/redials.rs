@@ -12,6 +12,10 @@ use crate::raw::{Face, Papers, QUIT, heard, say};
 use crate::sides::{Sides, text, theirs};
 use crate::{Host, comes, take, welcome};
 
+fn refuse(reason: &str) -> String {
+    format!("{{\"refuse\":{{\"reason\":\"{reason}\"}}}}")
+}
+
 const WAIT: &str = "{\"wait\":{\"ahead\":0}}";
 
 /// A raw server, for a client of ours.
@@ -95,14 +99,34 @@ async fn a_server_that_serves_no_turn_is_dialled_ever_more_slowly() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_is_busy_for_a_resuming_client_is_dialled_ever_more_slowly() {
-    let (mut there, _, raw, _theirs) = There::welcomed().await;
-    drop(raw);
-    let dials = there.count(Duration::from_secs(60), async |raw| {
+    for reason in ["busy", "no-answer", "asked-too-often", "closing"] {
+        let (mut there, _, raw, _theirs) = There::welcomed().await;
+        drop(raw);
+        let dials = there.count(Duration::from_secs(60), async |raw| {
+            raw.hello().await;
+            raw.send(&refuse(reason)).await;
+        });
+        let dials = dials.await;
+        assert!((10..=25).contains(&dials), "{dials} dials in a minute");
+    }
+}
+
+/// PROTOCOL 4.12 and 4.15.
+#[tokio::test(start_paused = true)]
+async fn any_other_refusal_of_a_resuming_client_is_final_and_so_is_any_error_but_timeout() {
+    let errors = ["protocol-error", "out-of-turn", "internal", "replaced"];
+    let errors = errors.map(|code| format!("{{\"error\":{{\"code\":\"{code}\"}}}}"));
+    let refusals = ["unknown-peer", "declined", "ended"].map(refuse);
+    for last in [&errors[..], &refusals].concat() {
+        let (mut there, _, raw, theirs) = There::welcomed().await;
+        drop(raw);
+        let mut raw = there.take().await;
         raw.hello().await;
-        raw.send("{\"refuse\":{\"reason\":\"busy\"}}").await;
-    });
-    let dials = dials.await;
-    assert!((10..=25).contains(&dials), "{dials} dials in a minute");
+        raw.send(&last).await;
+        comes(theirs.hear()).await.unwrap_err();
+        let dials = there.count(Duration::from_secs(60), async |_| ());
+        assert_eq!(dials.await, 0, "after {last}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

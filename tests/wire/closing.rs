@@ -1,4 +1,4 @@
-//! The end of a conversation and of a connection (PROTOCOL §3.4 and §3.5),
+//! The end of a conversation and of a connection (PROTOCOL 3.8, 3.9, 3.12 and 3.15),
 //! and what shares a packet.
 
 use std::time::Duration;

@@ -1,5 +1,5 @@
 //! What is no frame, what is one in spite of its looks, and lines at their
-//! limits (PROTOCOL §2), in both directions.
+//! limits (PROTOCOL 2.6, 2.7 and 2.9), in both directions.
 
 use turnchat::link::{Cause, LinkError};
 use turnchat::protocol::Text;

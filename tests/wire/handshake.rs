@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use rcgen::{BasicConstraints, CustomExtension, DnType, IsCa, KeyUsagePurpose, date_time_ymd};
 use rustls::{AlertDescription, CertificateError, Error};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 use tokio::time::Instant;
@@ -70,6 +71,84 @@ async fn a_malformed_certificate_is_rejected() {
         );
         assert!(is_unproven(&failure), "{failure}");
     }
+}
+
+/// Whoever shows these papers holds a conversation, as either side.
+async fn are_taken(papers: &Papers) {
+    let house = House::new(Habit::Answers);
+    let mut guest = house.guest_as(&Face::new(papers)).await;
+    guest.begin().await;
+
+    let (ours, theirs) = duplex(PIPE);
+    let face = Face::new(papers);
+    let dialling = dial(ours, papers.id, Habit::Answers, Limits::default());
+    let (raw, tale) = tokio::join!(face.answer(theirs), dialling);
+    tale.unwrap();
+    raw.unwrap().hello().await;
+}
+
+/// An extension that is critical.
+fn critical(oid: &[u64], content: &[u8]) -> CustomExtension {
+    let mut extension = CustomExtension::from_oid_content(oid, content.to_vec());
+    extension.set_criticality(true);
+    extension
+}
+
+/// PROTOCOL 1.5: the first two for certain, the third by our leave.
+#[tokio::test(start_paused = true)]
+async fn p256_and_ed25519_are_taken_and_so_is_p384() {
+    for algorithm in [
+        &rcgen::PKCS_ECDSA_P256_SHA256,
+        &rcgen::PKCS_ED25519,
+        &rcgen::PKCS_ECDSA_P384_SHA384,
+    ] {
+        are_taken(&Papers::of(algorithm)).await;
+    }
+}
+
+/// PROTOCOL 1.6 and 1.7.
+#[tokio::test(start_paused = true)]
+async fn whatever_else_a_certificate_says_is_without_meaning() {
+    are_taken(&Papers::saying(|it| {
+        it.not_before = date_time_ymd(1975, 1, 1);
+        it.not_after = date_time_ymd(1976, 1, 1);
+        it.distinguished_name.push(DnType::CommonName, "somebody");
+    }))
+    .await;
+    are_taken(&Papers::saying(|it| {
+        it.is_ca = IsCa::Ca(BasicConstraints::Unconstrained)
+    }))
+    .await;
+    are_taken(&Papers::saying(|it| {
+        it.key_usages = vec![KeyUsagePurpose::CrlSign]
+    }))
+    .await;
+    // An extKeyUsage of serverAuth alone, critical; and nameConstraints.
+    let server_auth = [0x30, 10, 6, 8, 0x2b, 6, 1, 5, 5, 7, 3, 1];
+    let nothing = [0x30, 0];
+    for (oid, content) in [
+        (&[2, 5, 29, 37], &server_auth[..]),
+        (&[2, 5, 29, 30], &nothing[..]),
+    ] {
+        let extension = critical(oid, content);
+        are_taken(&Papers::saying(|it| it.custom_extensions.push(extension))).await;
+    }
+}
+
+/// PROTOCOL 1.6.
+#[tokio::test(start_paused = true)]
+async fn a_critical_extension_that_nobody_knows_is_rejected() {
+    let papers = Papers::saying(|it| {
+        it.custom_extensions
+            .push(critical(&[1, 3, 6, 1, 4, 1, 57_264, 99], b"\x05\x00"));
+    });
+    let face = Face::new(&papers);
+    let (came, failure) = rejected(&face).await;
+    assert!(matches!(came, Came::Alert(_)), "{came:?}");
+    assert!(is_unproven(&failure), "{failure}");
+    let (raw, error) = met(&face, &papers).await;
+    assert!(is_unproven(&tls(&error)), "{error}");
+    assert!(matches!(raw, Err(Came::Alert(_))), "{raw:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -22,5 +22,6 @@ mod phases;
 mod program;
 mod questions;
 mod raw;
+mod resuming;
 mod streams;
 mod time;

@@ -227,6 +227,12 @@ fn an_identity_made_by_openssl_is_taken_on_both_sides() {
     }
 }
 
+/// PROTOCOL 1.5: it may be refused, and is not here.
+#[test]
+fn a_client_with_an_rsa_key_is_taken() {
+    client_talks_to_us(&made_by_openssl(&["-newkey", "rsa:2048"]));
+}
+
 #[test]
 fn tls_1_2_is_not_spoken_in_either_direction() {
     let (home, ours) = (

@@ -285,8 +285,8 @@ fn tell(teller: &mpsc::UnboundedSender<Told>, notice: Notice) {
     let told = match notice {
         Notice::Waiting { ahead } => Told::Waiting(ahead),
         Notice::Delivered { turn } => Told::Delivered(turn),
-        // There is one link to be had: that it is lost shows at the end.
-        Notice::Lost => return,
+        // What comes of it shows at the end, or on the wire.
+        Notice::Lost | Notice::Resumed => return,
         other => panic!("{other:?}"),
     };
     let _ = teller.send(told);

@@ -1,4 +1,5 @@
-//! Each kind of frame in each phase, in both directions (PROTOCOL §2 and §3).
+//! Each kind of frame in each phase, in both directions (PROTOCOL 2.1, 3.2, 3.3, 3.6 and
+//! 3.11).
 
 use tokio::io::{AsyncRead, AsyncWrite};
 

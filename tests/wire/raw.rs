@@ -43,8 +43,22 @@ impl Papers {
     }
 
     pub(crate) fn of(algorithm: &'static SignatureAlgorithm) -> Self {
+        Self::made(algorithm, |_| ())
+    }
+
+    /// A usual key, and a certificate that says what it likes.
+    pub(crate) fn saying(what: impl FnOnce(&mut CertificateParams)) -> Self {
+        Self::made(&rcgen::PKCS_ECDSA_P256_SHA256, what)
+    }
+
+    fn made(
+        algorithm: &'static SignatureAlgorithm,
+        what: impl FnOnce(&mut CertificateParams),
+    ) -> Self {
         let pair = KeyPair::generate_for(algorithm).unwrap();
-        let certificate = CertificateParams::default().self_signed(&pair).unwrap();
+        let mut params = CertificateParams::default();
+        what(&mut params);
+        let certificate = params.self_signed(&pair).unwrap();
         let der = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(pair.serialize_der()));
         Self {
             id: KeyId::of_spki(&pair.subject_public_key_info()),

@@ -1,4 +1,4 @@
-//! Silence, slow lines, stalled writes and storms (PROTOCOL §5), on played
+//! Silence, slow lines, stalled writes and storms (PROTOCOL 5.1 and 5.2), on played
 //! time.
 
 use std::sync::atomic::Ordering;

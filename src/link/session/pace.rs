@@ -5,12 +5,12 @@ use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 /// Before the first redial; each later one waits twice as long, up to the last. All
-/// with jitter, at most as much again.
+/// with jitter, at most as much again (PROTOCOL 4.13).
 const FIRST_REDIAL: Duration = Duration::from_millis(50);
 const LAST_REDIAL: Duration = Duration::from_secs(3);
 /// Before each redial where there are 10 s for all of them: for a first dial that was
 /// not answered, and for a conversation that only wants its end acknowledged (PROTOCOL
-/// §4). With the most jitter they take 9.1 s.
+/// 4.14). With the most jitter they take 9.1 s.
 pub(in crate::link) const FEW_REDIALS: [Duration; 3] = [
     FIRST_REDIAL,
     Duration::from_millis(1_500),
