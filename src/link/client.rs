@@ -82,7 +82,7 @@ impl Client {
     /// Once it is on or has a place in the queue, a lost link is dialled anew, for as
     /// long as [`Limits::hold`] says, and only the same key is accepted then. Before the
     /// server's first frame, a connection that is cut is dialled anew three times, within
-    /// 10 s. A first dial that reaches nobody is only repeated for a conversation in the
+    /// 10 s (PROTOCOL 4.14). A first dial that reaches nobody is only repeated for a conversation in the
     /// journal. With a hold of zero nothing is.
     ///
     /// # Errors
@@ -104,7 +104,7 @@ impl Client {
                 Err(error) if error.is_passing() => match self.held().await? {
                     Some((peer, open)) => (peer, None, open),
                     None => match pauses.next() {
-                        // A storm at the server may have closed it.
+                        // A storm at the server may have closed it (PROTOCOL 4.14).
                         Some(pause) if may_redial && error.is_cut() => {
                             sleep(with_jitter(pause)).await;
                             continue;

@@ -34,7 +34,7 @@ use crate::protocol::{By, End, Frame, SayError, Snapshot, Text};
 use crate::trust::KeyId;
 
 /// How often the keeper looks whether the user still polls, and how long a
-/// `heard` waits for the answer that may share its packet.
+/// `heard` waits for the answer that may share its packet (PROTOCOL 3.5).
 const TICK: Duration = Duration::from_millis(25);
 
 /// One try to get a proven connection with the same key; what fails it may be another.

@@ -48,7 +48,7 @@ where
 }
 
 /// The server's handshake; `clienthello` is called when the ClientHello has
-/// come, before anything is answered.
+/// come, before anything is answered (PROTOCOL 4.25).
 pub(super) async fn accept<S>(
     stream: S,
     config: Arc<rustls::ServerConfig>,

@@ -190,7 +190,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         .await
     }
 
-    /// Closes in order (PROTOCOL §3.5): the last frames, `close_notify`, then
+    /// Closes in order (PROTOCOL 3.15): the last frames, `close_notify`, then
     /// read and drop, since closing with unread input would make TCP destroy
     /// what was sent last. Takes at most twice [`Limits::close_time`].
     pub(crate) async fn close_with(self, last: Frame) {
@@ -230,7 +230,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let _ = timeout(self.limits.close_time, drain).await;
     }
 
-    /// From `welcome` on lines may be long, in both directions.
+    /// From `welcome` on lines may be long, in both directions (PROTOCOL 2.6).
     fn welcome(&mut self, frame: &Frame) {
         if matches!(frame, Frame::Welcome { .. }) {
             self.decoder.set_limit(self.limits.line);

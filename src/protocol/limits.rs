@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// What a peer may cost us, handed down to whoever enforces it. Tests hand in
-/// small ones; [`Limits::default`] is PROTOCOL §5.
+/// small ones; [`Limits::default`] is PROTOCOL 5.1 to 5.4.
 ///
 /// The sizes of a message and of an error's detail are no limits but part of
 /// the format: [`Text::MAX`](super::Text::MAX), [`Detail::MAX`](super::Detail::MAX).
@@ -39,7 +39,8 @@ pub struct Limits {
     /// How long a conversation that was cut is held (15 min). Zero: a cut
     /// ends it.
     pub hold: Duration,
-    /// How long, at most, once somebody waits for its place (30 s).
+    /// How long, at most, once somebody waits for its place (30 s): of all cuts since
+    /// the last turn that passed, each thirtieth of it that was begun counts.
     pub crowded_hold: Duration,
     /// How long a closing side reads and drops what still comes (2 s).
     pub close_time: Duration,
@@ -57,7 +58,7 @@ pub struct Limits {
     /// Connections that are not admitted yet (128).
     pub strangers: usize,
     /// Of these, from one address (8): an IPv4 address or an IPv6 /64;
-    /// loopback knows only [`strangers`](Self::strangers).
+    /// loopback knows only [`strangers`](Self::strangers) (PROTOCOL 5.4).
     pub strangers_per_address: usize,
     /// Keys that the server's user is thinking about (4), one an address; loopback
     /// knows only the number.

@@ -18,7 +18,7 @@ use conversations::{Conversations, Standing, all_of};
 pub use super::crowd::ConnectionId;
 pub use terms::{Entry, Hello, Instruction, Named, Order, Orders, Timer, Verdict, Why};
 
-/// For how long a queued client that was cut keeps its place (10 s).
+/// For how long a queued client that was cut keeps its place (10 s; PROTOCOL 4.28).
 const PLACE_TIME: Duration = Duration::from_secs(10);
 
 /// Everyone who is connected, and all conversations. It compares and hashes, so
@@ -26,7 +26,7 @@ const PLACE_TIME: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Admission {
     limits: Limits,
-    /// One peer at a time: a key has one open conversation, the newest.
+    /// One peer at a time: a key has one open conversation, the newest (PROTOCOL 4.30).
     one_at_a_time: bool,
     connections: BTreeMap<ConnectionId, Connection>,
     crowd: Crowd,
@@ -153,7 +153,7 @@ impl Admission {
     }
 
     /// A `quit` has come from a connection that has not entered: it ends the
-    /// conversation that its `hello` named, wherever that stands. The end is
+    /// conversation that its `hello` named, wherever that stands (PROTOCOL 3.12). The end is
     /// remembered: an older connection may still bring a `hello` for it.
     pub fn quit(&mut self, id: ConnectionId) -> Orders {
         let (hello, is_admitted) = match self.stage(id) {
@@ -287,7 +287,7 @@ impl Admission {
 
     /// A conversation has ended, and a `hello` for it could come once more, as
     /// if for a new one: its client may not know that it ever began, or an
-    /// older connection may have been held back.
+    /// older connection may have been held back (PROTOCOL 4.24).
     pub fn ended(&mut self, named: Named) -> Orders {
         self.conversations.ended(named)
     }
@@ -337,7 +337,7 @@ impl Admission {
         orders
     }
 
-    /// Sends everyone away who is not talking: the server stops.
+    /// Sends everyone away who is not talking: the server stops (PROTOCOL 4.29).
     pub fn close(&mut self) -> Orders {
         let mut orders = Orders::new();
         let ids: Vec<_> = self.connections.keys().copied().collect();
@@ -470,7 +470,8 @@ impl Admission {
                 None => return self.dismiss(id, Instruction::Close),
             }
         }
-        // Newest connection wins: this one was overtaken while something held it back.
+        // Newest connection wins: this one was overtaken while something held it back
+        // (PROTOCOL 4.25).
         if self.youngest_rival(&named) > Some(hello.clienthello) {
             return self.dismiss(id, Instruction::Close);
         }
@@ -482,9 +483,10 @@ impl Admission {
                 return orders;
             }
             Some(Standing::Ended) => {
-                // Refused, it changes nothing.
+                // Refused, it changes nothing (PROTOCOL 4.20).
                 return self.dismiss(id, Instruction::Refuse(Reason::Ended));
             }
+            // PROTOCOL 4.23.
             None if hello.heard > 0 => {
                 return self.dismiss(id, Instruction::Refuse(Reason::Ended));
             }
@@ -538,7 +540,7 @@ impl Admission {
     }
 
     /// The age of the youngest connection whose conversation this one would end or
-    /// go on with.
+    /// go on with (PROTOCOL 4.31 and 4.32).
     fn youngest_rival(&self, named: &Named) -> Option<u64> {
         let range = match self.one_at_a_time {
             true => all_of(&named.0),

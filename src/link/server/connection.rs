@@ -20,7 +20,7 @@ use crate::protocol::{Frame, Limits, Violation};
 pub(super) struct HubHandle<S> {
     pub(super) id: ConnectionId,
     pub(super) events: mpsc::UnboundedSender<HubEvent<S>>,
-    /// How many ClientHellos have come to this server.
+    /// How many ClientHellos have come to this server (PROTOCOL 4.25).
     pub(super) clienthellos: Arc<AtomicU64>,
 }
 
@@ -160,7 +160,7 @@ where
                     has_quit = true;
                     hub.tell(ConnectionEvent::Quit);
                 }
-                // After its `quit` nothing else of a peer counts.
+                // After its `quit` nothing else of a peer counts (PROTOCOL 3.11).
                 Ok(_) if has_quit => {}
                 Ok(other) => return Err(part(*wire, out_of_place(&other)).await),
                 Err(error) => return Err(part(*wire, error).await),

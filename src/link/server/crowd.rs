@@ -1,5 +1,5 @@
 //! [`Crowd`]: the connections that are not admitted, and which of them goes
-//! where there are too many: an honest newcomer gets in, from any address.
+//! where there are too many: an honest newcomer gets in, from any address (PROTOCOL 5.4).
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};

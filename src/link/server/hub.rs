@@ -458,7 +458,7 @@ where
                 (conversation, record)
             }
         };
-        // Tried on a copy: where it cannot be, nothing has changed.
+        // Tried on a copy: where it cannot be, nothing has changed (PROTOCOL 4.4).
         if let Err(violation) = conversation.clone().accept(greeting.heard) {
             return self.turn_away(id, wire, violation);
         }
@@ -542,7 +542,7 @@ where
         let Some(connection) = self.connections.get(&id) else {
             return;
         };
-        // An end is on the disk before anybody is told of it.
+        // An end is on the disk before anybody is told of it (PROTOCOL 4.7).
         let is_unstored = connection.key.is_some_and(|key| unstored.contains(&key));
         let instruction = match is_unstored {
             true => Instruction::Close,

@@ -97,7 +97,7 @@ impl ServerBuilder {
     }
 
     /// A peer may have several conversations at once, as with a server that
-    /// talks to many.
+    /// talks to many (PROTOCOL 4.32).
     #[must_use]
     pub fn many_at_a_time(mut self) -> Self {
         self.0.one_at_a_time = false;
@@ -227,7 +227,7 @@ impl Server {
         self.events.take()
     }
 
-    /// Stops: whoever waits is told `closing`, and gets a moment to read it. A
+    /// Stops: whoever waits is told `closing` (PROTOCOL 4.29), and gets a moment to read it. A
     /// conversation that is still on is cut.
     pub async fn stop(self) {
         let _ = self.requests.send(Request::Stop);

@@ -139,7 +139,7 @@ impl Conversations {
         orders
     }
 
-    /// The key's other open conversations are over for it.
+    /// The key's other open conversations are over for it (PROTOCOL 4.30).
     pub(super) fn give_up_others(&mut self, named: Named, orders: &mut Orders) {
         let mut parked = Vec::new();
         for (other, standing) in self.standings.range_mut(all_of(&named.0)) {

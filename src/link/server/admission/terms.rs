@@ -6,7 +6,7 @@ use crate::link::server::crowd::ConnectionId;
 use crate::protocol::{ConversationId, Reason};
 use crate::trust::{KeyId, Peer};
 
-/// A conversation: ids of different keys never meet.
+/// A conversation: ids of different keys never meet (PROTOCOL 4.21).
 pub type Named = (KeyId, ConversationId);
 
 /// What the server's user says about a [`Candidate`](crate::link::Candidate).
@@ -28,7 +28,7 @@ pub struct Hello {
     /// The highest turn that it has heard.
     pub heard: u64,
     /// When its first ClientHello came, among all of this server's: a relay
-    /// can hold back a `hello`, but not make its handshake younger.
+    /// can hold back a `hello`, but not make its handshake younger (PROTOCOL 4.25).
     pub clienthello: u64,
 }
 
