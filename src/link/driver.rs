@@ -89,7 +89,7 @@ struct State<S> {
     wire: Option<Box<Wire<S>>>,
     /// The connection that becomes the link next.
     arriving: Option<Box<Wire<S>>>,
-    deadlines: [(Timer, Option<Instant>); 6],
+    deadlines: [(Timer, Option<Instant>); 7],
     /// What a store came to, and nobody has looked at yet.
     put: Option<Result<(), JournalError>>,
     heard: Option<(u64, Text)>,
@@ -147,6 +147,7 @@ where
             Timer::Hold,
             Timer::CrowdedHold,
             Timer::Quit,
+            Timer::CrowdedQuit,
             Timer::Taking,
             Timer::Redial,
             Timer::Notices,

@@ -73,6 +73,7 @@ struct Times {
     /// One of the [parts](CUT_PARTS) of the crowded hold.
     crowded_part: Duration,
     quit: Duration,
+    crowded_quit: Duration,
     first_answer: Duration,
 }
 
@@ -128,6 +129,7 @@ impl Session {
                 hold: limits.hold,
                 crowded_part: limits.hold.min(limits.crowded_hold) / CUT_PARTS,
                 quit: limits.quit,
+                crowded_quit: limits.quit.min(limits.crowded_quit),
                 first_answer: limits.first_answer,
             },
             has_journal,
@@ -283,8 +285,14 @@ impl Session {
 
     /// Whether somebody waits for this conversation's place.
     pub fn crowded(&mut self, is_crowded: bool) {
-        self.is_crowded = is_crowded;
-        if self.is_on() && is_crowded && self.is_lost() && self.pace.is_cut_for_long() {
+        let was_crowded = std::mem::replace(&mut self.is_crowded, is_crowded);
+        if !self.is_on() || !is_crowded {
+            return;
+        }
+        if self.is_quitting && !was_crowded {
+            self.hurry_quit();
+        }
+        if self.is_lost() && self.pace.is_cut_for_long() {
             self.give_up();
         }
     }
@@ -446,6 +454,8 @@ impl Session {
         match timer {
             Timer::Hold | Timer::Quit => self.give_up(),
             Timer::CrowdedHold => self.count_cut_time(),
+            Timer::CrowdedQuit if self.is_crowded => self.give_up(),
+            Timer::CrowdedQuit => {}
             Timer::Taking if self.conversation.owes_quit() => self.link_lost(LinkError::Cut),
             Timer::Taking => {}
             Timer::Notices => {
@@ -676,12 +686,21 @@ impl Session {
         if !std::mem::replace(&mut self.is_quitting, true) {
             let quit = Output::Arm(Timer::Quit, self.times.quit);
             self.outputs.push_back(quit);
+            if self.is_crowded {
+                self.hurry_quit();
+            }
             self.few_redials = 0;
             if self.is_redial_armed {
                 // There is no time to wait for that one.
                 self.redial();
             }
         }
+    }
+
+    /// Who does not acknowledge the end does not keep the next one waiting.
+    fn hurry_quit(&mut self) {
+        let quit = Output::Arm(Timer::CrowdedQuit, self.times.crowded_quit);
+        self.outputs.push_back(quit);
     }
 
     fn give_up(&mut self) {

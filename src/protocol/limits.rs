@@ -36,6 +36,8 @@ pub struct Limits {
     pub silence: Duration,
     /// From our `quit` to its acknowledgement, redials included (10 s).
     pub quit: Duration,
+    /// The same on a server, once somebody waits for the place (2 s).
+    pub crowded_quit: Duration,
     /// How long a conversation that was cut is held (15 min). Zero: a cut
     /// ends it.
     pub hold: Duration,
@@ -87,6 +89,7 @@ impl Limits {
             ping_after: bounded(self.ping_after),
             silence: bounded(self.silence),
             quit: bounded(self.quit),
+            crowded_quit: bounded(self.crowded_quit),
             hold: bounded(self.hold),
             crowded_hold: bounded(self.crowded_hold),
             close_time: bounded(self.close_time),
@@ -115,6 +118,7 @@ impl Default for Limits {
             ping_after: seconds(20),
             silence: seconds(60),
             quit: seconds(10),
+            crowded_quit: seconds(2),
             hold: seconds(900),
             crowded_hold: seconds(30),
             close_time: seconds(2),

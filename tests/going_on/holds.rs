@@ -186,6 +186,7 @@ async fn limits_that_no_clock_can_count_to_stop_nobody() {
         line_time: most,
         write_pause: most,
         quit: most,
+        crowded_quit: most,
         hold: most,
         crowded_hold: most,
         close_time: most,

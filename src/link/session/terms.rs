@@ -21,6 +21,8 @@ pub enum Timer {
     CrowdedHold,
     /// Our `quit` was not acknowledged.
     Quit,
+    /// Nor was it, earlier, while somebody waits for the place.
+    CrowdedQuit,
     /// The peer's last message was not taken, and its `quit` waits for that.
     Taking,
     /// The next redial is due; its driver adds jitter.

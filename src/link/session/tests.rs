@@ -292,6 +292,34 @@ fn a_place_is_kept_while_nobody_waits_for_it() {
     assert!(!session.is_on());
 }
 
+/// Who is next does not wait for the end to be acknowledged.
+#[test]
+fn a_quit_is_soon_given_up_while_somebody_waits() {
+    let mut session = session(Role::Server);
+    let greeting = Greeting {
+        heard: 0,
+        has_quit: false,
+        clienthello: 1,
+    };
+    session.accept(greeting).unwrap();
+    session.quit();
+    assert!(!outputs(&mut session).contains(&Output::Arm(Timer::CrowdedQuit, SOON)));
+    session.crowded(true);
+    assert_eq!(
+        outputs(&mut session),
+        [Output::Arm(Timer::CrowdedQuit, SOON)]
+    );
+    session.crowded(false);
+    session.fired(Timer::CrowdedQuit);
+    assert!(session.is_on());
+    session.crowded(true);
+    outputs(&mut session);
+    session.fired(Timer::CrowdedQuit);
+    assert!(!session.is_on());
+}
+
+const SOON: Duration = Duration::from_secs(2);
+
 /// Else who redials every moment would keep the place for ever.
 #[test]
 fn the_time_of_cuts_adds_up_until_a_turn_passes() {
