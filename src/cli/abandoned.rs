@@ -32,7 +32,7 @@ pub fn tell(
             console.say(&format!(
                 "{what} The last message in it, if you have not seen it:"
             ));
-            speaker.heard_again(*turn, text)
+            speaker.heard_again(abandoned.conversation, *turn, text)
         }
         (_, None) => {
             console.say(&what);

@@ -85,7 +85,7 @@ pub async fn converse(
     let begun = speaker
         .connected(partner)
         .and_then(|()| match &talk.unanswered {
-            Some((turn, text)) => speaker.heard_again(*turn, text),
+            Some((turn, text)) => speaker.heard_again(talk.conversation, *turn, text),
             None => Ok(()),
         });
     let mut turn = talk.turn;
@@ -205,7 +205,7 @@ async fn listen(
 /// shown all the same; where it cannot be, it is not ended.
 pub async fn quit_unbegun(talk: Talk, speaker: &mut Speaker) -> Ending {
     if let Some((turn, text)) = &talk.unanswered
-        && let Err(report) = speaker.heard_again(*turn, text)
+        && let Err(report) = speaker.heard_again(talk.conversation, *turn, text)
     {
         return broken(talk.turn, report).await;
     }

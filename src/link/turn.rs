@@ -172,6 +172,11 @@ impl Waiting {
         &self.greeted.peer
     }
 
+    /// What both sides call the conversation that is wanted.
+    pub fn conversation(&self) -> ConversationId {
+        self.greeted.conversation
+    }
+
     /// Of a conversation that goes on after a restart, the last message heard
     /// and its turn, where it has not been answered: it may not have been seen
     /// before, and a `welcome` may never come.

@@ -104,3 +104,26 @@ fn a_conversation_that_newer_ones_crowd_out_is_told_of() {
     }
     is_told_of(&alice, &path, &page["conversation"]["id"]);
 }
+
+/// Where the server does not know of the conversation any more, what its reader may not
+/// have seen is told with the conversation that it was said in.
+#[test]
+fn a_message_of_a_conversation_that_is_over_says_which_it_was() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let mut server = alice.serve(&["--allow-anyone", "--first", "Hello"]);
+    let mut client = bob.call(&server, &alice, &["--json"]);
+    client.stdout.line_with("\"your-turn\"");
+    server.program.send(Signal::SIGKILL);
+    client.send(Signal::SIGTERM);
+    client.finish().exits(143);
+    let (_, page) = page_of(&bob);
+
+    let server = alice.serve(&["--allow-anyone", "--first", "Hello"]);
+    let mut client = bob.call(&server, &alice, &["--json"]);
+    let turn = client.stdout.line_with("\"again\":true");
+    let turn: Value = serde_json::from_str(&turn).unwrap();
+    assert_eq!(turn["text"], "Hello");
+    assert_eq!(turn["conversation"], page["conversation"]["id"]);
+    let connected = client.expect("connected");
+    assert_ne!(connected["conversation"], turn["conversation"]);
+}

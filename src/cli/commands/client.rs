@@ -309,7 +309,7 @@ async fn welcomed(
     if !waiting.is_welcomed()
         && let Some((turn, text)) = waiting.unanswered()
     {
-        speaker.heard_again(turn, text)?;
+        speaker.heard_again(waiting.conversation(), turn, text)?;
         waiting.taken();
     }
     Ok(waiting.welcome().await)

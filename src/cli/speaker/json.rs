@@ -179,10 +179,21 @@ impl JsonLines {
     }
 
     /// A message that was heard before a restart.
-    pub(super) fn heard_again(&mut self, turn: u64, text: &Text) -> Result<(), Report> {
+    pub(super) fn heard_again(
+        &self,
+        conversation: ConversationId,
+        turn: u64,
+        text: &Text,
+    ) -> Result<(), Report> {
         self.event(
             "turn",
-            json!({ "turn": turn, "speaker": "peer", "text": text.as_str(), "again": true }),
+            json!({
+                "conversation": conversation.to_string(),
+                "turn": turn,
+                "speaker": "peer",
+                "text": text.as_str(),
+                "again": true,
+            }),
         )
     }
 

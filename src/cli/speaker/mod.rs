@@ -17,7 +17,7 @@ use terminal::Terminal;
 
 use super::report::Report;
 use crate::link::{Ended, Notice};
-use crate::protocol::{Role, Text};
+use crate::protocol::{ConversationId, Role, Text};
 
 /// Who speaks on this side.
 #[derive(Debug)]
@@ -41,11 +41,16 @@ impl Speaker {
     ///
     /// # Errors
     /// stdout is closed.
-    pub fn heard_again(&mut self, turn: u64, text: &Text) -> Result<(), Report> {
+    pub fn heard_again(
+        &mut self,
+        conversation: ConversationId,
+        turn: u64,
+        text: &Text,
+    ) -> Result<(), Report> {
         match self {
             Self::Terminal(terminal) => terminal.heard(text),
             Self::Pipe(pipe) => pipe.heard(text),
-            Self::Json(json) => json.heard_again(turn, text),
+            Self::Json(json) => json.heard_again(conversation, turn, text),
         }
     }
 
