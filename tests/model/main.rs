@@ -69,13 +69,14 @@ impl Model for Config {
             // A crash in the midst of it.
             let takes_steps = !matches!(event, Event::Crash(_) | Event::GiveUp(..));
             if world.may_crash(self) && takes_steps {
-                actions.extend((0..6).map(|steps| (event, Some(steps))));
+                let steps = world.steps(self, event);
+                actions.extend((0..steps).map(|step| (event, Some(step))));
             }
         }
     }
 
     fn next_state(&self, world: &World, (event, fuse): Self::Action) -> Option<World> {
-        world.next(self, event, fuse)
+        Some(world.next(self, event, fuse))
     }
 
     fn properties(&self) -> Vec<Property<Self>> {

@@ -77,21 +77,26 @@ impl World {
 
     // What happens.
 
-    /// `event`, and a crash of whoever did it after so many steps of it. `None`
-    /// where there were not as many.
-    pub(crate) fn next(&self, config: &Config, event: Event, fuse: Option<u8>) -> Option<Self> {
+    /// How many steps of this event leave a trace.
+    pub(crate) fn steps(&self, config: &Config, event: Event) -> u8 {
+        let mut world = self.clone();
+        world.fuse = Some(u8::MAX);
+        world.happen(config, event);
+        world.fuse.map_or(0, |left| u8::MAX - left)
+    }
+
+    /// `event`, and a crash of whoever did it after so many steps of it.
+    pub(crate) fn next(&self, config: &Config, event: Event, fuse: Option<u8>) -> Self {
         let mut world = self.clone();
         world.fuse = fuse;
         world.happen(config, event);
         world.fuse = None;
         if std::mem::take(&mut world.is_blown) {
             world.crash(config, event.side());
-        } else if fuse.is_some() {
-            return None;
         }
         world.tales.values_mut().for_each(Tale::close);
         world.forget_the_unknown(config);
-        Some(world)
+        world
     }
 
     fn happen(&mut self, config: &Config, event: Event) {
