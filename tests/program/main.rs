@@ -23,5 +23,6 @@ mod refusals;
 mod returning;
 mod serving;
 mod stopping;
+mod strangers;
 mod terminal;
 mod trust;

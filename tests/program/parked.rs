@@ -110,7 +110,7 @@ fn a_conversation_that_newer_ones_crowd_out_is_told_of() {
 #[test]
 fn a_message_of_a_conversation_that_is_over_says_which_it_was() {
     let (alice, bob) = (Person::new(), Person::new());
-    let mut server = alice.serve(&["--allow-anyone", "--first", "Hello"]);
+    let server = alice.serve(&["--allow-anyone", "--first", "Hello"]);
     let mut client = bob.call(&server, &alice, &["--json"]);
     client.stdout.line_with("\"your-turn\"");
     server.program.send(Signal::SIGKILL);
