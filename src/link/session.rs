@@ -330,9 +330,6 @@ impl Session {
         if !self.is_on() || self.conversation.has_ended() {
             return Err(NotAccepted::Ending);
         }
-        if greeting.clienthello < self.newest {
-            return Err(NotAccepted::Overtaken);
-        }
         // From here on the old connection is not read any more (PROTOCOL 4.8).
         self.conversation.accept(greeting.heard)?;
         if greeting.has_quit {

@@ -70,6 +70,7 @@ fn idle_strangers_from_everywhere_keep_no_honest_peer_out() {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "what is not shown is told")]
 fn again_in_a_network_of_its_own() {
     let test = "strangers::idle_strangers_from_everywhere_keep_no_honest_peer_out";
     let own = |script: &str| {

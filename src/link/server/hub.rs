@@ -439,7 +439,7 @@ where
                 Some((wire, NotAccepted::Violation(violation))) => {
                     self.turn_away(id, wire, violation)
                 }
-                Some((_, NotAccepted::Overtaken)) | None => self.admission.leave(id),
+                None => self.admission.leave(id),
             };
         }
         let (conversation, record) = match self.parked.get(&named) {

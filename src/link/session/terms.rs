@@ -130,9 +130,6 @@ pub struct Greeting {
 /// Why a session does not take a connection. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAccepted {
-    /// A younger connection has overtaken it.
-    #[error("a younger connection has its place")]
-    Overtaken,
     /// The conversation is ending, or being parked.
     #[error("the conversation is being put away")]
     Ending,

@@ -371,10 +371,7 @@ impl World {
                 false => heard,
             },
             has_quit,
-            clienthello: match config.breaks(Broken::NewestEnters) {
-                true => 0,
-                false => link.into(),
-            },
+            clienthello: link.into(),
         };
         driver.session.accept(greeting)?;
         driver.arriving = Some(link);
