@@ -38,7 +38,8 @@ use crate::trust::KeyId;
 const TICK: Duration = Duration::from_millis(25);
 
 /// One try to get a proven connection with the same key; what fails it may be another.
-pub(crate) type Attempt<S> = Pin<Box<dyn Future<Output = Result<Wire<S>, Option<KeyId>>> + Send>>;
+pub(crate) type Attempt<S> =
+    Pin<Box<dyn Future<Output = Result<Box<Wire<S>>, Option<KeyId>>> + Send>>;
 /// Where a client's next connection comes from.
 pub(crate) type Dial<S> = Box<dyn FnMut() -> Attempt<S> + Send>;
 
@@ -177,7 +178,7 @@ where
     }
 
     /// A client has this connection.
-    pub(crate) fn connected(&self, wire: Wire<S>) {
+    pub(crate) fn connected(&self, wire: Box<Wire<S>>) {
         self.with(|state| state.connected(wire));
     }
 
@@ -194,15 +195,15 @@ where
     /// Why not; nothing has changed.
     pub(crate) fn accept(
         &self,
-        wire: Wire<S>,
+        wire: Box<Wire<S>>,
         greeting: Greeting,
-    ) -> Result<(), Box<(Wire<S>, NotAccepted)>> {
+    ) -> Result<(), (Box<Wire<S>>, NotAccepted)> {
         self.with(|state| match state.session.accept(greeting) {
             Ok(()) => {
-                state.arriving = Some(Box::new(wire));
+                state.arriving = Some(wire);
                 Ok(())
             }
-            Err(why) => Err(Box::new((wire, why))),
+            Err(why) => Err((wire, why)),
         })
     }
 
@@ -278,7 +279,7 @@ where
                         wire,
                         last,
                         is_awaited,
-                    }) => closer.close(*wire, last, is_awaited),
+                    }) => closer.close(wire, last, is_awaited),
                     Some(Chore::Done(remains)) => {
                         if let Some(done) = done.take() {
                             done(remains);
@@ -351,9 +352,9 @@ impl<S> State<S>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    fn connected(&mut self, wire: Wire<S>) {
+    fn connected(&mut self, wire: Box<Wire<S>>) {
         if self.session.is_on() {
-            self.arriving = Some(Box::new(wire));
+            self.arriving = Some(wire);
             self.session.connected();
         }
     }

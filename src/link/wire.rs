@@ -16,6 +16,8 @@ use crate::protocol::{Decoder, Frame, Limits, Liveness, Overdue};
 /// What is read at once: a TLS record's worth (RFC 8446, section 5.1). A line
 /// may be longer: the decoder keeps its start.
 const CHUNK: usize = 16 * 1024;
+/// What is read and dropped at once.
+const DRAINED: usize = 512;
 
 /// Frames over a stream. What was half read or half written is kept here, so
 /// that every future may be dropped at any time and nothing is lost.
@@ -193,7 +195,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Closes in order (PROTOCOL §3.5): the last frames, `close_notify`, then
     /// read and drop, since closing with unread input would make TCP destroy
     /// what was sent last. Takes at most twice [`Limits::close_time`].
-    pub(crate) async fn close_with(self, last: Frame) {
+    pub(crate) async fn close_with(self: Box<Self>, last: Frame) {
         if let Some(wire) = self.say_last(Some(last)).await {
             wire.drain().await;
         }
@@ -201,7 +203,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// The first half of [`close_with`](Self::close_with): when this is done, the last
     /// frame is on its way. `None` if it could not be written.
-    pub(crate) async fn say_last(mut self, last: Option<Frame>) -> Option<Self> {
+    pub(crate) async fn say_last(mut self: Box<Self>, last: Option<Frame>) -> Option<Box<Self>> {
         if let Some(last) = last {
             self.queue(&last);
         }
@@ -215,13 +217,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// The second half.
-    pub(crate) async fn drain(mut self) {
+    pub(crate) async fn drain(mut self: Box<Self>) {
         let drain = async {
             let mut dropped = 0;
-            // Small: it is in the future of whoever may have to close.
-            let mut chunk = [0; 512];
             while dropped < self.limits.close_bytes {
-                match self.stream.read(&mut chunk).await {
+                self.unread.clear();
+                self.unread.reserve(DRAINED);
+                match self.stream.read_buf(&mut self.unread).await {
                     Ok(0) | Err(_) => return,
                     Ok(bytes) => dropped += bytes,
                 }

@@ -88,7 +88,7 @@ struct Parked {
 
 struct Early<S> {
     id: ConnectionId,
-    wire: Wire<Tls<S>>,
+    wire: Box<Wire<Tls<S>>>,
     has_quit: bool,
 }
 
@@ -369,7 +369,7 @@ where
                 ConnectionEvent::Quit => self.admission.quit(id),
                 ConnectionEvent::Entered(wire, has_quit) => {
                     self.connections.remove(&id);
-                    self.enter(id, *wire, has_quit)
+                    self.enter(id, wire, has_quit)
                 }
                 ConnectionEvent::Left(error) => {
                     self.connections.remove(&id);
@@ -420,7 +420,7 @@ where
     }
 
     /// A connection was let in, and hands itself over: the one way in.
-    fn enter(&mut self, id: ConnectionId, wire: Wire<Tls<S>>, has_quit: bool) -> Orders {
+    fn enter(&mut self, id: ConnectionId, wire: Box<Wire<Tls<S>>>, has_quit: bool) -> Orders {
         let (hello, is_live) = match self.admission.entry(id) {
             Entry::Begin(hello) => (hello, false),
             Entry::GoOn(hello) => (hello, true),
@@ -439,7 +439,7 @@ where
         if is_live {
             let live = self.live.get(&named);
             let refused = live.and_then(|live| live.driver.accept(wire, greeting).err());
-            return match refused.map(|refused| *refused) {
+            return match refused {
                 Some((wire, NotAccepted::Ending)) => {
                     let early = Early { id, wire, has_quit };
                     let earlier = self.early.insert(named, early);
@@ -482,7 +482,12 @@ where
     }
 
     /// What a conversation does not take.
-    fn turn_away(&mut self, id: ConnectionId, wire: Wire<Tls<S>>, violation: Violation) -> Orders {
+    fn turn_away(
+        &mut self,
+        id: ConnectionId,
+        wire: Box<Wire<Tls<S>>>,
+        violation: Violation,
+    ) -> Orders {
         let error = LinkError::from(violation);
         match error.farewell() {
             Some(last) => self.close_with(id, wire, last, Some(error)),
@@ -494,7 +499,7 @@ where
     fn close_with(
         &mut self,
         id: ConnectionId,
-        wire: Wire<Tls<S>>,
+        wire: Box<Wire<Tls<S>>>,
         last: Frame,
         error: Option<LinkError>,
     ) -> Orders {
