@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::io;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -160,29 +161,35 @@ where
         A: FnMut() -> F + Send + 'static,
         F: Future<Output = io::Result<(S, Option<IpAddr>)>> + Send + 'static,
     {
-        let (arrivals, mut arrived) = mpsc::channel(1);
-        let accepting = async move {
-            loop {
-                match accept().await {
-                    Ok(arrival) => {
-                        // Nobody takes it only when the server has stopped.
-                        let _ = arrivals.send(arrival).await;
-                    }
-                    Err(_) => sleep(ACCEPT_REST).await,
+        let mut arrival = || {
+            let accepting = accept();
+            async {
+                let arrived = accepting.await;
+                if arrived.is_err() {
+                    sleep(ACCEPT_REST).await;
                 }
+                arrived.ok()
             }
         };
-        tokio::pin!(accepting);
+        let mut arriving = pin!(arrival());
+        let mut alarm = pin!(sleep_until(Instant::now()));
         self.give(first).await;
         loop {
             self.publish();
             let wake_at = self.timers.next();
+            if let Some(at) = wake_at.filter(|at| *at != alarm.deadline()) {
+                alarm.as_mut().reset(at);
+            }
             tokio::select! {
-                () = &mut accepting => return,
-                Some((stream, address)) = arrived.recv() => self.receive(stream, address).await,
+                arrived = &mut arriving => {
+                    arriving.set(arrival());
+                    if let Some((stream, address)) = arrived {
+                        self.receive(stream, address).await;
+                    }
+                }
                 Some(event) = events.recv() => self.handle_event(event).await,
                 Some(_) = self.tasks.join_next() => {}
-                () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {
+                () = &mut alarm, if wake_at.is_some() => {
                     while let Some(timer) = self.timers.fire() {
                         let orders = self.admission.fired(timer);
                         self.give(orders).await;
