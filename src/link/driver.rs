@@ -8,6 +8,8 @@
 //!   itself, and ticks no more. A user that comes back wakes it once.
 //! - The stream's write waker is always the keeper's: what cannot be written
 //!   at once, it finishes.
+//! - A server's `welcome` leaves with its user's first words, once its user waits for
+//!   what the peer says, or at the keeper's next tick.
 //! - A user's futures hold nothing. Dropped at any time, they leave the keeper
 //!   to take over, and a store that was begun to a thread of its own.
 //! - Nobody is woken under the lock, and nobody holds it over an await.
@@ -96,8 +98,11 @@ struct State<S> {
     heard: Option<(u64, Text)>,
     ended: Option<Ended>,
     chores: VecDeque<Chore<S>>,
-    /// The user has polled since the keeper looked.
+    /// The user has polled since the keeper looked, or is about to: the link is new.
     has_polled: bool,
+    /// The keeper leaves the `welcome` to its user for a tick: what it says first, or
+    /// that it waits for its turn, sends it.
+    is_welcome_new: bool,
     /// The keeper reads, and does not tick.
     keeper_reads: bool,
     user: Option<Waker>,
@@ -163,6 +168,7 @@ where
             ended: None,
             chores: VecDeque::new(),
             has_polled: false,
+            is_welcome_new: false,
             keeper_reads: false,
             user: None,
             sayer: None,
@@ -400,19 +406,24 @@ where
                 Output::Remove => self.after.put = Some(Put::Nothing),
                 Output::Link => {
                     self.wire = self.arriving.take();
+                    self.has_polled = true;
                     self.after.wake_keeper = true;
                 }
                 Output::Send(frame) => {
                     if let Some(wire) = &mut self.wire {
                         wire.queue(&frame);
                     }
-                    if matches!(frame, Frame::Welcome { .. }) {
-                        // In a TLS record of its own: over a slow path it does not
-                        // wait for the long message that may stand behind it.
-                        self.write();
+                    match frame {
+                        // A user who answers at once has its answer in the same packet.
+                        Frame::Heard { .. } => {}
+                        // So has one who speaks first. But over a slow path a `welcome`
+                        // does not wait for the long message that may stand behind it.
+                        Frame::Welcome { .. } => {
+                            self.write_apart();
+                            self.is_welcome_new = true;
+                        }
+                        _ => is_urgent = true,
                     }
-                    // A user who answers at once has its answer in the same packet.
-                    is_urgent |= !matches!(frame, Frame::Heard { .. });
                 }
                 Output::Close(last) => match self.wire.take() {
                     Some(wire) => self.give_chore(Chore::Close {
@@ -431,7 +442,7 @@ where
                         });
                     }
                 }
-                Output::Cut => self.wire = None,
+                Output::Cut => self.cut(),
                 Output::Dial => self.give_chore(Chore::Dial),
                 Output::Arm(timer, delay) => {
                     let delay = match timer {
@@ -464,9 +475,27 @@ where
 
     /// Writes what goes now. The keeper finishes the rest, and keeps the time.
     fn write(&mut self) {
+        self.write_by(Wire::poll_write);
+    }
+
+    /// In a TLS record of its own, which goes with what is written next.
+    fn write_apart(&mut self) {
+        self.write_by(Wire::poll_write_apart);
+    }
+
+    /// Lets go of the link. What is on its way as far as the session knows is lost with it,
+    /// but a `welcome` that only waited for its user's first words.
+    fn cut(&mut self) {
+        if self.wire.as_ref().is_some_and(|wire| wire.keeps()) {
+            self.write();
+        }
+        self.wire = None;
+    }
+
+    fn write_by(&mut self, write: fn(&mut Wire<S>, &mut Context<'_>)) {
         if let Some(wire) = &mut self.wire {
             let keeper = self.keeper.as_ref().unwrap_or(Waker::noop());
-            wire.poll_write(&mut Context::from_waker(keeper));
+            write(wire, &mut Context::from_waker(keeper));
             self.after.wake_keeper |= wire.has_unsent();
         }
     }
@@ -532,7 +561,9 @@ where
             .as_ref()
             .is_some_and(|wire| wire.overdue().is_some());
         let mut is_ticking = std::mem::take(&mut self.has_polled) && !is_overdue;
-        if let Some(wire) = &mut self.wire {
+        if let Some(wire) = &mut self.wire
+            && !std::mem::take(&mut self.is_welcome_new)
+        {
             wire.poll_write(cx);
         }
         self.keeper_reads = !is_ticking;
@@ -667,7 +698,7 @@ where
     fn drop(&mut self) {
         let Self(driver) = self;
         let mut state = driver.lock();
-        state.wire = None;
+        state.cut();
         state.arriving = None;
         state.record = None;
         let End {
