@@ -98,6 +98,10 @@ impl Contender for Host {
         talk
     }
 
+    fn port(&self) -> u16 {
+        self.port
+    }
+
     async fn short(&self, who: usize) {
         let mut talk = Self::turns(self.open(who).await, 1).await;
         talk.stream.shutdown().await.unwrap();

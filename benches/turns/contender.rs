@@ -16,6 +16,9 @@ pub(crate) trait Contender: Send + 'static {
     /// So many turns, each with its reply.
     fn turns(talk: Self::Talk, count: usize) -> impl Future<Output = Self::Talk> + Send;
 
+    /// Where the server listens on loopback.
+    fn port(&self) -> u16;
+
     /// A conversation from the dial to an end that both sides know: one turn each.
     fn short(&self, who: usize) -> impl Future<Output = ()> + Send;
 }

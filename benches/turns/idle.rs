@@ -12,29 +12,34 @@ use super::contender::{Contender, Sides, Start, text};
 use super::rounds::{Contestant, Table, Unit, interleave};
 
 /// Memory hardly varies, and a round takes seconds.
-const ROUNDS: usize = 5;
+pub(super) const ROUNDS: usize = 5;
 const CONVERSATIONS: usize = 2_000;
 /// These come first, for what a process needs once.
-const WARM_UP: usize = 50;
+pub(super) const WARM_UP: usize = 50;
 /// Until both sides have done what follows a turn.
-const SETTLE: Duration = Duration::from_millis(300);
+pub(super) const SETTLE: Duration = Duration::from_millis(300);
 
 pub(crate) fn measure(effort: Effort, table: &mut Table) {
     let count = effort.of(CONVERSATIONS);
-    let bare = || grown_elsewhere("bare", count);
-    let contestants = [grown_elsewhere("ours", count), bare(), bare()];
+    let bare = || grown_elsewhere("bare", count, &[]);
+    let contestants = [grown_elsewhere("ours", count, &[]), bare(), bare()];
     let rounds = interleave(effort.rounds.min(ROUNDS), contestants);
     let what = format!("idle conversation, both ends, of {count}");
     table.row(&what, Unit::Kib, &rounds);
 }
 
-fn grown_elsewhere<'a>(who: &'a str, count: usize) -> Contestant<'a> {
+pub(super) fn grown_elsewhere<'a>(
+    who: &'a str,
+    count: usize,
+    more: &'a [&'a str],
+) -> Contestant<'a> {
     Box::new(move || {
         // Two descriptors a conversation: as many as the system allows.
         let ran = Command::new("sh")
             .args(["-c", "ulimit -Sn \"$(ulimit -Hn)\"; exec \"$0\" \"$@\""])
             .arg(env::current_exe().unwrap())
             .args(["--bench", "--contender", who, "--idle", &count.to_string()])
+            .args(more)
             .output()
             .unwrap();
         let printed = String::from_utf8_lossy(&ran.stdout);
@@ -64,7 +69,7 @@ pub(crate) fn grown<C: Contender>(runtime: &Runtime, start: &Start<C>, count: us
 }
 
 /// This process's resident memory in KiB: exact here, while `statm` lags behind.
-fn resident() -> f64 {
+pub(super) fn resident() -> f64 {
     let rollup = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap();
     let line = rollup.lines().find_map(|line| line.strip_prefix("Rss:"));
     let figure = line.and_then(|line| line.trim().strip_suffix(" kB"));

@@ -20,6 +20,7 @@ mod ours;
 mod rounds;
 mod short;
 mod start;
+mod strangers;
 mod talk;
 
 use std::env;
@@ -31,6 +32,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use contender::{Contender, Sides, text};
 use rounds::Table;
+use strangers::Stranger;
 
 /// What can be measured.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -41,6 +43,8 @@ enum Measure {
     Short,
     /// Memory of idle conversations.
     Idle,
+    /// Memory of connections that say nothing.
+    Strangers,
     /// A turn and its reply with journals.
     Journal,
     /// The program from its start to its first line.
@@ -70,6 +74,9 @@ struct Arguments {
     /// Hold this many idle conversations, and print the KiB of each
     #[arg(long, value_name = "N")]
     idle: Option<usize>,
+    /// With --idle: connections that have done this, and say nothing
+    #[arg(long)]
+    strangers: Option<Stranger>,
     /// Who does what --count or --idle says
     #[arg(long, default_value = "ours")]
     contender: Who,
@@ -113,9 +120,12 @@ fn main() {
         return hold(&runtime, &arguments, count);
     }
     if let Some(count) = arguments.idle {
-        let each = match arguments.contender {
-            Who::Ours => idle::grown(&runtime, &ours::House::start, count),
-            Who::Bare => idle::grown(&runtime, &bare::Host::start, count),
+        let (ours, bare) = (&ours::House::start, &bare::Host::start);
+        let each = match (arguments.contender, arguments.strangers) {
+            (Who::Ours, None) => idle::grown(&runtime, ours, count),
+            (Who::Bare, None) => idle::grown(&runtime, bare, count),
+            (Who::Ours, Some(what)) => strangers::grown(&runtime, ours, count, what),
+            (Who::Bare, Some(what)) => strangers::grown(&runtime, bare, count, what),
         };
         println!("{each}");
         return;
@@ -131,6 +141,7 @@ fn main() {
             Measure::Turns => talk::measure(&runtime, effort, &mut table),
             Measure::Short => short::measure(&runtime, effort, &mut table),
             Measure::Idle => idle::measure(effort, &mut table),
+            Measure::Strangers => strangers::measure(effort, &mut table),
             Measure::Journal => journal::measure(&runtime, effort, &mut table),
             Measure::Start => start::measure(&arguments.program, effort, &mut table),
         }

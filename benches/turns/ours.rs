@@ -97,6 +97,10 @@ impl Contender for House {
         (mine, text)
     }
 
+    fn port(&self) -> u16 {
+        self.port
+    }
+
     async fn short(&self, who: usize) {
         let (mine, _) = self.open(who).await;
         let theirs = mine.say(Text::new("").unwrap()).await.unwrap();

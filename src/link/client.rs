@@ -270,7 +270,7 @@ async fn prove<S>(
     config: Arc<rustls::ClientConfig>,
     limits: Limits,
     dialling: impl Future<Output = io::Result<S>>,
-) -> Result<(Wire<Tls<S>>, Peer), ConnectError>
+) -> Result<(Box<Wire<Tls<S>>>, Peer), ConnectError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -279,7 +279,7 @@ where
     let proven = handshake::connect(stream, config, by).await?;
     let first_frame_by = Instant::now() + limits.first_answer;
     let wire = Wire::new(proven.stream, proven.meter, &limits, first_frame_by);
-    Ok((wire, proven.peer))
+    Ok((Box::new(wire), proven.peer))
 }
 
 fn random_id() -> ConversationId {

@@ -21,7 +21,7 @@ type Closing<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 enum Stage<S> {
     Idle,
-    Saying(Closing<Option<Wire<S>>>),
+    Saying(Closing<Option<Box<Wire<S>>>>),
     Draining(Closing<()>),
 }
 
@@ -36,7 +36,7 @@ where
         }
     }
 
-    pub(super) fn close(&mut self, wire: Wire<S>, last: Option<Frame>, is_awaited: bool) {
+    pub(super) fn close(&mut self, wire: Box<Wire<S>>, last: Option<Frame>, is_awaited: bool) {
         self.stage = Stage::Saying(Box::pin(wire.say_last(last)));
         self.is_awaited = is_awaited;
     }

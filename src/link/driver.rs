@@ -8,6 +8,8 @@
 //!   itself, and ticks no more. A user that comes back wakes it once.
 //! - The stream's write waker is always the keeper's: what cannot be written
 //!   at once, it finishes.
+//! - A server's `welcome` leaves with its user's first words, once its user waits for
+//!   what the peer says, or at the keeper's next tick.
 //! - A user's futures hold nothing. Dropped at any time, they leave the keeper
 //!   to take over, and a store that was begun to a thread of its own.
 //! - Nobody is woken under the lock, and nobody holds it over an await.
@@ -38,7 +40,8 @@ use crate::trust::KeyId;
 const TICK: Duration = Duration::from_millis(25);
 
 /// One try to get a proven connection with the same key; what fails it may be another.
-pub(crate) type Attempt<S> = Pin<Box<dyn Future<Output = Result<Wire<S>, Option<KeyId>>> + Send>>;
+pub(crate) type Attempt<S> =
+    Pin<Box<dyn Future<Output = Result<Box<Wire<S>>, Option<KeyId>>> + Send>>;
 /// Where a client's next connection comes from.
 pub(crate) type Dial<S> = Box<dyn FnMut() -> Attempt<S> + Send>;
 
@@ -95,8 +98,11 @@ struct State<S> {
     heard: Option<(u64, Text)>,
     ended: Option<Ended>,
     chores: VecDeque<Chore<S>>,
-    /// The user has polled since the keeper looked.
+    /// The user has polled since the keeper looked, or is about to: the link is new.
     has_polled: bool,
+    /// The keeper leaves the `welcome` to its user for a tick: what it says first, or
+    /// that it waits for its turn, sends it.
+    is_welcome_new: bool,
     /// The keeper reads, and does not tick.
     keeper_reads: bool,
     user: Option<Waker>,
@@ -163,6 +169,7 @@ where
             ended: None,
             chores: VecDeque::new(),
             has_polled: false,
+            is_welcome_new: false,
             keeper_reads: false,
             user: None,
             sayer: None,
@@ -178,7 +185,7 @@ where
     }
 
     /// A client has this connection.
-    pub(crate) fn connected(&self, wire: Wire<S>) {
+    pub(crate) fn connected(&self, wire: Box<Wire<S>>) {
         self.with(|state| state.connected(wire));
     }
 
@@ -195,15 +202,15 @@ where
     /// Why not; nothing has changed.
     pub(crate) fn accept(
         &self,
-        wire: Wire<S>,
+        wire: Box<Wire<S>>,
         greeting: Greeting,
-    ) -> Result<(), Box<(Wire<S>, NotAccepted)>> {
+    ) -> Result<(), (Box<Wire<S>>, NotAccepted)> {
         self.with(|state| match state.session.accept(greeting) {
             Ok(()) => {
-                state.arriving = Some(Box::new(wire));
+                state.arriving = Some(wire);
                 Ok(())
             }
-            Err(why) => Err(Box::new((wire, why))),
+            Err(why) => Err((wire, why)),
         })
     }
 
@@ -279,7 +286,7 @@ where
                         wire,
                         last,
                         is_awaited,
-                    }) => closer.close(*wire, last, is_awaited),
+                    }) => closer.close(wire, last, is_awaited),
                     Some(Chore::Done(remains)) => {
                         if let Some(done) = done.take() {
                             done(remains);
@@ -352,9 +359,9 @@ impl<S> State<S>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    fn connected(&mut self, wire: Wire<S>) {
+    fn connected(&mut self, wire: Box<Wire<S>>) {
         if self.session.is_on() {
-            self.arriving = Some(Box::new(wire));
+            self.arriving = Some(wire);
             self.session.connected();
         }
     }
@@ -400,19 +407,24 @@ where
                 Output::Remove => self.after.put = Some(Put::Nothing),
                 Output::Link => {
                     self.wire = self.arriving.take();
+                    self.has_polled = true;
                     self.after.wake_keeper = true;
                 }
                 Output::Send(frame) => {
                     if let Some(wire) = &mut self.wire {
                         wire.queue(&frame);
                     }
-                    if matches!(frame, Frame::Welcome { .. }) {
-                        // In a TLS record of its own: over a slow path it does not
-                        // wait for the long message that may stand behind it.
-                        self.write();
+                    match frame {
+                        // A user who answers at once has its answer in the same packet.
+                        Frame::Heard { .. } => {}
+                        // So has one who speaks first. But over a slow path a `welcome`
+                        // does not wait for the long message that may stand behind it.
+                        Frame::Welcome { .. } => {
+                            self.write_apart();
+                            self.is_welcome_new = true;
+                        }
+                        _ => is_urgent = true,
                     }
-                    // A user who answers at once has its answer in the same packet.
-                    is_urgent |= !matches!(frame, Frame::Heard { .. });
                 }
                 Output::Close(last) => match self.wire.take() {
                     Some(wire) => self.give_chore(Chore::Close {
@@ -431,7 +443,7 @@ where
                         });
                     }
                 }
-                Output::Cut => self.wire = None,
+                Output::Cut => self.cut(),
                 Output::Dial => self.give_chore(Chore::Dial),
                 Output::Arm(timer, delay) => {
                     let delay = match timer {
@@ -464,9 +476,27 @@ where
 
     /// Writes what goes now. The keeper finishes the rest, and keeps the time.
     fn write(&mut self) {
+        self.write_by(Wire::poll_write);
+    }
+
+    /// In a TLS record of its own, which goes with what is written next.
+    fn write_apart(&mut self) {
+        self.write_by(Wire::poll_write_apart);
+    }
+
+    /// Lets go of the link. What is on its way as far as the session knows is lost with it,
+    /// but a `welcome` that only waited for its user's first words.
+    fn cut(&mut self) {
+        if self.wire.as_ref().is_some_and(|wire| wire.keeps()) {
+            self.write();
+        }
+        self.wire = None;
+    }
+
+    fn write_by(&mut self, write: fn(&mut Wire<S>, &mut Context<'_>)) {
         if let Some(wire) = &mut self.wire {
             let keeper = self.keeper.as_ref().unwrap_or(Waker::noop());
-            wire.poll_write(&mut Context::from_waker(keeper));
+            write(wire, &mut Context::from_waker(keeper));
             self.after.wake_keeper |= wire.has_unsent();
         }
     }
@@ -532,7 +562,9 @@ where
             .as_ref()
             .is_some_and(|wire| wire.overdue().is_some());
         let mut is_ticking = std::mem::take(&mut self.has_polled) && !is_overdue;
-        if let Some(wire) = &mut self.wire {
+        if let Some(wire) = &mut self.wire
+            && !std::mem::take(&mut self.is_welcome_new)
+        {
             wire.poll_write(cx);
         }
         self.keeper_reads = !is_ticking;
@@ -667,7 +699,7 @@ where
     fn drop(&mut self) {
         let Self(driver) = self;
         let mut state = driver.lock();
-        state.wire = None;
+        state.cut();
         state.arriving = None;
         state.record = None;
         let End {

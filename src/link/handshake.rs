@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rustls::server::Acceptor;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::{LazyConfigAcceptor, TlsConnector, TlsStream};
 
@@ -33,7 +33,20 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (stream, meter) = Metered::new(stream);
-    let connecting = TlsConnector::from(config).connect(server_name(), stream);
+    // The last flight goes with the frame that is written behind it.
+    meter.keep();
+    let connecting = async {
+        let connecting = TlsConnector::from(config).connect(server_name(), stream);
+        match connecting.into_fallible().await {
+            Ok(stream) => Ok(stream),
+            Err((error, mut stream)) => {
+                // TLS has told the peer why.
+                meter.release();
+                let _ = stream.flush().await;
+                Err(error)
+            }
+        }
+    };
     let mut stream = timeout_at(by, connecting)
         .await
         .map_err(|_| HandshakeError::TimedOut)??;

@@ -1,21 +1,46 @@
-//! [`Metered`]: a stream that counts what it has taken. Whether a write makes
-//! progress is seen here, below TLS, which takes a whole message at once.
+//! [`Metered`]: a stream that counts what it has taken, and can keep what is written for
+//! a moment. Whether a write makes progress is seen here, below TLS, which takes a whole
+//! message at once; and here, what TLS writes by pieces can go as one packet.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// How many bytes a stream has taken so far.
+/// The most that is kept: a handshake's last flight and a frame.
+const KEPT: usize = 4 * 1024;
+
+/// How many bytes a stream has taken so far, and whether it keeps what is written.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Meter(Arc<AtomicU64>);
+pub(crate) struct Meter(Arc<Dial>);
+
+#[derive(Debug, Default)]
+struct Dial {
+    bytes: AtomicU64,
+    keeps: AtomicBool,
+}
 
 impl Meter {
     pub(crate) fn bytes(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.bytes.load(Ordering::Relaxed)
+    }
+
+    /// What is written from now on is kept, even if it is flushed: more follows at once.
+    /// It goes once the stream is flushed after [`release`](Self::release), once it is shut
+    /// down, or as soon as it would have to wait for the peer.
+    pub(crate) fn keep(&self) {
+        self.0.keeps.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn release(&self) {
+        self.0.keeps.store(false, Ordering::Relaxed);
+    }
+
+    pub(crate) fn keeps(&self) -> bool {
+        self.0.keeps.load(Ordering::Relaxed)
     }
 }
 
@@ -24,6 +49,7 @@ impl Meter {
 pub(crate) struct Metered<S> {
     stream: S,
     meter: Meter,
+    kept: Vec<u8>,
 }
 
 impl<S> Metered<S> {
@@ -32,35 +58,58 @@ impl<S> Metered<S> {
         let metered = Self {
             stream,
             meter: meter.clone(),
+            kept: Vec::new(),
         };
         (metered, meter)
     }
 
     fn count(&self, written: usize) -> usize {
         let bytes = u64::try_from(written).unwrap_or(u64::MAX);
-        self.meter.0.fetch_add(bytes, Ordering::Relaxed);
+        self.meter.0.bytes.fetch_add(bytes, Ordering::Relaxed);
         written
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
+impl<S: AsyncWrite + Unpin> Metered<S> {
+    /// Writes what was kept.
+    fn poll_kept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.kept.is_empty() {
+            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.kept))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.count(written);
+            self.kept.drain(..written);
+        }
+        if !self.meter.keeps() {
+            self.kept = Vec::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Metered<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if read.is_pending() && !self.kept.is_empty() {
+            // What fails here fails the next write.
+            let _ = self.poll_kept(cx);
+        }
+        read
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
-        Poll::Ready(Ok(self.count(written)))
+        self.poll_write_vectored(cx, &[io::IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -68,6 +117,17 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.meter.keeps() {
+            let bytes = slices.iter().map(|slice| slice.len()).sum();
+            if self.kept.len() + bytes <= KEPT {
+                self.kept.reserve(bytes);
+                slices
+                    .iter()
+                    .for_each(|slice| self.kept.extend_from_slice(slice));
+                return Poll::Ready(Ok(bytes));
+            }
+        }
+        ready!(self.poll_kept(cx))?;
         let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, slices))?;
         Poll::Ready(Ok(self.count(written)))
     }
@@ -77,10 +137,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.meter.keeps() {
+            return Poll::Ready(Ok(()));
+        }
+        ready!(self.poll_kept(cx))?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_kept(cx))?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -13,9 +13,12 @@ use super::error::LinkError;
 use super::metered::Meter;
 use crate::protocol::{Decoder, Frame, Limits, Liveness, Overdue};
 
-/// What is read at once: a TLS record's worth (RFC 8446, section 5.1). A line
-/// may be longer: the decoder keeps its start.
-const CHUNK: usize = 16 * 1024;
+/// What is read at once, first, and then while it is not enough: a TLS record's worth
+/// (RFC 8446, section 5.1). A line may be longer: the decoder keeps its start.
+const CHUNK: usize = 512;
+const LARGE_CHUNK: usize = 16 * 1024;
+/// Most frames are no longer.
+const SHORT_LINE: usize = 128;
 
 /// Frames over a stream. What was half read or half written is kept here, so
 /// that every future may be dropped at any time and nothing is lost.
@@ -32,6 +35,8 @@ pub(crate) struct Wire<S> {
     unread: Vec<u8>,
     /// How much of it was decoded.
     decoded: usize,
+    /// The last read filled it.
+    is_large: bool,
     unsent: Vec<u8>,
     /// How much of it was written.
     written: usize,
@@ -56,6 +61,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             liveness,
             unread: Vec::new(),
             decoded: 0,
+            is_large: false,
             unsent: Vec::new(),
             written: 0,
             flushed: true,
@@ -70,12 +76,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
         self.liveness.spoke();
         self.welcome(frame);
+        self.unsent.reserve(SHORT_LINE);
         frame.write_line(&mut self.unsent);
     }
 
     /// Whether something is still to be written.
     pub(crate) fn has_unsent(&self) -> bool {
         !(self.unsent.is_empty() && self.flushed)
+    }
+
+    /// Whether something that was written waits for what follows.
+    pub(crate) fn keeps(&self) -> bool {
+        self.meter.keeps()
     }
 
     /// The next frame that is not `ping` or `pong`, if there is one now. The
@@ -96,6 +108,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// as far as the stream takes it now. The waker of `cx` is the one that is
     /// woken when it takes more.
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>) {
+        self.poll_write_through(cx, true);
+    }
+
+    /// Puts what is queued into a TLS record of its own, in one packet with what is
+    /// written at once behind it. It goes with the next [`poll_write`](Self::poll_write).
+    pub(crate) fn poll_write_apart(&mut self, cx: &mut Context<'_>) {
+        self.meter.keep();
+        self.poll_write_through(cx, false);
+    }
+
+    fn poll_write_through(&mut self, cx: &mut Context<'_>, flushes: bool) {
         while self.write_error.is_none() {
             if !self.has_unsent() {
                 match self.liveness.poll_frame(now()) {
@@ -106,6 +129,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             let stream = Pin::new(&mut self.stream);
             let rest = self.unsent.get(self.written..).unwrap_or_default();
             let progress = if rest.is_empty() {
+                if !flushes {
+                    return;
+                }
+                self.meter.release();
                 stream.poll_flush(cx).map_ok(|()| self.flushed = true)
             } else {
                 stream.poll_write(cx, rest).map_ok(|written| {
@@ -193,7 +220,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Closes in order (PROTOCOL 3.15): the last frames, `close_notify`, then
     /// read and drop, since closing with unread input would make TCP destroy
     /// what was sent last. Takes at most twice [`Limits::close_time`].
-    pub(crate) async fn close_with(self, last: Frame) {
+    pub(crate) async fn close_with(self: Box<Self>, last: Frame) {
         if let Some(wire) = self.say_last(Some(last)).await {
             wire.drain().await;
         }
@@ -201,11 +228,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// The first half of [`close_with`](Self::close_with): when this is done, the last
     /// frame is on its way. `None` if it could not be written.
-    pub(crate) async fn say_last(mut self, last: Option<Frame>) -> Option<Self> {
+    pub(crate) async fn say_last(mut self: Box<Self>, last: Option<Frame>) -> Option<Box<Self>> {
         if let Some(last) = last {
             self.queue(&last);
         }
         let last_words = async {
+            // With `close_notify` in one packet.
+            self.meter.keep();
             let rest = self.unsent.get(self.written..).unwrap_or_default();
             self.stream.write_all(rest).await?;
             self.stream.shutdown().await
@@ -215,13 +244,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// The second half.
-    pub(crate) async fn drain(mut self) {
+    pub(crate) async fn drain(mut self: Box<Self>) {
         let drain = async {
             let mut dropped = 0;
-            // Small: it is in the future of whoever may have to close.
-            let mut chunk = [0; 512];
             while dropped < self.limits.close_bytes {
-                match self.stream.read(&mut chunk).await {
+                self.unread.clear();
+                self.unread.reserve(CHUNK);
+                match self.stream.read_buf(&mut self.unread).await {
                     Ok(0) | Err(_) => return,
                     Ok(bytes) => dropped += bytes,
                 }
@@ -265,12 +294,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Reads into `unread`, of which all is decoded.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
-        self.unread.reserve(CHUNK);
+        self.unread.reserve(match self.is_large {
+            true => LARGE_CHUNK,
+            false => CHUNK,
+        });
         let failure = match pin!(self.stream.read_buf(&mut self.unread)).poll(cx) {
             Poll::Pending if self.write_error.is_none() => return Poll::Pending,
             Poll::Pending | Poll::Ready(Ok(0)) => self.write_error.take(),
             Poll::Ready(Ok(_)) => {
                 self.liveness.received(now());
+                self.is_large = self.unread.len() == self.unread.capacity();
                 return Poll::Ready(Ok(()));
             }
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => None,

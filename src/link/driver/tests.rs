@@ -35,9 +35,10 @@ fn key() -> KeyId {
     key.parse().unwrap()
 }
 
-fn wire(stream: DuplexStream, limits: &Limits) -> Wire<Stream> {
+fn wire(stream: DuplexStream, limits: &Limits) -> Box<Wire<Stream>> {
     let (stream, meter) = Metered::new(stream);
-    Wire::new(stream, meter, limits, Instant::now() + limits.first_answer)
+    let first_frame_by = Instant::now() + limits.first_answer;
+    Box::new(Wire::new(stream, meter, limits, first_frame_by))
 }
 
 fn server(limits: &Limits, record: Option<Record>) -> (Arc<Driver<Stream>>, Talk) {
@@ -132,4 +133,11 @@ async fn a_message_before_a_fault_is_handed_over() {
         let heard = timeout(Duration::from_secs(60), listening.hear()).await;
         assert_eq!(heard.unwrap().unwrap().0, text("last words"));
     }
+}
+
+#[tokio::test]
+async fn a_keeper_is_small() {
+    let (driver, _talk) = server(&Limits::default(), None);
+    let size = size_of_val(&driver.keep(None, |_| ()));
+    assert!(size <= 1024, "{size} B");
 }

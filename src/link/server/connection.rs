@@ -109,8 +109,8 @@ where
                 hub.tell(ConnectionEvent::Hello(Box::new(hello)));
                 Ok(wire)
             }
-            Ok(other) => Err(part(*wire, out_of_place(&other)).await),
-            Err(error) => Err(part(*wire, error).await),
+            Ok(other) => Err(part(wire, out_of_place(&other)).await),
+            Err(error) => Err(part(wire, error).await),
         }
     };
     tokio::select! {
@@ -162,15 +162,15 @@ where
                 }
                 // After its `quit` nothing else of a peer counts (PROTOCOL 3.11).
                 Ok(_) if has_quit => {}
-                Ok(other) => return Err(part(*wire, out_of_place(&other)).await),
-                Err(error) => return Err(part(*wire, error).await),
+                Ok(other) => return Err(part(wire, out_of_place(&other)).await),
+                Err(error) => return Err(part(wire, error).await),
             },
         }
     }
 }
 
 /// Says what is to be said about it, and closes.
-async fn part<S>(wire: Wire<S>, error: LinkError) -> ConnectionError
+async fn part<S>(wire: Box<Wire<S>>, error: LinkError) -> ConnectionError
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -185,4 +185,53 @@ fn out_of_place(frame: &Frame) -> LinkError {
         kind: frame.kind(),
         phase: "before `welcome`",
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::{size_of, size_of_val};
+
+    use tokio::io::{DuplexStream, duplex};
+
+    use super::*;
+    use crate::link::{Client, Talk, tcp};
+    use crate::trust::tls::server_config;
+    use crate::trust::{Algorithm, Identity};
+
+    /// A task's future is moved several times before it runs, and its room once more
+    /// when it ends.
+    #[test]
+    fn nothing_large_is_in_a_channel_or_a_task() {
+        let identity = Identity::generate(Algorithm::default()).unwrap();
+        let (events, _hub) = mpsc::unbounded_channel();
+        let hub = || HubHandle {
+            id: ConnectionId(0),
+            events: events.clone(),
+            clienthellos: Arc::default(),
+        };
+        let stream = || duplex(1).0;
+        let (config, limits) = (server_config(&identity).unwrap(), Limits::default());
+        let (_instructions, mut instructed) = mpsc::unbounded_channel();
+        let told = hub();
+        let greeting = size_of_val(&greet(
+            stream(),
+            config.clone(),
+            &limits,
+            &told,
+            &mut instructed,
+        ));
+        let connection = size_of_val(&receive(stream(), config, limits, hub(), instructed));
+        let client = Client::new(&identity, vec![]).unwrap();
+        let connecting = client.connect(tcp::dialer("localhost", 1));
+        for (what, size, most) in [
+            ("a hub's event", size_of::<HubEvent<DuplexStream>>(), 128),
+            ("a conversation", size_of::<Talk>(), 192),
+            ("a wire", size_of::<Wire<Tls<DuplexStream>>>(), 3 * 1024),
+            ("a connection's task", connection, 2 * 1024),
+            ("its handshake", greeting, 5 * 1024),
+            ("a client's connect", size_of_val(&connecting), 5 * 1024),
+        ] {
+            assert!(size <= most, "{what}: {size} B");
+        }
+    }
 }

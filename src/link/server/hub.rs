@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -85,7 +86,7 @@ struct Parked {
 
 struct Early<S> {
     id: ConnectionId,
-    wire: Wire<Tls<S>>,
+    wire: Box<Wire<Tls<S>>>,
     has_quit: bool,
 }
 
@@ -157,33 +158,39 @@ where
         A: FnMut() -> F + Send + 'static,
         F: Future<Output = io::Result<(S, Option<IpAddr>)>> + Send + 'static,
     {
-        let (arrivals, mut arrived) = mpsc::channel(1);
-        let accepting = async move {
-            loop {
-                match accept().await {
-                    Ok(arrival) => {
-                        // Nobody takes it only when the server has stopped.
-                        let _ = arrivals.send(arrival).await;
-                    }
-                    Err(_) => sleep(ACCEPT_REST).await,
+        let mut arrival = || {
+            let accepting = accept();
+            async {
+                let arrived = accepting.await;
+                if arrived.is_err() {
+                    sleep(ACCEPT_REST).await;
                 }
+                arrived.ok()
             }
         };
-        tokio::pin!(accepting);
+        let mut arriving = pin!(arrival());
+        let mut alarm = pin!(sleep_until(Instant::now()));
         self.give(first).await;
         loop {
             self.publish();
             let wake_at = self.timers.next();
+            if let Some(at) = wake_at.filter(|at| *at != alarm.deadline()) {
+                alarm.as_mut().reset(at);
+            }
             tokio::select! {
-                () = &mut accepting => return,
-                Some((stream, address)) = arrived.recv() => self.receive(stream, address).await,
+                arrived = &mut arriving => {
+                    arriving.set(arrival());
+                    if let Some((stream, address)) = arrived {
+                        self.receive(stream, address).await;
+                    }
+                }
                 Some(event) = events.recv() => self.handle_event(event).await,
                 Some(_) = self.tasks.join_next() => {}
                 (key, verdict) = self.settings.questions.answered() => {
                     let orders = self.admission.answer(&key, verdict);
                     self.give(orders).await;
                 }
-                () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {
+                () = &mut alarm, if wake_at.is_some() => {
                     while let Some(timer) = self.timers.fire() {
                         let orders = self.admission.fired(timer);
                         self.give(orders).await;
@@ -362,7 +369,7 @@ where
                 ConnectionEvent::Quit => self.admission.quit(id),
                 ConnectionEvent::Entered(wire, has_quit) => {
                     self.connections.remove(&id);
-                    self.enter(id, *wire, has_quit)
+                    self.enter(id, wire, has_quit)
                 }
                 ConnectionEvent::Left(error) => {
                     self.connections.remove(&id);
@@ -411,7 +418,7 @@ where
     }
 
     /// A connection was let in, and hands itself over: the one way in.
-    fn enter(&mut self, id: ConnectionId, wire: Wire<Tls<S>>, has_quit: bool) -> Orders {
+    fn enter(&mut self, id: ConnectionId, wire: Box<Wire<Tls<S>>>, has_quit: bool) -> Orders {
         let (hello, is_live) = match self.admission.entry(id) {
             Entry::Begin(hello) => (hello, false),
             Entry::GoOn(hello) => (hello, true),
@@ -430,7 +437,7 @@ where
         if is_live {
             let live = self.live.get(&named);
             let refused = live.and_then(|live| live.driver.accept(wire, greeting).err());
-            return match refused.map(|refused| *refused) {
+            return match refused {
                 Some((wire, NotAccepted::Ending)) => {
                     let early = Early { id, wire, has_quit };
                     let earlier = self.early.insert(named, early);
@@ -473,7 +480,12 @@ where
     }
 
     /// What a conversation does not take.
-    fn turn_away(&mut self, id: ConnectionId, wire: Wire<Tls<S>>, violation: Violation) -> Orders {
+    fn turn_away(
+        &mut self,
+        id: ConnectionId,
+        wire: Box<Wire<Tls<S>>>,
+        violation: Violation,
+    ) -> Orders {
         let error = LinkError::from(violation);
         match error.farewell() {
             Some(last) => self.close_with(id, wire, last, Some(error)),
@@ -485,7 +497,7 @@ where
     fn close_with(
         &mut self,
         id: ConnectionId,
-        wire: Wire<Tls<S>>,
+        wire: Box<Wire<Tls<S>>>,
         last: Frame,
         error: Option<LinkError>,
     ) -> Orders {

@@ -167,7 +167,11 @@ impl Conversations {
                 orders.push(Order::Disarm(Timer::Parked(named.0, named.1)));
             }
             Some(Standing::Ended) => {
-                self.ended.retain(|ended| ended != named);
+                // The oldest first: mostly it is that one.
+                let place = self.ended.iter().position(|ended| ended == named);
+                if let Some(place) = place {
+                    self.ended.remove(place);
+                }
                 orders.push(Order::Disarm(Timer::Ended(named.0, named.1)));
             }
             Some(Standing::Live { .. }) | None => {}
