@@ -1,9 +1,9 @@
 //! A private conversation between two peers, one turn at a time.
 //!
 //! ```text
-//! cli/    4  arguments, terminal, JSON, reports                  knows all below
+//! cli/       4  arguments, terminal, JSON, reports, address book    knows all below
 //! link/      3  async: wire, session, admission, server, client     knows 1 and 2
-//! trust/     2  keys, identities, peers, verifiers, TLS             fs, rcgen, rustls; no frames, no turns
+//! trust/     2  keys, identities, verifiers, TLS                    fs, rcgen, rustls; no frames, no turns
 //! protocol/  1  pure: limits, text, frame, conversation, liveness   no io, net, fs, tokio, rustls, clap, clock
 //! ```
 //!

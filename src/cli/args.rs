@@ -8,8 +8,9 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::speaker::Speaker;
+use crate::cli::book::{Address, Petname};
 use crate::protocol::Text;
-use crate::trust::{Address, Algorithm, KeyId, Petname};
+use crate::trust::{Algorithm, KeyId};
 
 /// A private conversation between two people, one turn at a time
 ///

@@ -4,7 +4,8 @@
 use super::console::Console;
 use super::report::Report;
 use super::speaker::terminal::Terminal;
-use crate::trust::{KeyId, Petname};
+use crate::cli::book::Petname;
+use crate::trust::KeyId;
 
 /// The words that answer a question.
 const CHOICES: &str = "Type `accept` for this once, or `decline`: ";

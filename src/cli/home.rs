@@ -7,10 +7,9 @@ use etcetera::BaseStrategy as _;
 use super::args::{IdentityArgs, KeyArg};
 use super::console::Console;
 use super::report::{Exit, Report};
+use crate::cli::book::{AddressBook, BOOK_FILE};
 use crate::link::Journal;
-use crate::trust::{
-    AddressBook, Algorithm, Identity, KeyId, key_of_certificate_file, peers::BOOK_FILE,
-};
+use crate::trust::{Algorithm, Identity, KeyId, key_of_certificate_file};
 
 /// Certificate, key and address book. Deleting it deletes everything.
 #[derive(Debug, Clone)]

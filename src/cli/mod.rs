@@ -3,6 +3,7 @@
 pub mod abandoned;
 pub mod args;
 pub mod ask;
+pub mod book;
 pub mod commands;
 pub mod console;
 pub mod descriptors;

@@ -5,9 +5,10 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
+use crate::cli::book::{BookError, Petname};
 use crate::link::{Cause, ConnectError, Ended, HandshakeError, JournalError, LinkError};
 use crate::protocol::{Code, Overdue, Reason};
-use crate::trust::{BookError, HandshakeFailure, IdentityError, KeyId, Petname};
+use crate::trust::{HandshakeFailure, IdentityError, KeyId};
 
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

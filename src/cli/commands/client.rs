@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::cli::abandoned;
 use crate::cli::args::ClientArgs;
 use crate::cli::ask;
+use crate::cli::book::{AddressBook, BookError, Expected, Offer, Petname, Target, TargetError};
 use crate::cli::console::Console;
 use crate::cli::home::{Home, resolve_keys};
 use crate::cli::report::{Exit, Report, outcome};
@@ -13,10 +14,7 @@ use crate::cli::speaker::{Intent, Partner, Speaker};
 use crate::cli::talk::{Ending, converse, quit_unbegun};
 use crate::link::{Cause, Client, ConnectError, Ended, HandshakeError, Talk, Waiting, tcp};
 use crate::protocol::{Limits, Role};
-use crate::trust::{
-    AddressBook, BookError, Expected, HandshakeFailure, Identity, KeyId, Offer, Petname, Target,
-    TargetError,
-};
+use crate::trust::{HandshakeFailure, Identity, KeyId};
 
 /// Runs `turnchat client`.
 ///

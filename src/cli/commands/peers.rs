@@ -2,10 +2,11 @@
 
 use super::stdout::print;
 use crate::cli::args::{KeyArg, PeersCommand};
+use crate::cli::book::AddressBook;
 use crate::cli::console::Console;
 use crate::cli::home::{Home, resolve_keys};
 use crate::cli::report::{Exit, Report};
-use crate::trust::{AddressBook, KeyId};
+use crate::trust::KeyId;
 
 /// Lists or changes the address book.
 ///

@@ -5,12 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use nix::errno::Errno;
 use tokio::net::TcpListener;
 
+use crate::cli::book::address::DEFAULT_PORT;
 use crate::cli::console::Console;
 use crate::cli::report::Report;
 use crate::cli::speaker::Speaker;
 use crate::link::tcp;
 use crate::trust::KeyId;
-use crate::trust::address::DEFAULT_PORT;
 
 /// Binds the address of `--listen`.
 pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, Report> {

@@ -3,12 +3,13 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::cli::args::{KeyArg, ServerArgs};
+use crate::cli::book::{AddressBook, KeyVerdict, ServerTrust};
 use crate::cli::console::Console;
 use crate::cli::home::{Home, resolve_keys};
 use crate::cli::report::Report;
 use crate::link::Verdict;
 use crate::protocol::Reason;
-use crate::trust::{AddressBook, KeyId, KeyVerdict, ServerTrust};
+use crate::trust::KeyId;
 
 /// Who is let in, and what they are called.
 pub(super) struct Rules {

@@ -3,7 +3,8 @@
 //! values; nothing is asked, shown or stored here.
 
 use super::address::MalformedAddress;
-use super::{Address, AddressBook, KeyId, Petname};
+use super::{Address, AddressBook, Petname};
+use crate::trust::KeyId;
 
 /// Where a client dials, and whom it expects there.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 
 use toml_edit::{Array, Document, DocumentMut, Item, Key, Table, value};
 
-use super::durable;
-use super::{Address, KeyId, Petname};
+use super::{Address, Petname};
+use crate::trust::{KeyId, durable};
 
 /// The address book's file in a home.
 pub const BOOK_FILE: &str = "peers.toml";

@@ -22,13 +22,13 @@ const MAX_LABEL: usize = 63;
 /// `[IPv6]:PORT`, and always printed with its port.
 ///
 /// ```
-/// use turnchat::trust::Address;
+/// use turnchat::cli::book::Address;
 ///
 /// let address: Address = "Alice-Laptop".parse()?;
 /// assert_eq!(address.to_string(), "alice-laptop:8876");
 /// let address: Address = "[2001:DB8::1]:443".parse()?;
 /// assert_eq!((address.host(), address.port()), ("2001:db8::1", 443));
-/// # Ok::<(), turnchat::trust::address::MalformedAddress>(())
+/// # Ok::<(), turnchat::cli::book::address::MalformedAddress>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {

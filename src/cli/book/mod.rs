@@ -1,0 +1,12 @@
+//! Whom a person knows: the address book, what its names and addresses are, and what
+//! follows from it for keys.
+
+pub mod address;
+mod address_book;
+mod petname;
+mod verdict;
+
+pub use address::Address;
+pub use address_book::{AddressBook, BOOK_FILE, BookError, Entry, Refusal};
+pub use petname::Petname;
+pub use verdict::{Expected, KeyVerdict, Offer, ServerTrust, Target, TargetError};
