@@ -6,7 +6,7 @@ use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use super::report::{Exit, Report};
 use crate::protocol::Limits;
 
-/// What a server holds besides connections that wait: 13 were counted at rest, and a
+/// What a program holds besides connections that wait: 13 were counted at rest, and a
 /// conversation, its replaced link, the book and a record being stored are six more.
 const RESERVED: usize = 24;
 /// With fewer for connections, nobody could get in past a few idle ones.
@@ -31,23 +31,36 @@ pub fn raise() -> usize {
 /// # Errors
 /// There are too few to serve anybody.
 pub fn share(limits: Limits, descriptors: usize) -> Result<Limits, Report> {
-    let left = descriptors.saturating_sub(RESERVED);
-    if left < LEAST {
-        return Err(Report::new(
-            Exit::Failure,
-            format!("The system lets this program open {descriptors} files and connections only."),
-            format!(
-                "Raise the limit, for example with `ulimit -n {}`.",
-                10 * (RESERVED + LEAST)
-            ),
-        ));
-    }
+    suffice(descriptors, RESERVED + LEAST)?;
+    let left = descriptors - RESERVED;
     let queue = limits.queue.min(left / 4);
     Ok(Limits {
         queue,
         strangers: limits.strangers.min(left - queue),
         ..limits
     })
+}
+
+/// Whether so many descriptors are enough for a client.
+///
+/// # Errors
+/// They are too few.
+pub fn suffice_for_client(descriptors: usize) -> Result<(), Report> {
+    suffice(descriptors, RESERVED)
+}
+
+fn suffice(descriptors: usize, least: usize) -> Result<(), Report> {
+    match descriptors < least {
+        false => Ok(()),
+        true => Err(Report::new(
+            Exit::Failure,
+            format!("The system lets this program open {descriptors} files and connections only."),
+            format!(
+                "Raise the limit, for example with `ulimit -n {}`.",
+                10 * least
+            ),
+        )),
+    }
 }
 
 #[cfg(test)]

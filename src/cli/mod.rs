@@ -71,6 +71,7 @@ fn execute(command: Command, home: &Home, console: &Console) -> Result<Exit, Rep
         Command::Peers(command) => peers::run(&command, home, console)?,
         Command::Server(command) => return serve(command, home, console),
         Command::Client(command) => {
+            descriptors::suffice_for_client(descriptors::raise())?;
             let mut speaker = speaker(command.talk.json, None, console)?;
             let done = block_on(client::run(command, home, console, &mut speaker));
             return done.inspect_err(|report| speaker.stopped(report, Role::Client));

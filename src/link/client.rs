@@ -243,7 +243,7 @@ struct Open {
 
 /// How long a record is waited for that somebody else holds: of a conversation that was
 /// let go of just now, the last store may be on its way.
-const STORING_TIME: Duration = Duration::from_secs(1);
+const STORING_TIME: Duration = Duration::from_secs(3);
 const STORING_PAUSE: Duration = Duration::from_millis(10);
 
 async fn unlocked<T>(open: impl Fn() -> Result<T, JournalError>) -> Result<T, JournalError> {

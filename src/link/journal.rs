@@ -102,6 +102,9 @@ struct Contents {
     conversation: Snapshot,
 }
 
+/// More than ever come: the count goes on from there.
+const MOST_CLIENTHELLOS: u64 = 1 << 53;
+
 /// Only the part that every version has.
 #[derive(Deserialize)]
 struct AnyContents {
@@ -268,12 +271,17 @@ impl Stored {
         }))
     }
 
+    /// For how long it has stood there.
+    pub(crate) fn age(&self) -> Duration {
+        Duration::from_secs(now().saturating_sub(self.written))
+    }
+
     fn is_old(&self) -> bool {
-        let time = match self.conversation.has_quit() {
-            true => ENDED_TIME,
-            false => PARKED_TIME,
-        };
-        self.written < now().saturating_sub(time.as_secs())
+        self.age()
+            > match self.conversation.has_quit() {
+                true => ENDED_TIME,
+                false => PARKED_TIME,
+            }
     }
 }
 
@@ -326,14 +334,19 @@ impl Contents {
                 return Err(JournalError::Unreadable { path, source });
             }
         };
+        let damaged = || JournalError::Damaged { path: path.clone() };
         match serde_json::from_slice(&json) {
             Ok(AnyContents { version: VERSION }) => {}
             Ok(AnyContents { version }) => {
                 return Err(JournalError::OtherVersion { path, version });
             }
-            Err(_) => return Err(JournalError::Damaged { path }),
+            Err(_) => return Err(damaged()),
         }
-        serde_json::from_slice(&json).map_err(|_| JournalError::Damaged { path })
+        let contents: Self = serde_json::from_slice(&json).map_err(|_| damaged())?;
+        match contents.clienthello > MOST_CLIENTHELLOS {
+            true => Err(damaged()),
+            false => Ok(Some(contents)),
+        }
     }
 
     fn restore(self, role: Role, path: &Path) -> Result<Conversation, JournalError> {

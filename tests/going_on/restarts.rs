@@ -507,26 +507,69 @@ async fn of_what_a_crash_left_open_of_a_key_the_last_goes_on() {
     assert_ne!(here.conversation, abandoned.conversation);
 }
 
-/// Also while the last store is on its way.
 #[tokio::test(start_paused = true)]
-async fn who_lets_go_of_a_turn_may_connect_again_at_once() {
+async fn a_turn_that_is_let_go_of_frees_its_record_at_once() {
+    let kept = Kept::new();
+    let (dial, accept, _) = network(vec![]);
+    let mut server = kept.serve(|| accept.clone()).await;
+    let waiting = kept.connect(dial).await;
+    let (_here, there) = greeted(&mut server, waiting).await;
+    let lock = lock_of_the_client(&kept);
+    assert!(lock.try_lock().is_err());
+    drop(there);
+    assert!(lock.try_lock().is_ok());
+}
+
+/// The last store of one that was let go of may be on its way.
+#[tokio::test(start_paused = true)]
+async fn a_record_that_is_held_is_waited_for() {
     let kept = Kept::new();
     let (dial, accept, _) = network(vec![]);
     let mut server = kept.serve(|| accept.clone()).await;
     let waiting = kept.connect(dial.clone()).await;
-    let (here, there) = greeted(&mut server, waiting).await;
+    let (_here, there) = greeted(&mut server, waiting).await;
     drop(there);
-    let waiting = kept.client().connect(dial.clone()).await.unwrap();
-    let there = mine(waiting.welcome().await.unwrap());
-    {
-        let saying = there.say(text("two"));
-        tokio::pin!(saying);
-        let once = std::future::poll_fn(|cx| std::task::Poll::Ready(saying.as_mut().poll(cx)));
-        assert!(once.await.is_pending(), "it is being stored");
-    }
-    let waiting = kept.client().connect(dial).await.unwrap();
-    let there = theirs(waiting.welcome().await.unwrap());
-    let (heard, _here) = here.hear().await.unwrap();
-    assert_eq!(heard, text("two"));
-    drop(there);
+    let lock = lock_of_the_client(&kept);
+    lock.lock().unwrap();
+    let client = kept.client();
+    let connecting = client.connect(dial);
+    tokio::pin!(connecting);
+    let soon = timeout(Duration::from_secs(2), &mut connecting).await;
+    assert!(soon.is_err(), "{:?}", soon.map(drop));
+    lock.unlock().unwrap();
+    assert!(connecting.await.unwrap().is_resuming());
+}
+
+fn lock_of_the_client(kept: &Kept) -> File {
+    let dir = kept.dir.path().join(kept.sides.client.key_id().file_name());
+    let name = format!("client-{}.lock", kept.sides.server.key_id().file_name());
+    File::open(dir.join(name)).unwrap()
+}
+
+/// Nobody asked for the one that was on before the restart, and the next is welcomed
+/// all the same.
+#[tokio::test(start_paused = true)]
+async fn who_is_taken_before_anybody_was_asked_for_takes_no_place() {
+    let kept = Kept::new();
+    let (dial, accept, _) = network(vec![]);
+    let mut server = kept.serve(|| accept.clone()).await;
+    let waiting = kept.connect(dial).await;
+    drop(greeted(&mut server, waiting).await);
+    server.stop().await;
+
+    let (dial, accept, _) = network(vec![]);
+    let mut server = kept.serve(|| accept.clone()).await;
+    let held = loop {
+        match server.welcomed() {
+            Some(talk) => break talk,
+            None => tokio::task::yield_now().await,
+        }
+    };
+    assert!(held.is_resumed);
+    drop(held);
+    let waiting = kept.connect(dial).await;
+    let next = timeout(Duration::from_secs(3_600), server.next());
+    let (next, there) = tokio::join!(next, waiting.welcome());
+    assert!(next.expect("a place").unwrap().is_resumed);
+    assert!(there.is_ok());
 }

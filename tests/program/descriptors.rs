@@ -37,11 +37,18 @@ fn idle_strangers_take_no_descriptor_from_the_journal() {
 }
 
 #[test]
-fn a_server_with_too_few_descriptors_says_so() {
+fn whoever_has_too_few_descriptors_says_so() {
     let alice = Person::new();
-    for many in [16, 24] {
-        with_descriptors(&alice.turnchat(&JSON_SERVER), many)
-            .finish()
-            .fails(1, &[&format!("open {many} files"), "ulimit -n"]);
+    let client = ["client", "127.0.0.1:1", "--accept-new", "--as", "bob"];
+    let commands = [
+        (&JSON_SERVER[..], vec![8, 16, 24]),
+        (&client, vec![7, 8, 11, 16]),
+    ];
+    for (arguments, limits) in commands {
+        for many in limits {
+            with_descriptors(&alice.turnchat(arguments), many)
+                .finish()
+                .fails(1, &[&format!("open {many} files"), "ulimit -n"]);
+        }
     }
 }

@@ -185,12 +185,19 @@ async fn where_there_are_seats_nobody_queues() {
     let face = Face::new(&Papers::new());
     let (dial, accept, _) = network(vec![]);
     let server = Sides::new().builder().many_at_a_time().start(accept);
-    let serving = tokio::spawn(server.serve(64, |talk| async move { drop(talk) }));
-    for n in 0_u8..32 {
+    let serving = tokio::spawn(server.serve(64, async |talk| {
+        std::future::pending::<()>().await;
+        drop(talk);
+    }));
+    let id = |n: u8| turnchat::protocol::ConversationId::from_bits([n; 16]).to_string();
+    let mut guests = Vec::new();
+    for n in 0..32 {
         let mut guest = arrive(&face, dial.clone()).await;
-        let id = turnchat::protocol::ConversationId::from_bits([n; 16]).to_string();
-        guest.send(&hello(&id, 0)).await;
-        guest.expect(&welcome(&id, 0)).await;
+        guest.send(&hello(&id(n), 0)).await;
+        guests.push(guest);
+    }
+    for (n, guest) in (0..32).zip(&mut guests) {
+        guest.expect(&welcome(&id(n), 0)).await;
     }
     serving.abort();
 }

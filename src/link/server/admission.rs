@@ -250,13 +250,13 @@ impl Admission {
     /// the order in which their peers came last: of one key, where it has one open
     /// conversation, the last is kept. A crash can come between a beginning and the
     /// end of what was open before.
-    pub fn restore(&mut self, named: Named, clienthello: u64) -> Orders {
+    pub fn restore(&mut self, named: Named, clienthello: u64, age: Duration) -> Orders {
         let mut orders = Orders::new();
         if self.one_at_a_time {
             self.conversations.give_up_others(named, &mut orders);
         }
-        self.conversations.live(named, clienthello, &mut orders);
-        orders.extend(self.parked(named));
+        self.conversations
+            .restore(named, clienthello, age, &mut orders);
         orders
     }
 
@@ -281,7 +281,8 @@ impl Admission {
     /// A parked conversation could not be given up: it is parked as before.
     pub fn kept(&mut self, named: Named) -> Orders {
         let mut orders = Orders::new();
-        self.conversations.park(named, 0, &mut orders);
+        self.conversations
+            .park(named, 0, Duration::ZERO, &mut orders);
         orders
     }
 

@@ -259,7 +259,10 @@ where
             let (peer, conversation) = (stored.peer, &stored.conversation);
             let named = (peer, conversation.id());
             if !conversation.has_quit() {
-                orders.extend(self.admission.restore(named, stored.clienthello));
+                orders.extend(
+                    self.admission
+                        .restore(named, stored.clienthello, stored.age()),
+                );
                 continue;
             }
             orders.extend(self.admission.ended(named));

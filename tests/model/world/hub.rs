@@ -2,6 +2,7 @@
 //! src/link/server/mod.rs have it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use turnchat::link::Verdict;
 use turnchat::link::server::admission::{
@@ -480,7 +481,10 @@ impl World {
                 untold.push(record.snapshot.clone());
             }
             if !record.snapshot.quit {
-                orders.extend(hub.admission.restore(named, record.clienthello));
+                orders.extend(
+                    hub.admission
+                        .restore(named, record.clienthello, Duration::ZERO),
+                );
             } else if !config.breaks(Broken::EndsRemembered) {
                 orders.extend(hub.admission.ended(named));
             }

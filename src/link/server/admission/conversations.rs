@@ -89,6 +89,18 @@ impl Conversations {
         }
     }
 
+    /// It was parked before a restart, for so long.
+    pub(super) fn restore(
+        &mut self,
+        named: Named,
+        clienthello: u64,
+        age: Duration,
+        orders: &mut Orders,
+    ) {
+        self.park(named, clienthello, age, orders);
+        self.limit_parked(orders);
+    }
+
     /// It is on no longer, and can go on later; the oldest go past the limit.
     pub(super) fn parked(&mut self, named: Named) -> Orders {
         let mut orders = Orders::new();
@@ -104,23 +116,34 @@ impl Conversations {
             Some(standing) => standing.clienthello().unwrap_or(0),
             None => 0,
         };
-        self.park(named, clienthello, &mut orders);
-        if self.parked.len() > self.most_parked
-            && let Some(oldest) = self.parked.front().copied()
-        {
-            self.forget(&oldest, &mut orders);
-            orders.push(Order::GiveUp(oldest, Why::Age));
-        }
+        self.park(named, clienthello, Duration::ZERO, &mut orders);
+        self.limit_parked(&mut orders);
         orders
     }
 
-    /// The same, whatever the limit.
-    pub(super) fn park(&mut self, named: Named, clienthello: u64, orders: &mut Orders) {
+    fn limit_parked(&mut self, orders: &mut Orders) {
+        if self.parked.len() > self.most_parked
+            && let Some(oldest) = self.parked.front().copied()
+        {
+            self.forget(&oldest, orders);
+            orders.push(Order::GiveUp(oldest, Why::Age));
+        }
+    }
+
+    /// It can go on later, whatever the limit; and has been parked for so long.
+    pub(super) fn park(
+        &mut self,
+        named: Named,
+        clienthello: u64,
+        age: Duration,
+        orders: &mut Orders,
+    ) {
         self.forget(&named, orders);
         self.parked.push_back(named);
         let parked = Standing::Parked { clienthello };
         self.standings.insert(named, parked);
-        orders.push(Order::Arm(Timer::Parked(named.0, named.1), PARKED_TIME));
+        let left = PARKED_TIME.saturating_sub(age);
+        orders.push(Order::Arm(Timer::Parked(named.0, named.1), left));
     }
 
     /// It has ended; the oldest ends are forgotten past the limit.

@@ -140,7 +140,7 @@ impl Door {
 
     fn restore(&mut self, of: u8, conversation: u8, clienthello: u64) -> Vec<String> {
         let named = (key(of), id(conversation));
-        let orders = self.admission.restore(named, clienthello);
+        let orders = self.admission.restore(named, clienthello, Duration::ZERO);
         self.obey(orders)
     }
 
@@ -620,6 +620,17 @@ fn what_is_parked_is_given_up_after_thirty_days_and_past_the_limit() {
     assert_eq!(door.parked(2, 2), ["give up 1"]);
     assert_eq!(door.pass(PARKED_TIME), ["give up 2"]);
     assert!(!door.is_open(2, 2));
+}
+
+/// A restart does not begin them anew.
+#[test]
+fn the_thirty_days_go_on_over_a_restart() {
+    let mut door = Door::new();
+    let named = (key(1), id(1));
+    let orders = door.admission.restore(named, 1, PARKED_TIME - MINUTE);
+    door.obey(orders);
+    assert!(door.pass(MINUTE - Duration::from_secs(1)).is_empty());
+    assert_eq!(door.pass(Duration::from_secs(1)), ["give up 1"]);
 }
 
 /// The answer is for its youngest connection.
