@@ -183,7 +183,11 @@ impl Round {
             Some(life) if life.is_spoiled && is_client_done && !has_open => {
                 let _ = life.kill();
             }
-            Some(_) if self.is_listening && !self.client.is_running() => {
+            Some(life) if self.is_listening && !self.client.is_running() => {
+                if is_client_done {
+                    // Read slowly, it would be behind by a conversation for ever.
+                    life.go_on();
+                }
                 let arguments = self.homes.client(self.port);
                 self.start(Who::Client, arguments);
             }
