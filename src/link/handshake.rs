@@ -10,7 +10,7 @@ use tokio_rustls::{LazyConfigAcceptor, TlsConnector, TlsStream};
 use super::error::HandshakeError;
 use super::metered::{Meter, Metered};
 use crate::trust::Peer;
-use crate::trust::tls::server_name;
+use crate::trust::tls::{server_name, watched};
 
 /// A connection with both keys proven, and how much of what is written to it
 /// the network has taken.
@@ -33,6 +33,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (stream, meter) = Metered::new(stream);
+    let (config, request) = watched(&config);
     // The last flight goes with the frame that is written behind it.
     meter.keep();
     let connecting = async {
@@ -53,6 +54,7 @@ where
     // A whole message at once: what is queued is bounded by who queues it.
     stream.get_mut().1.set_buffer_limit(None);
     let peer = Peer::proven(stream.get_ref().1)?;
+    request.has_come()?;
     Ok(Proven {
         stream: stream.into(),
         meter,

@@ -4,17 +4,18 @@
 use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustls::client::Resumption;
+use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
 use rustls::pki_types::ServerName;
 use rustls::server::NoServerSessionStorage;
-use rustls::sign::SingleCertAndKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::TLS13;
 use rustls::{
     AlertDescription, ClientConfig, CommonState, Error, HandshakeKind, InvalidMessage,
-    PeerIncompatible, PeerMisbehaved, ProtocolVersion, ServerConfig,
+    PeerIncompatible, PeerMisbehaved, ProtocolVersion, ServerConfig, SignatureScheme,
 };
 
 use super::certificate::{MalformedCertificate, key_of_certificate};
@@ -73,6 +74,48 @@ pub fn client_config(
     config.resumption = Resumption::disabled();
     config.enable_sni = false;
     Ok(Arc::new(config))
+}
+
+/// The same for one connection, on which it is seen whether the server asks who dials.
+pub(crate) fn watched(config: &ClientConfig) -> (Arc<ClientConfig>, Arc<CertificateRequest>) {
+    let request = Arc::new(CertificateRequest {
+        resolver: Arc::clone(&config.client_auth_cert_resolver),
+        has_come: AtomicBool::new(false),
+    });
+    let mut config = config.clone();
+    config.client_auth_cert_resolver = Arc::clone(&request) as Arc<dyn ResolvesClientCert>;
+    (Arc::new(config), request)
+}
+
+/// Answers a server's CertificateRequest (RFC 8446, section 4.3.2), and remembers that
+/// one has come.
+#[derive(Debug)]
+pub(crate) struct CertificateRequest {
+    resolver: Arc<dyn ResolvesClientCert>,
+    has_come: AtomicBool,
+}
+
+impl CertificateRequest {
+    /// # Errors
+    /// [`NotProven::NotAsked`], where none has come: whom such a server lets in, it does
+    /// not know (PROTOCOL 1.4).
+    pub(crate) fn has_come(&self) -> Result<(), NotProven> {
+        match self.has_come.load(Ordering::Relaxed) {
+            true => Ok(()),
+            false => Err(NotProven::NotAsked),
+        }
+    }
+}
+
+impl ResolvesClientCert for CertificateRequest {
+    fn resolve(&self, hints: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.has_come.store(true, Ordering::Relaxed);
+        self.resolver.resolve(hints, schemes)
+    }
+
+    fn has_certs(&self) -> bool {
+        self.resolver.has_certs()
+    }
 }
 
 /// What every client hands to rustls as the server's name, whomever it dials:
@@ -155,6 +198,9 @@ pub enum NotProven {
     /// The peer showed no certificate.
     #[error("the peer showed no certificate")]
     NoCertificate,
+    /// The server did not ask for this side's certificate.
+    #[error("the server does not ask who connects")]
+    NotAsked,
     /// The peer's certificate cannot be read.
     #[error(transparent)]
     Malformed(#[from] MalformedCertificate),
@@ -179,6 +225,9 @@ pub enum HandshakeFailure {
     /// The peer refused this side's certificate.
     #[error("the peer refused the certificate: {0:?}")]
     CertificateRefused(AlertDescription),
+    /// The server did not ask for this side's certificate.
+    #[error("the server does not ask who connects")]
+    NotAsked,
     /// Both speak TLS 1.3, but no protocol in common.
     #[error("the peer does not speak this protocol")]
     NoCommonProtocol,
@@ -256,6 +305,7 @@ impl From<NotProven> for HandshakeFailure {
         match missing {
             NotProven::NoCommonProtocol => Self::NoCommonProtocol,
             NotProven::NotTls13 => Self::NotTls13,
+            NotProven::NotAsked => Self::NotAsked,
             NotProven::NoCertificate => Self::NoProof(Error::NoCertificatesPresented),
             NotProven::Handshaking => Self::Other(Error::HandshakeNotComplete),
             NotProven::Resumed | NotProven::Malformed(_) => {
@@ -276,12 +326,9 @@ fn provider() -> Arc<CryptoProvider> {
 
 #[cfg(test)]
 mod tests {
-    use rustls::client::ResolvesClientCert;
     use rustls::server::{Acceptor, ServerSessionMemoryCache};
-    use rustls::sign::CertifiedKey;
     use rustls::{
         CertificateError, ClientConnection, ConnectionCommon, ServerConnection, SideData,
-        SignatureScheme,
     };
 
     use super::*;

@@ -337,6 +337,15 @@ async fn a_server_of_another_protocol_is_told_apart() {
     assert_eq!(tls(&error), HandshakeFailure::NoCommonProtocol);
 }
 
+/// Both sides are proven, always.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_ask_who_dials_is_not_talked_to() {
+    let papers = Papers::new();
+    let (raw, error) = met(&Face::new(&papers).asking_nobody(), &papers).await;
+    assert_eq!(tls(&error), HandshakeFailure::NotAsked);
+    assert!(!matches!(raw, Err(Came::Line(_))), "{raw:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_server_without_tls_is_told_apart() {
     for bytes in [

@@ -96,6 +96,8 @@ pub(crate) struct Face {
     alpn: Vec<Vec<u8>>,
     /// A server's answer to a client's certificate, if it is not content.
     refusal: Option<CertificateError>,
+    /// A server asks for a certificate.
+    asks: bool,
 }
 
 impl Face {
@@ -104,7 +106,14 @@ impl Face {
             papers: Some(papers.clone()),
             alpn: vec![ALPN.into()],
             refusal: None,
+            asks: true,
         }
+    }
+
+    /// A server that lets in whoever dials.
+    pub(crate) fn asking_nobody(mut self) -> Self {
+        self.asks = false;
+        self
     }
 
     pub(crate) fn without_papers() -> Self {
@@ -157,11 +166,14 @@ impl Face {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let resolver = self.resolver().expect("a server has a certificate");
-        let mut config = ServerConfig::builder_with_provider(default_provider().into())
+        let builder = ServerConfig::builder_with_provider(default_provider().into())
             .with_protocol_versions(&[&TLS13])
-            .unwrap()
-            .with_client_cert_verifier(Arc::new(Credulous(self.refusal.clone())))
-            .with_cert_resolver(resolver);
+            .unwrap();
+        let builder = match self.asks {
+            true => builder.with_client_cert_verifier(Arc::new(Credulous(self.refusal.clone()))),
+            false => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(resolver);
         config.alpn_protocols.clone_from(&self.alpn);
         TlsAcceptor::from(Arc::new(config))
             .accept(stream)
