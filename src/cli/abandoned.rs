@@ -23,20 +23,10 @@ pub fn tell(
     if let Some((turn, _)) = &abandoned.unacknowledged {
         what += &format!(" Your message of turn {turn} in it was not acknowledged.");
     }
+    console.say(&what);
     match (speaker, &abandoned.untaken) {
-        (Speaker::Json(json), _) => {
-            console.say(&what);
-            json.abandoned(&what, abandoned)
-        }
-        (speaker, Some((turn, text))) => {
-            console.say(&format!(
-                "{what} The last message in it, if you have not seen it:"
-            ));
-            speaker.heard_again(abandoned.conversation, *turn, text)
-        }
-        (_, None) => {
-            console.say(&what);
-            Ok(())
-        }
+        (Speaker::Json(json), _) => json.abandoned(&what, abandoned),
+        (speaker, Some((turn, text))) => speaker.heard_again(abandoned.conversation, *turn, text),
+        (_, None) => Ok(()),
     }
 }

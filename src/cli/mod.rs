@@ -31,6 +31,7 @@ use speaker::Speaker;
 use speaker::json::JsonLines;
 use speaker::pipe::Pipe;
 use speaker::terminal::Terminal;
+use transcript::Transcript;
 
 use crate::protocol::{Limits, Role, Text};
 
@@ -96,6 +97,7 @@ fn serve(command: ServerArgs, home: &Home, console: &Console) -> Result<Exit, Re
 }
 
 fn speaker(is_json: bool, first: Option<Text>, console: &Console) -> Result<Speaker, Report> {
+    Transcript::check()?;
     let limit = if is_json { JsonLines::LINE } else { Text::MAX };
     let input = Input::stdin(limit).map_err(|error| Report::stdin(&error))?;
     Ok(if is_json {

@@ -361,6 +361,11 @@ fn handshake(failure: &HandshakeFailure, host: &str) -> Report {
             format!("The peer does not accept our certificate ({alert:?})."),
             "Make a new one for the same key with `turnchat gen-cert --renew`.",
         ),
+        HandshakeFailure::NotAsked => Report::new(
+            Exit::Trust,
+            format!("{host} does not ask for your key: it would not know whom it talks to."),
+            "Is it a turnchat server? Check the address, and ask your peer what runs there.",
+        ),
         HandshakeFailure::NoCommonProtocol => Report::new(
             Exit::Protocol,
             format!("{host} does not speak turnchat/1."),

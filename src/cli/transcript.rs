@@ -3,6 +3,8 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use anstyle::Style;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use terminal_size::{Width, terminal_size_of};
 
 use super::layout;
@@ -24,6 +26,20 @@ impl Transcript {
     /// can stand there.
     pub fn is_terminal() -> bool {
         io::stdout().is_terminal()
+    }
+
+    /// Whether stdout can be written to at all: std takes what it writes to a descriptor
+    /// that is for reading only for written.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub fn check() -> Result<(), Report> {
+        let unwritable = |errno: Errno| Report::stdout(&errno.into());
+        let flags = fcntl(io::stdout(), FcntlArg::F_GETFL).map_err(unwritable)?;
+        match OFlag::from_bits_truncate(flags) & OFlag::O_ACCMODE == OFlag::O_RDONLY {
+            true => Err(unwritable(Errno::EBADF)),
+            false => Ok(()),
+        }
     }
 
     /// One message, with whose it is before it.

@@ -16,7 +16,7 @@ use super::journal::{Journal, JournalError, Record};
 use super::session::{FEW_REDIALS, Session};
 use super::turn::{self, Waiting};
 use super::wire::Wire;
-use crate::protocol::{By, Conversation, ConversationId, End, HeardWhen, Limits, Role};
+use crate::protocol::{Conversation, ConversationId, HeardWhen, Limits, Role};
 use crate::trust::tls::client_config;
 use crate::trust::{Identity, KeyId, Peer};
 
@@ -160,14 +160,14 @@ impl Client {
     ///
     /// # Errors
     /// [`JournalError`], where one cannot be read or removed.
-    pub fn give_up(&self) -> Result<Vec<End>, JournalError> {
+    pub fn give_up(&self) -> Result<Vec<Abandoned>, JournalError> {
         let mut ends = Vec::new();
         let Some(journal) = &self.journal else {
             return Ok(ends);
         };
         for key in self.accepted.iter().filter(|key| journal.has_client(key)) {
             let (record, stored) = journal.client(key)?;
-            ends.extend(stored.map(|conversation| conversation.end(By::Me)));
+            ends.extend(stored.map(|conversation| Abandoned::of(*key, &conversation)));
             record.remove()?;
         }
         Ok(ends)

@@ -226,3 +226,43 @@ fn a_quit_waits_for_the_last_message_to_be_taken() {
     );
     client.finish().exits(0);
 }
+
+/// Where stdout is for reading only, nothing would be shown and all taken.
+#[test]
+fn nobody_talks_through_a_stdout_that_cannot_be_written() {
+    let alice = Person::new();
+    let client = ["client", "127.0.0.1:1", "--accept-new", "--as", "bob"];
+    for arguments in [&JSON_SERVER[..], &client] {
+        let mut command = alice.turnchat(arguments);
+        command.stdout(std::fs::File::open("/dev/null").unwrap());
+        let done = Program::start_with(command).finish();
+        done.fails(1, &["transcript", "standard output"]);
+    }
+}
+
+/// What was stored and not taken is shown before it is given up.
+#[test]
+fn a_new_conversation_shows_what_the_last_one_left() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let server = alice.serve(&["--allow-anyone", "--first", "Hello"]);
+    let mut client = bob.call(&server, &alice, &["--json"]);
+    client.stdout.line_with("\"your-turn\"");
+    client.send(nix::sys::signal::Signal::SIGKILL);
+    client.finish();
+    drop(server);
+    let pages = crate::harness::contents(&bob.home().join("journal"));
+    let (path, page) = (pages.into_iter())
+        .find(|(path, _)| path.extension().is_some_and(|end| end == "json"))
+        .unwrap();
+    let mut page: Value = serde_json::from_slice(&page).unwrap();
+    // As if it had been killed before anything was shown.
+    page["conversation"]["last_heard"] = "Hello".into();
+    std::fs::write(path, page.to_string()).unwrap();
+
+    let server = alice.serve(&["--allow-anyone", "--first", "Hello"]);
+    let mut client = bob.call(&server, &alice, &["--json", "--new"]);
+    let told = event(&mut client, "error");
+    assert!(told["what"].as_str().unwrap().contains("Gave up"), "{told}");
+    assert_eq!(told["untaken"]["text"], "Hello", "{told}");
+    event(&mut client, "connected");
+}

@@ -127,7 +127,11 @@ fn at_this_instant(kept: &Kept) -> Kept {
         fs::create_dir(&copy).unwrap();
         for page in fs::read_dir(side.path()).unwrap() {
             let page = page.unwrap();
-            fs::copy(page.path(), copy.join(page.file_name())).unwrap();
+            match fs::copy(page.path(), copy.join(page.file_name())) {
+                // It was just being put in the place of another.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                copied => _ = copied.unwrap(),
+            }
         }
     }
     Kept {

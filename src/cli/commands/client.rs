@@ -136,7 +136,7 @@ impl ClientRun<'_> {
         speaker: &mut Speaker,
     ) -> Result<Waiting, Report> {
         let offered = match self
-            .dial(self.target.expected.acceptable().to_vec())
+            .dial(self.target.expected.acceptable().to_vec(), speaker)
             .await?
         {
             Ok(waiting) => return Ok(waiting),
@@ -152,7 +152,7 @@ impl ClientRun<'_> {
             if known_as.is_some() {
                 return Err(Report::unknown_host(&host, &offered, known_as.as_ref()));
             }
-            let waiting = self.redial(offered).await?;
+            let waiting = self.redial(offered, speaker).await?;
             self.store(name, offered)?;
             return Ok(waiting);
         }
@@ -166,11 +166,15 @@ impl ClientRun<'_> {
                 "Ask your peer for the output of `turnchat fingerprint`, and compare.",
             ));
         }
-        self.redial(offered).await
+        self.redial(offered, speaker).await
     }
 
     /// One dial. `Err` is a key that is not accepted.
-    async fn dial(&self, accepted: Vec<KeyId>) -> Result<Result<Waiting, KeyId>, Report> {
+    async fn dial(
+        &self,
+        accepted: Vec<KeyId>,
+        speaker: &mut Speaker,
+    ) -> Result<Result<Waiting, KeyId>, Report> {
         let address = &self.target.address;
         let limits = Limits {
             hold: self.hold,
@@ -184,7 +188,7 @@ impl ClientRun<'_> {
             false => client,
         };
         if self.gives_up {
-            self.give_up(&client)?;
+            self.give_up(&client, speaker)?;
         }
         self.console.detail(&format!("Dialling {address}."));
         let error = match client
@@ -203,20 +207,17 @@ impl ClientRun<'_> {
     }
 
     /// Gives up what the journal holds, for `--new`.
-    fn give_up(&self, client: &Client) -> Result<(), Report> {
-        for end in client.give_up().map_err(|error| Report::from(&error))? {
-            let message = end.unacknowledged.map_or(String::new(), |(turn, _)| {
-                format!(" Your message of turn {turn} was not acknowledged.")
-            });
-            self.console
-                .say(&format!("Gave up the last conversation.{message}"));
+    fn give_up(&self, client: &Client, speaker: &mut Speaker) -> Result<(), Report> {
+        for given_up in client.give_up().map_err(|error| Report::from(&error))? {
+            let what = "Gave up the last conversation.".to_owned();
+            abandoned::tell(what, &given_up, self.console, speaker)?;
         }
         Ok(())
     }
 
-    async fn redial(&self, approved: KeyId) -> Result<Waiting, Report> {
+    async fn redial(&self, approved: KeyId, speaker: &mut Speaker) -> Result<Waiting, Report> {
         let host = self.target.address.to_string();
-        self.dial(vec![approved])
+        self.dial(vec![approved], speaker)
             .await?
             .map_err(|other| Report::not_pinned(&host, &other))
     }

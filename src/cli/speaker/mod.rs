@@ -48,8 +48,8 @@ impl Speaker {
         text: &Text,
     ) -> Result<(), Report> {
         match self {
-            Self::Terminal(terminal) => terminal.heard(text),
-            Self::Pipe(pipe) => pipe.heard(text),
+            Self::Terminal(terminal) => terminal.heard_again(text),
+            Self::Pipe(pipe) => pipe.heard_again(text),
             Self::Json(json) => json.heard_again(conversation, turn, text),
         }
     }

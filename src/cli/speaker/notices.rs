@@ -19,6 +19,11 @@ pub(super) fn show_notice(console: &Console, notice: Notice) {
     }
 }
 
+/// What comes next was heard before a restart.
+pub(super) fn show_heard_again(console: &Console) {
+    console.say("The last message, if you have not seen it:");
+}
+
 /// The end cannot be told at once.
 pub(super) fn show_leaving(console: &Console) {
     console.say("Saying goodbye: the link is lost, so this takes up to 10 seconds.");

@@ -2,7 +2,7 @@
 //! this side's turn, and the transcript reads as a typed one.
 
 use super::intent::Intent;
-use super::notices::{show_end, show_leaving, show_notice};
+use super::notices::{show_end, show_heard_again, show_leaving, show_notice};
 use super::partner::Partner;
 use crate::cli::console::Console;
 use crate::cli::input::line::Typed;
@@ -123,6 +123,11 @@ impl Pipe {
 
     pub(super) fn heard(&mut self, text: &Text) -> Result<(), Report> {
         Transcript::message(THEIRS, text.as_str())
+    }
+
+    pub(super) fn heard_again(&mut self, text: &Text) -> Result<(), Report> {
+        show_heard_again(&self.console);
+        self.heard(text)
     }
 
     pub(super) fn notice(&mut self, notice: Notice) -> Result<(), Report> {

@@ -6,7 +6,7 @@ use std::io;
 use nix::sys::termios::tcgetattr;
 
 use super::intent::Intent;
-use super::notices::{show_end, show_leaving, show_notice};
+use super::notices::{show_end, show_heard_again, show_leaving, show_notice};
 use super::partner::Partner;
 use crate::cli::console::Console;
 use crate::cli::input::line::Typed;
@@ -209,6 +209,11 @@ impl Terminal {
     pub(super) fn heard(&mut self, text: &Text) -> Result<(), Report> {
         self.console.break_prompt();
         Transcript::message(THEIRS, text.as_str())
+    }
+
+    pub(super) fn heard_again(&mut self, text: &Text) -> Result<(), Report> {
+        show_heard_again(&self.console);
+        self.heard(text)
     }
 
     pub(super) fn notice(&mut self, notice: Notice) -> Result<(), Report> {

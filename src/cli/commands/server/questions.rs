@@ -15,6 +15,9 @@ use crate::trust::KeyId;
 /// nuisance.
 const IN_WINDOW: usize = 3;
 const WINDOW: Duration = Duration::from_secs(10 * 60);
+/// Past so many declines of a key in it nobody is asked about that one: else it would
+/// use up all questions.
+const DECLINES: usize = 2;
 
 /// Where the library asks, and the person answers.
 #[derive(Clone, Default)]
@@ -32,6 +35,8 @@ struct State {
     asked: VecDeque<Instant>,
     /// Keys that the person has let in.
     accepted: BTreeSet<KeyId>,
+    /// And those that were not, lately.
+    declined: VecDeque<(KeyId, Instant)>,
 }
 
 struct Waiting {
@@ -89,8 +94,9 @@ impl Questions {
                 true => Verdict::Admit,
                 false => Verdict::Refuse(Reason::Declined),
             };
-            if is_accepted {
-                state.accepted.insert(key);
+            match is_accepted {
+                true => _ = state.accepted.insert(key),
+                false => state.decline(key),
             }
             state.settle(|other| (*other == key).then_some(verdict));
         });
@@ -130,6 +136,10 @@ impl State {
         if is_returning && self.accepted.contains(&key) {
             return Err(Verdict::Admit);
         }
+        let is_it = |(of, at): &&(KeyId, Instant)| *of == key && at.elapsed() < WINDOW;
+        if self.declined.iter().filter(is_it).count() >= DECLINES {
+            return Err(Verdict::Refuse(Reason::Declined));
+        }
         if !self.may_ask() {
             return Err(Verdict::Refuse(Reason::AskedTooOften));
         }
@@ -144,9 +154,15 @@ impl State {
     }
 
     fn may_ask(&self) -> bool {
-        let now = Instant::now();
-        let lately = |at: &&Instant| now.duration_since(**at) < WINDOW;
+        let lately = |at: &&Instant| at.elapsed() < WINDOW;
         self.asked.iter().filter(lately).count() < IN_WINDOW
+    }
+
+    fn decline(&mut self, key: KeyId) {
+        self.declined.push_back((key, Instant::now()));
+        if self.declined.len() > IN_WINDOW {
+            self.declined.pop_front();
+        }
     }
 
     fn next(&self) -> Option<KeyId> {

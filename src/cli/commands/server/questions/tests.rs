@@ -130,9 +130,26 @@ async fn a_place_is_given_back_once_there_is_an_answer() {
     let questions = Questions::default();
     let mut asked = questions.new_about(1);
     questions.answer(key(1), false);
-    let mut again = questions.new_about(1);
     assert!(poll(&mut asked).is_some());
     drop(asked);
-    assert!(questions.is_waiting(&key(1)));
-    assert_eq!(poll(&mut again), None);
+    let mut other = questions.new_about(2);
+    assert!(questions.is_waiting(&key(2)));
+    assert_eq!(poll(&mut other), None);
+}
+
+/// One stranger does not use up all questions.
+#[tokio::test(start_paused = true)]
+async fn who_was_declined_twice_is_not_asked_about_again_for_a_while() {
+    let questions = Questions::default();
+    let declined = Verdict::Refuse(Reason::Declined);
+    for _ in 0..2 {
+        let mut asked = questions.new_about(1);
+        assert_eq!(questions.ask(), Some(key(1)));
+        questions.answer(key(1), false);
+        assert_eq!(poll(&mut asked), Some(declined));
+    }
+    assert_eq!(questions.clone().about(candidate(1, false)).await, declined);
+    advance(WINDOW).await;
+    let mut asked = questions.new_about(1);
+    assert_eq!(poll(&mut asked), None);
 }
