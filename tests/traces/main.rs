@@ -129,7 +129,7 @@ fn at_this_instant(kept: &Kept) -> Kept {
             let page = page.unwrap();
             match fs::copy(page.path(), copy.join(page.file_name())) {
                 // It was just being put in the place of another.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 copied => _ = copied.unwrap(),
             }
         }
