@@ -568,8 +568,9 @@ async fn who_is_taken_before_anybody_was_asked_for_takes_no_place() {
     assert!(held.is_resumed);
     drop(held);
     let waiting = kept.connect(dial).await;
-    let next = timeout(Duration::from_secs(3_600), server.next());
-    let (next, there) = tokio::join!(next, waiting.welcome());
-    assert!(next.expect("a place").unwrap().is_resumed);
+    let both = async { tokio::join!(server.next(), waiting.welcome()) };
+    let both = timeout(Duration::from_secs(3_600), both).await;
+    let (next, there) = both.expect("a place");
+    assert!(next.unwrap().is_resumed);
     assert!(there.is_ok());
 }
