@@ -82,8 +82,8 @@ impl Client {
     /// Once it is on or has a place in the queue, a lost link is dialled anew, for as
     /// long as [`Limits::hold`] says, and only the same key is accepted then. Before the
     /// server's first frame, a connection that is cut is dialled anew three times, within
-    /// 10 s (PROTOCOL 4.14). A first dial that reaches nobody is only repeated for a conversation in the
-    /// journal. With a hold of zero nothing is.
+    /// 10 s (PROTOCOL 4.14). A first dial that reaches nobody is only repeated for a
+    /// conversation in the journal. With a hold of zero nothing is.
     ///
     /// # Errors
     /// [`ConnectError`]; nothing was said then.
