@@ -2,12 +2,14 @@
 
 use std::sync::{Arc, Mutex};
 
+use tokio::io::DuplexStream;
 use tokio::sync::{mpsc, oneshot};
+use tokio_rustls::client::TlsStream;
 use turnchat::link::{Candidate, Verdict};
 use turnchat::protocol::{Limits, Reason};
 
 use super::ours::{Habit, House};
-use super::raw::{Came, Face, ID, Papers, hello, say, welcome};
+use super::raw::{Came, Face, ID, Papers, Raw, hello, say, welcome};
 
 /// The answer that a question waits for.
 type Answer = oneshot::Sender<Verdict>;
@@ -26,15 +28,21 @@ fn thoughtful(habit: Habit) -> (House, mpsc::UnboundedReceiver<(Candidate, Answe
     (house, asked)
 }
 
+/// A guest that has said `hello`, and is thought about.
+async fn waits(house: &House, face: &Face) -> Raw<TlsStream<DuplexStream>> {
+    let mut guest = house.guest_as(face).await;
+    guest.send(&hello(ID)).await;
+    guest.expect(WAIT).await;
+    guest
+}
+
 const WAIT: &str = r#"{"wait":{"ahead":0}}"#;
 
 #[tokio::test(start_paused = true)]
 async fn a_candidate_waits_until_its_server_has_thought_about_it() {
     let (house, mut asked) = thoughtful(Habit::Answers);
     let face = Face::new(&Papers::new());
-    let mut guest = house.guest_as(&face).await;
-    guest.send(&hello(ID)).await;
-    guest.expect(WAIT).await;
+    let mut guest = waits(&house, &face).await;
     let (candidate, answer) = asked.recv().await.unwrap();
     assert_eq!(candidate.conversation.to_string(), ID);
     assert!(!candidate.is_returning);
@@ -44,9 +52,7 @@ async fn a_candidate_waits_until_its_server_has_thought_about_it() {
 
     // It returns, which is for the server's user to judge again.
     drop(guest);
-    let mut guest = house.guest_as(&face).await;
-    guest.send(&hello(ID)).await;
-    guest.expect(WAIT).await;
+    let mut guest = waits(&house, &face).await;
     let (again, answer) = asked.recv().await.unwrap();
     assert_eq!(again.key, candidate.key);
     assert!(again.is_returning);
@@ -69,12 +75,8 @@ async fn a_question_about_who_has_left_is_let_go_of() {
 async fn of_a_key_there_is_one_question() {
     let (house, mut asked) = thoughtful(Habit::Answers);
     let face = Face::new(&Papers::new());
-    let mut first = house.guest_as(&face).await;
-    first.send(&hello(ID)).await;
-    first.expect(WAIT).await;
-    let mut second = house.guest_as(&face).await;
-    second.send(&hello(ID)).await;
-    second.expect(WAIT).await;
+    let mut first = waits(&house, &face).await;
+    let mut second = waits(&house, &face).await;
     first.expect(r#"{"error":{"code":"replaced"}}"#).await;
     assert_eq!(first.next().await, Came::Close);
     let (_, answer) = asked.recv().await.unwrap();
@@ -101,9 +103,7 @@ async fn an_answer_at_once_goes_before_a_question() {
         }
     });
     let face = Face::new(&Papers::new());
-    let mut first = house.guest_as(&face).await;
-    first.send(&hello(ID)).await;
-    first.expect(WAIT).await;
+    let mut first = waits(&house, &face).await;
     *known.lock().unwrap() = true;
     let mut second = house.guest_as(&face).await;
     second.send(&hello(ID)).await;

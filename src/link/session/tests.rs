@@ -9,6 +9,18 @@ fn session(role: Role) -> Session {
     Session::new(role, conversation, true, true, &Limits::default())
 }
 
+/// A server's, with a connection.
+fn linked() -> Session {
+    let mut session = session(Role::Server);
+    let greeting = Greeting {
+        heard: 0,
+        has_quit: false,
+        clienthello: 1,
+    };
+    session.accept(greeting).unwrap();
+    session
+}
+
 fn outputs(session: &mut Session) -> Vec<Output> {
     std::iter::from_fn(|| session.poll_output()).collect()
 }
@@ -295,13 +307,7 @@ fn a_place_is_kept_while_nobody_waits_for_it() {
 /// Who is next does not wait for the end to be acknowledged.
 #[test]
 fn a_quit_is_soon_given_up_while_somebody_waits() {
-    let mut session = session(Role::Server);
-    let greeting = Greeting {
-        heard: 0,
-        has_quit: false,
-        clienthello: 1,
-    };
-    session.accept(greeting).unwrap();
+    let mut session = linked();
     session.quit();
     assert!(!outputs(&mut session).contains(&Output::Arm(Timer::CrowdedQuit, SOON)));
     session.crowded(true);
@@ -355,13 +361,7 @@ fn the_time_of_cuts_adds_up_until_a_turn_passes() {
 
 #[test]
 fn a_link_that_is_lost_behind_the_end_changes_nothing() {
-    let mut session = session(Role::Server);
-    let greeting = Greeting {
-        heard: 0,
-        has_quit: false,
-        clienthello: 1,
-    };
-    session.accept(greeting).unwrap();
+    let mut session = linked();
     outputs(&mut session);
     session.receive(Frame::Quit {});
     assert!(matches!(outputs(&mut session)[..], [Output::Put { .. }]));
