@@ -113,10 +113,11 @@ fn a_message_of_a_conversation_that_is_over_says_which_it_was() {
     let server = alice.serve(&["--allow-anyone", "--first", "Hello"]);
     let mut client = bob.call(&server, &alice, &["--json"]);
     client.stdout.line_with("\"your-turn\"");
-    server.program.send(Signal::SIGKILL);
+    server.program.send(Signal::SIGSTOP);
     client.send(Signal::SIGTERM);
     client.finish().exits(143);
     let (_, page) = page_of(&bob);
+    drop(server);
 
     let server = alice.serve(&["--allow-anyone", "--first", "Hello"]);
     let mut client = bob.call(&server, &alice, &["--json"]);
