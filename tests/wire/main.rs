@@ -23,5 +23,6 @@ mod program;
 mod questions;
 mod raw;
 mod resuming;
+mod strangers;
 mod streams;
 mod time;

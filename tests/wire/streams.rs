@@ -144,6 +144,11 @@ impl<S> Tapped<S> {
 }
 
 impl Tap {
+    /// Whether the stream is still held.
+    pub(crate) fn is_open(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
     /// How many TLS records of data were written.
     pub(crate) fn records(&self) -> usize {
         let written = self.0.lock().unwrap();

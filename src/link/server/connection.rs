@@ -1,6 +1,7 @@
 //! One connection on the server's side, from accept until it is handed over:
 //! handshake, `hello`, and the queue.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -107,16 +108,20 @@ where
                     clienthello,
                 };
                 hub.tell(ConnectionEvent::Hello(Box::new(hello)));
-                Ok(wire)
+                Ok((wire, None))
             }
-            Ok(other) => Err(part(wire, out_of_place(&other)).await),
-            Err(error) => Err(part(wire, error).await),
+            Ok(other) => Ok((wire, Some(out_of_place(&other)))),
+            Err(error) => Ok((wire, Some(error))),
         }
     };
-    tokio::select! {
-        greeted = hurried => greeted.map(Some),
+    let greeted: Result<_, ConnectionError> = tokio::select! {
+        greeted = hurried => greeted,
         // Before `hello` there is one instruction: to make room.
-        _ = instructions.recv() => Ok(None),
+        _ = instructions.recv() => return Ok(None),
+    };
+    match greeted? {
+        (wire, None) => Ok(Some(wire)),
+        (wire, Some(error)) => Err(part(wire, error, instructions).await),
     }
 }
 
@@ -148,11 +153,7 @@ where
                     Some(Instruction::Quit) => Frame::Quit {},
                     Some(Instruction::Close) | None => return Ok(None),
                 };
-                tokio::select! {
-                    () = wire.close_with(last) => {}
-                    // There are too many strangers: it has to go now.
-                    Some(_) = instructions.recv() => {}
-                }
+                close(wire, last, instructions).await;
                 return Ok(None);
             }
             frame = wire.next() => match frame {
@@ -162,22 +163,48 @@ where
                 }
                 // After its `quit` nothing else of a peer counts (PROTOCOL 3.11).
                 Ok(_) if has_quit => {}
-                Ok(other) => return Err(part(wire, out_of_place(&other)).await),
-                Err(error) => return Err(part(wire, error).await),
+                Ok(other) => return Err(part(wire, out_of_place(&other), instructions).await),
+                Err(error) => return Err(part(wire, error, instructions).await),
             },
         }
     }
 }
 
 /// Says what is to be said about it, and closes.
-async fn part<S>(wire: Box<Wire<S>>, error: LinkError) -> ConnectionError
+async fn part<S>(
+    wire: Box<Wire<S>>,
+    error: LinkError,
+    instructions: &mut mpsc::UnboundedReceiver<Instruction>,
+) -> ConnectionError
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     if let Some(last) = error.farewell() {
-        wire.close_with(last).await;
+        close(wire, last, instructions).await;
     }
     error.into()
+}
+
+/// Closes with a last word, unless there are too many strangers: then it has to go now.
+pub(super) async fn close<S>(
+    wire: Box<Wire<S>>,
+    last: Frame,
+    instructions: &mut mpsc::UnboundedReceiver<Instruction>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let has_to_go = async {
+        while let Some(instruction) = instructions.recv().await {
+            if instruction == Instruction::Close {
+                return;
+            }
+        }
+        pending().await
+    };
+    tokio::select! {
+        () = wire.close_with(last) => {}
+        () = has_to_go => {}
+    }
 }
 
 fn out_of_place(frame: &Frame) -> LinkError {

@@ -2,7 +2,7 @@
 //! [`Admission`], gives its instructions out to the connections, and keeps the
 //! conversations that are parked.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::io;
 use std::net::IpAddr;
@@ -65,6 +65,9 @@ pub(super) struct Hub<S> {
     admission: Admission,
     timers: Timers,
     connections: BTreeMap<ConnectionId, Connection>,
+    /// Those that were told to go at once. They hold a descriptor until they have
+    /// gone, and nobody else is accepted before that (PROTOCOL 5.4).
+    going: BTreeSet<ConnectionId>,
     live: BTreeMap<Named, Live<S>>,
     /// Who came for a conversation that is being put away, and learns then what became
     /// of it.
@@ -131,6 +134,7 @@ where
             journal,
             _lock: lock,
             connections: BTreeMap::new(),
+            going: BTreeSet::new(),
             live: BTreeMap::new(),
             early: BTreeMap::new(),
             parked: BTreeMap::new(),
@@ -178,7 +182,7 @@ where
                 alarm.as_mut().reset(at);
             }
             tokio::select! {
-                arrived = &mut arriving => {
+                arrived = &mut arriving, if self.going.is_empty() => {
                     arriving.set(arrival());
                     if let Some((stream, address)) = arrived {
                         self.receive(stream, address).await;
@@ -371,11 +375,11 @@ where
                 ConnectionEvent::Hello(hello) => self.hello(id, *hello),
                 ConnectionEvent::Quit => self.admission.quit(id),
                 ConnectionEvent::Entered(wire, has_quit) => {
-                    self.connections.remove(&id);
+                    self.forget(id);
                     self.enter(id, wire, has_quit)
                 }
                 ConnectionEvent::Left(error) => {
-                    self.connections.remove(&id);
+                    self.forget(id);
                     if let Some(error) = error {
                         self.mention(ServerEvent::Failed(*error));
                     }
@@ -403,6 +407,11 @@ where
             }
         };
         self.give(orders).await;
+    }
+
+    fn forget(&mut self, id: ConnectionId) {
+        self.connections.remove(&id);
+        self.going.remove(&id);
     }
 
     fn hello(&mut self, id: ConnectionId, hello: Hello) -> Orders {
@@ -505,8 +514,15 @@ where
         error: Option<LinkError>,
     ) -> Orders {
         let events = self.events.clone();
+        let (instructions, mut instructed) = mpsc::unbounded_channel();
+        let connection = Connection {
+            address: None,
+            instructions,
+            key: None,
+        };
+        self.connections.insert(id, connection);
         self.tasks.spawn(async move {
-            wire.close_with(last).await;
+            connection::close(wire, last, &mut instructed).await;
             let error = error.map(|error| Box::new(ConnectionError::from(error)));
             let _ = events.send(HubEvent::Connection(id, ConnectionEvent::Left(error)));
         });
@@ -553,7 +569,7 @@ where
         }
     }
 
-    fn instruct(&self, id: ConnectionId, instruction: Instruction, unstored: &[KeyId]) {
+    fn instruct(&mut self, id: ConnectionId, instruction: Instruction, unstored: &[KeyId]) {
         let Some(connection) = self.connections.get(&id) else {
             return;
         };
@@ -566,8 +582,11 @@ where
         if let (Instruction::Refuse(reason), Some(key)) = (instruction, connection.key) {
             self.mention(ServerEvent::Refused { key, reason });
         }
+        let has_to_go = instruction == Instruction::Close;
         // Whoever has left says so.
-        let _ = connection.instructions.send(instruction);
+        if connection.instructions.send(instruction).is_ok() && has_to_go {
+            self.going.insert(id);
+        }
     }
 
     fn publish(&mut self) {
