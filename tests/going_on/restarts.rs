@@ -108,7 +108,7 @@ async fn what_the_server_ended_meanwhile_is_ended_and_a_new_one_begins() {
     let [page] = &pages[..] else {
         panic!("{pages:?}");
     };
-    assert!(!std::fs::read_to_string(page).unwrap().contains("one"));
+    assert!(!std::fs::read_to_string(page).unwrap().contains("\"one\""));
 
     let (dial, accept, _) = network(vec![]);
     let mut server = kept.serve(|| accept.clone()).await;
