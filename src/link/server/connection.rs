@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::admission::{ConnectionId, Hello, Instruction};
-use super::hub_event::{ConnectionEvent, HubEvent};
+use super::hub_event::{ConnectionEvent, Handed, HubEvent};
 use crate::link::error::{ConnectionError, LinkError};
 use crate::link::handshake::{self, Tls};
 use crate::link::session::REPLACED;
@@ -21,6 +21,8 @@ use crate::protocol::{Frame, Limits, Violation};
 pub(super) struct HubHandle<S> {
     pub(super) id: ConnectionId,
     pub(super) events: mpsc::UnboundedSender<HubEvent<S>>,
+    /// Whose whole ClientHello has come.
+    pub(super) greeted: mpsc::UnboundedSender<ConnectionId>,
     /// How many ClientHellos have come to this server (PROTOCOL 4.25).
     pub(super) clienthellos: Arc<AtomicU64>,
 }
@@ -32,20 +34,27 @@ impl<S> HubHandle<S> {
     }
 }
 
-/// Tells the hub at its end that a connection has left, however it ends.
+/// Tells the hub at the end of a task what became of its connection, however it ends.
 struct Departure<S> {
     hub: HubHandle<S>,
-    last: Option<ConnectionEvent<S>>,
+    last: ConnectionEvent<S>,
+}
+
+impl<S> Departure<S> {
+    fn new(hub: HubHandle<S>) -> Self {
+        let last = ConnectionEvent::Left(None);
+        Self { hub, last }
+    }
 }
 
 impl<S> Drop for Departure<S> {
     fn drop(&mut self) {
-        let last = self.last.take();
-        self.hub.tell(last.unwrap_or(ConnectionEvent::Left(None)));
+        let last = std::mem::replace(&mut self.last, ConnectionEvent::Left(None));
+        self.hub.tell(last);
     }
 }
 
-/// Receives one connection, until it is handed over or gone.
+/// Receives one connection, until its `hello` has come or it is gone.
 pub(super) async fn receive<S>(
     stream: S,
     config: Arc<rustls::ServerConfig>,
@@ -55,8 +64,8 @@ pub(super) async fn receive<S>(
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let mut departure = Departure { hub, last: None };
-    // A handshake takes room that a queue does not need.
+    let mut departure = Departure::new(hub);
+    // A handshake takes room that is not needed behind it.
     let greeting = Box::pin(greet(
         stream,
         config,
@@ -64,14 +73,27 @@ pub(super) async fn receive<S>(
         &departure.hub,
         &mut instructions,
     ));
-    let last = match greeting.await {
-        Ok(Some(wire)) => wait(wire, &departure.hub, &mut instructions).await,
-        Ok(None) => Ok(None),
-        Err(error) => Err(error),
+    departure.last = match greeting.await {
+        Ok(Some((hello, wire))) => ConnectionEvent::Hello(hello, Handed { wire, instructions }),
+        Ok(None) => ConnectionEvent::Left(None),
+        Err(error) => ConnectionEvent::Left(Some(Box::new(error))),
     };
-    departure.last = match last {
-        Ok(entered) => entered.map(|(wire, has_quit)| ConnectionEvent::Entered(wire, has_quit)),
-        Err(error) => Some(ConnectionEvent::Left(Some(Box::new(error)))),
+}
+
+/// Waits behind `hello`, until the connection is let in or sent away.
+pub(super) async fn wait<S>(handed: Handed<S>, hub: HubHandle<S>)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let Handed {
+        wire,
+        mut instructions,
+    } = handed;
+    let mut departure = Departure::new(hub);
+    departure.last = match obey(wire, &departure.hub, &mut instructions).await {
+        Ok(Some((wire, has_quit))) => ConnectionEvent::Entered(wire, has_quit),
+        Ok(None) => ConnectionEvent::Left(None),
+        Err(error) => ConnectionEvent::Left(Some(Box::new(error))),
     };
 }
 
@@ -82,7 +104,7 @@ async fn greet<S>(
     limits: &Limits,
     hub: &HubHandle<S>,
     instructions: &mut mpsc::UnboundedReceiver<Instruction>,
-) -> Result<Option<Box<Wire<Tls<S>>>>, ConnectionError>
+) -> Result<Option<(Box<Hello>, Box<Wire<Tls<S>>>)>, ConnectionError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -91,28 +113,25 @@ where
         let mut clienthello = 0;
         let count = || {
             clienthello = hub.clienthellos.fetch_add(1, Ordering::Relaxed);
-            hub.tell(ConnectionEvent::Greeted);
+            let _ = hub.greeted.send(hub.id);
         };
         let proven = handshake::accept(stream, config, hello_by, count).await?;
         let peer = proven.peer;
         let mut wire = Box::new(Wire::new(proven.stream, proven.meter, limits, hello_by));
-        match wire.next().await {
+        let hello = match wire.next().await {
             Ok(Frame::Hello {
                 conversation,
                 heard,
-            }) => {
-                let hello = Hello {
-                    peer,
-                    conversation,
-                    heard,
-                    clienthello,
-                };
-                hub.tell(ConnectionEvent::Hello(Box::new(hello)));
-                Ok((wire, None))
-            }
-            Ok(other) => Ok((wire, Some(out_of_place(&other)))),
-            Err(error) => Ok((wire, Some(error))),
-        }
+            }) => Ok(Box::new(Hello {
+                peer,
+                conversation,
+                heard,
+                clienthello,
+            })),
+            Ok(other) => Err(out_of_place(&other)),
+            Err(error) => Err(error),
+        };
+        Ok((wire, hello))
     };
     let greeted: Result<_, ConnectionError> = tokio::select! {
         greeted = hurried => greeted,
@@ -120,16 +139,16 @@ where
         _ = instructions.recv() => return Ok(None),
     };
     match greeted? {
-        (wire, None) => Ok(Some(wire)),
-        (wire, Some(error)) => Err(part(wire, error, instructions).await),
+        (wire, Ok(hello)) => Ok(Some((hello, wire))),
+        (wire, Err(error)) => Err(part(wire, error, instructions).await),
     }
 }
 
 /// A wire that is handed over, and whether a `quit` stands behind its `hello`.
 type Entered<S> = (Box<Wire<Tls<S>>>, bool);
 
-/// Behind `hello`: does what the hub says, until it is let in or sent away.
-async fn wait<S>(
+/// Does what the hub says; `None` once that is to go.
+async fn obey<S>(
     mut wire: Box<Wire<Tls<S>>>,
     hub: &HubHandle<S>,
     instructions: &mut mpsc::UnboundedReceiver<Instruction>,
@@ -234,6 +253,7 @@ mod tests {
         let hub = || HubHandle {
             id: ConnectionId(0),
             events: events.clone(),
+            greeted: mpsc::unbounded_channel().0,
             clienthellos: Arc::default(),
         };
         let stream = || duplex(1).0;

@@ -22,7 +22,7 @@ use super::admission::{
 use super::connection::{self, HubHandle};
 use super::conversation::Live;
 use super::event::ServerEvent;
-use super::hub_event::{ConnectionEvent, HubEvent, Remains};
+use super::hub_event::{ConnectionEvent, Handed, HubEvent, Remains};
 use super::question::{Candidate, Questions};
 use super::timers::Timers;
 use crate::link::abandoned::Abandoned;
@@ -72,9 +72,16 @@ pub(super) struct Hub<S> {
     /// Who came for a conversation that is being put away, and learns then what became
     /// of it.
     early: BTreeMap<Named, Early<S>>,
+    /// Whose `hello` is being answered, and whether it is let in.
+    in_hand: Option<(ConnectionId, bool)>,
     parked: BTreeMap<Named, Parked>,
     tasks: JoinSet<()>,
     events: mpsc::UnboundedSender<HubEvent<S>>,
+    /// Whose whole ClientHello has come: it wakes nobody.
+    greeted: (
+        mpsc::UnboundedSender<ConnectionId>,
+        mpsc::UnboundedReceiver<ConnectionId>,
+    ),
     clienthellos: Arc<AtomicU64>,
     accepted: u64,
     outlets: Outlets,
@@ -137,9 +144,11 @@ where
             going: BTreeSet::new(),
             live: BTreeMap::new(),
             early: BTreeMap::new(),
+            in_hand: None,
             parked: BTreeMap::new(),
             tasks: JoinSet::new(),
             events,
+            greeted: mpsc::unbounded_channel(),
             clienthellos: Arc::new(AtomicU64::new(last.map_or(0, |last| last + 1))),
             accepted: 0,
             outlets,
@@ -226,17 +235,26 @@ where
             key: None,
         };
         self.connections.insert(id, connection);
-        let hub = HubHandle {
-            id,
-            events: self.events.clone(),
-            clienthellos: Arc::clone(&self.clienthellos),
-        };
+        let hub = self.handle(id);
         let config = Arc::clone(&self.settings.config);
         let limits = self.settings.limits;
         self.tasks
             .spawn(connection::receive(stream, config, limits, hub, instructed));
+        // Only now does it matter.
+        while let Ok(id) = self.greeted.1.try_recv() {
+            self.admission.greeted(id);
+        }
         let orders = self.admission.arrive(id, address);
         self.give(orders).await;
+    }
+
+    fn handle(&self, id: ConnectionId) -> HubHandle<S> {
+        HubHandle {
+            id,
+            events: self.events.clone(),
+            greeted: self.greeted.0.clone(),
+            clienthellos: Arc::clone(&self.clienthellos),
+        }
     }
 
     /// Gives up what has waited too long.
@@ -368,11 +386,9 @@ where
     async fn handle_event(&mut self, event: HubEvent<S>) {
         let orders = match event {
             HubEvent::Connection(id, event) => match event {
-                ConnectionEvent::Greeted => {
-                    self.admission.greeted(id);
-                    return;
+                ConnectionEvent::Hello(hello, handed) => {
+                    return self.hello(id, *hello, handed).await;
                 }
-                ConnectionEvent::Hello(hello) => self.hello(id, *hello),
                 ConnectionEvent::Quit => self.admission.quit(id),
                 ConnectionEvent::Entered(wire, has_quit) => {
                     self.forget(id);
@@ -414,7 +430,21 @@ where
         self.going.remove(&id);
     }
 
-    fn hello(&mut self, id: ConnectionId, hello: Hello) -> Orders {
+    async fn hello(&mut self, id: ConnectionId, hello: Hello, handed: Handed<S>) {
+        let orders = self.judge(id, hello);
+        self.in_hand = Some((id, false));
+        self.give(orders).await;
+        if let Some((_, true)) = self.in_hand.take() {
+            self.forget(id);
+            let orders = self.enter(id, handed.wire, false);
+            self.give(orders).await;
+        } else {
+            let handle = self.handle(id);
+            self.tasks.spawn(connection::wait(handed, handle));
+        }
+    }
+
+    fn judge(&mut self, id: ConnectionId, hello: Hello) -> Orders {
         let key = hello.peer.key();
         let Some(connection) = self.connections.get_mut(&id) else {
             return Orders::new();
@@ -581,6 +611,12 @@ where
         };
         if let (Instruction::Refuse(reason), Some(key)) = (instruction, connection.key) {
             self.mention(ServerEvent::Refused { key, reason });
+        }
+        if let (Instruction::Enter, Some((in_hand, is_let_in))) = (instruction, &mut self.in_hand)
+            && *in_hand == id
+        {
+            *is_let_in = true;
+            return;
         }
         let has_to_go = instruction == Instruction::Close;
         // Whoever has left says so.

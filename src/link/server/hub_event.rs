@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::admission::{ConnectionId, Hello, Named};
+use tokio::sync::mpsc;
+
+use super::admission::{ConnectionId, Hello, Instruction, Named};
 use crate::link::error::ConnectionError;
 use crate::link::handshake::Tls;
 use crate::link::journal::Record;
@@ -20,17 +22,21 @@ pub(super) enum HubEvent<S> {
 
 /// What a connection tells the hub.
 pub(super) enum ConnectionEvent<S> {
-    /// Its whole ClientHello has come.
-    Greeted,
-    /// Its `hello` has come.
-    Hello(Box<Hello>),
+    /// Its `hello` has come, and its task is over.
+    Hello(Box<Hello>, Handed<S>),
     /// Its `quit` has come, before it was let in.
     Quit,
-    /// As its last act, it hands itself over; whether a `quit` stands behind the
-    /// `hello`.
+    /// It had to wait and is let in: it hands itself over as its last act; whether a
+    /// `quit` stands behind the `hello`.
     Entered(Box<Wire<Tls<S>>>, bool),
     /// It is gone, and why, if something went wrong.
     Left(Option<Box<ConnectionError>>),
+}
+
+/// A connection whose `hello` has come, and what it will be told if it has to wait.
+pub(super) struct Handed<S> {
+    pub(super) wire: Box<Wire<Tls<S>>>,
+    pub(super) instructions: mpsc::UnboundedReceiver<Instruction>,
 }
 
 /// What is left of a conversation, and of its record.
