@@ -137,12 +137,16 @@ async fn a_damaged_journal_stops_before_anything_is_sent() {
     for own in [kept.sides.client.key_id(), kept.sides.server.key_id()] {
         let page = pages(&kept.dir.path().join(own.file_name())).remove(0);
         let whole = std::fs::read_to_string(&page).unwrap();
+        // A count that would not go on.
+        let mut endless: serde_json::Value = serde_json::from_str(&whole).unwrap();
+        endless["clienthello"] = ((1_u64 << 53) + 1).into();
         for damaged in [
             "",
             "{",
             &whole[..whole.len() - 2],
             &whole.replace("\"version\":2", "\"version\":1"),
             &whole.replace("\"said\":", "\"sayd\":"),
+            &endless.to_string(),
         ] {
             std::fs::write(&page, damaged).unwrap();
             let error = match own == kept.sides.client.key_id() {
