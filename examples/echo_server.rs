@@ -2,8 +2,8 @@
 //! `cargo run --example echo_server`, and it prints how to talk with it.
 #![expect(clippy::print_stdout, reason = "an example shows itself")]
 
-use turnchat::link::{ServerBuilder, Talk, Turn, Verdict, tcp};
-use turnchat::{protocol::Text, trust::Algorithm, trust::Identity};
+use turnchat::{Algorithm, Identity, Text};
+use turnchat::{ServerBuilder, Talk, Turn, Verdict, tcp};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {

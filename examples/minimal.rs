@@ -2,9 +2,9 @@
 //! a conversation in turns. Run it with `cargo run --example minimal`.
 #![expect(clippy::print_stdout, reason = "an example shows itself")]
 
-use turnchat::link::{Candidate, Client, Ended, ServerBuilder, Talk, Turn, Verdict, tcp};
-use turnchat::protocol::{Reason, Text};
-use turnchat::trust::{Algorithm, Identity};
+use turnchat::{Algorithm, Identity};
+use turnchat::{Candidate, Client, Ended, ServerBuilder, Talk, Turn, Verdict, tcp};
+use turnchat::{Reason, Text};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {

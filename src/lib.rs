@@ -12,6 +12,22 @@
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
-pub mod link;
-pub mod protocol;
-pub mod trust;
+#[doc(hidden)]
+pub mod internals;
+mod link;
+mod protocol;
+mod trust;
+
+pub use link::{
+    Abandoned, Candidate, Cause, Client, ConnectError, ConnectionError, Ended, HandshakeError,
+    IoError, Journal, JournalError, LinkError, MyTurn, Notice, Server, ServerBuilder, ServerEvent,
+    ServerEvents, Talk, TheirTurn, Turn, Verdict, Waiting, tcp,
+};
+pub use protocol::{
+    Code, ConversationId, Detail, FrameError, Limits, MalformedId, Overdue, Reason, Text, TooLong,
+    Violation,
+};
+pub use trust::{
+    Algorithm, HandshakeFailure, Identity, IdentityError, KeyId, MalformedKey, NotProven, Peer,
+    UnknownAlgorithm, key_of_certificate_file,
+};

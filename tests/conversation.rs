@@ -13,10 +13,10 @@ use std::collections::VecDeque;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use turnchat::protocol::{
-    By, Code, Conversation, ConversationId, Decoder, Detail, End, Frame, FrameError, HeardWhen,
-    Limits, Liveness, Output, Reason, Role, SayError, Snapshot, Text, Violation,
+use turnchat::internals::{
+    By, Conversation, Decoder, End, Frame, HeardWhen, Liveness, Output, Role, SayError, Snapshot,
 };
+use turnchat::{Code, ConversationId, Detail, FrameError, Limits, Reason, Text, Violation};
 
 const ID: ConversationId = ConversationId::from_bits([7; 16]);
 const OTHER_ID: ConversationId = ConversationId::from_bits([8; 16]);

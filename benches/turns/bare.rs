@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client};
-use turnchat::link::tcp;
-use turnchat::protocol::Text;
-use turnchat::trust::tls::{client_config, server_config, server_name};
+use turnchat::Text;
+use turnchat::internals::{client_config, server_config, server_name};
+use turnchat::tcp;
 
 use super::contender::{Contender, Sides};
 use super::disk::Disk;

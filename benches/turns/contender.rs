@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use turnchat::protocol::Text;
-use turnchat::trust::{Algorithm, Identity};
+use turnchat::Text;
+use turnchat::{Algorithm, Identity};
 
 /// A server on loopback that answers with what it heard, and its clients.
 pub(crate) trait Contender: Send + 'static {

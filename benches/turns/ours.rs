@@ -3,10 +3,8 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use turnchat::link::{
-    Client, Ended, Journal, MyTurn, Server, ServerBuilder, Talk, Turn, Verdict, tcp,
-};
-use turnchat::protocol::{Limits, Text};
+use turnchat::{Client, Ended, Journal, MyTurn, Server, ServerBuilder, Talk, Turn, Verdict, tcp};
+use turnchat::{Limits, Text};
 
 use super::contender::{Contender, Sides};
 

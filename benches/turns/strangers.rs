@@ -7,8 +7,8 @@ use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::time::sleep;
 use tokio_rustls::TlsConnector;
-use turnchat::link::tcp;
-use turnchat::trust::tls::{client_config, server_name};
+use turnchat::internals::{client_config, server_name};
+use turnchat::tcp;
 
 use super::Effort;
 use super::contender::{Contender, Sides, Start, text};

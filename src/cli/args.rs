@@ -284,7 +284,7 @@ impl FromStr for KeyArg {
             return text
                 .parse()
                 .map(Self::Key)
-                .map_err(|e: crate::trust::key_id::MalformedKey| e.to_string());
+                .map_err(|e: crate::trust::MalformedKey| e.to_string());
         }
         if text.contains('/') || text.ends_with(".pem") {
             return Ok(Self::File(text.into()));

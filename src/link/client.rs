@@ -23,8 +23,8 @@ use crate::trust::{Identity, KeyId, Peer};
 /// A client: one identity, and the keys that it accepts at the other end.
 ///
 /// ```no_run
-/// use turnchat::link::{Client, tcp};
-/// use turnchat::trust::{Algorithm, Identity};
+/// use turnchat::{tcp, Client};
+/// use turnchat::{Algorithm, Identity};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let identity = Identity::generate(Algorithm::default())?;

@@ -7,7 +7,7 @@ use std::io;
 use super::io_error::IoError;
 use super::journal::JournalError;
 use crate::protocol::{By, Code, Detail, End, Frame, FrameError, Overdue, Reason, Text, Violation};
-use crate::trust::tls::NotProven;
+use crate::trust::NotProven;
 use crate::trust::{HandshakeFailure, KeyId};
 
 /// The end of a conversation.

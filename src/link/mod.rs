@@ -2,19 +2,19 @@
 //! where a simulated network should be able to stand in.
 
 mod abandoned;
-pub mod client;
+mod client;
 mod closer;
 mod driver;
-pub mod error;
-pub mod handshake;
+mod error;
+mod handshake;
 mod io_error;
-pub mod journal;
+mod journal;
 mod metered;
-pub mod server;
+pub(crate) mod server;
 pub mod session;
 pub mod tcp;
-pub mod turn;
-pub mod wire;
+mod turn;
+mod wire;
 
 pub use abandoned::Abandoned;
 pub use client::Client;

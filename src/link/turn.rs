@@ -4,8 +4,8 @@
 //! Speaking out of turn does not compile:
 //!
 //! ```compile_fail,E0599
-//! # use turnchat::link::TheirTurn;
-//! # use turnchat::protocol::Text;
+//! # use turnchat::TheirTurn;
+//! # use turnchat::Text;
 //! async fn interrupt(turn: TheirTurn, text: Text) {
 //!     turn.say(text).await; // no method named `say` found for struct `TheirTurn`
 //! }
@@ -14,8 +14,8 @@
 //! nor does speaking twice:
 //!
 //! ```compile_fail,E0382
-//! # use turnchat::link::MyTurn;
-//! # use turnchat::protocol::Text;
+//! # use turnchat::MyTurn;
+//! # use turnchat::Text;
 //! async fn monologue(turn: MyTurn, text: Text) {
 //!     turn.say(text.clone()).await.unwrap();
 //!     turn.say(text).await.unwrap(); // use of moved value: `turn`
@@ -25,7 +25,7 @@
 //! nor listening when it is one's own turn to speak:
 //!
 //! ```compile_fail,E0599
-//! # use turnchat::link::MyTurn;
+//! # use turnchat::MyTurn;
 //! async fn stare(turn: MyTurn) {
 //!     turn.hear().await; // no method named `hear` found for struct `MyTurn`
 //! }
@@ -46,8 +46,8 @@ use crate::trust::Peer;
 /// never implied: a turn that is dropped cuts the connection, as a crash would.
 ///
 /// ```
-/// use turnchat::link::{Ended, Talk, Turn};
-/// use turnchat::protocol::Text;
+/// use turnchat::{Ended, Talk, Turn};
+/// use turnchat::Text;
 ///
 /// /// Answers everything with what was said.
 /// async fn echo(talk: Talk) -> Result<(), Ended> {

@@ -55,7 +55,8 @@ pub enum HeardWhen {
 /// leaves everything as it was.
 ///
 /// ```
-/// use turnchat::protocol::{Conversation, ConversationId, Frame, HeardWhen, Output, Role, Text};
+/// use turnchat::internals::{Conversation, Frame, HeardWhen, Output, Role};
+/// use turnchat::{ConversationId, Text};
 ///
 /// let id = ConversationId::from_bits([7; 16]);
 /// let mut server = Conversation::new(Role::Server, id, HeardWhen::Taken);
@@ -72,7 +73,7 @@ pub enum HeardWhen {
 ///     }
 /// }
 /// assert_eq!(sent, ["welcome", "say"]);
-/// # Ok::<(), turnchat::protocol::Violation>(())
+/// # Ok::<(), turnchat::Violation>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Conversation {

@@ -5,18 +5,18 @@
 //! and what to send, [`Liveness`] knows when to ping and when to give up.
 
 mod canonical;
-pub mod conversation;
-pub mod conversation_id;
-pub mod frame;
+mod conversation;
+mod conversation_id;
+mod frame;
 mod json;
-pub mod limits;
-pub mod liveness;
-pub mod text;
+mod limits;
+mod liveness;
+mod text;
 
 pub use conversation::{
     By, Conversation, End, HeardWhen, Output, Role, SayError, Snapshot, Violation,
 };
-pub use conversation_id::ConversationId;
+pub use conversation_id::{ConversationId, MalformedId};
 pub use frame::{Code, Decoder, Frame, FrameError, Reason};
 pub use limits::Limits;
 pub use liveness::{Liveness, Overdue};

@@ -12,12 +12,12 @@ use serde::{Deserialize, Serialize};
 /// It is what was said, not what may be shown: a terminal gets it escaped.
 ///
 /// ```
-/// use turnchat::protocol::Text;
+/// use turnchat::Text;
 ///
 /// let text = Text::new("Hello, client!")?;
 /// assert_eq!(text.as_str(), "Hello, client!");
 /// assert!(Text::new("x".repeat(Text::MAX + 1)).is_err());
-/// # Ok::<(), turnchat::protocol::TooLong>(())
+/// # Ok::<(), turnchat::TooLong>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]

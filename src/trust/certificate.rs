@@ -26,7 +26,7 @@ pub struct MalformedCertificate(webpki::Error);
 /// # Errors
 ///
 /// [`MalformedCertificate`], where there is no certificate to take it from.
-pub fn key_of_certificate(der: &CertificateDer<'_>) -> Result<KeyId, MalformedCertificate> {
+pub(crate) fn key_of_certificate(der: &CertificateDer<'_>) -> Result<KeyId, MalformedCertificate> {
     let certificate = EndEntityCert::try_from(der).map_err(MalformedCertificate)?;
     Ok(KeyId::of_spki(&certificate.subject_public_key_info()))
 }

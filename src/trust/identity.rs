@@ -18,10 +18,10 @@ use super::identity_error::IdentityError;
 use super::{Algorithm, KeyId, durable, pem};
 
 /// The certificate's file in a home.
-pub const CERTIFICATE_FILE: &str = "cert.pem";
+pub(crate) const CERTIFICATE_FILE: &str = "cert.pem";
 
 /// The private key's file in a home.
-pub const KEY_FILE: &str = "key.pem";
+pub(crate) const KEY_FILE: &str = "key.pem";
 
 /// One's own key and certificate, ready to prove to a peer who one is.
 ///
@@ -46,8 +46,8 @@ impl Identity {
         Self::of_generated(&key, certificate.der().clone())
     }
 
-    /// Makes an identity and writes it to [`CERTIFICATE_FILE`] and
-    /// [`KEY_FILE`] (0600) in `dir`, which is made where it is missing
+    /// Makes an identity and writes it to `cert.pem` and
+    /// `key.pem` (0600) in `dir`, which is made where it is missing
     /// (0700). Both are on the disk when this returns.
     ///
     /// # Errors

@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 ///
 /// ```
 /// let printed = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU";
-/// let key: turnchat::trust::KeyId = printed.parse()?;
+/// let key: turnchat::KeyId = printed.parse()?;
 /// assert_eq!(key.to_string(), printed);
-/// # Ok::<(), turnchat::trust::key_id::MalformedKey>(())
+/// # Ok::<(), turnchat::MalformedKey>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(try_from = "String")]

@@ -23,7 +23,7 @@ use super::verifier::{AnyProvenClient, ExpectedServer, unexpected_key};
 use super::{Identity, KeyId};
 
 /// The protocol, as both sides name it in the handshake (PROTOCOL 1.3).
-pub const ALPN: &[u8] = b"turnchat/1";
+pub(crate) const ALPN: &[u8] = b"turnchat/1";
 
 /// What a server speaks: TLS 1.3 with this identity, to every client that
 /// proves a key. Nothing is kept from one connection for the next.
@@ -50,7 +50,7 @@ pub fn server_config(identity: &Identity) -> Result<Arc<ServerConfig>, Error> {
 
 /// What a client speaks: TLS 1.3 with this identity, to a server that proves
 /// one of the `acceptable` keys. Any other is rejected before this side's
-/// certificate goes out; [`unexpected_key`] tells which it was. With an empty
+/// certificate goes out; `unexpected_key` tells which it was. With an empty
 /// list, every server is.
 ///
 /// # Errors

@@ -24,11 +24,11 @@ use super::certificate::key_of_certificate;
 /// travels inside of the handshake's error; [`unexpected_key`] finds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("unexpected key {0}")]
-pub struct UnexpectedKey(pub KeyId);
+pub(crate) struct UnexpectedKey(pub KeyId);
 
 /// The key that a client's handshake was ended for, if it was for that. The
 /// server did not prove that it holds it.
-pub fn unexpected_key(error: &Error) -> Option<KeyId> {
+pub(crate) fn unexpected_key(error: &Error) -> Option<KeyId> {
     match error {
         Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) => {
             inner.downcast_ref().map(|UnexpectedKey(key)| *key)

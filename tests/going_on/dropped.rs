@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::sleep;
-use turnchat::link::{Cause, Client, Ended, LinkError, MyTurn, Server, Talk, TheirTurn, Turn};
+use turnchat::{Cause, Client, Ended, LinkError, MyTurn, Server, Talk, TheirTurn, Turn};
 
 use crate::network::{Link, network};
 use crate::sides::{Kept, Sides, text};

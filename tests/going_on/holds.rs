@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
-use turnchat::link::{Cause, LinkError, Notice, Talk};
-use turnchat::protocol::Limits;
+use turnchat::Limits;
+use turnchat::{Cause, LinkError, Notice, Talk};
 
 use crate::network::{Link, network};
 use crate::sides::{Sides, begun, mine, text, theirs};
 
 /// Both sides of a conversation whose first link lasts, and whose later dials
 /// all fail within the handshake.
-async fn talks(sides: &Sides, limits: Limits) -> (turnchat::link::Server, Talk, Talk, impl Fn()) {
+async fn talks(sides: &Sides, limits: Limits) -> (turnchat::Server, Talk, Talk, impl Fn()) {
     let (dial, accept, links) = network([vec![usize::MAX], vec![0; 10_000]].concat());
     let mut server = sides.builder().with_limits(limits).start(accept);
     let client = sides.client().with_limits(limits);
@@ -108,7 +108,7 @@ async fn somebody_who_waits_gets_the_place_after_thirty_seconds() {
     let lost_at = Instant::now();
     tokio::time::advance(Duration::from_secs(100)).await;
 
-    let another = turnchat::link::Client::new(&other.client, vec![sides.server.key_id()]).unwrap();
+    let another = turnchat::Client::new(&other.client, vec![sides.server.key_id()]).unwrap();
     let mut tries = 0;
     let waiting = loop {
         tries += 1;

@@ -16,8 +16,8 @@ mod network;
 mod restarts;
 mod sides;
 
-use turnchat::link::{Ended, Talk, Turn};
-use turnchat::protocol::Text;
+use turnchat::Text;
+use turnchat::{Ended, Talk, Turn};
 
 /// What one side said and heard, in order.
 type Transcript = Vec<(u64, bool, String)>;

@@ -4,11 +4,11 @@ use std::fs::File;
 use std::time::Duration;
 
 use tokio::time::timeout;
-use turnchat::link::{
+use turnchat::{
     Cause, Client, ConnectError, Ended, Journal, JournalError, LinkError, MyTurn, Notice,
     ServerBuilder, ServerEvent, Verdict,
 };
-use turnchat::protocol::{Code, Limits, Reason};
+use turnchat::{Code, Limits, Reason};
 
 use crate::network::{Accepting, Link, network};
 use crate::sides::{Kept, Sides, begun, greeted, mine, text, theirs};

@@ -5,12 +5,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
-use turnchat::link::{
+use turnchat::Text;
+use turnchat::{Algorithm, Identity};
+use turnchat::{
     Client, ConnectError, Journal, JournalError, MyTurn, Server, ServerBuilder, Talk, TheirTurn,
     Turn, Verdict, Waiting,
 };
-use turnchat::protocol::Text;
-use turnchat::trust::{Algorithm, Identity};
 
 use super::network::Link;
 

@@ -3,9 +3,9 @@
 
 use tokio::io::duplex;
 use tokio::sync::mpsc;
-use turnchat::link::{Client, ServerBuilder, Verdict};
-use turnchat::protocol::HeardWhen;
-use turnchat::trust::{Algorithm, Identity, Peer};
+use turnchat::internals::HeardWhen;
+use turnchat::{Algorithm, Identity, Peer};
+use turnchat::{Client, ServerBuilder, Verdict};
 
 use crate::rules::Broken;
 

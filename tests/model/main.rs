@@ -1,5 +1,5 @@
-//! The proof: the real [`Conversation`](turnchat::protocol::Conversation) and
-//! the real [`Admission`](turnchat::link::server::admission::Admission), two machines
+//! The proof: the real [`Conversation`](turnchat::internals::Conversation) and
+//! the real [`Admission`](turnchat::internals::admission::Admission), two machines
 //! and a network that cuts, delays and delivers late, through every state that
 //! a bounded number of cuts and crashes can bring about.
 //!

@@ -1,7 +1,7 @@
 //! What the two people know: what each said, what each was shown, and how it
 //! ended for them. No machine reads it; the promises are kept or broken here.
 
-use turnchat::protocol::Text;
+use turnchat::Text;
 
 use crate::config::Side;
 

@@ -12,10 +12,11 @@ mod promises;
 
 use std::collections::BTreeMap;
 
-use turnchat::link::server::admission;
-use turnchat::link::server::admission::ConnectionId;
-use turnchat::link::session::Timer;
-use turnchat::protocol::{ConversationId, Frame, Snapshot};
+use turnchat::ConversationId;
+use turnchat::internals::admission;
+use turnchat::internals::admission::ConnectionId;
+use turnchat::internals::session::Timer;
+use turnchat::internals::{Frame, Snapshot};
 
 use self::driver::Driver;
 pub(crate) use self::events::Event;

@@ -1,6 +1,6 @@
 //! The conversation in docs/PROTOCOL.md, held by two machines.
 
-use turnchat::protocol::{Conversation, Frame, HeardWhen, Output, Role};
+use turnchat::internals::{Conversation, Frame, HeardWhen, Output, Role};
 
 use super::read;
 use super::readme::block;

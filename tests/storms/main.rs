@@ -28,9 +28,9 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 use tokio::time::sleep;
 use turmoil::net::{TcpListener, TcpStream};
 use turmoil::{Builder, Sim};
-use turnchat::link::{Cause, Client, Journal, LinkError, ServerBuilder, Talk, Turn, Verdict};
-use turnchat::protocol::{Overdue, Text};
-use turnchat::trust::{Algorithm, Identity};
+use turnchat::{Algorithm, Identity};
+use turnchat::{Cause, Client, Journal, LinkError, ServerBuilder, Talk, Turn, Verdict};
+use turnchat::{Overdue, Text};
 
 const PORT: u16 = 8876;
 /// Turns of a conversation; after the last one the client quits.

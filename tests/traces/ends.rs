@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tokio::time::timeout;
-use turnchat::link::{Cause, Client, LinkError, MyTurn, Notice, Server, ServerEvent, TheirTurn};
-use turnchat::protocol::{Limits, Overdue};
+use turnchat::{Cause, Client, LinkError, MyTurn, Notice, Server, ServerEvent, TheirTurn};
+use turnchat::{Limits, Overdue};
 
 use crate::network::{Accepting, Carried, Dialling, network};
 use crate::raw::{Came, Face, ID, Papers, QUIT, heard, say};

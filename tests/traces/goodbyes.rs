@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep, timeout};
-use turnchat::link::Cause;
+use turnchat::Cause;
 
 use crate::network::network;
 use crate::raw::{Face, ID, OTHER_ID, Papers, QUIT, Raw};

@@ -1,6 +1,6 @@
 //! Which `hello` goes on with a conversation, and which does not count.
 
-use turnchat::link::{Client, Journal, Notice};
+use turnchat::{Client, Journal, Notice};
 
 use crate::network::network;
 use crate::raw::{Came, Face, ID, OTHER_ID, Papers, heard, say};
@@ -189,7 +189,7 @@ async fn where_there_are_seats_nobody_queues() {
         std::future::pending::<()>().await;
         drop(talk);
     }));
-    let id = |n: u8| turnchat::protocol::ConversationId::from_bits([n; 16]).to_string();
+    let id = |n: u8| turnchat::ConversationId::from_bits([n; 16]).to_string();
     let mut guests = Vec::new();
     for n in 0..32 {
         let mut guest = arrive(&face, dial.clone()).await;

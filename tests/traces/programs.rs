@@ -1,7 +1,7 @@
 //! Two programs with one key.
 
-use turnchat::link::{Cause, Client, LinkError, Notice};
-use turnchat::protocol::{Code, Reason};
+use turnchat::{Cause, Client, LinkError, Notice};
+use turnchat::{Code, Reason};
 
 use crate::network::network;
 use crate::sides::{Kept, Sides, begun, greeted, mine, text, theirs};

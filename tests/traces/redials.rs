@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, timeout};
-use turnchat::link::{Cause, Client, LinkError, Notice, TheirTurn, Waiting};
-use turnchat::protocol::Overdue;
+use turnchat::Overdue;
+use turnchat::{Cause, Client, LinkError, Notice, TheirTurn, Waiting};
 
 use crate::network::{Accepting, network};
 use crate::raw::{Face, Papers, QUIT, heard, say};
@@ -257,7 +257,7 @@ async fn a_client_that_comes_back_to_a_full_queue_is_refused() {
     raw.hello().await;
     raw.send("{\"refuse\":{\"reason\":\"busy\"}}").await;
     let over = waiting.welcome().await.unwrap_err();
-    assert_eq!(over.cause, Cause::Refused(turnchat::protocol::Reason::Busy));
+    assert_eq!(over.cause, Cause::Refused(turnchat::Reason::Busy));
 }
 
 /// Before its handshake is done, and behind its `hello`.

@@ -1,7 +1,7 @@
 //! What a person sees after a crash: the real program.
 
 use tokio::net::{TcpListener, TcpStream};
-use turnchat::trust::Algorithm;
+use turnchat::Algorithm;
 
 use crate::program::{Home, Program};
 use crate::raw::{Came, Face, Papers, Raw, heard, say};

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex, split};
 use tokio::time::sleep;
-use turnchat::link::Notice;
-use turnchat::protocol::Text;
+use turnchat::Notice;
+use turnchat::Text;
 
 use crate::comes;
 use crate::network::{Link, network};

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tokio::time::timeout;
-use turnchat::link::{Cause, Client, MyTurn, Notice};
+use turnchat::{Cause, Client, MyTurn, Notice};
 
 use crate::network::{Accepting, Carried, network};
 use crate::raw::{Came, Face, Papers, QUIT, heard, say};

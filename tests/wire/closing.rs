@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncWriteExt as _, duplex};
 use tokio::time::Instant;
-use turnchat::link::{Cause, LinkError, Verdict};
-use turnchat::protocol::{Overdue, Text};
+use turnchat::{Cause, LinkError, Verdict};
+use turnchat::{Overdue, Text};
 
 use super::ours::{Habit, House, PIPE, called, cause, dial, told, unheld, welcomed};
 use super::raw::{Came, Face, ID, PONG, Papers, QUIT, heard, hello, say, welcome};

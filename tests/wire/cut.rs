@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex, split};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
-use turnchat::trust::Algorithm;
+use turnchat::Algorithm;
 
 use super::ours::{Habit, House, PIPE, cause, dial, told, unheld};
 use super::program::{Home, PATIENCE, Program};

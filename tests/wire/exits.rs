@@ -5,8 +5,8 @@ use rustls::CertificateError;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
-use turnchat::protocol::ConversationId;
-use turnchat::trust::Algorithm;
+use turnchat::Algorithm;
+use turnchat::ConversationId;
 
 use super::program::{Exited, Home, PATIENCE, Program};
 use super::raw::{Came, Face, ID, Papers, QUIT, Raw, heard, hello, say, welcome};

@@ -1,8 +1,8 @@
 //! What is no frame, what is one in spite of its looks, and lines at their
 //! limits (PROTOCOL 2.6, 2.7 and 2.9), in both directions.
 
-use turnchat::link::{Cause, LinkError};
-use turnchat::protocol::Text;
+use turnchat::Text;
+use turnchat::{Cause, LinkError};
 
 use super::ours::{Habit, House, called, told, welcomed};
 use super::raw::{Came, ID, QUIT, heard, hello, say, welcome};

@@ -7,9 +7,9 @@ use rcgen::{BasicConstraints, CustomExtension, DnType, IsCa, KeyUsagePurpose, da
 use rustls::{AlertDescription, CertificateError, Error};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 use tokio::time::Instant;
-use turnchat::link::{ConnectError, ConnectionError, HandshakeError, LinkError};
-use turnchat::protocol::{Limits, Overdue};
-use turnchat::trust::{HandshakeFailure, NotProven};
+use turnchat::{ConnectError, ConnectionError, HandshakeError, LinkError};
+use turnchat::{HandshakeFailure, NotProven};
+use turnchat::{Limits, Overdue};
 
 use super::ours::{Habit, House, PIPE, called, dial, told};
 use super::raw::{Came, Face, Papers, hello};
@@ -379,7 +379,7 @@ async fn a_server_that_proves_its_key_and_is_silent_is_given_ten_seconds() {
     assert!(words.is_empty());
     assert!(matches!(
         over.cause,
-        turnchat::link::Cause::Link(LinkError::Overdue(Overdue::FirstFrame))
+        turnchat::Cause::Link(LinkError::Overdue(Overdue::FirstFrame))
     ));
     assert_eq!(start.elapsed().as_secs(), 10);
 }
@@ -396,7 +396,7 @@ async fn a_server_that_refuses_our_certificate_is_understood_at_the_first_read()
     assert!(raw.is_err());
     let (words, over) = told(&mut tale.unwrap()).await;
     assert!(words.is_empty());
-    let turnchat::link::Cause::Link(LinkError::Io(error)) = over.cause else {
+    let turnchat::Cause::Link(LinkError::Io(error)) = over.cause else {
         panic!("{over:?}");
     };
     assert_eq!(

@@ -1,7 +1,7 @@
 //! A peer that goes away at each step, with and without a goodbye of TLS.
 
 use tokio::io::{AsyncWriteExt as _, duplex};
-use turnchat::link::{Cause, LinkError};
+use turnchat::{Cause, LinkError};
 
 use super::ours::{Habit, House, PIPE, called, dial, told, unheld};
 use super::raw::{Came, Face, ID, Papers, QUIT, heard, hello, say, welcome};

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 
-use turnchat::trust::{Algorithm, key_of_certificate_file};
+use turnchat::{Algorithm, key_of_certificate_file};
 
 use super::program::{Home, PATIENCE, Program};
 use super::raw::{ID, QUIT, heard, hello, say, welcome};

@@ -9,12 +9,12 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, duplex};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
-use turnchat::link::{
+use turnchat::{Algorithm, Identity, KeyId};
+use turnchat::{
     Candidate, Cause, Client, ConnectError, Ended, MyTurn, Notice, ServerBuilder, ServerEvent,
     ServerEvents, Talk, TheirTurn, Turn, Verdict,
 };
-use turnchat::protocol::{Limits, Text};
-use turnchat::trust::{Algorithm, Identity, KeyId};
+use turnchat::{Limits, Text};
 
 use super::raw::{Came, Face, Papers, QUIT, Raw, heard, say};
 
@@ -155,7 +155,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> House<S> {
     }
 
     /// Why the last event came to nothing.
-    pub(crate) async fn incident(&mut self) -> turnchat::link::ConnectionError {
+    pub(crate) async fn incident(&mut self) -> turnchat::ConnectionError {
         match self.events.next().await {
             Some(ServerEvent::Failed(incident)) => incident,
             other => panic!("{other:?}"),

@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use turnchat::trust::{Algorithm, Identity, KeyId};
+use turnchat::{Algorithm, Identity, KeyId};
 
 /// Longer than anything takes here; what hangs fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use tokio::io::DuplexStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio_rustls::client::TlsStream;
-use turnchat::link::{Candidate, Verdict};
-use turnchat::protocol::{Limits, Reason};
+use turnchat::{Candidate, Verdict};
+use turnchat::{Limits, Reason};
 
 use super::ours::{Habit, House};
 use super::raw::{Came, Face, ID, Papers, Raw, hello, say, welcome};

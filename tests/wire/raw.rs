@@ -18,7 +18,7 @@ use rustls::{
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
-use turnchat::trust::KeyId;
+use turnchat::KeyId;
 
 /// The protocol's name in the handshake, spelt out here once more.
 pub(crate) const ALPN: &str = "turnchat/1";

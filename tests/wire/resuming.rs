@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional, duplex};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
-use turnchat::protocol::Limits;
+use turnchat::Limits;
 
 use super::ours::{Habit, House, PIPE};
 use super::raw::{Came, Face, ID, OTHER_ID, PING, Papers, QUIT, hello, say, welcome};

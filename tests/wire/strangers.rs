@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{DuplexStream, duplex};
 use tokio::sync::mpsc;
-use turnchat::link::{ServerBuilder, Verdict};
-use turnchat::protocol::Limits;
-use turnchat::trust::{Algorithm, Identity};
+use turnchat::Limits;
+use turnchat::{Algorithm, Identity};
+use turnchat::{ServerBuilder, Verdict};
 
 use super::ours::{PIPE, unheld};
 use super::streams::{Tap, Tapped};

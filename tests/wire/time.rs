@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, duplex};
 use tokio::time::{Instant, sleep, timeout};
-use turnchat::link::{Cause, Client, Ended, LinkError, Notice, Turn, Waiting};
-use turnchat::protocol::Overdue;
-use turnchat::trust::{Algorithm, Identity};
+use turnchat::Overdue;
+use turnchat::{Algorithm, Identity};
+use turnchat::{Cause, Client, Ended, LinkError, Notice, Turn, Waiting};
 
 use super::ours::{Habit, House, Tale, called, told, unheld, welcomed};
 use super::raw::{Came, Face, ID, PING, PONG, Papers, QUIT, Raw, heard, hello, say, welcome};
@@ -218,9 +218,7 @@ async fn a_first_frame_that_only_begins_is_none() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_does_not_read_is_lost_after_thirty_seconds() {
-    let mut house = House::on(Habit::Shouts, unheld(), async |_| {
-        turnchat::link::Verdict::Admit
-    });
+    let mut house = House::on(Habit::Shouts, unheld(), async |_| turnchat::Verdict::Admit);
     let (here, there) = duplex(4096);
     house.arrive(there);
     let mut guest = Face::new(&Papers::new()).dial(here).await.unwrap();
@@ -244,7 +242,7 @@ async fn a_peer_that_does_not_read_is_lost_after_thirty_seconds() {
 /// A server over a stream that cannot be written any more, and what it was about to
 /// write: how long it takes to notice.
 async fn muted(habit: Habit, says: &str) -> Duration {
-    let mut house = House::on(habit, unheld(), async |_| turnchat::link::Verdict::Admit);
+    let mut house = House::on(habit, unheld(), async |_| turnchat::Verdict::Admit);
     let (here, there) = duplex(4096);
     let (there, is_mute) = Mute::new(there);
     house.arrive(there);
@@ -277,9 +275,7 @@ async fn a_link_that_cannot_be_written_is_lost_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_said_before_a_link_failed_is_heard() {
-    let mut house = House::on(Habit::Answers, unheld(), async |_| {
-        turnchat::link::Verdict::Admit
-    });
+    let mut house = House::on(Habit::Answers, unheld(), async |_| turnchat::Verdict::Admit);
     let (here, there) = duplex(4096);
     let (there, is_mute) = Mute::new(there);
     house.arrive(there);
@@ -294,7 +290,7 @@ async fn what_was_said_before_a_link_failed_is_heard() {
     guest.send_bytes(last.join("\n").as_bytes()).await;
     let (words, over) = told(&mut house.tale).await;
     assert_eq!(words, ["began", "delivered 1", "heard 2 x"]);
-    let code = turnchat::protocol::Code::Internal;
+    let code = turnchat::Code::Internal;
     let detail = None;
     assert_eq!(
         over.cause,
@@ -322,9 +318,7 @@ async fn a_ping_behind_the_hello_is_answered_behind_the_welcome() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_talks_and_does_not_read_is_lost_too() {
-    let mut house = House::on(Habit::Shouts, unheld(), async |_| {
-        turnchat::link::Verdict::Admit
-    });
+    let mut house = House::on(Habit::Shouts, unheld(), async |_| turnchat::Verdict::Admit);
     let (here, there) = duplex(4096);
     house.arrive(there);
     let mut guest = Face::new(&Papers::new()).dial(here).await.unwrap();
@@ -346,9 +340,7 @@ async fn a_peer_that_talks_and_does_not_read_is_lost_too() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_reads_slowly_is_not_lost() {
-    let mut house = House::on(Habit::Shouts, unheld(), async |_| {
-        turnchat::link::Verdict::Admit
-    });
+    let mut house = House::on(Habit::Shouts, unheld(), async |_| turnchat::Verdict::Admit);
     let (here, there) = duplex(4096);
     house.arrive(there);
     let mut guest = Face::new(&Papers::new()).dial(here).await.unwrap();
@@ -370,9 +362,7 @@ async fn a_peer_that_reads_slowly_is_not_lost() {
 #[tokio::test(start_paused = true)]
 async fn a_storm_of_pings_from_a_peer_that_does_not_read_is_not_hoarded() {
     const PIPE: usize = 4096;
-    let house = House::on(Habit::Thinks, unheld(), async |_| {
-        turnchat::link::Verdict::Admit
-    });
+    let house = House::on(Habit::Thinks, unheld(), async |_| turnchat::Verdict::Admit);
     let (here, there) = duplex(PIPE);
     house.arrive(there);
     let mut guest = Face::new(&Papers::new()).dial(here).await.unwrap();

@@ -32,8 +32,8 @@ pub use question::Candidate;
 /// A server that is to be: its identity and its rules.
 ///
 /// ```no_run
-/// use turnchat::link::{ServerBuilder, Verdict, tcp};
-/// use turnchat::trust::{Algorithm, Identity};
+/// use turnchat::{tcp, ServerBuilder, Verdict};
+/// use turnchat::{Algorithm, Identity};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let identity = Identity::generate(Algorithm::default())?;

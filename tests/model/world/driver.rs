@@ -3,9 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use turnchat::link::session::{Output, REPLACED, Remains, Session, Timer};
-use turnchat::link::{Cause, Ended, LinkError};
-use turnchat::protocol::{Code, Conversation, ConversationId, Frame, Limits, Role, Snapshot, Text};
+use turnchat::internals::session::{Output, REPLACED, Remains, Session, Timer};
+use turnchat::internals::{Conversation, Frame, Role, Snapshot};
+use turnchat::{Cause, Ended, LinkError};
+use turnchat::{Code, ConversationId, Limits, Text};
 
 use super::hub::Record;
 use super::{Number, World};

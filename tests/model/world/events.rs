@@ -7,10 +7,10 @@ use super::hub::{Connection, number_of_id};
 use super::program::Program;
 use super::{Number, World, id};
 use crate::rules::Broken;
-use turnchat::link::server::admission;
-use turnchat::link::session::Timer;
-use turnchat::protocol::ConversationId;
-use turnchat::trust::KeyId;
+use turnchat::ConversationId;
+use turnchat::KeyId;
+use turnchat::internals::admission;
+use turnchat::internals::session::Timer;
 
 /// What can happen next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

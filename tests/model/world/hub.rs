@@ -4,14 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use turnchat::link::Verdict;
-use turnchat::link::server::admission::{
+use turnchat::Verdict;
+use turnchat::internals::admission::{
     Admission, Entry, Hello, Instruction, Named, Order, Orders, Timer,
 };
-use turnchat::link::session::{Greeting, NotAccepted, Remains};
-use turnchat::protocol::{
-    By, Code, Conversation, ConversationId, Frame, HeardWhen, Limits, Reason, Role, Snapshot,
-};
+use turnchat::internals::session::{Greeting, NotAccepted, Remains};
+use turnchat::internals::{By, Conversation, Frame, HeardWhen, Role, Snapshot};
+use turnchat::{Code, ConversationId, Limits, Reason};
 
 use super::driver::Driver;
 use super::{Number, World, connection_id, number_of};

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use turnchat::protocol::{ConversationId, Frame};
+use turnchat::ConversationId;
+use turnchat::internals::Frame;
 
 use super::hub::Connection;
 use super::program::Program;

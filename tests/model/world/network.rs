@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use turnchat::protocol::Frame;
+use turnchat::internals::Frame;
 
 use super::hub::Connection;
 use super::{Number, World, connection_id};

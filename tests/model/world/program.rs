@@ -1,7 +1,8 @@
 //! The client's program, as src/link/client.rs has it.
 
-use turnchat::link::{Cause, session::Timer};
-use turnchat::protocol::{Conversation, Role};
+use turnchat::Cause;
+use turnchat::internals::session::Timer;
+use turnchat::internals::{Conversation, Role};
 
 use super::driver::Driver;
 use super::{Number, World};

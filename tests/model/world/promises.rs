@@ -1,6 +1,6 @@
 //! What is promised of every state.
 
-use turnchat::protocol::Conversation;
+use turnchat::internals::Conversation;
 
 use super::driver::Driver;
 use super::program::Program;

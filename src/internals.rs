@@ -1,0 +1,8 @@
+//! What this project's own tests and benches look into. Nothing is promised of it.
+
+pub use crate::link::server::admission;
+pub use crate::link::session;
+pub use crate::protocol::{
+    By, Conversation, Decoder, End, Frame, HeardWhen, Liveness, Output, Role, SayError, Snapshot,
+};
+pub use crate::trust::tls::{client_config, server_config, server_name};
