@@ -11,8 +11,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = tcp::listen("127.0.0.1:0".parse()?)?;
     let (address, key) = (listener.local_addr()?, identity.key_id());
     println!("turnchat client {address} --pin {key}");
-    let server = ServerBuilder::new(&identity, async |_| Verdict::Admit)?.many_at_a_time();
-    server.start(tcp::acceptor(listener)).serve(64, echo).await;
+    let server = ServerBuilder::new(&identity, async |_| Verdict::Admit).many_at_a_time();
+    server
+        .start(tcp::acceptor(listener))
+        .await?
+        .serve(64, echo)
+        .await;
     Ok(())
 }
 

@@ -19,19 +19,17 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         true => std::future::ready(Verdict::Admit),
         false => std::future::ready(Verdict::Refuse(Reason::UnknownPeer)),
     };
-    let mut server = ServerBuilder::new(&alice, admit)?.start(tcp::acceptor(listener));
+    let starting = ServerBuilder::new(&alice, admit).start(tcp::acceptor(listener));
+    let mut server = starting.await?;
 
     // Bob dials, and talks to nobody but Alice.
-    let client = Client::new(&bob, vec![alice.key_id()])?;
+    let client = Client::new(&bob, vec![alice.key_id()]);
     let waiting = client.connect(tcp::dialer("127.0.0.1", port)).await?;
-    let talk = server.next().await.ok_or("the server has stopped")?;
+    let alices = server.next().await.ok_or("the server has stopped")?;
+    let bobs = waiting.welcome().await?;
     let (alices_end, bobs_end) = tokio::join!(
-        converse("Alice", talk, &["Hello, client!", "Then say QUIT."]),
-        converse(
-            "Bob",
-            waiting.welcome().await?,
-            &["Hi back! How does it end?"]
-        ),
+        converse("Alice", alices, &["Hello, client!", "Then say QUIT."]),
+        converse("Bob", bobs, &["Hi back! How does it end?"]),
     );
     println!("Alice: {alices_end}. Bob: {bobs_end}.");
     Ok(())

@@ -27,9 +27,9 @@ impl Host {
     /// With a directory, both sides sync a file of their own there.
     pub(crate) fn start(sides: &Sides, text: &Text, syncs_in: Option<&Path>) -> Self {
         let accepted = vec![sides.server.key_id()];
-        let config = |identity| client_config(identity, accepted.clone()).unwrap();
+        let config = |identity| client_config(identity, accepted.clone());
         let configs = sides.clients.iter().map(config);
-        let acceptor = TlsAcceptor::from(server_config(&sides.server).unwrap());
+        let acceptor = TlsAcceptor::from(server_config(&sides.server));
         let listener = tcp::listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let port = listener.local_addr().unwrap().port();
         let size = text.as_str().len();

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use turnchat::{Client, Ended, Journal, MyTurn, Server, ServerBuilder, Talk, Turn, Verdict, tcp};
 use turnchat::{Limits, Text};
 
+use tokio::runtime::Handle;
+
 use super::contender::{Contender, Sides};
 
 /// More than any measure has at once.
@@ -27,20 +29,17 @@ impl House {
             ..Limits::default()
         };
         let mut builder = ServerBuilder::new(&sides.server, async |_| Verdict::Admit)
-            .unwrap()
             .with_limits(limits)
             .many_at_a_time();
         let accepted = vec![sides.server.key_id()];
-        let client = |identity| Client::new(identity, accepted.clone()).unwrap();
+        let client = |identity| Client::new(identity, accepted.clone());
         let mut clients: Vec<_> = sides.clients.iter().map(client).collect();
         if let Some(dir) = journals {
             // A directory for each server: only one may hold it.
             static STARTED: AtomicUsize = AtomicUsize::new(0);
             let dir = dir.join(STARTED.fetch_add(1, Ordering::Relaxed).to_string());
             let journal = |key| Journal::new(&dir, &key);
-            builder = builder
-                .with_journal(journal(sides.server.key_id()))
-                .unwrap();
+            builder = builder.with_journal(journal(sides.server.key_id()));
             let keys = sides.clients.iter().map(|client| client.key_id());
             let kept = clients.into_iter().zip(keys);
             let kept = kept.map(|(client, key)| client.with_journal(journal(key)));
@@ -48,7 +47,8 @@ impl House {
         }
         let listener = tcp::listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let server: Server = builder.start(tcp::acceptor(listener));
+        let starting = builder.start(tcp::acceptor(listener));
+        let server: Server = Handle::current().block_on(starting).unwrap();
         let opening = text.clone();
         let serving = tokio::spawn(server.serve(MANY, move |talk| {
             let opening = opening.clone();

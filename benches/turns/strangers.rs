@@ -52,7 +52,7 @@ pub(crate) fn grown<C: Contender>(
     let sides = Sides::new();
     let contender = start(&sides, &text(64), None);
     let client = sides.clients.first().unwrap();
-    let config = client_config(client, vec![sides.server.key_id()]).unwrap();
+    let config = client_config(client, vec![sides.server.key_id()]);
     let connector = TlsConnector::from(config);
     let connect = async || -> TcpStream {
         let stream = tcp::dial("127.0.0.1", contender.port()).await.unwrap();

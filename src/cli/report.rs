@@ -119,15 +119,6 @@ impl Report {
         )
     }
 
-    /// The identity cannot be used for TLS.
-    pub fn tls(error: &rustls::Error) -> Self {
-        Self::new(
-            Exit::Failure,
-            format!("TLS cannot use this key: {error}."),
-            "Make a new identity with `turnchat gen-cert --out DIR`.",
-        )
-    }
-
     /// The signal handlers cannot be installed.
     pub fn signals(error: &io::Error) -> Self {
         Self::new(

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use aws_lc_rs::rand;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -12,7 +11,7 @@ use super::abandoned::Abandoned;
 use super::driver::{Dial, Driver, with_jitter};
 use super::error::ConnectError;
 use super::handshake::{self, Tls};
-use super::journal::{Journal, JournalError, Record};
+use super::journal::{Journal, JournalError, Record, once_free};
 use super::session::{FEW_REDIALS, Session};
 use super::turn::{self, Waiting};
 use super::wire::Wire;
@@ -29,7 +28,7 @@ use crate::trust::{Identity, KeyId, Peer};
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let identity = Identity::generate(Algorithm::default())?;
 /// let pin = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU".parse()?;
-/// let client = Client::new(&identity, vec![pin])?;
+/// let client = Client::new(&identity, vec![pin]);
 /// let talk = client.connect(tcp::dialer("localhost", 8876)).await?.welcome().await?;
 /// # drop(talk); Ok(())
 /// # }
@@ -47,17 +46,14 @@ impl Client {
     /// A client that proves to be `identity` and accepts exactly these keys:
     /// any other is rejected inside of the handshake, before our own
     /// certificate is shown.
-    ///
-    /// # Errors
-    /// [`rustls::Error`] for an identity that TLS cannot use.
-    pub fn new(identity: &Identity, accepted: Vec<KeyId>) -> Result<Self, rustls::Error> {
-        Ok(Self {
+    pub fn new(identity: &Identity, accepted: Vec<KeyId>) -> Self {
+        Self {
             identity: identity.clone(),
-            config: client_config(identity, accepted.clone())?,
+            config: client_config(identity, accepted.clone()),
             accepted,
             limits: Limits::default(),
             journal: None,
-        })
+        }
     }
 
     /// The same client with other limits.
@@ -178,7 +174,7 @@ impl Client {
         let (record, stored) = match &self.journal {
             None => (None, None),
             Some(journal) => {
-                let (record, stored) = unlocked(|| journal.client(peer)).await?;
+                let (record, stored) = once_free(|| journal.client(peer)).await?;
                 (Some(Arc::new(record)), stored)
             }
         };
@@ -223,7 +219,6 @@ impl Client {
             let config = client_config(&identity, vec![key]);
             let dialling = dial();
             Box::pin(async move {
-                let config = config.map_err(|_| None)?;
                 let proven = prove(config, limits, dialling).await;
                 proven
                     .map(|(wire, _)| wire)
@@ -239,21 +234,6 @@ struct Open {
     conversation: Conversation,
     /// It was open before this process.
     is_stored: bool,
-}
-
-/// How long a record is waited for that somebody else holds: of a conversation that was
-/// let go of just now, the last store may be on its way.
-const STORING_TIME: Duration = Duration::from_secs(3);
-const STORING_PAUSE: Duration = Duration::from_millis(10);
-
-async fn unlocked<T>(open: impl Fn() -> Result<T, JournalError>) -> Result<T, JournalError> {
-    let by = Instant::now() + STORING_TIME;
-    loop {
-        match open() {
-            Err(JournalError::InUse { .. }) if Instant::now() < by => sleep(STORING_PAUSE).await,
-            opened => return opened,
-        }
-    }
 }
 
 /// The same dialler, for whoever needs it.

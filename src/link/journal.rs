@@ -11,9 +11,11 @@
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep};
 
 use super::io_error::IoError;
 use crate::protocol::{Conversation, ConversationId, Limits, Role, Snapshot};
@@ -82,8 +84,9 @@ pub enum JournalError {
 pub(crate) struct Record {
     path: PathBuf,
     peer: KeyId,
-    /// Held for as long as the conversation is gone on with here.
-    _lock: Option<File>,
+    /// Held for as long as the conversation is gone on with here, or its last store is on
+    /// its way.
+    _lock: Arc<File>,
 }
 
 /// A file's content.
@@ -102,6 +105,24 @@ struct Contents {
     conversation: Snapshot,
 }
 
+/// How long somebody else's lock is waited for: of a conversation that was let go of just
+/// now, the last store may be on its way.
+const STORING_TIME: Duration = Duration::from_secs(3);
+const STORING_PAUSE: Duration = Duration::from_millis(10);
+
+/// Opens it once nobody else holds it, within 3 s.
+pub(super) async fn once_free<T>(
+    open: impl Fn() -> Result<T, JournalError>,
+) -> Result<T, JournalError> {
+    let by = Instant::now() + STORING_TIME;
+    loop {
+        match open() {
+            Err(JournalError::InUse { .. }) if Instant::now() < by => sleep(STORING_PAUSE).await,
+            opened => return opened,
+        }
+    }
+}
+
 /// More than ever come: the count goes on from there.
 const MOST_CLIENTHELLOS: u64 = 1 << 53;
 
@@ -114,12 +135,30 @@ struct AnyContents {
 /// What a server's journal holds.
 #[derive(Debug)]
 pub(crate) struct StoredConversations {
+    /// Where new ones are kept beside them.
+    pub(crate) records: Records,
     /// The one whose peer came last stands last.
     pub(crate) stored: Vec<Stored>,
     /// Too old, or too many.
     pub(crate) expired: Vec<Stored>,
-    /// Nobody else serves these meanwhile.
-    pub(crate) lock: File,
+}
+
+/// A server's records. Nobody else serves these conversations while there is one.
+#[derive(Debug)]
+pub(crate) struct Records {
+    dir: PathBuf,
+    lock: Arc<File>,
+}
+
+impl Records {
+    /// The one for a new conversation.
+    pub(crate) fn new_one(&self, peer: &KeyId, id: ConversationId) -> Record {
+        Record {
+            path: self.dir.join(format!("server-{id}.json")),
+            peer: *peer,
+            _lock: Arc::clone(&self.lock),
+        }
+    }
 }
 
 /// A conversation that was read from its file.
@@ -152,7 +191,7 @@ impl Journal {
         let record = Record {
             path: self.dir.join(format!("{name}.json")),
             peer: *peer,
-            _lock: Some(self.lock(&name)?),
+            _lock: Arc::new(self.lock(&name)?),
         };
         self.sweep(&name);
         let stored = Contents::read(&record.path)?;
@@ -166,18 +205,9 @@ impl Journal {
         self.dir.join(name).exists()
     }
 
-    /// A server's record for a new conversation.
-    pub(crate) fn server(&self, peer: &KeyId, id: ConversationId) -> Record {
-        Record {
-            path: self.dir.join(format!("server-{id}.json")),
-            peer: *peer,
-            _lock: None,
-        }
-    }
-
     /// Everything that a server's journal holds.
     pub(crate) fn stored(&self, limits: &Limits) -> Result<StoredConversations, JournalError> {
-        let lock = self.lock("server")?;
+        let lock = Arc::new(self.lock("server")?);
         self.sweep("server-");
         let mut stored = Vec::new();
         let entries = fs::read_dir(&self.dir).map_err(|source| self.unreadable(source))?;
@@ -185,7 +215,7 @@ impl Journal {
             let path = entry.map_err(|source| self.unreadable(source))?.path();
             let name = path.file_name().and_then(|name| name.to_str());
             if name.is_some_and(|n| n.starts_with("server-") && n.ends_with(".json")) {
-                stored.extend(Stored::read(path)?);
+                stored.extend(Stored::read(path, &lock)?);
             }
         }
         stored.sort_by_key(|stored| (stored.clienthello, stored.written));
@@ -205,9 +235,12 @@ impl Journal {
             *excess = excess.saturating_sub(1);
         }
         Ok(StoredConversations {
+            records: Records {
+                dir: self.dir.clone(),
+                lock,
+            },
             stored: kept,
             expired,
-            lock,
         })
     }
 
@@ -249,7 +282,7 @@ impl Journal {
 
 impl Stored {
     /// A server's conversation, unless its file has just gone.
-    fn read(path: PathBuf) -> Result<Option<Self>, JournalError> {
+    fn read(path: PathBuf, lock: &Arc<File>) -> Result<Option<Self>, JournalError> {
         let Some(contents) = Contents::read(&path)? else {
             return Ok(None);
         };
@@ -259,7 +292,7 @@ impl Stored {
         let record = Record {
             path,
             peer,
-            _lock: None,
+            _lock: Arc::clone(lock),
         };
         Ok(Some(Self {
             record,

@@ -13,7 +13,7 @@ use super::text::{Detail, Text};
 /// is the kind, on one line ended by LF.
 ///
 /// ```
-/// use turnchat::protocol::Frame;
+/// use turnchat::internals::Frame;
 ///
 /// let frame = Frame::Heard { turn: 7 };
 /// assert_eq!(frame.to_line(), b"{\"heard\":{\"turn\":7}}\n");

@@ -12,7 +12,8 @@ use super::limits::Limits;
 ///
 /// ```
 /// use std::time::Instant;
-/// use turnchat::protocol::{Frame, Limits, Liveness, Overdue};
+/// use turnchat::internals::{Frame, Liveness};
+/// use turnchat::{Limits, Overdue};
 ///
 /// let (start, limits) = (Instant::now(), Limits::default());
 /// let mut liveness = Liveness::new(start, &limits);

@@ -27,16 +27,15 @@ pub(crate) const ALPN: &[u8] = b"turnchat/1";
 
 /// What a server speaks: TLS 1.3 with this identity, to every client that
 /// proves a key. Nothing is kept from one connection for the next.
-///
-/// # Errors
-///
-/// None with the provider that is built in.
-pub fn server_config(identity: &Identity) -> Result<Arc<ServerConfig>, Error> {
+pub fn server_config(identity: &Identity) -> Arc<ServerConfig> {
     let provider = provider();
     let verifier = AnyProvenClient::new(provider.signature_verification_algorithms);
     let resolver = SingleCertAndKey::from(identity.certified());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&TLS13])?
+    #[expect(clippy::expect_used, reason = "aws-lc has TLS 1.3's suites")]
+    let builder = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])
+        .expect("TLS 1.3");
+    let mut config = builder
         .with_client_cert_verifier(Arc::new(verifier))
         .with_cert_resolver(Arc::new(resolver));
     config.alpn_protocols = vec![ALPN.to_vec()];
@@ -45,26 +44,22 @@ pub fn server_config(identity: &Identity) -> Result<Arc<ServerConfig>, Error> {
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.max_early_data_size = 0;
-    Ok(Arc::new(config))
+    Arc::new(config)
 }
 
 /// What a client speaks: TLS 1.3 with this identity, to a server that proves
 /// one of the `acceptable` keys. Any other is rejected before this side's
 /// certificate goes out; `unexpected_key` tells which it was. With an empty
 /// list, every server is.
-///
-/// # Errors
-///
-/// None with the provider that is built in.
-pub fn client_config(
-    identity: &Identity,
-    acceptable: Vec<KeyId>,
-) -> Result<Arc<ClientConfig>, Error> {
+pub fn client_config(identity: &Identity, acceptable: Vec<KeyId>) -> Arc<ClientConfig> {
     let provider = provider();
     let verifier = ExpectedServer::new(acceptable, provider.signature_verification_algorithms);
     let resolver = SingleCertAndKey::from(identity.certified());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&TLS13])?
+    #[expect(clippy::expect_used, reason = "aws-lc has TLS 1.3's suites")]
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])
+        .expect("TLS 1.3");
+    let mut config = builder
         // The one door past the web's rules: keys are compared, not names
         // (PROTOCOL 1.7 and 1.10).
         .dangerous()
@@ -73,7 +68,7 @@ pub fn client_config(
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.resumption = Resumption::disabled();
     config.enable_sni = false;
-    Ok(Arc::new(config))
+    Arc::new(config)
 }
 
 /// The same for one connection, on which it is seen whether the server asks who dials.
@@ -452,10 +447,7 @@ mod tests {
             let alice = Identity::generate(algorithm).unwrap();
             let bob = identity();
             let pins = vec![KeyId::of_spki(b"another"), alice.key_id()];
-            let joined = join(
-                &client_config(&bob, pins).unwrap(),
-                &server_config(&alice).unwrap(),
-            );
+            let joined = join(&client_config(&bob, pins), &server_config(&alice));
             assert_eq!(joined.failures(), (None, None));
             let (server, client) = joined.proven();
             assert_eq!(server.unwrap().key(), alice.key_id());
@@ -465,10 +457,10 @@ mod tests {
 
     #[test]
     fn nothing_is_proven_before_the_handshake_is_complete() {
-        let bob = client_config(&identity(), vec![]).unwrap();
+        let bob = client_config(&identity(), vec![]);
         let client = ClientConnection::new(bob, server_name()).unwrap();
         assert_eq!(Peer::proven(&client), Err(NotProven::Handshaking));
-        let server = ServerConnection::new(server_config(&identity()).unwrap()).unwrap();
+        let server = ServerConnection::new(server_config(&identity())).unwrap();
         assert_eq!(Peer::proven(&server), Err(NotProven::Handshaking));
     }
 
@@ -476,10 +468,7 @@ mod tests {
     fn an_unexpected_server_is_rejected_and_never_sees_the_clients_certificate() {
         let (alice, bob) = (identity(), identity());
         for pins in [vec![], vec![bob.key_id()]] {
-            let joined = join(
-                &client_config(&bob, pins).unwrap(),
-                &server_config(&alice).unwrap(),
-            );
+            let joined = join(&client_config(&bob, pins), &server_config(&alice));
             let refused = AlertDescription::CertificateUnknown;
             assert_eq!(
                 joined.failures(),
@@ -499,8 +488,8 @@ mod tests {
     fn a_copied_certificate_does_not_make_a_server() {
         let (alice, bob, other) = (identity(), identity(), identity());
         let joined = join(
-            &client_config(&bob, vec![alice.key_id()]).unwrap(),
-            &tampered_server(server_config(&other).unwrap(), |config| {
+            &client_config(&bob, vec![alice.key_id()]),
+            &tampered_server(server_config(&other), |config| {
                 config.cert_resolver = impostor(&alice, &other);
             }),
         );
@@ -517,13 +506,10 @@ mod tests {
     fn a_copied_certificate_does_not_make_a_client() {
         let (alice, bob, other) = (identity(), identity(), identity());
         let joined = join(
-            &tampered_client(
-                client_config(&other, vec![alice.key_id()]).unwrap(),
-                |config| {
-                    config.client_auth_cert_resolver = impostor(&bob, &other);
-                },
-            ),
-            &server_config(&alice).unwrap(),
+            &tampered_client(client_config(&other, vec![alice.key_id()]), |config| {
+                config.client_auth_cert_resolver = impostor(&bob, &other);
+            }),
+            &server_config(&alice),
         );
         let expected = Error::InvalidCertificate(CertificateError::BadSignature);
         assert_eq!(
@@ -537,13 +523,10 @@ mod tests {
     fn a_client_without_a_certificate_is_rejected() {
         let (alice, bob) = (identity(), identity());
         let joined = join(
-            &tampered_client(
-                client_config(&bob, vec![alice.key_id()]).unwrap(),
-                |config| {
-                    config.client_auth_cert_resolver = Arc::new(NoCertificate);
-                },
-            ),
-            &server_config(&alice).unwrap(),
+            &tampered_client(client_config(&bob, vec![alice.key_id()]), |config| {
+                config.client_auth_cert_resolver = Arc::new(NoCertificate);
+            }),
+            &server_config(&alice),
         );
         let refused = AlertDescription::CertificateRequired;
         assert_eq!(
@@ -559,8 +542,8 @@ mod tests {
     #[test]
     fn a_peer_that_names_no_protocol_is_not_proven() {
         let (alice, bob) = (identity(), identity());
-        let client = client_config(&bob, vec![alice.key_id()]).unwrap();
-        let server = server_config(&alice).unwrap();
+        let client = client_config(&bob, vec![alice.key_id()]);
+        let server = server_config(&alice);
         let silent_client = tampered_client(client.clone(), |config| config.alpn_protocols.clear());
         let silent_server = tampered_server(server.clone(), |config| config.alpn_protocols.clear());
         for joined in [join(&silent_client, &server), join(&client, &silent_server)] {
@@ -574,13 +557,10 @@ mod tests {
     fn another_protocol_ends_the_handshake() {
         let (alice, bob) = (identity(), identity());
         let joined = join(
-            &tampered_client(
-                client_config(&bob, vec![alice.key_id()]).unwrap(),
-                |config| {
-                    config.alpn_protocols = vec![b"turnchat/2".to_vec()];
-                },
-            ),
-            &server_config(&alice).unwrap(),
+            &tampered_client(client_config(&bob, vec![alice.key_id()]), |config| {
+                config.alpn_protocols = vec![b"turnchat/2".to_vec()];
+            }),
+            &server_config(&alice),
         );
         let failure = Some(HandshakeFailure::NoCommonProtocol);
         assert_eq!(joined.failures(), (failure.clone(), failure));
@@ -589,8 +569,8 @@ mod tests {
     #[test]
     fn no_handshake_is_shortened_by_an_earlier_one() {
         let (alice, bob) = (identity(), identity());
-        let client = client_config(&bob, vec![alice.key_id()]).unwrap();
-        let server = server_config(&alice).unwrap();
+        let client = client_config(&bob, vec![alice.key_id()]);
+        let server = server_config(&alice);
         let resuming_client = tampered_client(client.clone(), |config| {
             config.resumption = Resumption::in_memory_sessions(8);
         });
@@ -626,7 +606,7 @@ mod tests {
             vec![alice.key_id(), bob.key_id()],
         ]
         .map(|pins| {
-            let config = client_config(&bob, pins).unwrap();
+            let config = client_config(&bob, pins);
             sent_by(&mut ClientConnection::new(config, server_name()).unwrap())
         });
         for flight in &flights {
@@ -658,8 +638,8 @@ mod tests {
 
         let (alice, bob) = (identity(), identity());
         let joined = join(
-            &client_config(&bob, vec![alice.key_id()]).unwrap(),
-            &server_config(&alice).unwrap(),
+            &client_config(&bob, vec![alice.key_id()]),
+            &server_config(&alice),
         );
         let group = joined.client.negotiated_key_exchange_group().unwrap();
         assert_eq!(group.name(), rustls::NamedGroup::X25519MLKEM768);
@@ -667,7 +647,7 @@ mod tests {
 
     /// What a client makes of these first bytes from a server.
     fn client_met(bytes: &[u8]) -> Option<HandshakeFailure> {
-        let config = client_config(&identity(), vec![]).unwrap();
+        let config = client_config(&identity(), vec![]);
         let mut client = ClientConnection::new(config, server_name()).unwrap();
         let mut failed = None;
         deliver(&mut client, bytes, &mut failed);
@@ -676,7 +656,7 @@ mod tests {
 
     /// What a server makes of these first bytes from a client.
     fn server_met(bytes: &[u8]) -> Option<HandshakeFailure> {
-        let mut server = ServerConnection::new(server_config(&identity()).unwrap()).unwrap();
+        let mut server = ServerConnection::new(server_config(&identity())).unwrap();
         let mut failed = None;
         deliver(&mut server, bytes, &mut failed);
         failed.as_ref().map(HandshakeFailure::of_tls)

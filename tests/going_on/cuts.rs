@@ -15,7 +15,7 @@ use crate::{Transcript, converse};
 async fn run(sides: &Sides, cuts: Vec<usize>) -> Option<Vec<usize>> {
     const TURNS: u64 = 7;
     let (dial, accept, links) = network(cuts.clone());
-    let mut server = sides.serve(accept);
+    let mut server = sides.serve(accept).await;
     let (done, serving) = oneshot::channel();
     tokio::spawn(async move {
         while let Some(talk) = server.next().await {

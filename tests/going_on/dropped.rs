@@ -113,7 +113,14 @@ async fn a_wait_that_is_dropped_loses_nothing() {
     for times in 1..4 {
         for pause in PAUSES {
             let (dial, accept, _) = network(vec![]);
-            impatient(sides.serve(accept), sides.client(), dial, times, pause).await;
+            impatient(
+                sides.serve(accept).await,
+                sides.client(),
+                dial,
+                times,
+                pause,
+            )
+            .await;
         }
     }
 }

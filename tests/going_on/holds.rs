@@ -13,7 +13,12 @@ use crate::sides::{Sides, begun, mine, text, theirs};
 /// all fail within the handshake.
 async fn talks(sides: &Sides, limits: Limits) -> (turnchat::Server, Talk, Talk, impl Fn()) {
     let (dial, accept, links) = network([vec![usize::MAX], vec![0; 10_000]].concat());
-    let mut server = sides.builder().with_limits(limits).start(accept);
+    let mut server = sides
+        .builder()
+        .with_limits(limits)
+        .start(accept)
+        .await
+        .unwrap();
     let client = sides.client().with_limits(limits);
     let (server_talk, client_talk) = tokio::join!(server.next(), async {
         let waiting = client.connect::<Link, _, _>(dial).await.unwrap();
@@ -94,7 +99,7 @@ async fn somebody_who_waits_gets_the_place_after_thirty_seconds() {
     let sides = Sides::new();
     let other = Sides::new();
     let (dial, accept, links) = network([vec![usize::MAX], vec![0; 3]].concat());
-    let mut server = sides.serve(accept);
+    let mut server = sides.serve(accept).await;
     let waiting = sides
         .client()
         .connect::<Link, _, _>(dial.clone())
@@ -108,7 +113,7 @@ async fn somebody_who_waits_gets_the_place_after_thirty_seconds() {
     let lost_at = Instant::now();
     tokio::time::advance(Duration::from_secs(100)).await;
 
-    let another = turnchat::Client::new(&other.client, vec![sides.server.key_id()]).unwrap();
+    let another = turnchat::Client::new(&other.client, vec![sides.server.key_id()]);
     let mut tries = 0;
     let waiting = loop {
         tries += 1;
@@ -128,7 +133,7 @@ async fn somebody_who_waits_gets_the_place_after_thirty_seconds() {
 async fn a_client_that_begins_anew_does_not_wait_behind_its_ghost() {
     let sides = Sides::new();
     let (dial, accept, _links) = network(vec![]);
-    let mut server = sides.serve(accept);
+    let mut server = sides.serve(accept).await;
     let waiting = sides
         .client()
         .connect::<Link, _, _>(dial.clone())
@@ -155,7 +160,7 @@ async fn a_client_that_begins_anew_does_not_wait_behind_its_ghost() {
 async fn a_link_that_comes_and_goes_is_served_though_its_user_takes_no_notice() {
     let sides = Sides::new();
     let (dial, accept, links) = network(vec![usize::MAX; 12]);
-    let mut server = sides.serve(accept);
+    let mut server = sides.serve(accept).await;
     let waiting = sides
         .client()
         .connect::<Link, _, _>(dial.clone())

@@ -64,6 +64,7 @@ async fn a_second_process_on_a_live_conversation_is_turned_away() {
     ));
     let journal = Journal::new(kept.dir.path(), &kept.sides.server.key_id());
     let second = kept.sides.builder().with_journal(journal);
+    let second = second.start(accept.clone()).await;
     assert!(matches!(second.err(), Some(JournalError::InUse { .. })));
 }
 
@@ -162,7 +163,8 @@ async fn a_damaged_journal_stops_before_anything_is_sent() {
                 },
                 false => {
                     let journal = Journal::new(kept.dir.path(), &own);
-                    kept.sides.builder().with_journal(journal).err().unwrap()
+                    let builder = kept.sides.builder().with_journal(journal);
+                    builder.start(accept.clone()).await.err().unwrap()
                 }
             };
             assert!(
@@ -414,8 +416,9 @@ async fn a_quit_left_over_that_is_refused_is_let_go_of() {
     let _server = ServerBuilder::new(&kept.sides.server, async |_| {
         Verdict::Refuse(Reason::UnknownPeer)
     })
-    .unwrap()
-    .start(accept);
+    .start(accept)
+    .await
+    .unwrap();
     let mut dials = 0;
     let dial = move || {
         dials += 1;
@@ -453,9 +456,9 @@ async fn past_the_limit_the_oldest_parked_conversation_is_given_up() {
     let journal = Journal::new(kept.dir.path(), &kept.sides.server.key_id());
     let builder = kept.sides.builder().with_limits(limits);
     let (dial, accept, _) = network(vec![]);
-    let mut server = builder.with_journal(journal).unwrap().start(accept);
+    let mut server = builder.with_journal(journal).start(accept).await.unwrap();
     let mut events = server.events().unwrap();
-    let other = Client::new(&other.client, vec![kept.sides.server.key_id()]).unwrap();
+    let other = Client::new(&other.client, vec![kept.sides.server.key_id()]);
 
     let waiting = kept.connect(dial.clone()).await;
     let (here, _there) = greeted(&mut server, waiting).await;

@@ -62,20 +62,20 @@ impl Sides {
     }
 
     pub(crate) fn builder(&self) -> ServerBuilder {
-        ServerBuilder::new(&self.server, async |_| Verdict::Admit).unwrap()
+        ServerBuilder::new(&self.server, async |_| Verdict::Admit)
     }
 
-    pub(crate) fn serve<A, F, S>(&self, accept: A) -> Server
+    pub(crate) async fn serve<A, F, S>(&self, accept: A) -> Server
     where
         A: FnMut() -> F + Send + 'static,
         F: Future<Output = io::Result<(S, Option<IpAddr>)>> + Send + 'static,
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        self.builder().start(accept)
+        self.builder().start(accept).await.unwrap()
     }
 
     pub(crate) fn client(&self) -> Client {
-        Client::new(&self.client, vec![self.server.key_id()]).unwrap()
+        Client::new(&self.client, vec![self.server.key_id()])
     }
 }
 
@@ -104,14 +104,9 @@ impl Kept {
         A: FnMut() -> F + Send + 'static,
         F: Future<Output = io::Result<(DuplexStream, Option<IpAddr>)>> + Send + 'static,
     {
-        loop {
-            let journal = Journal::new(self.dir.path(), &self.sides.server.key_id());
-            match self.sides.builder().with_journal(journal) {
-                Ok(builder) => return builder.start(accept()),
-                Err(JournalError::InUse { .. }) => tokio::task::yield_now().await,
-                Err(error) => panic!("{error}"),
-            }
-        }
+        let journal = Journal::new(self.dir.path(), &self.sides.server.key_id());
+        let builder = self.sides.builder().with_journal(journal);
+        builder.start(accept()).await.unwrap()
     }
 
     /// Dials, once the client before has let go of the conversation.

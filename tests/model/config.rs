@@ -140,9 +140,10 @@ fn proven_peer() -> Peer {
             }
         };
         let mut server = ServerBuilder::new(&alice, async |_| Verdict::Admit)
-            .unwrap()
-            .start(accept);
-        let client = Client::new(&bob, vec![alice.key_id()]).unwrap();
+            .start(accept)
+            .await
+            .unwrap();
+        let client = Client::new(&bob, vec![alice.key_id()]);
         let mut ours = Some(ours);
         let dial = move || {
             let stream = ours.take().ok_or(std::io::ErrorKind::NotFound.into());

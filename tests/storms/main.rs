@@ -132,9 +132,10 @@ async fn serve(sides: Arc<Sides>, dir: PathBuf, diary: Shared) -> turmoil::Resul
         })
     };
     let journal = Journal::new(&dir, &sides.server.key_id());
-    let mut server = ServerBuilder::new(&sides.server, async |_| Verdict::Admit)?
-        .with_journal(journal)?
-        .start(accept);
+    let mut server = ServerBuilder::new(&sides.server, async |_| Verdict::Admit)
+        .with_journal(journal)
+        .start(accept)
+        .await?;
     while let Some(talk) = server.next().await {
         let cause = converse(talk, &diary).await;
         if is_end(&cause) {
@@ -146,7 +147,7 @@ async fn serve(sides: Arc<Sides>, dir: PathBuf, diary: Shared) -> turmoil::Resul
 
 async fn call(sides: Arc<Sides>, dir: PathBuf, diary: Shared) -> turmoil::Result {
     let journal = Journal::new(&dir, &sides.client.key_id());
-    let client = Client::new(&sides.client, vec![sides.server.key_id()])?.with_journal(journal);
+    let client = Client::new(&sides.client, vec![sides.server.key_id()]).with_journal(journal);
     let dial = || -> Dialling { Box::pin(TcpStream::connect(("server", PORT))) };
     // A person who runs the same command again, until the conversation is over.
     while !diary.lock().unwrap().is_over {

@@ -36,7 +36,7 @@ async fn a_server_that_crashes_with_its_first_word_had_stored_it() {
 async fn counters_from_a_backup_are_refused_and_change_nothing() {
     let face = Face::new(&Papers::new());
     let (dial, accept, _) = network(vec![]);
-    let mut server = Sides::new().serve(accept);
+    let mut server = Sides::new().serve(accept).await;
     let mut guest = arrive(&face, dial.clone()).await;
     let (talk, ()) = tokio::join!(server.next(), guest.begin());
     let mut here = mine(talk.unwrap());

@@ -16,7 +16,7 @@ async fn an_error_does_not_acknowledge_a_quit() {
     let papers = Papers::new();
     let face = Face::new(&papers);
     let (dial, mut accept, _) = network(vec![]);
-    let client = Client::new(&Sides::new().client, vec![papers.id]).unwrap();
+    let client = Client::new(&Sides::new().client, vec![papers.id]);
     let (mut raw, waiting) = tokio::join!(take(&face, &mut accept), client.connect(dial));
     let id = raw.hello().await;
     raw.send(&welcome(&id, 0)).await;
@@ -114,7 +114,7 @@ async fn a_quit_from_the_queue_ends_the_parked_conversation() {
     let over = here.hear().await.unwrap_err();
     assert!(matches!(over.cause, Cause::Link(_)), "{over:?}");
 
-    let live = Client::new(&other.client, vec![kept.sides.server.key_id()]).unwrap();
+    let live = Client::new(&other.client, vec![kept.sides.server.key_id()]);
     let live = live.connect(dial).await.unwrap();
     let (here, live) = tokio::join!(server.next(), live.welcome());
     let (here, live) = (mine(here.unwrap()), theirs(live.unwrap()));
@@ -160,7 +160,7 @@ impl Parked {
         let over = here.hear().await.unwrap_err();
         assert!(matches!(over.cause, Cause::Link(_)), "{over:?}");
 
-        let live = Client::new(&other.client, vec![kept.sides.server.key_id()]).unwrap();
+        let live = Client::new(&other.client, vec![kept.sides.server.key_id()]);
         let live = live.connect(dial.clone()).await.unwrap();
         let live = greeted(&mut server, live).await;
         Self {
@@ -222,7 +222,7 @@ async fn what_was_said_while_the_link_was_lost_goes_before_a_quit() {
     let papers = Papers::new();
     let face = Face::new(&papers);
     let (dial, mut accept, links) = network(vec![]);
-    let client = Client::new(&Sides::new().client, vec![papers.id]).unwrap();
+    let client = Client::new(&Sides::new().client, vec![papers.id]);
     let (raw, waiting) = tokio::join!(take(&face, &mut accept), client.connect(dial));
     let (mut raw, waiting) = (raw, waiting.unwrap());
     let id = raw.hello().await;

@@ -56,17 +56,21 @@ async fn a_connection_that_panics_leaves_the_queue() {
     let panics = Arc::new(AtomicBool::new(false));
     let first = Arc::clone(&panics);
     let mut is_first = true;
-    let _server = Sides::new().builder().start(move || {
-        let panics = match std::mem::take(&mut is_first) {
-            true => Arc::clone(&first),
-            false => Arc::default(),
-        };
-        let accepting = accept();
-        async move {
-            let (stream, address) = accepting.await?;
-            Ok((Faulty { stream, panics }, address))
-        }
-    });
+    let _server = Sides::new()
+        .builder()
+        .start(move || {
+            let panics = match std::mem::take(&mut is_first) {
+                true => Arc::clone(&first),
+                false => Arc::default(),
+            };
+            let accepting = accept();
+            async move {
+                let (stream, address) = accepting.await?;
+                Ok((Faulty { stream, panics }, address))
+            }
+        })
+        .await
+        .unwrap();
     let mut before = arrive(&face, dial.clone()).await;
     before.send(&hello(ID, 0)).await;
     before.expect("{\"wait\":{\"ahead\":0}}").await;
@@ -84,7 +88,7 @@ async fn a_connection_that_panics_leaves_the_queue() {
 async fn a_server_that_stops_waits_for_no_stranger() {
     let face = Face::new(&Papers::new());
     let (dial, accept, _) = network(vec![]);
-    let server = Sides::new().serve(accept);
+    let server = Sides::new().serve(accept).await;
     let mut strangers = Vec::new();
     for _ in 0..100 {
         strangers.push(arrive(&face, dial.clone()).await);

@@ -19,7 +19,7 @@ const SOON: Duration = Duration::from_secs(1);
 async fn who_comes_back_for_what_has_just_ended_is_answered_at_once() {
     let face = Face::new(&Papers::new());
     let (dial, accept, _) = network(vec![]);
-    let mut server = Sides::new().serve(accept);
+    let mut server = Sides::new().serve(accept).await;
     let mut lingering = arrive(&face, dial.clone()).await;
     let (_talk, ()) = tokio::join!(server.next(), lingering.begin());
     lingering.send(QUIT).await;
@@ -36,7 +36,7 @@ async fn who_comes_back_for_what_has_just_ended_is_answered_at_once() {
 async fn the_next_key_is_welcomed_at_once() {
     let (face, other) = (Face::new(&Papers::new()), Face::new(&Papers::new()));
     let (dial, accept, _) = network(vec![]);
-    let mut server = Sides::new().serve(accept);
+    let mut server = Sides::new().serve(accept).await;
     let mut lingering = arrive(&face, dial.clone()).await;
     let (talk, ()) = tokio::join!(server.next(), lingering.begin());
     let mut guest = arrive(&other, dial).await;
@@ -58,7 +58,7 @@ async fn the_next_key_is_welcomed_at_once() {
 async fn one_connection_of_a_conversation_lingers() {
     let face = Face::new(&Papers::new());
     let (dial, accept, _) = network(vec![]);
-    let mut server = Sides::new().serve(accept);
+    let mut server = Sides::new().serve(accept).await;
     let mut first = arrive(&face, dial.clone()).await;
     let (talk, ()) = tokio::join!(server.next(), first.begin());
     let _talk = talk.unwrap();

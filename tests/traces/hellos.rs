@@ -44,7 +44,7 @@ async fn a_hello_held_back_neither_ends_nor_takes_over_what_came_after() {
     for held_back in [ID, OTHER_ID] {
         let face = Face::new(&Papers::new());
         let (dial, accept, _) = network(vec![]);
-        let mut server = Sides::new().serve(accept);
+        let mut server = Sides::new().serve(accept).await;
         let mut first = arrive(&face, dial.clone()).await;
         let mut guest = arrive(&face, dial.clone()).await;
         let (talk, ()) = tokio::join!(server.next(), guest.begin());
@@ -76,7 +76,7 @@ async fn a_hello_held_back_neither_ends_nor_takes_over_what_came_after() {
 async fn what_comes_late_on_the_old_connection_is_not_heard() {
     let face = Face::new(&Papers::new());
     let (dial, accept, _) = network(vec![]);
-    let mut server = Sides::new().serve(accept);
+    let mut server = Sides::new().serve(accept).await;
     let mut old = arrive(&face, dial.clone()).await;
     let (talk, ()) = tokio::join!(server.next(), old.begin());
     let here = mine(talk.unwrap()).say(text("one")).await.unwrap();
@@ -101,7 +101,12 @@ async fn what_comes_late_on_the_old_connection_is_not_heard() {
 async fn where_many_talk_hellos_that_cross_are_both_answered() {
     let face = Face::new(&Papers::new());
     let (dial, accept, _) = network(vec![]);
-    let mut server = Sides::new().builder().many_at_a_time().start(accept);
+    let mut server = Sides::new()
+        .builder()
+        .many_at_a_time()
+        .start(accept)
+        .await
+        .unwrap();
     let mut oldest = arrive(&face, dial.clone()).await;
     let mut older = arrive(&face, dial.clone()).await;
     let mut newer = arrive(&face, dial).await;
@@ -126,7 +131,7 @@ async fn a_client_in_a_queue_again_speaks_though_it_takes_no_notice() {
     let papers = Papers::new();
     let face = Face::new(&papers);
     let (dial, mut accept, links) = network(vec![]);
-    let client = Client::new(&Sides::new().client, vec![papers.id]).unwrap();
+    let client = Client::new(&Sides::new().client, vec![papers.id]);
     let (mut raw, waiting) = tokio::join!(take(&face, &mut accept), client.connect(dial));
     let id = raw.hello().await;
     raw.send(&welcome(&id, 0)).await;
@@ -156,7 +161,7 @@ async fn a_restarted_client_for_whom_there_is_no_place_dials_again() {
     let face = Face::new(&papers);
     let (dial, mut accept, _) = network(vec![]);
     let journal = || Journal::new(kept.dir.path(), &kept.sides.client.key_id());
-    let client = || Client::new(&kept.sides.client, vec![papers.id]).unwrap();
+    let client = || Client::new(&kept.sides.client, vec![papers.id]);
     let first = client().with_journal(journal());
     let (mut raw, waiting) = tokio::join!(take(&face, &mut accept), first.connect(dial.clone()));
     let id = raw.hello().await;
@@ -184,7 +189,12 @@ async fn a_restarted_client_for_whom_there_is_no_place_dials_again() {
 async fn where_there_are_seats_nobody_queues() {
     let face = Face::new(&Papers::new());
     let (dial, accept, _) = network(vec![]);
-    let server = Sides::new().builder().many_at_a_time().start(accept);
+    let server = Sides::new()
+        .builder()
+        .many_at_a_time()
+        .start(accept)
+        .await
+        .unwrap();
     let serving = tokio::spawn(server.serve(64, async |talk| {
         std::future::pending::<()>().await;
         drop(talk);
@@ -207,7 +217,7 @@ async fn where_there_are_seats_nobody_queues() {
 async fn a_handler_that_panics_gives_its_place_back() {
     let face = Face::new(&Papers::new());
     let (dial, accept, _) = network(vec![]);
-    let server = Sides::new().serve(accept);
+    let server = Sides::new().serve(accept).await;
     let serving = tokio::spawn(server.serve(1, |_talk| async { panic!("on purpose") }));
     for id in [ID, OTHER_ID] {
         let mut guest = arrive(&face, dial.clone()).await;

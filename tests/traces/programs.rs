@@ -39,7 +39,7 @@ async fn a_program_that_was_replaced_does_not_take_over_again() {
 async fn a_quit_for_what_another_program_has_ended_changes_nothing() {
     let sides = Sides::new();
     let (dial, accept, links) = network(vec![]);
-    let mut server = sides.serve(accept);
+    let mut server = sides.serve(accept).await;
     let gate = Gate::open();
     let behind = gate.before(dial.clone());
     let waiting = sides.client().connect(behind).await.unwrap();
@@ -70,7 +70,7 @@ async fn a_quit_for_what_another_program_has_ended_changes_nothing() {
 async fn a_program_whose_conversation_another_ended_is_told_and_stays_away() {
     let sides = Sides::new();
     let (dial, accept, links) = network(vec![]);
-    let mut server = sides.serve(accept);
+    let mut server = sides.serve(accept).await;
     let waiting = sides.client().connect(dial.clone()).await.unwrap();
     let (ended, one) = tokio::join!(server.next(), waiting.welcome());
 
@@ -89,8 +89,8 @@ async fn a_program_whose_conversation_another_ended_is_told_and_stays_away() {
 async fn a_program_whose_place_another_took_is_told_and_stays_away() {
     let (sides, others) = (Sides::new(), Sides::new());
     let (dial, accept, links) = network(vec![]);
-    let mut server = sides.serve(accept);
-    let third = Client::new(&others.client, vec![sides.server.key_id()]).unwrap();
+    let mut server = sides.serve(accept).await;
+    let third = Client::new(&others.client, vec![sides.server.key_id()]);
     let third = third.connect(dial.clone()).await.unwrap();
     let (_talking, third) = tokio::join!(server.next(), third.welcome());
 

@@ -33,7 +33,7 @@ impl There {
             face: Face::new(&papers),
             accept: Box::new(accept),
         };
-        let client = Client::new(&Sides::new().client, vec![papers.id]).unwrap();
+        let client = Client::new(&Sides::new().client, vec![papers.id]);
         let (raw, waiting) = tokio::join!(there.take(), client.connect(dial));
         (there, raw, waiting.unwrap())
     }
@@ -266,7 +266,7 @@ async fn a_first_dial_that_is_cut_before_a_frame_is_tried_again() {
     let papers = Papers::new();
     let (dial, mut accept, _) = network(vec![]);
     let face = Face::new(&papers);
-    let client = Client::new(&Sides::new().client, vec![papers.id]).unwrap();
+    let client = Client::new(&Sides::new().client, vec![papers.id]);
     let dialled_at = Instant::now();
     let connecting = client.connect(dial);
     let accepting = async {

@@ -34,7 +34,7 @@ async fn carry(client: tokio::io::DuplexStream, link: Link) {
 async fn a_long_message_over_a_slow_path_is_said_once() {
     let sides = Sides::new();
     let (mut dial, accept, links) = network(vec![]);
-    let mut server = sides.serve(accept);
+    let mut server = sides.serve(accept).await;
     let slowly = move || {
         let dialling = dial();
         async move {

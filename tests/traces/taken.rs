@@ -28,7 +28,7 @@ impl Told {
         let face = Face::new(&papers);
         let (dial, accept, links) = network(vec![]);
         let mut accept: Box<dyn FnMut() -> Accepting + Send> = Box::new(accept);
-        let client = Client::new(&Sides::new().client, vec![papers.id]).unwrap();
+        let client = Client::new(&Sides::new().client, vec![papers.id]);
         let (mut raw, waiting) = tokio::join!(take(&face, &mut accept), client.connect(dial));
         let id = raw.hello().await;
         raw.send(&welcome(&id, 0)).await;

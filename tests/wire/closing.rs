@@ -25,7 +25,7 @@ async fn guest(house: &House<Unkind>) -> super::raw::Raw<tokio_rustls::client::T
 
 #[tokio::test(start_paused = true)]
 async fn unread_input_does_not_destroy_an_error() {
-    let house = House::on(Habit::Answers, unheld(), async |_| Verdict::Admit);
+    let house = House::on(Habit::Answers, unheld(), async |_| Verdict::Admit).await;
     let mut guest = guest(&house).await;
     guest.begin().await;
     guest.expect(&say(1, "turn 1")).await;
@@ -35,7 +35,7 @@ async fn unread_input_does_not_destroy_an_error() {
 
 #[tokio::test(start_paused = true)]
 async fn unread_input_does_not_destroy_a_quit() {
-    let mut house = House::on(Habit::Answers, unheld(), async |_| Verdict::Admit);
+    let mut house = House::on(Habit::Answers, unheld(), async |_| Verdict::Admit).await;
     let mut guest = guest(&house).await;
     guest.begin().await;
     guest.expect(&say(1, "turn 1")).await;
@@ -65,7 +65,7 @@ async fn a_client_too_reads_what_it_has_not_read_before_it_closes() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_does_not_close_holds_up_nobody() {
-    let mut house = House::new(Habit::Answers);
+    let mut house = House::new(Habit::Answers).await;
     let mut guest = house.guest().await;
     guest.begin().await;
     guest.expect(&say(1, "turn 1")).await;
@@ -82,7 +82,7 @@ async fn a_peer_that_does_not_close_holds_up_nobody() {
 #[tokio::test(start_paused = true)]
 async fn what_is_owed_is_acknowledged_before_the_quit() {
     // The server quits in its turn 3, as soon as it has heard turn 2.
-    let mut house = House::new(Habit::QuitsAt(3));
+    let mut house = House::new(Habit::QuitsAt(3)).await;
     let mut guest = house.guest().await;
     guest.begin().await;
     guest.expect(&say(1, "turn 1")).await;
@@ -109,7 +109,7 @@ async fn what_is_owed_is_acknowledged_before_the_quit() {
 #[tokio::test(start_paused = true)]
 async fn what_comes_after_our_quit_is_not_heard() {
     // The server says 1 and quits; the client hears 1, says 2, and quits.
-    let mut house = House::new(Habit::QuitsAt(2));
+    let mut house = House::new(Habit::QuitsAt(2)).await;
     let mut guest = house.guest().await;
     guest.begin().await;
     guest.expect(&say(1, "turn 1")).await;
@@ -159,7 +159,7 @@ async fn a_close_notify_without_a_quit_ends_no_conversation() {
         "{over:?}"
     );
 
-    let mut house = House::new(Habit::Thinks);
+    let mut house = House::new(Habit::Thinks).await;
     let mut guest = house.guest().await;
     guest.begin().await;
     guest.stream.shutdown().await.unwrap();
@@ -183,7 +183,7 @@ async fn an_unanswered_quit_is_given_up_after_ten_seconds() {
     ));
     assert_eq!(start.elapsed().as_secs(), 10);
 
-    let mut house = House::new(Habit::QuitsAt(1));
+    let mut house = House::new(Habit::QuitsAt(1)).await;
     let mut guest = house.guest().await;
     guest.begin().await;
     guest.expect(QUIT).await;
@@ -198,7 +198,7 @@ async fn an_unanswered_quit_is_given_up_after_ten_seconds() {
 
 #[tokio::test(start_paused = true)]
 async fn a_quit_that_crossed_ours_is_not_answered_again() {
-    let mut house = House::new(Habit::QuitsAt(1));
+    let mut house = House::new(Habit::QuitsAt(1)).await;
     let mut guest = house.guest().await;
     guest.send(&hello(ID)).await;
     guest.expect(&welcome(ID)).await;
@@ -213,7 +213,7 @@ async fn a_quit_that_crossed_ours_is_not_answered_again() {
 async fn a_full_queue_says_busy() {
     let mut limits = unheld();
     limits.queue = 1;
-    let house = House::with(Habit::Thinks, limits);
+    let house = House::with(Habit::Thinks, limits).await;
     let mut first = house.guest().await;
     first.begin().await;
     let mut second = house.guest().await;
@@ -231,7 +231,7 @@ async fn a_full_queue_says_busy() {
 
 #[tokio::test(start_paused = true)]
 async fn heard_and_the_answer_share_a_record() {
-    let house = House::on(Habit::Answers, unheld(), async |_| Verdict::Admit);
+    let house = House::on(Habit::Answers, unheld(), async |_| Verdict::Admit).await;
     let (here, there) = duplex(PIPE);
     let (there, tap) = Tapped::new(there);
     house.arrive(there);

@@ -76,7 +76,7 @@ const SERVER_HEARS: [&str; 4] = ["began", "delivered 1", "heard 2 turn 2", "deli
 
 /// One conversation, cut after `k` bytes; how many were carried.
 async fn cut(way: Way, k: usize) -> usize {
-    let mut house = House::new(Habit::Answers);
+    let mut house = House::new(Habit::Answers).await;
     let (ours, near) = duplex(PIPE);
     let carrying = tokio::spawn(carry(near, house.call(), way, k));
     let mut whole = false;

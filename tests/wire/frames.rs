@@ -234,7 +234,7 @@ fn is_protocol(cause: &Cause) -> bool {
 /// The server's side of every row.
 async fn server_refuses(line: &[u8]) {
     let shown = String::from_utf8_lossy(&line[..line.len().min(100)]).into_owned();
-    let mut house = House::new(Habit::Answers);
+    let mut house = House::new(Habit::Answers).await;
     let mut guest = house.guest().await;
     guest.begin().await;
     guest.expect(&say(1, "turn 1")).await;
@@ -274,7 +274,7 @@ async fn a_client_answers_what_is_no_frame_with_protocol_error() {
 #[tokio::test(start_paused = true)]
 async fn a_server_takes_a_frame_however_it_is_written() {
     for (line, text) in accepted(2) {
-        let mut house = House::new(Habit::Answers);
+        let mut house = House::new(Habit::Answers).await;
         let mut guest = house.guest().await;
         guest.begin().await;
         guest.expect(&say(1, "turn 1")).await;
@@ -341,7 +341,7 @@ async fn a_hello_that_is_none_is_answered_with_protocol_error() {
     ];
     lines.extend(ids.map(hello));
     for line in lines {
-        let mut house = House::new(Habit::Answers);
+        let mut house = House::new(Habit::Answers).await;
         let mut guest = house.guest().await;
         guest.send(&line).await;
         guest.expect_error("protocol-error").await;
@@ -383,7 +383,7 @@ async fn a_servers_answer_that_is_none_is_answered_with_protocol_error() {
 
 #[tokio::test(start_paused = true)]
 async fn before_welcome_a_server_takes_a_line_at_its_limit_and_none_over_it() {
-    let mut house = House::new(Habit::Answers);
+    let mut house = House::new(Habit::Answers).await;
     let mut guest = house.guest().await;
     guest.send_bytes(&padded(&hello(ID), EARLY_LINE)).await;
     guest.expect(&welcome(ID)).await;
@@ -424,7 +424,7 @@ async fn before_welcome_a_client_takes_a_line_at_its_limit_and_none_over_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_queue_takes_only_short_lines() {
-    let house = House::new(Habit::Thinks);
+    let house = House::new(Habit::Thinks).await;
     let mut first = house.guest().await;
     first.begin().await;
     let mut queued = house.guest().await;
@@ -437,7 +437,7 @@ async fn a_queue_takes_only_short_lines() {
 #[tokio::test(start_paused = true)]
 async fn after_welcome_a_line_may_be_at_its_limit_and_not_over_it() {
     for (length, is_taken) in [(LINE, true), (LINE + 1, false)] {
-        let mut house = House::new(Habit::Answers);
+        let mut house = House::new(Habit::Answers).await;
         let mut guest = house.guest().await;
         guest.begin().await;
         guest.expect(&say(1, "turn 1")).await;
@@ -463,7 +463,7 @@ async fn after_welcome_a_line_may_be_at_its_limit_and_not_over_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_line_that_never_ends_is_refused_at_the_limit() {
-    let mut house = House::new(Habit::Answers);
+    let mut house = House::new(Habit::Answers).await;
     let mut guest = house.guest().await;
     guest.begin().await;
     guest.expect(&say(1, "turn 1")).await;
@@ -478,7 +478,7 @@ async fn a_line_that_never_ends_is_refused_at_the_limit() {
 
 #[tokio::test(start_paused = true)]
 async fn one_byte_at_a_time_makes_the_same_conversation() {
-    let mut house = House::new(Habit::Answers);
+    let mut house = House::new(Habit::Answers).await;
     let mut guest = house.guest().await;
     let script = [
         hello(ID),
@@ -534,7 +534,7 @@ async fn one_byte_at_a_time_makes_the_same_conversation() {
 
 #[tokio::test(start_paused = true)]
 async fn a_quit_behind_the_hello_is_answered_and_costs_no_seat() {
-    let mut house = House::new(Habit::Thinks);
+    let mut house = House::new(Habit::Thinks).await;
     for _ in 0..16 {
         let mut guest = house.guest().await;
         guest.send(&format!("{}\n{QUIT}", hello(ID))).await;

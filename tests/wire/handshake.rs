@@ -28,7 +28,7 @@ fn is_unproven(failure: &HandshakeFailure) -> bool {
 
 /// A client shows this face; the server's alert, and why the server let go.
 async fn rejected(face: &Face) -> (Came, HandshakeFailure) {
-    let mut house = House::new(Habit::Answers);
+    let mut house = House::new(Habit::Answers).await;
     let came = match face.dial(house.call()).await {
         Ok(mut guest) => {
             // It believes the handshake to be done, and speaks.
@@ -75,7 +75,7 @@ async fn a_malformed_certificate_is_rejected() {
 
 /// Whoever shows these papers holds a conversation, as either side.
 async fn are_taken(papers: &Papers) {
-    let house = House::new(Habit::Answers);
+    let house = House::new(Habit::Answers).await;
     let mut guest = house.guest_as(&Face::new(papers)).await;
     guest.begin().await;
 
@@ -178,7 +178,7 @@ async fn a_client_of_another_protocol_is_told_so() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_also_speaks_others_is_let_in() {
-    let house = House::new(Habit::Answers);
+    let house = House::new(Habit::Answers).await;
     let face = Face::new(&Papers::new()).speaking(&["h2", "turnchat/1"]);
     let mut guest = face.dial(house.call()).await.unwrap();
     guest.begin().await;
@@ -193,7 +193,7 @@ async fn bytes_that_are_no_tls_end_the_connection() {
         &[0xff; 64],
         &[0; 64],
     ] {
-        let mut house = House::new(Habit::Answers);
+        let mut house = House::new(Habit::Answers).await;
         let mut stream = house.call();
         stream.write_all(bytes).await.unwrap();
         let mut answer = Vec::new();
@@ -210,7 +210,7 @@ async fn bytes_that_are_no_tls_end_the_connection() {
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_is_closed_after_ten_seconds() {
-    let mut house = House::new(Habit::Answers);
+    let mut house = House::new(Habit::Answers).await;
     let start = Instant::now();
     let mut stream = house.call();
     assert_eq!(stream.read(&mut [0; 64]).await.unwrap(), 0);
@@ -224,7 +224,7 @@ async fn an_idle_connection_is_closed_after_ten_seconds() {
 
 #[tokio::test(start_paused = true)]
 async fn half_a_clienthello_does_not_buy_time() {
-    let mut house = House::new(Habit::Answers);
+    let mut house = House::new(Habit::Answers).await;
     let start = Instant::now();
     let mut stream = house.call();
     // A handshake record of 512 bytes, of which a byte comes each second.
@@ -239,7 +239,7 @@ async fn half_a_clienthello_does_not_buy_time() {
 #[tokio::test(start_paused = true)]
 async fn a_hello_is_due_ten_seconds_after_the_connection_came() {
     for trickled in [0, 9] {
-        let mut house = House::new(Habit::Answers);
+        let mut house = House::new(Habit::Answers).await;
         let start = Instant::now();
         let stream = house.call();
         tokio::time::sleep(Duration::from_secs(1)).await;

@@ -26,7 +26,7 @@ fn client_steps() -> Vec<String> {
 async fn a_client_that_leaves_at_any_step_costs_the_next_one_nothing() {
     for step in client_steps() {
         for (says_goodbye, reads) in [(true, true), (false, true), (true, false), (false, false)] {
-            let mut house = House::new(Habit::Answers);
+            let mut house = House::new(Habit::Answers).await;
             let mut guest = house.guest().await;
             let mut sent = step.as_str();
             if reads && let Some(rest) = step.strip_prefix(&format!("{}\n", hello(ID))) {
@@ -46,7 +46,7 @@ async fn a_client_that_leaves_at_any_step_costs_the_next_one_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn many_clients_that_say_hello_and_leave_cost_no_seat() {
-    let mut house = House::new(Habit::Answers);
+    let mut house = House::new(Habit::Answers).await;
     for _ in 0..32 {
         let mut guest = house.guest().await;
         guest.send(&hello(ID)).await;
@@ -57,7 +57,7 @@ async fn many_clients_that_say_hello_and_leave_cost_no_seat() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_leaves_inside_of_the_handshake_is_forgotten() {
-    let mut house = House::new(Habit::Answers);
+    let mut house = House::new(Habit::Answers).await;
     drop(house.call());
     for bytes in [&[22][..], &[22, 3, 1, 0, 200], &[22, 3, 1, 0, 200, 1, 0, 0]] {
         let mut stream = house.call();
@@ -69,7 +69,7 @@ async fn a_client_that_leaves_inside_of_the_handshake_is_forgotten() {
 
 #[tokio::test(start_paused = true)]
 async fn a_queued_client_that_leaves_moves_the_others_up() {
-    let house = House::new(Habit::Thinks);
+    let house = House::new(Habit::Thinks).await;
     let mut first = house.guest().await;
     first.begin().await;
     let mut queued = Vec::new();

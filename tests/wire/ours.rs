@@ -65,12 +65,12 @@ pub(crate) struct House<S = DuplexStream> {
 
 impl House {
     /// A server that holds one conversation after another.
-    pub(crate) fn new(habit: Habit) -> Self {
-        Self::with(habit, unheld())
+    pub(crate) async fn new(habit: Habit) -> Self {
+        Self::with(habit, unheld()).await
     }
 
-    pub(crate) fn with(habit: Habit, limits: Limits) -> Self {
-        Self::on(habit, limits, async |_| Verdict::Admit)
+    pub(crate) async fn with(habit: Habit, limits: Limits) -> Self {
+        Self::on(habit, limits, async |_| Verdict::Admit).await
     }
 
     /// A connection to it, without a word said.
@@ -115,7 +115,7 @@ impl House {
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> House<S> {
-    pub(crate) fn on<F>(
+    pub(crate) async fn on<F>(
         habit: Habit,
         limits: Limits,
         admit: impl FnMut(Candidate) -> F + Send + 'static,
@@ -136,9 +136,10 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> House<S> {
             }
         };
         let mut server = ServerBuilder::new(&identity, admit)
-            .unwrap()
             .with_limits(limits)
-            .start(accept);
+            .start(accept)
+            .await
+            .unwrap();
         let events = server.events().unwrap();
         let (teller, tale) = mpsc::unbounded_channel();
         tokio::spawn(server.serve(1, move |talk| live(talk, habit, teller.clone())));
@@ -174,9 +175,7 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let identity = Identity::generate(Algorithm::default()).unwrap();
-    let client = Client::new(&identity, vec![pin])
-        .unwrap()
-        .with_limits(limits);
+    let client = Client::new(&identity, vec![pin]).with_limits(limits);
     // There is one link to be had.
     let mut stream = Some(stream);
     let dial = move || {

@@ -111,7 +111,7 @@ async fn server_in(phase: Client, frame: &str, then: Then) {
         Client::Speaks => Habit::Answers,
         Client::WasQuit => Habit::QuitsAt(1),
     };
-    let mut house = House::new(habit);
+    let mut house = House::new(habit).await;
     let mut before = None;
     if phase == Client::Queued {
         let mut guest = house.guest().await;
@@ -252,7 +252,7 @@ async fn in_its_own_turn_a_client_speaks() {
     let repeated = format!("{0}\n{0}\n{0}", heard(1));
     server_in(Client::Speaks, &repeated, NOTHING).await;
     let twice = format!("{}\n{}", say(2, "x"), say(2, "x"));
-    let mut house = House::new(Habit::Thinks);
+    let mut house = House::new(Habit::Thinks).await;
     let mut guest = house.guest().await;
     guest.begin().await;
     guest.send(&twice).await;

@@ -15,7 +15,7 @@ use super::raw::{Came, Face, ID, Papers, Raw, hello, say, welcome};
 type Answer = oneshot::Sender<Verdict>;
 
 /// A server, and what its user is asked.
-fn thoughtful(habit: Habit) -> (House, mpsc::UnboundedReceiver<(Candidate, Answer)>) {
+async fn thoughtful(habit: Habit) -> (House, mpsc::UnboundedReceiver<(Candidate, Answer)>) {
     let (questions, asked) = mpsc::unbounded_channel();
     let house = House::on(habit, Limits::default(), move |candidate| {
         let questions = questions.clone();
@@ -24,7 +24,8 @@ fn thoughtful(habit: Habit) -> (House, mpsc::UnboundedReceiver<(Candidate, Answe
             questions.send((candidate, answer)).unwrap();
             answered.await.unwrap()
         }
-    });
+    })
+    .await;
     (house, asked)
 }
 
@@ -40,7 +41,7 @@ const WAIT: &str = r#"{"wait":{"ahead":0}}"#;
 
 #[tokio::test(start_paused = true)]
 async fn a_candidate_waits_until_its_server_has_thought_about_it() {
-    let (house, mut asked) = thoughtful(Habit::Answers);
+    let (house, mut asked) = thoughtful(Habit::Answers).await;
     let face = Face::new(&Papers::new());
     let mut guest = waits(&house, &face).await;
     let (candidate, answer) = asked.recv().await.unwrap();
@@ -62,7 +63,7 @@ async fn a_candidate_waits_until_its_server_has_thought_about_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_question_about_who_has_left_is_let_go_of() {
-    let (house, mut asked) = thoughtful(Habit::Answers);
+    let (house, mut asked) = thoughtful(Habit::Answers).await;
     let mut guest = house.guest().await;
     guest.send(&hello(ID)).await;
     let (_, mut answer) = asked.recv().await.unwrap();
@@ -73,7 +74,7 @@ async fn a_question_about_who_has_left_is_let_go_of() {
 /// And the answer is for the younger connection.
 #[tokio::test(start_paused = true)]
 async fn of_a_key_there_is_one_question() {
-    let (house, mut asked) = thoughtful(Habit::Answers);
+    let (house, mut asked) = thoughtful(Habit::Answers).await;
     let face = Face::new(&Papers::new());
     let mut first = waits(&house, &face).await;
     let mut second = waits(&house, &face).await;
@@ -101,7 +102,8 @@ async fn an_answer_at_once_goes_before_a_question() {
                 }
             }
         }
-    });
+    })
+    .await;
     let face = Face::new(&Papers::new());
     let mut first = waits(&house, &face).await;
     *known.lock().unwrap() = true;

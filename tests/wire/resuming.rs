@@ -38,7 +38,7 @@ async fn after_an_error_a_server_that_stores_nothing_has_ended_the_conversation(
         ),
         (internal, None, false),
     ] {
-        let house = House::with(Habit::Answers, Limits::default());
+        let house = House::with(Habit::Answers, Limits::default()).await;
         let face = somebody();
         let mut guest = house.guest_as(&face).await;
         guest.begin().await;
@@ -66,7 +66,7 @@ async fn after_an_error_a_server_that_stores_nothing_has_ended_the_conversation(
 
 #[tokio::test(start_paused = true)]
 async fn a_place_in_the_queue_outlives_a_cut_for_ten_seconds() {
-    let house = House::new(Habit::Thinks);
+    let house = House::new(Habit::Thinks).await;
     let mut live = house.guest().await;
     live.begin().await;
     let face = somebody();
@@ -92,7 +92,7 @@ async fn a_place_in_the_queue_outlives_a_cut_for_ten_seconds() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_is_as_young_as_its_whole_clienthello() {
-    let house = House::new(Habit::Thinks);
+    let house = House::new(Habit::Thinks).await;
     let face = somebody();
     // Of the first connection half a ClientHello comes, and nothing more for a while.
     let (here, mut near) = duplex(PIPE);
@@ -130,7 +130,7 @@ async fn a_connection_is_as_young_as_its_whole_clienthello() {
 
 #[tokio::test(start_paused = true)]
 async fn a_new_conversation_of_a_key_ends_its_other_one() {
-    let house = House::new(Habit::Thinks);
+    let house = House::new(Habit::Thinks).await;
     let face = somebody();
     let mut old = house.guest_as(&face).await;
     old.begin().await;

@@ -45,9 +45,10 @@ async fn no_more_are_open_than_the_limit_and_the_newest() {
         }
     };
     let _server = ServerBuilder::new(&identity, async |_| Verdict::Admit)
-        .unwrap()
         .with_limits(limits)
-        .start(accept);
+        .start(accept)
+        .await
+        .unwrap();
     all.recv().await.unwrap();
     // The newest, and one that is accepted already and not received.
     assert_eq!(arrived.lock().unwrap().0, 6 + 2);

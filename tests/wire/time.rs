@@ -36,7 +36,7 @@ async fn falls_silent<T: AsyncRead + AsyncWrite + Unpin>(peer: &mut Raw<T>, tale
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_falls_silent_is_asked_and_then_lost() {
-    let mut house = House::new(Habit::Thinks);
+    let mut house = House::new(Habit::Thinks).await;
     let mut guest = house.guest().await;
     guest.begin().await;
     falls_silent(&mut guest, &mut house.tale).await;
@@ -53,7 +53,7 @@ async fn a_peer_that_falls_silent_is_asked_and_then_lost() {
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_client_loses_its_place_in_the_queue() {
-    let house = House::new(Habit::Thinks);
+    let house = House::new(Habit::Thinks).await;
     let mut first = house.guest().await;
     first.begin().await;
     let mut second = house.guest().await;
@@ -80,7 +80,7 @@ async fn a_silent_client_loses_its_place_in_the_queue() {
 
 #[tokio::test(start_paused = true)]
 async fn one_byte_is_a_sign_of_life() {
-    let house = House::new(Habit::Answers);
+    let house = House::new(Habit::Answers).await;
     let mut guest = house.guest().await;
     guest.begin().await;
     guest.expect(&say(1, "turn 1")).await;
@@ -107,7 +107,7 @@ async fn one_byte_is_a_sign_of_life() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answered_ping_keeps_a_thinking_person_connected() {
-    let mut house = House::new(Habit::Thinks);
+    let mut house = House::new(Habit::Thinks).await;
     let mut guest = house.guest().await;
     guest.begin().await;
     let start = Instant::now();
@@ -137,7 +137,7 @@ async fn expect_timeout<T: AsyncRead + AsyncWrite + Unpin>(peer: &mut Raw<T>) {
 
 #[tokio::test(start_paused = true)]
 async fn a_started_line_does_not_pause_for_thirty_seconds() {
-    let mut house = House::new(Habit::Answers);
+    let mut house = House::new(Habit::Answers).await;
     let mut guest = house.guest().await;
     guest.begin().await;
     guest.expect(&say(1, "turn 1")).await;
@@ -164,7 +164,7 @@ async fn a_started_line_does_not_pause_for_thirty_seconds() {
 
 #[tokio::test(start_paused = true)]
 async fn a_started_line_ends_in_ten_minutes() {
-    let house = House::new(Habit::Answers);
+    let house = House::new(Habit::Answers).await;
     let mut guest = house.guest().await;
     guest.begin().await;
     guest.expect(&say(1, "turn 1")).await;
@@ -179,7 +179,7 @@ async fn a_started_line_ends_in_ten_minutes() {
 
 #[tokio::test(start_paused = true)]
 async fn before_welcome_a_started_line_ends_in_thirty_seconds() {
-    let house = House::new(Habit::Thinks);
+    let house = House::new(Habit::Thinks).await;
     let mut first = house.guest().await;
     first.begin().await;
     let mut second = house.guest().await;
@@ -218,7 +218,7 @@ async fn a_first_frame_that_only_begins_is_none() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_does_not_read_is_lost_after_thirty_seconds() {
-    let mut house = House::on(Habit::Shouts, unheld(), async |_| turnchat::Verdict::Admit);
+    let mut house = House::on(Habit::Shouts, unheld(), async |_| turnchat::Verdict::Admit).await;
     let (here, there) = duplex(4096);
     house.arrive(there);
     let mut guest = Face::new(&Papers::new()).dial(here).await.unwrap();
@@ -242,7 +242,7 @@ async fn a_peer_that_does_not_read_is_lost_after_thirty_seconds() {
 /// A server over a stream that cannot be written any more, and what it was about to
 /// write: how long it takes to notice.
 async fn muted(habit: Habit, says: &str) -> Duration {
-    let mut house = House::on(habit, unheld(), async |_| turnchat::Verdict::Admit);
+    let mut house = House::on(habit, unheld(), async |_| turnchat::Verdict::Admit).await;
     let (here, there) = duplex(4096);
     let (there, is_mute) = Mute::new(there);
     house.arrive(there);
@@ -275,7 +275,7 @@ async fn a_link_that_cannot_be_written_is_lost_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_said_before_a_link_failed_is_heard() {
-    let mut house = House::on(Habit::Answers, unheld(), async |_| turnchat::Verdict::Admit);
+    let mut house = House::on(Habit::Answers, unheld(), async |_| turnchat::Verdict::Admit).await;
     let (here, there) = duplex(4096);
     let (there, is_mute) = Mute::new(there);
     house.arrive(there);
@@ -301,7 +301,7 @@ async fn what_was_said_before_a_link_failed_is_heard() {
 /// Though it comes first, a `pong` is no first frame.
 #[tokio::test(start_paused = true)]
 async fn a_ping_behind_the_hello_is_answered_behind_the_welcome() {
-    let house = House::new(Habit::Thinks);
+    let house = House::new(Habit::Thinks).await;
     let mut guest = house.guest().await;
     guest.send(&format!("{}\n{PING}\n{PING}", hello(ID))).await;
     let first = guest.next().await;
@@ -318,7 +318,7 @@ async fn a_ping_behind_the_hello_is_answered_behind_the_welcome() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_talks_and_does_not_read_is_lost_too() {
-    let mut house = House::on(Habit::Shouts, unheld(), async |_| turnchat::Verdict::Admit);
+    let mut house = House::on(Habit::Shouts, unheld(), async |_| turnchat::Verdict::Admit).await;
     let (here, there) = duplex(4096);
     house.arrive(there);
     let mut guest = Face::new(&Papers::new()).dial(here).await.unwrap();
@@ -340,7 +340,7 @@ async fn a_peer_that_talks_and_does_not_read_is_lost_too() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_reads_slowly_is_not_lost() {
-    let mut house = House::on(Habit::Shouts, unheld(), async |_| turnchat::Verdict::Admit);
+    let mut house = House::on(Habit::Shouts, unheld(), async |_| turnchat::Verdict::Admit).await;
     let (here, there) = duplex(4096);
     house.arrive(there);
     let mut guest = Face::new(&Papers::new()).dial(here).await.unwrap();
@@ -362,7 +362,7 @@ async fn a_peer_that_reads_slowly_is_not_lost() {
 #[tokio::test(start_paused = true)]
 async fn a_storm_of_pings_from_a_peer_that_does_not_read_is_not_hoarded() {
     const PIPE: usize = 4096;
-    let house = House::on(Habit::Thinks, unheld(), async |_| turnchat::Verdict::Admit);
+    let house = House::on(Habit::Thinks, unheld(), async |_| turnchat::Verdict::Admit).await;
     let (here, there) = duplex(PIPE);
     house.arrive(there);
     let mut guest = Face::new(&Papers::new()).dial(here).await.unwrap();
@@ -385,7 +385,7 @@ async fn greeted() -> (Raw<tokio_rustls::server::TlsStream<DuplexStream>>, Waiti
     let papers = Papers::new();
     let (ours, theirs) = duplex(4096);
     let identity = Identity::generate(Algorithm::default()).unwrap();
-    let client = Client::new(&identity, vec![papers.id]).unwrap();
+    let client = Client::new(&identity, vec![papers.id]);
     let mut ours = Some(ours);
     let dial = move || {
         let stream = ours

@@ -180,9 +180,7 @@ impl ClientRun<'_> {
             hold: self.hold,
             ..Limits::default()
         };
-        let client = Client::new(&self.identity, accepted)
-            .map_err(|error| Report::tls(&error))?
-            .with_limits(limits);
+        let client = Client::new(&self.identity, accepted).with_limits(limits);
         let client = match self.keeps_journal {
             true => client.with_journal(self.home.journal(&self.identity.key_id())),
             false => client,

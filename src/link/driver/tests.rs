@@ -78,8 +78,8 @@ fn not_everyone_comes_back_at_the_same_instant() {
 async fn a_say_that_is_being_stored_does_not_spin() {
     let dir = tempfile::tempdir().unwrap();
     let journal = Journal::new(dir.path(), &key());
-    let _stored = journal.stored(&Limits::default()).unwrap();
-    let record = journal.server(&key(), id());
+    let kept = journal.stored(&Limits::default()).unwrap();
+    let record = kept.records.new_one(&key(), id());
     let (driver, talk) = server(&Limits::default(), Some(record));
     driver.hold(0);
     tokio::spawn(Arc::clone(&driver).keep(None, |_| ()));
@@ -117,8 +117,8 @@ async fn a_message_before_a_fault_is_handed_over() {
             hold: Duration::from_secs(hold),
             ..Limits::default()
         };
-        let _stored = journal.stored(&limits).unwrap();
-        let record = journal.server(&key(), id());
+        let kept = journal.stored(&limits).unwrap();
+        let record = kept.records.new_one(&key(), id());
         let (driver, talk, mut theirs) = begun(&limits, Some(record));
         tokio::spawn(driver.keep(None, |_| ()));
         let Turn::Mine(mine) = talk.turn else {

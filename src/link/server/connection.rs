@@ -257,7 +257,7 @@ mod tests {
             clienthellos: Arc::default(),
         };
         let stream = || duplex(1).0;
-        let (config, limits) = (server_config(&identity).unwrap(), Limits::default());
+        let (config, limits) = (server_config(&identity), Limits::default());
         let (_instructions, mut instructed) = mpsc::unbounded_channel();
         let told = hub();
         let greeting = size_of_val(&greet(
@@ -268,7 +268,7 @@ mod tests {
             &mut instructed,
         ));
         let connection = size_of_val(&receive(stream(), config, limits, hub(), instructed));
-        let client = Client::new(&identity, vec![]).unwrap();
+        let client = Client::new(&identity, vec![]);
         let connecting = client.connect(tcp::dialer("localhost", 1));
         for (what, size, most) in [
             ("a hub's event", size_of::<HubEvent<DuplexStream>>(), 128),

@@ -3,7 +3,6 @@
 //! conversations that are parked.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fs::File;
 use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
@@ -28,7 +27,7 @@ use super::timers::Timers;
 use crate::link::abandoned::Abandoned;
 use crate::link::error::{ConnectionError, LinkError};
 use crate::link::handshake::Tls;
-use crate::link::journal::{Journal, Record, Stored, StoredConversations};
+use crate::link::journal::{Record, Records, Stored, StoredConversations};
 use crate::link::session::{Greeting, NotAccepted};
 use crate::link::turn::Talk;
 use crate::link::wire::Wire;
@@ -44,7 +43,6 @@ pub(super) struct Settings {
     pub(super) limits: Limits,
     pub(super) one_at_a_time: bool,
     pub(super) questions: Questions,
-    pub(super) journal: Option<(Journal, StoredConversations)>,
 }
 
 /// What the server's user wants of its hub.
@@ -59,9 +57,7 @@ pub(super) enum Request {
 /// The task that keeps [`Admission`] and gives its orders out.
 pub(super) struct Hub<S> {
     settings: Settings,
-    journal: Option<Journal>,
-    /// Nobody else serves the conversations in the journal meanwhile.
-    _lock: Option<File>,
+    records: Option<Records>,
     admission: Admission,
     timers: Timers,
     connections: BTreeMap<ConnectionId, Connection>,
@@ -124,22 +120,21 @@ where
 {
     /// A hub that takes up what the journal holds, and what it has to do first.
     pub(super) fn new(
-        mut settings: Settings,
+        settings: Settings,
+        kept: Option<StoredConversations>,
         outlets: Outlets,
         events: mpsc::UnboundedSender<HubEvent<S>>,
     ) -> (Self, Orders) {
-        let (journal, stored) = settings.journal.take().unzip();
-        let (stored, expired, lock) = match stored {
-            Some(stored) => (stored.stored, stored.expired, Some(stored.lock)),
-            None => (Vec::new(), Vec::new(), None),
+        let (records, stored, expired) = match kept {
+            Some(kept) => (Some(kept.records), kept.stored, kept.expired),
+            None => (None, Vec::new(), Vec::new()),
         };
         let last = stored.iter().map(|stored| stored.clienthello).max();
         let mut hub = Self {
             admission: Admission::new(&settings.limits, settings.one_at_a_time),
             timers: Timers::default(),
             settings,
-            journal,
-            _lock: lock,
+            records,
             connections: BTreeMap::new(),
             going: BTreeSet::new(),
             live: BTreeMap::new(),
@@ -497,8 +492,8 @@ where
                 Some(Arc::clone(&parked.record)),
             ),
             None => {
-                let journal = self.journal.as_ref();
-                let record = journal.map(|journal| Arc::new(journal.server(&named.0, named.1)));
+                let records = self.records.as_ref();
+                let record = records.map(|records| Arc::new(records.new_one(&named.0, named.1)));
                 let heard_when = match record {
                     Some(_) => HeardWhen::Stored,
                     None => HeardWhen::Taken,

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 
 use self::hub::{EVENTS, Hub, Outlets, Request, Settings};
 use self::question::Questions;
-use crate::link::journal::{Journal, JournalError};
+use crate::link::journal::{Journal, JournalError, once_free};
 use crate::link::turn::Talk;
 use crate::protocol::Limits;
 use crate::trust::tls::server_config;
@@ -38,8 +38,9 @@ pub use question::Candidate;
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let identity = Identity::generate(Algorithm::default())?;
 /// let listener = tcp::listen("[::]:8876".parse()?)?;
-/// let mut server = ServerBuilder::new(&identity, async |_candidate| Verdict::Admit)?
-///     .start(tcp::acceptor(listener));
+/// let mut server = ServerBuilder::new(&identity, async |_candidate| Verdict::Admit)
+///     .start(tcp::acceptor(listener))
+///     .await?;
 /// while let Some(talk) = server.next().await {
 ///     // One conversation after another; `Server::serve` has many at once.
 ///     drop(talk);
@@ -47,7 +48,10 @@ pub use question::Candidate;
 /// # Ok(())
 /// # }
 /// ```
-pub struct ServerBuilder(Settings);
+pub struct ServerBuilder {
+    settings: Settings,
+    journal: Option<Journal>,
+}
 
 /// A server that receives connections. Dropped, it lets go of them all.
 #[derive(Debug)]
@@ -72,27 +76,26 @@ impl ServerBuilder {
     /// for the key's youngest connection. A question whose candidate has left is
     /// dropped. [`Limits::questions`] may be open; past these a candidate is told
     /// [`Reason::Busy`](crate::protocol::Reason::Busy).
-    ///
-    /// # Errors
-    /// [`rustls::Error`] for an identity that TLS cannot use.
-    pub fn new<A, F>(identity: &Identity, admit: A) -> Result<Self, rustls::Error>
+    pub fn new<A, F>(identity: &Identity, admit: A) -> Self
     where
         A: FnMut(Candidate) -> F + Send + 'static,
         F: Future<Output = Verdict> + Send + 'static,
     {
-        Ok(Self(Settings {
-            config: server_config(identity)?,
-            limits: Limits::default(),
-            one_at_a_time: true,
-            questions: Questions::new(admit),
+        Self {
+            settings: Settings {
+                config: server_config(identity),
+                limits: Limits::default(),
+                one_at_a_time: true,
+                questions: Questions::new(admit),
+            },
             journal: None,
-        }))
+        }
     }
 
     /// The same server with other limits.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
-        self.0.limits = limits.countable();
+        self.settings.limits = limits.countable();
         self
     }
 
@@ -100,7 +103,7 @@ impl ServerBuilder {
     /// talks to many (PROTOCOL 4.32).
     #[must_use]
     pub fn many_at_a_time(mut self) -> Self {
-        self.0.one_at_a_time = false;
+        self.settings.one_at_a_time = false;
         self
     }
 
@@ -108,29 +111,39 @@ impl ServerBuilder {
     /// with them after a crash. The one that was on holds its place, for one
     /// [`Limits::hold`], if its peer is admitted at once;
     /// [`Server::next`] yields it first.
-    ///
-    /// # Errors
-    /// [`JournalError`]; the files are as they were.
-    pub fn with_journal(mut self, journal: Journal) -> Result<Self, JournalError> {
-        let stored = journal.stored(&self.0.limits)?;
-        self.0.journal = Some((journal, stored));
-        Ok(self)
+    #[must_use]
+    pub fn with_journal(mut self, journal: Journal) -> Self {
+        self.journal = Some(journal);
+        self
     }
 
-    /// Begins to receive what `accept` yields: streams, and where they come
-    /// from. Handshakes run beside it, under deadlines; a failing `accept` is
-    /// tried again.
-    pub fn start<S, A, F>(self, accept: A) -> Server
+    /// Reads the journal, if there is one, and begins to receive what `accept` yields:
+    /// streams, and where they come from. Handshakes run beside it, under deadlines; a
+    /// failing `accept` is tried again.
+    ///
+    /// A journal that a server before this one has not let go of yet is waited for, up to
+    /// 3 s. Dropped before it is done, nothing has begun.
+    ///
+    /// # Errors
+    /// [`JournalError`]; the files are as they were. None without a journal.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn start<S, A, F>(self, accept: A) -> Result<Server, JournalError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
         A: FnMut() -> F + Send + 'static,
         F: Future<Output = io::Result<(S, Option<IpAddr>)>> + Send + 'static,
     {
+        let kept = match self.journal {
+            Some(journal) => Some(once_free(|| journal.stored(&self.settings.limits)).await?),
+            None => None,
+        };
         let (requests, requested) = mpsc::unbounded_channel();
         let (talks, talks_out) = mpsc::unbounded_channel();
         let (next, next_out) = watch::channel(None);
-        let journal = self.0.journal.as_ref();
-        let over = journal.map_or(0, |(_, all)| all.expired.len() + all.stored.len());
+        let over = kept.as_ref();
+        let over = over.map_or(0, |kept| kept.expired.len() + kept.stored.len());
         let (events, events_out) = mpsc::channel(EVENTS + over);
         let (reports, reported) = mpsc::unbounded_channel();
         let outlets = Outlets {
@@ -138,15 +151,15 @@ impl ServerBuilder {
             next,
             events,
         };
-        let (hub, first) = Hub::new(self.0, outlets, reports);
+        let (hub, first) = Hub::new(self.settings, kept, outlets, reports);
         tokio::spawn(hub.run(first, accept, requested, reported));
-        Server {
+        Ok(Server {
             requests,
             talks: talks_out,
             next: next_out,
             events: Some(ServerEvents(events_out)),
             seats: 0,
-        }
+        })
     }
 }
 

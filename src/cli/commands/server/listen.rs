@@ -27,14 +27,11 @@ pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, Report> {
 
 /// Tells where the server listens, and what its peer runs.
 pub(super) fn announce(
-    listener: &TcpListener,
+    address: SocketAddr,
     own: &KeyId,
     console: &Console,
     speaker: &mut Speaker,
 ) -> Result<(), Report> {
-    let address = listener
-        .local_addr()
-        .map_err(|error| Report::listen("the address", &error))?;
     console.announce(&format!("Listening on {address}"));
     console.announce(&format!(
         "Your peer runs: turnchat client {} --pin {own}",

@@ -66,17 +66,17 @@ pub async fn run(
             }
         }
     };
-    let mut builder = ServerBuilder::new(&identity, admit)
-        .map_err(|error| Report::tls(&error))?
-        .with_limits(limits);
+    let mut builder = ServerBuilder::new(&identity, admit).with_limits(limits);
     if keeps {
-        builder = builder
-            .with_journal(home.journal(&own))
-            .map_err(|error| Report::from(&error))?;
+        builder = builder.with_journal(home.journal(&own));
     }
+    let address = listener
+        .local_addr()
+        .map_err(|error| Report::listen("the address", &error))?;
+    let starting = builder.start(tcp::acceptor(listener));
+    let mut server = starting.await.map_err(|error| Report::from(&error))?;
     // Only now it is true.
-    announce(&listener, &own, console, speaker)?;
-    let mut server = builder.start(tcp::acceptor(listener));
+    announce(address, &own, console, speaker)?;
 
     let mut run = ServerRun {
         next: server.first_in_queue(),
