@@ -28,8 +28,8 @@ async fn echo(talk: Talk) {
     // An `Err` is the end, by whomever.
     while let Ok(next) = match turn {
         Turn::Mine(mine) => mine.say(answer.clone()).await.map(Turn::Theirs),
-        Turn::Theirs(theirs) => theirs.hear().await.map(|(heard, mine)| {
-            answer = heard;
+        Turn::Theirs(theirs) => theirs.hear().await.map(|(message, mine)| {
+            answer = message.text;
             Turn::Mine(mine)
         }),
     } {

@@ -44,9 +44,9 @@ async fn converse(who: &str, talk: Talk, lines: &[&str]) -> Ended {
                 Some(text) => mine.say(text).await.map(Turn::Theirs),
                 None => return mine.quit().await,
             },
-            Turn::Theirs(theirs) => theirs.hear().await.map(|(text, mine)| {
+            Turn::Theirs(theirs) => theirs.hear().await.map(|(message, mine)| {
                 // Foreign text: `{:?}` escapes what could steer a terminal.
-                println!("{who} hears {:?}", text.as_str());
+                println!("{who} hears {:?}", message.text.as_str());
                 Turn::Mine(mine)
             }),
         };

@@ -24,8 +24,8 @@ pub use link::{
     ServerEvents, Talk, TheirTurn, Turn, Verdict, Waiting, tcp,
 };
 pub use protocol::{
-    Code, ConversationId, Detail, FrameError, Limits, MalformedId, Overdue, Reason, Text, TooLong,
-    Violation,
+    Code, ConversationId, Detail, FrameError, Limits, MalformedId, Message, Overdue, Reason, Text,
+    TooLong, Violation,
 };
 pub use trust::{
     Algorithm, HandshakeFailure, Identity, IdentityError, KeyId, MalformedKey, NotProven, Peer,

@@ -16,7 +16,9 @@ use proptest::prelude::*;
 use turnchat::internals::{
     By, Conversation, Decoder, End, Frame, HeardWhen, Liveness, Output, Role, SayError, Snapshot,
 };
-use turnchat::{Code, ConversationId, Detail, FrameError, Limits, Reason, Text, Violation};
+use turnchat::{
+    Code, ConversationId, Detail, FrameError, Limits, Message, Reason, Text, Violation,
+};
 
 const ID: ConversationId = ConversationId::from_bits([7; 16]);
 const OTHER_ID: ConversationId = ConversationId::from_bits([8; 16]);
@@ -63,7 +65,7 @@ impl Side {
                     self.machine.stored();
                 }
                 Output::Send(frame) => self.sent.push_back(frame),
-                Output::Deliver { turn, text } => self.heard.push((turn, text)),
+                Output::Deliver(Message { turn, text }) => self.heard.push((turn, text)),
                 Output::Delivered { turn } => self.delivered.push(turn),
                 Output::Ended(end) => {
                     assert_eq!(self.end, None, "two ends");
@@ -252,7 +254,8 @@ impl Pair {
                 && speaker.machine.clone().poll_output().is_none()
             {
                 let last = speaker.said.last().cloned();
-                let is_known = last.as_ref().map(|(turn, _)| turn) == speaker.delivered.last();
+                let last = last.map(|(turn, text)| Message { turn, text });
+                let is_known = last.as_ref().map(|last| &last.turn) == speaker.delivered.last();
                 assert_eq!(end.unacknowledged, last.filter(|_| !is_known));
             }
         }

@@ -83,14 +83,15 @@ impl Contender for House {
         let Turn::Theirs(theirs) = self.connect(who).await.turn else {
             panic!("the server speaks first");
         };
-        let (text, mine) = theirs.hear().await.unwrap();
-        (mine, text)
+        let (message, mine) = theirs.hear().await.unwrap();
+        (mine, message.text)
     }
 
     async fn turns((mut mine, mut text): Self::Talk, count: usize) -> Self::Talk {
         for _ in 0..count {
             let theirs = mine.say(text).await.unwrap();
-            (text, mine) = theirs.hear().await.unwrap();
+            let (message, next) = theirs.hear().await.unwrap();
+            (mine, text) = (next, message.text);
         }
         (mine, text)
     }
@@ -120,11 +121,8 @@ async fn answer(talk: Talk, opening: Text) -> Ended {
             Err(over) => return over,
         };
         (text, mine) = match heard {
-            Ok((text, mine)) if text.as_str().is_empty() => {
-                drop(text);
-                return mine.quit().await;
-            }
-            Ok(heard) => heard,
+            Ok((message, mine)) if message.text.as_str().is_empty() => return mine.quit().await,
+            Ok((message, mine)) => (message.text, mine),
             Err(over) => return over,
         };
     }

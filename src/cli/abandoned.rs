@@ -4,6 +4,7 @@ use super::console::Console;
 use super::report::Report;
 use super::speaker::Speaker;
 use crate::link::Abandoned;
+use crate::protocol::Message;
 
 /// Of one that was ended here, and its end told only after a restart.
 pub fn ended_before(name: &str) -> String {
@@ -20,13 +21,13 @@ pub fn tell(
     console: &Console,
     speaker: &mut Speaker,
 ) -> Result<(), Report> {
-    if let Some((turn, _)) = &abandoned.unacknowledged {
+    if let Some(Message { turn, .. }) = &abandoned.unacknowledged {
         what += &format!(" Your message of turn {turn} in it was not acknowledged.");
     }
     console.say(&what);
     match (speaker, &abandoned.untaken) {
         (Speaker::Json(json), _) => json.abandoned(&what, abandoned),
-        (speaker, Some((turn, text))) => speaker.heard_again(abandoned.conversation, *turn, text),
+        (speaker, Some(message)) => speaker.heard_again(abandoned.conversation, message),
         (_, None) => Ok(()),
     }
 }

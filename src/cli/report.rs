@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use crate::cli::book::{BookError, Petname};
 use crate::link::{Cause, ConnectError, Ended, HandshakeError, JournalError, LinkError};
-use crate::protocol::{Code, Overdue, Reason};
+use crate::protocol::{Code, Message, Overdue, Reason};
 use crate::trust::{HandshakeFailure, IdentityError, KeyId};
 
 /// How the program ends.
@@ -177,7 +177,7 @@ impl Report {
 pub fn outcome(over: &Ended) -> Result<Exit, Report> {
     let unacknowledged = |exit| match over.unacknowledged {
         None => Ok(exit),
-        Some((turn, _)) => Err(Report::new(
+        Some(Message { turn, .. }) => Err(Report::new(
             Exit::Link,
             format!("Your message of turn {turn} was not acknowledged before the end."),
             "Your peer may not have it: say it again in the next conversation.",
@@ -188,7 +188,7 @@ pub fn outcome(over: &Ended) -> Result<Exit, Report> {
         Cause::Refused(reason) => Err(refused(*reason)),
         Cause::Link(error) => {
             let mut report = Report::from(error);
-            if let Some((turn, _)) = over.unacknowledged {
+            if let Some(Message { turn, .. }) = over.unacknowledged {
                 report.what += &format!(" Your message of turn {turn} was not acknowledged.");
             }
             Err(report)

@@ -5,6 +5,7 @@ use super::report::{Exit, Report, outcome};
 use super::signals::{Signals, Stop};
 use super::speaker::{Intent, Partner, Speaker};
 use crate::link::{Ended, MyTurn, Talk, TheirTurn, Turn};
+use crate::protocol::Message;
 
 /// How a conversation ended for this side.
 #[derive(Debug, Default)]
@@ -61,7 +62,7 @@ impl Ending {
 
 /// The report, and which message was not acknowledged.
 fn naming_unacknowledged(mut report: Report, over: &Ended) -> Report {
-    if let Some((turn, _)) = over.unacknowledged {
+    if let Some(Message { turn, .. }) = over.unacknowledged {
         report.what += &format!(" Your message of turn {turn} was not acknowledged.");
     }
     report
@@ -85,7 +86,7 @@ pub async fn converse(
     let begun = speaker
         .connected(partner)
         .and_then(|()| match &talk.unanswered {
-            Some((turn, text)) => speaker.heard_again(talk.conversation, *turn, text),
+            Some(message) => speaker.heard_again(talk.conversation, message),
             None => Ok(()),
         });
     let mut turn = talk.turn;
@@ -159,7 +160,6 @@ async fn listen(
     speaker: &mut Speaker,
     signals: &mut Signals,
 ) -> Result<Turn, Box<Ending>> {
-    let number = theirs.number();
     let outcome = loop {
         tokio::select! {
             biased;
@@ -175,7 +175,7 @@ async fn listen(
     let mut ending = Ending::default();
     match outcome {
         WaitOutcome::Progress => match theirs.hear().await {
-            Ok((text, mine)) => match speaker.heard(number, &text) {
+            Ok((message, mine)) => match speaker.heard(&message) {
                 Ok(()) => {
                     mine.taken();
                     return Ok(Turn::Mine(mine));
@@ -204,8 +204,8 @@ async fn listen(
 /// Ends a conversation that nobody has begun to talk in. What was said in it is
 /// shown all the same; where it cannot be, it is not ended.
 pub async fn quit_unbegun(talk: Talk, speaker: &mut Speaker) -> Ending {
-    if let Some((turn, text)) = &talk.unanswered
-        && let Err(report) = speaker.heard_again(talk.conversation, *turn, text)
+    if let Some(message) = &talk.unanswered
+        && let Err(report) = speaker.heard_again(talk.conversation, message)
     {
         return broken(talk.turn, report).await;
     }
@@ -236,7 +236,6 @@ async fn broken(turn: Turn, report: Report) -> Ending {
 
 /// After a `quit`: what had come before it is still shown.
 async fn leave(mut theirs: TheirTurn, speaker: &mut Speaker, mut ending: Ending) -> Ending {
-    let number = theirs.number();
     let mut is_told = false;
     loop {
         if theirs.is_lost() && !is_told {
@@ -249,7 +248,7 @@ async fn leave(mut theirs: TheirTurn, speaker: &mut Speaker, mut ending: Ending)
     }
     ending.over = Some(match theirs.hear().await {
         Err(over) => over,
-        Ok((text, mine)) => match speaker.heard(number, &text) {
+        Ok((message, mine)) => match speaker.heard(&message) {
             Ok(()) => mine.quit().await,
             Err(report) => {
                 ending.failure.get_or_insert(report);

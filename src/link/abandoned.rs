@@ -1,6 +1,6 @@
 //! [`Abandoned`]: what is to be known of a conversation that nobody goes on with.
 
-use crate::protocol::{By, Conversation, ConversationId, Text};
+use crate::protocol::{By, Conversation, ConversationId, Message};
 use crate::trust::KeyId;
 
 /// A conversation that could have gone on after a cut or a crash, and is over.
@@ -12,9 +12,9 @@ pub struct Abandoned {
     pub conversation: ConversationId,
     /// Our last message in it, and its turn, if the peer is not known to hold
     /// it.
-    pub unacknowledged: Option<(u64, Text)>,
+    pub unacknowledged: Option<Message>,
     /// The peer's last message in it, and its turn, if it is not known to be taken.
-    pub untaken: Option<(u64, Text)>,
+    pub untaken: Option<Message>,
 }
 
 impl Abandoned {
@@ -25,7 +25,7 @@ impl Abandoned {
             key,
             conversation: conversation.id(),
             unacknowledged: conversation.end(By::Peer).unacknowledged,
-            untaken: untaken.map(|(turn, text)| (turn, text.clone())),
+            untaken,
         }
     }
 }

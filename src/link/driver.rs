@@ -32,7 +32,7 @@ use super::error::{Cause, Ended, LinkError};
 use super::journal::{JournalError, Record};
 use super::session::{Greeting, NotAccepted, Notice, Output, Remains, Session, Timer};
 use super::wire::Wire;
-use crate::protocol::{By, End, Frame, SayError, Snapshot, Text};
+use crate::protocol::{By, End, Frame, Message, SayError, Snapshot, Text};
 use crate::trust::KeyId;
 
 /// How often the keeper looks whether the user still polls, and how long a
@@ -55,7 +55,7 @@ pub(super) trait Conversing: Send + Sync {
     fn is_welcomed(&self) -> bool;
 
     /// The message that was handed over, once.
-    fn take_heard(&self) -> Option<(u64, Text)>;
+    fn take_heard(&self) -> Option<Message>;
 
     /// The end, once there is one.
     fn ended(&self) -> Option<Ended>;
@@ -95,7 +95,7 @@ struct State<S> {
     deadlines: [(Timer, Option<Instant>); 7],
     /// What a store came to, and nobody has looked at yet.
     put: Option<Result<(), JournalError>>,
-    heard: Option<(u64, Text)>,
+    heard: Option<Message>,
     ended: Option<Ended>,
     chores: VecDeque<Chore<S>>,
     /// The user has polled since the keeper looked, or is about to: the link is new.
@@ -453,8 +453,8 @@ where
                     self.set(timer, Some(Instant::now() + delay));
                 }
                 Output::Disarm(timer) => self.set(timer, None),
-                Output::HandOver { turn, text } => {
-                    self.heard = Some((turn, text));
+                Output::HandOver(message) => {
+                    self.heard = Some(message);
                     self.after.wake_user = true;
                 }
                 Output::Ended(ended) => {
@@ -638,7 +638,7 @@ where
         self.lock().session.is_welcomed()
     }
 
-    fn take_heard(&self) -> Option<(u64, Text)> {
+    fn take_heard(&self) -> Option<Message> {
         self.lock().heard.take()
     }
 

@@ -6,7 +6,9 @@ use std::io;
 
 use super::io_error::IoError;
 use super::journal::JournalError;
-use crate::protocol::{By, Code, Detail, End, Frame, FrameError, Overdue, Reason, Text, Violation};
+use crate::protocol::{
+    By, Code, Detail, End, Frame, FrameError, Message, Overdue, Reason, Violation,
+};
 use crate::trust::NotProven;
 use crate::trust::{HandshakeFailure, KeyId};
 
@@ -21,7 +23,7 @@ pub struct Ended {
     pub turns: u64,
     /// The turn and words of our last message, if the peer is not known to
     /// hold it. Without a cut that is only so when both speak of the end at once.
-    pub unacknowledged: Option<(u64, Text)>,
+    pub unacknowledged: Option<Message>,
 }
 
 impl Ended {

@@ -573,10 +573,10 @@ impl Session {
                 }
             }
             Step::Connected => self.welcomed(),
-            Step::Deliver { turn, text } => {
+            Step::Deliver(message) => {
                 self.pace.turn_passed();
                 self.is_in_hand = true;
-                return Some(Output::HandOver { turn, text });
+                return Some(Output::HandOver(message));
             }
             Step::Delivered { turn } => {
                 self.pace.turn_passed();

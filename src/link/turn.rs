@@ -39,7 +39,7 @@ use super::abandoned::Abandoned;
 use super::driver::Conversing;
 use super::error::Ended;
 use super::session::Notice;
-use crate::protocol::{Conversation, ConversationId, Text};
+use crate::protocol::{Conversation, ConversationId, Message, Text};
 use crate::trust::Peer;
 
 /// A conversation that is on, at the side's turn that it is. An end is said,
@@ -58,7 +58,7 @@ use crate::trust::Peer;
 ///             Turn::Mine(mine) => Turn::Theirs(mine.say(answer.clone()).await?),
 ///             Turn::Theirs(theirs) => {
 ///                 let (heard, mine) = theirs.hear().await?;
-///                 answer = heard;
+///                 answer = heard.text;
 ///                 Turn::Mine(mine)
 ///             }
 ///         }
@@ -75,7 +75,7 @@ pub struct Talk {
     pub is_resumed: bool,
     /// Of a resumed one, the last message heard and its turn, where it has not
     /// been answered: it may not have been seen before the restart.
-    pub unanswered: Option<(u64, Text)>,
+    pub unanswered: Option<Message>,
     /// Who speaks next.
     pub turn: Turn,
 }
@@ -112,7 +112,7 @@ struct Greeted {
     conversation: ConversationId,
     is_resumed: bool,
     is_my_turn: bool,
-    unanswered: Option<(u64, Text)>,
+    unanswered: Option<Message>,
 }
 
 impl Waiting {
@@ -180,9 +180,8 @@ impl Waiting {
     /// Of a conversation that goes on after a restart, the last message heard
     /// and its turn, where it has not been answered: it may not have been seen
     /// before, and a `welcome` may never come.
-    pub fn unanswered(&self) -> Option<(u64, &Text)> {
-        let unanswered = self.greeted.unanswered.as_ref();
-        unanswered.map(|(turn, text)| (*turn, text))
+    pub fn unanswered(&self) -> Option<&Message> {
+        self.greeted.unanswered.as_ref()
     }
 
     /// What [`unanswered`](Self::unanswered) told is shown, stored, or otherwise
@@ -275,10 +274,10 @@ impl TheirTurn {
     ///
     /// # Errors
     /// [`Ended`]: the conversation has ended.
-    pub async fn hear(mut self) -> Result<(Text, MyTurn), Ended> {
-        let (turn, text) = self.0.heard().await?;
-        self.0.turn = turn + 1;
-        Ok((text, MyTurn(self.0)))
+    pub async fn hear(mut self) -> Result<(Message, MyTurn), Ended> {
+        let message = self.0.heard().await?;
+        self.0.turn = message.turn + 1;
+        Ok((message, MyTurn(self.0)))
     }
 
     /// Ends the conversation, out of turn. [`hear`](Self::hear) then says how
@@ -334,7 +333,7 @@ impl Line {
     }
 
     /// The next message, whatever else there is to know.
-    async fn heard(&mut self) -> Result<(u64, Text), Ended> {
+    async fn heard(&mut self) -> Result<Message, Ended> {
         loop {
             if let Some(heard) = self.conversation.take_heard() {
                 return Ok(heard);
@@ -383,7 +382,7 @@ impl Greeted {
             conversation: conversation.id(),
             is_resumed,
             is_my_turn,
-            unanswered: unanswered.map(|(turn, text)| (turn, text.clone())),
+            unanswered,
         }
     }
 

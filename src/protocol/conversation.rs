@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::conversation_id::ConversationId;
 use super::frame::{Code, Frame, Reason};
-use super::text::Text;
+use super::text::{Message, Text};
 
 /// Which side of the connection this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -142,12 +142,7 @@ pub enum Output {
     /// The conversation is on, or on again.
     Connected,
     /// The other's message.
-    Deliver {
-        /// Its turn.
-        turn: u64,
-        /// Its words.
-        text: Text,
-    },
+    Deliver(Message),
     /// The other has our message, safely.
     Delivered {
         /// Its turn.
@@ -165,7 +160,7 @@ pub struct End {
     /// The last turn of the conversation, whoever spoke in it; 0: none.
     pub turns: u64,
     /// Our last message, if the other is not known to hold it.
-    pub unacknowledged: Option<(u64, Text)>,
+    pub unacknowledged: Option<Message>,
 }
 
 /// Who ended a conversation.
@@ -322,11 +317,11 @@ impl Conversation {
     }
 
     /// The last message heard, and its turn.
-    pub fn last_heard(&self) -> Option<(u64, &Text)> {
+    pub fn last_heard(&self) -> Option<Message> {
         let Snapshot {
             heard, last_heard, ..
         } = &self.record;
-        last_heard.as_ref().map(|text| (*heard, text))
+        last_heard.clone().map(|text| Message::new(*heard, text))
     }
 
     /// Whether a message of the other's waits to be taken: what it depends on is not
@@ -401,7 +396,7 @@ impl Conversation {
             unacknowledged: last_said
                 .clone()
                 .filter(|_| said > acknowledged)
-                .map(|text| (*said, text)),
+                .map(|text| Message::new(*said, text)),
         }
     }
 
@@ -592,7 +587,8 @@ impl Conversation {
                     self.store();
                     self.send(Frame::Heard { turn });
                 }
-                self.outputs.push_back(Output::Deliver { turn, text });
+                self.outputs
+                    .push_back(Output::Deliver(Message::new(turn, text)));
             }
             Frame::Heard { turn } => {
                 let said = self.record.said;

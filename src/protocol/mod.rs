@@ -20,4 +20,4 @@ pub use conversation_id::{ConversationId, MalformedId};
 pub use frame::{Code, Decoder, Frame, FrameError, Reason};
 pub use limits::Limits;
 pub use liveness::{Liveness, Overdue};
-pub use text::{Detail, Text, TooLong};
+pub use text::{Detail, Message, Text, TooLong};

@@ -1,4 +1,4 @@
-//! [`Text`] and [`Detail`]: the only forms in which words of people and of
+//! [`Text`], [`Message`] and [`Detail`]: the only forms in which words of people and of
 //! programs travel.
 
 use std::fmt;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 /// ```
 /// use turnchat::Text;
 ///
-/// let text = Text::new("Hello, client!")?;
+/// let text: Text = "Hello, client!".try_into()?;
 /// assert_eq!(text.as_str(), "Hello, client!");
 /// assert!(Text::new("x".repeat(Text::MAX + 1)).is_err());
 /// # Ok::<(), turnchat::TooLong>(())
@@ -22,6 +22,21 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Text(#[serde(serialize_with = "as_str")] Arc<str>);
+
+/// What was said in one turn.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Message {
+    /// The number of its turn; a conversation begins with 1, the server's (PROTOCOL 3.1).
+    pub turn: u64,
+    /// Its words.
+    pub text: Text,
+}
+
+impl Message {
+    pub(crate) fn new(turn: u64, text: Text) -> Self {
+        Self { turn, text }
+    }
+}
 
 /// A text over its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +71,20 @@ impl TryFrom<String> for Text {
 
     fn try_from(words: String) -> Result<Self, TooLong> {
         Self::new(words)
+    }
+}
+
+impl TryFrom<&str> for Text {
+    type Error = TooLong;
+
+    fn try_from(words: &str) -> Result<Self, TooLong> {
+        Self::new(words)
+    }
+}
+
+impl AsRef<str> for Text {
+    fn as_ref(&self) -> &str {
+        &self.0
     }
 }
 

@@ -7,8 +7,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::sleep;
-use turnchat::{Cause, Client, Ended, LinkError, MyTurn, Server, Talk, TheirTurn, Turn};
+use turnchat::{Cause, Client, Ended, LinkError, Message, MyTurn, Server, Talk, TheirTurn, Turn};
 
+use crate::message;
 use crate::network::{Link, network};
 use crate::sides::{Kept, Sides, text};
 
@@ -45,7 +46,7 @@ async fn heard(mut theirs: TheirTurn, times: u32, pause: Duration) -> Result<MyT
         }
     }
     let number = theirs.number();
-    let (words, mine) = theirs.hear().await?;
+    let (Message { text: words, .. }, mine) = theirs.hear().await?;
     assert_eq!(words, text(&format!("turn {number}")));
     Ok(mine)
 }
@@ -161,7 +162,7 @@ async fn a_message_whose_future_is_dropped_is_said_once_or_is_still_to_be_said()
         let (heard, (there, was_said)) = tokio::join!(here.hear(), answering);
         were_said[usize::from(was_said)] += 1;
         let (words, here) = heard.unwrap();
-        assert_eq!((words, here.number()), (text("two"), 3));
+        assert_eq!((words, here.number()), (message(2, "two"), 3));
         drop(there);
     }
     assert!(were_said.iter().all(|many| *many > 0), "{were_said:?}");
@@ -182,11 +183,11 @@ async fn a_message_that_comes_as_its_listener_is_dropped_is_not_lost() {
         let waiting = kept.connect(dial).await;
         let talk = waiting.welcome().await.unwrap();
         let words = match (talk.unanswered, talk.turn) {
-            (Some((1, words)), Turn::Mine(_)) => words,
+            (Some(message), Turn::Mine(_)) => message,
             (None, Turn::Theirs(theirs)) => theirs.hear().await.unwrap().0,
             other => panic!("{other:?}"),
         };
-        assert_eq!(words, text("one"));
+        assert_eq!(words, message(1, "one"));
     }
 }
 

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 use turnchat::Limits;
-use turnchat::{Cause, LinkError, Notice, Talk};
+use turnchat::{Cause, LinkError, Message, Notice, Talk};
 
+use crate::message;
 use crate::network::{Link, network};
 use crate::sides::{Sides, begun, mine, text, theirs};
 
@@ -53,7 +54,7 @@ async fn a_lost_link_is_told_and_given_up_after_the_hold() {
     assert!(cut_at.elapsed() >= limits.hold);
     assert!(matches!(here.cause, Cause::Link(_)), "{here:?}");
     assert!(matches!(there.cause, Cause::Link(_)), "{there:?}");
-    assert_eq!(here.unacknowledged, Some((1, text("into the dark"))));
+    assert_eq!(here.unacknowledged, Some(message(1, "into the dark")));
     assert_eq!(there.unacknowledged, None);
 }
 
@@ -173,7 +174,7 @@ async fn a_link_that_comes_and_goes_is_served_though_its_user_takes_no_notice() 
         assert_eq!(there.notice().await, Some(Notice::Resumed), "cut {cut}");
     }
     let theirs = here.say(text("still here")).await.unwrap();
-    let (heard, _) = there.hear().await.unwrap();
+    let (Message { text: heard, .. }, _) = there.hear().await.unwrap();
     assert_eq!(heard, text("still here"));
     drop(theirs);
 }

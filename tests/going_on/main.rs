@@ -42,7 +42,7 @@ async fn converse(talk: Talk, is_server: bool, turns: u64) -> (Transcript, Ended
                 let number = theirs.number();
                 match theirs.hear().await {
                     Ok((text, mine)) => {
-                        transcript.push((number, !is_server, text.as_str().to_owned()));
+                        transcript.push((number, !is_server, text.text.as_str().to_owned()));
                         Turn::Mine(mine)
                     }
                     Err(over) => return (transcript, over),
@@ -50,4 +50,9 @@ async fn converse(talk: Talk, is_server: bool, turns: u64) -> (Transcript, Ended
             }
         }
     }
+}
+
+pub(crate) fn message(turn: u64, words: &str) -> turnchat::Message {
+    let text = sides::text(words);
+    turnchat::Message { turn, text }
 }

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use turnchat::{
-    Cause, Client, ConnectError, Ended, Journal, JournalError, LinkError, MyTurn, Notice,
+    Cause, Client, ConnectError, Ended, Journal, JournalError, LinkError, Message, MyTurn, Notice,
     ServerBuilder, ServerEvent, Verdict,
 };
 use turnchat::{Code, Limits, Reason};
 
+use crate::message;
 use crate::network::{Accepting, Link, network};
 use crate::sides::{Kept, Sides, begun, greeted, mine, text, theirs};
 
@@ -21,7 +22,7 @@ async fn both_sides_go_on_after_both_have_crashed() {
     let waiting = kept.connect(dial.clone()).await;
     let (here, there) = greeted(&mut server, waiting).await;
     let there = there.say(text("two")).await.unwrap();
-    let (heard, here) = here.hear().await.unwrap();
+    let (Message { text: heard, .. }, here) = here.hear().await.unwrap();
     assert_eq!(heard, text("two"));
 
     drop((here, there));
@@ -32,7 +33,7 @@ async fn both_sides_go_on_after_both_have_crashed() {
     // The server holds the place, shows what was not answered, and can speak.
     let here = server.next().await.unwrap();
     assert!(here.is_resumed);
-    assert_eq!(here.unanswered, Some((2, text("two"))));
+    assert_eq!(here.unanswered, Some(message(2, "two")));
     let here = mine(here);
     assert_eq!(here.number(), 3);
     let here = here.say(text("three")).await.unwrap();
@@ -41,7 +42,7 @@ async fn both_sides_go_on_after_both_have_crashed() {
     assert!(waiting.is_resuming());
     let there = waiting.welcome().await.unwrap();
     assert_eq!(there.unanswered, None);
-    let (heard, there) = theirs(there).hear().await.unwrap();
+    let (Message { text: heard, .. }, there) = theirs(there).hear().await.unwrap();
     assert_eq!((heard, there.number()), (text("three"), 4));
     let over = there.quit().await;
     assert!(matches!(over.cause, Cause::Me), "{over:?}");
@@ -84,9 +85,9 @@ async fn an_open_conversation_is_dialled_until_the_server_is_back() {
     let mut server = kept.serve(|| accept.clone()).await;
     let (here, there) = tokio::join!(server.next(), waiting.welcome());
     let there = there.unwrap();
-    assert_eq!(there.unanswered, Some((1, text("one"))));
+    assert_eq!(there.unanswered, Some(message(1, "one")));
     let there = mine(there).say(text("two")).await.unwrap();
-    let (heard, _here) = theirs(here.unwrap()).hear().await.unwrap();
+    let (Message { text: heard, .. }, _here) = theirs(here.unwrap()).hear().await.unwrap();
     assert_eq!(heard, text("two"));
     drop(there);
 }
@@ -208,7 +209,7 @@ async fn without_a_hold_a_cut_ends_what_the_journal_kept() {
     assert_eq!(pages(&dir).len(), 1);
     *links.lock().unwrap()[0].1.lock().unwrap() = 0;
     let over = there.say(text("two")).await.unwrap().hear().await;
-    assert_eq!(over.unwrap_err().unacknowledged, Some((2, text("two"))));
+    assert_eq!(over.unwrap_err().unacknowledged, Some(message(2, "two")));
     assert_eq!(pages(&dir).len(), 0);
 }
 
@@ -221,7 +222,7 @@ async fn a_quit_outlives_a_crash_and_then_a_new_conversation_begins() {
     let waiting = kept.connect(dial).await;
     let (here, there) = greeted(&mut server, waiting).await;
     let mut there = there.say(text("two")).await.unwrap();
-    let (heard, here) = here.hear().await.unwrap();
+    let (Message { text: heard, .. }, here) = here.hear().await.unwrap();
     assert_eq!(heard, text("two"));
     assert_eq!(there.notice().await, Some(Notice::Delivered { turn: 2 }));
     *links.lock().unwrap()[0].1.lock().unwrap() = 0;
@@ -295,9 +296,9 @@ async fn a_conversation_past_its_hold_is_parked_and_goes_on_later() {
     let (here, there) = tokio::join!(server.next(), waiting.welcome());
     let (here, there) = (here.unwrap(), there.unwrap());
     assert!(here.is_resumed && there.is_resumed);
-    assert_eq!(there.unanswered, Some((1, text("one"))));
+    assert_eq!(there.unanswered, Some(message(1, "one")));
     let _there = mine(there).say(text("two")).await.unwrap();
-    let (heard, _) = theirs(here).hear().await.unwrap();
+    let (Message { text: heard, .. }, _) = theirs(here).hear().await.unwrap();
     assert_eq!(heard, text("two"));
 }
 
@@ -434,7 +435,7 @@ async fn a_quit_left_over_that_is_refused_is_let_go_of() {
     let waiting = timeout(Duration::from_secs(3_600), waiting).await;
     let waiting = waiting.expect("a new one");
     let abandoned = waiting.abandoned().unwrap();
-    assert_eq!(abandoned.unacknowledged, Some((2, text("two"))));
+    assert_eq!(abandoned.unacknowledged, Some(message(2, "two")));
     let over = waiting.welcome().await.unwrap_err();
     assert!(matches!(over.cause, Cause::Refused(_)), "{over:?}");
 }

@@ -42,7 +42,7 @@ pub(crate) async fn begun(server: &mut Server, waiting: Waiting) -> (MyTurn, The
 pub(crate) async fn greeted(server: &mut Server, waiting: Waiting) -> (TheirTurn, MyTurn) {
     let (here, there) = begun(server, waiting).await;
     let here = here.say(text("one")).await.unwrap();
-    let (heard, there) = there.hear().await.unwrap();
+    let (turnchat::Message { text: heard, .. }, there) = there.hear().await.unwrap();
     assert_eq!(heard, text("one"));
     (here, there)
 }

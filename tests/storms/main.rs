@@ -28,7 +28,7 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 use tokio::time::sleep;
 use turmoil::net::{TcpListener, TcpStream};
 use turmoil::{Builder, Sim};
-use turnchat::{Algorithm, Identity};
+use turnchat::{Algorithm, Identity, Message};
 use turnchat::{Cause, Client, Journal, LinkError, ServerBuilder, Talk, Turn, Verdict};
 use turnchat::{Overdue, Text};
 
@@ -73,7 +73,7 @@ async fn converse(talk: Talk, diary: &Shared) -> Cause {
         // The crash came between the end and taking note of it.
         return Cause::Peer;
     }
-    if let Some((turn, text)) = &talk.unanswered {
+    if let Some(Message { turn, text, .. }) = &talk.unanswered {
         diary.lock().unwrap().hear(*turn, text, true);
     }
     let mut turn = talk.turn;
@@ -91,8 +91,8 @@ async fn converse(talk: Talk, diary: &Shared) -> Cause {
             Turn::Theirs(theirs) => {
                 let number = theirs.number();
                 match theirs.hear().await {
-                    Ok((text, mine)) => {
-                        diary.lock().unwrap().hear(number, &text, false);
+                    Ok((message, mine)) => {
+                        diary.lock().unwrap().hear(number, &message.text, false);
                         Turn::Mine(mine)
                     }
                     Err(over) => return over.cause,

@@ -1,6 +1,7 @@
 //! What each side has stored, and what it then may claim.
 
 use std::io;
+use turnchat::Message;
 
 use crate::network::{Link, network};
 use crate::raw::{Face, ID, Papers, heard, say};
@@ -28,7 +29,7 @@ async fn a_server_that_crashes_with_its_first_word_had_stored_it() {
     guest.expect(&heard(2)).await;
     let here = comes(server.next()).await.unwrap();
     assert!(here.is_resumed);
-    let (words, here) = theirs(here).hear().await.unwrap();
+    let (Message { text: words, .. }, here) = theirs(here).hear().await.unwrap();
     assert_eq!((words, here.number()), (text("two"), 3));
 }
 

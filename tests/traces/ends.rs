@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::timeout;
-use turnchat::{Cause, Client, LinkError, MyTurn, Notice, Server, ServerEvent, TheirTurn};
+use turnchat::{Cause, Client, LinkError, Message, MyTurn, Notice, Server, ServerEvent, TheirTurn};
 use turnchat::{Limits, Overdue};
 
 use crate::network::{Accepting, Carried, Dialling, network};
@@ -129,7 +129,7 @@ async fn a_quit_from_the_queue_ends_the_parked_conversation() {
     );
 
     let _here = here.say(text("still on")).await.unwrap();
-    let (words, _live) = comes(live.hear()).await.unwrap();
+    let (Message { text: words, .. }, _live) = comes(live.hear()).await.unwrap();
     assert_eq!(words, text("still on"));
 }
 

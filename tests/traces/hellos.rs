@@ -1,6 +1,6 @@
 //! Which `hello` goes on with a conversation, and which does not count.
 
-use turnchat::{Client, Journal, Notice};
+use turnchat::{Client, Journal, Message, Notice};
 
 use crate::network::network;
 use crate::raw::{Came, Face, ID, OTHER_ID, Papers, heard, say};
@@ -31,10 +31,10 @@ async fn cut_before_its_welcome(is_restarted: bool) {
         false => waiting,
     };
     let there = comes(waiting.welcome()).await.unwrap();
-    let (heard, there) = comes(theirs(there).hear()).await.unwrap();
+    let (Message { text: heard, .. }, there) = comes(theirs(there).hear()).await.unwrap();
     assert_eq!(heard, text("one"));
     let _there = there.say(text("two")).await.unwrap();
-    let (heard, _here) = comes(here.hear()).await.unwrap();
+    let (Message { text: heard, .. }, _here) = comes(here.hear()).await.unwrap();
     assert_eq!(heard, text("two"));
 }
 
@@ -51,7 +51,7 @@ async fn a_hello_held_back_neither_ends_nor_takes_over_what_came_after() {
         let here = mine(talk.unwrap()).say(text("one")).await.unwrap();
         guest.expect(&say(1, "one")).await;
         guest.send(&say(2, "two")).await;
-        let (words, mut here) = here.hear().await.unwrap();
+        let (Message { text: words, .. }, mut here) = here.hear().await.unwrap();
         assert_eq!(words, text("two"));
         here.taken();
         drop(guest);
@@ -89,7 +89,7 @@ async fn what_comes_late_on_the_old_connection_is_not_heard() {
     old.send(&say(2, "two")).await;
     old.expect_error("replaced").await;
     new.send(&say(2, "two")).await;
-    let (words, here) = here.hear().await.unwrap();
+    let (Message { text: words, .. }, here) = here.hear().await.unwrap();
     assert_eq!(words, text("two"));
     here.taken();
     new.expect(&heard(2)).await;
@@ -121,7 +121,7 @@ async fn where_many_talk_hellos_that_cross_are_both_answered() {
         let here = mine(talk.unwrap()).say(text("one")).await.unwrap();
         guest.expect(&say(1, "one")).await;
         guest.send(&say(2, "two")).await;
-        let (words, _) = here.hear().await.unwrap();
+        let (Message { text: words, .. }, _) = here.hear().await.unwrap();
         assert_eq!(words, text("two"));
     }
 }

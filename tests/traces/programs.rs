@@ -1,6 +1,6 @@
 //! Two programs with one key.
 
-use turnchat::{Cause, Client, LinkError, Notice};
+use turnchat::{Cause, Client, LinkError, Message, Notice};
 use turnchat::{Code, Reason};
 
 use crate::network::network;
@@ -30,7 +30,7 @@ async fn a_program_that_was_replaced_does_not_take_over_again() {
     assert!(is_replaced, "{over:?}");
 
     let _again = mine(again).say(text("two")).await.unwrap();
-    let (words, _here) = comes(here.hear()).await.unwrap();
+    let (Message { text: words, .. }, _here) = comes(here.hear()).await.unwrap();
     assert_eq!(words, text("two"));
     assert_eq!(links.lock().unwrap().len(), 2);
 }
@@ -59,10 +59,10 @@ async fn a_quit_for_what_another_program_has_ended_changes_nothing() {
     assert_eq!(links.lock().unwrap().len(), 3);
 
     let here = here.say(text("to the other")).await.unwrap();
-    let (words, other) = comes(other.hear()).await.unwrap();
+    let (Message { text: words, .. }, other) = comes(other.hear()).await.unwrap();
     assert_eq!(words, text("to the other"));
     let _other = other.say(text("from it")).await.unwrap();
-    let (words, _here) = comes(here.hear()).await.unwrap();
+    let (Message { text: words, .. }, _here) = comes(here.hear()).await.unwrap();
     assert_eq!(words, text("from it"));
 }
 
@@ -80,7 +80,7 @@ async fn a_program_whose_conversation_another_ended_is_told_and_stays_away() {
     assert_eq!(mine(ended.unwrap()).notice().await, None);
     let (here, other) = tokio::join!(server.next(), waiting.welcome());
     let _here = mine(here.unwrap()).say(text("one")).await.unwrap();
-    let (words, _other) = comes(theirs(other.unwrap()).hear()).await.unwrap();
+    let (Message { text: words, .. }, _other) = comes(theirs(other.unwrap()).hear()).await.unwrap();
     assert_eq!(words, text("one"));
     assert_eq!(links.lock().unwrap().len(), 2);
 }

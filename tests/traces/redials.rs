@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, timeout};
 use turnchat::Overdue;
-use turnchat::{Cause, Client, LinkError, Notice, TheirTurn, Waiting};
+use turnchat::{Cause, Client, LinkError, Message, Notice, TheirTurn, Waiting};
 
 use crate::network::{Accepting, network};
 use crate::raw::{Face, Papers, QUIT, heard, say};
@@ -238,7 +238,7 @@ async fn a_client_that_is_cut_in_the_queue_comes_back() {
     assert!(waited.await.is_err());
     raw.send(&welcome(&id, 0)).await;
     raw.send(&say(1, "one")).await;
-    let (words, _mine) = theirs(waiting.welcome().await.unwrap())
+    let (Message { text: words, .. }, _mine) = theirs(waiting.welcome().await.unwrap())
         .hear()
         .await
         .unwrap();

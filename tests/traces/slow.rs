@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex, split};
 use tokio::time::sleep;
-use turnchat::Notice;
 use turnchat::Text;
+use turnchat::{Message, Notice};
 
 use crate::comes;
 use crate::network::{Link, network};
@@ -48,7 +48,7 @@ async fn a_long_message_over_a_slow_path_is_said_once() {
 
     let long = text(&"x".repeat(Text::MAX));
     let mut there = there.say(long.clone()).await.unwrap();
-    let (words, here) = comes(here.hear()).await.unwrap();
+    let (Message { text: words, .. }, here) = comes(here.hear()).await.unwrap();
     assert_eq!(words, long);
     here.taken();
     assert_eq!(there.notice().await, Some(Notice::Delivered { turn: 2 }));

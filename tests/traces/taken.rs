@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tokio::time::timeout;
-use turnchat::{Cause, Client, MyTurn, Notice};
+use turnchat::{Cause, Client, Message, MyTurn, Notice};
 
 use crate::network::{Accepting, Carried, network};
 use crate::raw::{Came, Face, Papers, QUIT, heard, say};
@@ -34,7 +34,7 @@ impl Told {
         raw.send(&welcome(&id, 0)).await;
         raw.send(&say(1, "one")).await;
         let there = theirs(waiting.unwrap().welcome().await.unwrap());
-        let (words, there) = there.hear().await.unwrap();
+        let (Message { text: words, .. }, there) = there.hear().await.unwrap();
         assert_eq!(words, text("one"));
         Self {
             raw,
@@ -112,7 +112,7 @@ async fn a_message_in_hand_is_not_handed_over_again() {
     told.raw.expect(&say(2, "two")).await;
     told.raw.send(&heard(2)).await;
     told.raw.send(&say(3, "three")).await;
-    let (words, there) = there.hear().await.unwrap();
+    let (Message { text: words, .. }, there) = there.hear().await.unwrap();
     assert_eq!(words, text("three"));
 
     drop(told.raw);

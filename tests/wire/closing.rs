@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncWriteExt as _, duplex};
 use tokio::time::Instant;
-use turnchat::{Cause, LinkError, Verdict};
+use turnchat::{Cause, LinkError, Message, Verdict};
 use turnchat::{Overdue, Text};
 
 use super::ours::{Habit, House, PIPE, called, cause, dial, told, unheld, welcomed};
@@ -144,7 +144,7 @@ async fn a_close_notify_acknowledges_nothing() {
             "the connection was cut"
         };
         assert_eq!(cause(&over), expected);
-        let (turn, text) = over.unacknowledged.unwrap();
+        let Message { turn, text } = over.unacknowledged.unwrap();
         assert_eq!((turn, text), (2, Text::new("turn 2").unwrap()));
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex, split};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
-use turnchat::Algorithm;
+use turnchat::{Algorithm, Message};
 
 use super::ours::{Habit, House, PIPE, cause, dial, told, unheld};
 use super::program::{Home, PATIENCE, Program};
@@ -91,7 +91,7 @@ async fn cut(way: Way, k: usize) -> usize {
             );
             whole = cause(&over) == "me";
             assert!(!whole || words.len() == 4, "{way:?} {k}: {words:?}");
-            if let Some((turn, _)) = over.unacknowledged {
+            if let Some(Message { turn, .. }) = over.unacknowledged {
                 assert!((turn, words.len()) == (2, 2), "{way:?} {k}: {words:?}");
             }
         }

@@ -126,7 +126,7 @@ async fn a_server_that_leaves_at_any_step_is_a_lost_link() {
                 matches!(over.cause, Cause::Link(LinkError::Cut | LinkError::Io(_))),
                 "{over:?}"
             );
-            let unacknowledged = over.unacknowledged.map(|(turn, _)| turn);
+            let unacknowledged = over.unacknowledged.map(|message| message.turn);
             let expected = [None, None, None, Some(2), None, Some(4)][step];
             assert_eq!(unacknowledged, expected, "step {step}");
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, duplex};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
-use turnchat::{Algorithm, Identity, KeyId};
+use turnchat::{Algorithm, Identity, KeyId, Message};
 use turnchat::{
     Candidate, Cause, Client, ConnectError, Ended, MyTurn, Notice, ServerBuilder, ServerEvent,
     ServerEvents, Talk, TheirTurn, Turn, Verdict,
@@ -274,7 +274,7 @@ async fn listen(
     while let Some(notice) = theirs.notice().await {
         tell(teller, notice);
     }
-    let (text, mine) = theirs.hear().await?;
+    let (Message { text, .. }, mine) = theirs.hear().await?;
     let _ = teller.send(Told::Heard(number, text.as_str().to_owned()));
     mine.taken();
     Ok(Turn::Mine(mine))

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, duplex};
 use tokio::time::{Instant, sleep, timeout};
 use turnchat::Overdue;
-use turnchat::{Algorithm, Identity};
+use turnchat::{Algorithm, Identity, Message};
 use turnchat::{Cause, Client, Ended, LinkError, Notice, Turn, Waiting};
 
 use super::ours::{Habit, House, Tale, called, told, unheld, welcomed};
@@ -458,7 +458,12 @@ async fn whoever_looks_away_is_still_there() {
         assert!(start.elapsed() <= Duration::from_millis(50));
     }
     raw.send(&say(1, "x")).await;
-    let (heard_words, mine) = theirs.hear().await.unwrap();
+    let (
+        Message {
+            text: heard_words, ..
+        },
+        mine,
+    ) = theirs.hear().await.unwrap();
     assert_eq!(heard_words.as_str(), "x");
     mine.taken();
     raw.expect(&heard(1)).await;

@@ -304,9 +304,9 @@ async fn welcomed(
 ) -> Result<Result<Talk, Ended>, Report> {
     while waiting.notice().await.is_some() {}
     if !waiting.is_welcomed()
-        && let Some((turn, text)) = waiting.unanswered()
+        && let Some(message) = waiting.unanswered()
     {
-        speaker.heard_again(waiting.conversation(), turn, text)?;
+        speaker.heard_again(waiting.conversation(), message)?;
         waiting.taken();
     }
     Ok(waiting.welcome().await)

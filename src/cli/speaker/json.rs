@@ -12,7 +12,7 @@ use crate::cli::input::{Input, InputEvent};
 use crate::cli::report::{Exit, Report};
 use crate::cli::screen;
 use crate::link::{Abandoned, Cause, Ended, LinkError, Notice};
-use crate::protocol::{ConversationId, Role, Text};
+use crate::protocol::{ConversationId, Message, Role, Text};
 
 /// A program, over stdin and stdout.
 #[derive(Debug)]
@@ -182,16 +182,15 @@ impl JsonLines {
     pub(super) fn heard_again(
         &self,
         conversation: ConversationId,
-        turn: u64,
-        text: &Text,
+        message: &Message,
     ) -> Result<(), Report> {
         self.event(
             "turn",
             json!({
                 "conversation": conversation.to_string(),
-                "turn": turn,
+                "turn": message.turn,
                 "speaker": "peer",
-                "text": text.as_str(),
+                "text": message.text.as_str(),
                 "again": true,
             }),
         )
@@ -324,8 +323,8 @@ impl JsonLines {
 const COMMANDS: &str = "A command is {\"say\":{\"text\":\"…\"}} or {\"quit\":{}}, one a line.";
 
 /// A message, where there is one.
-fn insert_message(event: &mut Value, name: &str, message: Option<&(u64, Text)>) {
-    if let (Some(event), Some((turn, text))) = (event.as_object_mut(), message) {
+fn insert_message(event: &mut Value, name: &str, message: Option<&Message>) {
+    if let (Some(event), Some(Message { turn, text, .. })) = (event.as_object_mut(), message) {
         let message = json!({ "turn": turn, "text": text.as_str() });
         event.insert(name.to_owned(), message);
     }

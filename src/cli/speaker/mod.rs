@@ -17,7 +17,7 @@ use terminal::Terminal;
 
 use super::report::Report;
 use crate::link::{Ended, Notice};
-use crate::protocol::{ConversationId, Role, Text};
+use crate::protocol::{ConversationId, Message, Role, Text};
 
 /// Who speaks on this side.
 #[derive(Debug)]
@@ -44,13 +44,12 @@ impl Speaker {
     pub fn heard_again(
         &mut self,
         conversation: ConversationId,
-        turn: u64,
-        text: &Text,
+        message: &Message,
     ) -> Result<(), Report> {
         match self {
-            Self::Terminal(terminal) => terminal.heard_again(text),
-            Self::Pipe(pipe) => pipe.heard_again(text),
-            Self::Json(json) => json.heard_again(conversation, turn, text),
+            Self::Terminal(terminal) => terminal.heard_again(&message.text),
+            Self::Pipe(pipe) => pipe.heard_again(&message.text),
+            Self::Json(json) => json.heard_again(conversation, message),
         }
     }
 
@@ -111,11 +110,11 @@ impl Speaker {
     ///
     /// # Errors
     /// stdout is closed.
-    pub fn heard(&mut self, turn: u64, text: &Text) -> Result<(), Report> {
+    pub fn heard(&mut self, message: &Message) -> Result<(), Report> {
         match self {
-            Self::Terminal(terminal) => terminal.heard(text),
-            Self::Pipe(pipe) => pipe.heard(text),
-            Self::Json(json) => json.turn(turn, "peer", text),
+            Self::Terminal(terminal) => terminal.heard(&message.text),
+            Self::Pipe(pipe) => pipe.heard(&message.text),
+            Self::Json(json) => json.turn(message.turn, "peer", &message.text),
         }
     }
 

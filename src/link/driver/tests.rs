@@ -131,7 +131,7 @@ async fn a_message_before_a_fault_is_handed_over() {
             drop(theirs);
         }
         let heard = timeout(Duration::from_secs(60), listening.hear()).await;
-        assert_eq!(heard.unwrap().unwrap().0, text("last words"));
+        assert_eq!(heard.unwrap().unwrap().0.text, text("last words"));
     }
 }
 

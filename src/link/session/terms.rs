@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::link::error::Ended;
-use crate::protocol::{Code, Conversation, Frame, Snapshot, Text, Violation};
+use crate::protocol::{Code, Conversation, Frame, Message, Snapshot, Violation};
 use crate::trust::KeyId;
 
 /// To a connection whose place a newer one has taken.
@@ -63,12 +63,7 @@ pub enum Output {
     /// Or do not.
     Disarm(Timer),
     /// Hand this message over to the user.
-    HandOver {
-        /// Its turn.
-        turn: u64,
-        /// Its words.
-        text: Text,
-    },
+    HandOver(Message),
     /// Tell the user the end.
     Ended(Ended),
     /// The session is done, and this is left of its conversation. Always the last.

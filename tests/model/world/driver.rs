@@ -122,7 +122,7 @@ impl World {
                 Output::Put { .. } | Output::Remove => {
                     !config.breaks(Broken::StoredBeforeSent) && !config.size.stores_late
                 }
-                Output::HandOver { .. } | Output::Ended(_) => true,
+                Output::HandOver(_) | Output::Ended(_) => true,
                 _ => false,
             };
             if leaves_trace && self.burns() {
@@ -204,8 +204,8 @@ impl World {
                 Output::Dial => self.redial(config),
                 Output::Arm(timer, _) => _ = driver.armed.insert(timer),
                 Output::Disarm(timer) => _ = driver.armed.remove(&timer),
-                Output::HandOver { turn, text } => {
-                    driver.in_hand = Some((turn, text, false));
+                Output::HandOver(message) => {
+                    driver.in_hand = Some((message.turn, message.text, false));
                     if config.breaks(Broken::HeardBeforeTaken) || config.breaks(Broken::RecordStays)
                     {
                         driver.session.taken();
@@ -308,7 +308,7 @@ impl World {
             self.hub.talks.retain(|talk| *talk != id);
         }
         let tale = self.tales.entry(id).or_default();
-        let named = ended.unacknowledged.map(|(turn, _)| turn);
+        let named = ended.unacknowledged.map(|message| message.turn);
         if is_kept {
             // No end: it can go on. What is not acknowledged is named all the same.
             if side == Side::Server {

@@ -10,7 +10,7 @@ use turnchat::internals::admission::{
 };
 use turnchat::internals::session::{Greeting, NotAccepted, Remains};
 use turnchat::internals::{By, Conversation, Frame, HeardWhen, Role, Snapshot};
-use turnchat::{Code, ConversationId, Limits, Reason};
+use turnchat::{Code, ConversationId, Limits, Message, Reason};
 
 use super::driver::Driver;
 use super::{Number, World, connection_id, number_of};
@@ -448,12 +448,12 @@ impl World {
     /// `Abandoned::of`, and its user reads it.
     fn tell_abandoned(&mut self, conversation: &Conversation) {
         let tale = self.tales.entry(conversation.id()).or_default();
-        if let Some((turn, _)) = conversation.end(By::Peer).unacknowledged {
+        if let Some(Message { turn, .. }) = conversation.end(By::Peer).unacknowledged {
             tale.of_mut(Side::Server).named = Some(turn);
         }
-        if let Some((turn, text)) = conversation.last_heard()
+        if let Some(Message { turn, text }) = conversation.last_heard()
             && conversation.is_in_hand()
-            && let Err(promise) = tale.show(Side::Server, turn, text, true)
+            && let Err(promise) = tale.show(Side::Server, turn, &text, true)
         {
             self.breaks(promise);
         }

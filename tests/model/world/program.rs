@@ -56,8 +56,7 @@ impl World {
         let unanswered = conversation
             .last_heard()
             .filter(|_| conversation.is_my_turn());
-        let unanswered = unanswered.map(|(turn, text)| (turn, text.clone()));
-        driver.in_hand = unanswered.map(|(turn, text)| (turn, text, true));
+        driver.in_hand = unanswered.map(|message| (message.turn, message.text, true));
         if !config.size.takes_late {
             self.take(config, side, number);
         }
