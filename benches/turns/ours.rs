@@ -23,11 +23,9 @@ pub(crate) struct House {
 impl House {
     /// The server opens each conversation with this text.
     pub(crate) fn start(sides: &Sides, text: &Text, journals: Option<&Path>) -> Self {
-        let limits = Limits {
-            queue: MANY,
-            strangers: MANY,
-            ..Limits::default()
-        };
+        let mut limits = Limits::default();
+        limits.queue = MANY;
+        limits.strangers = MANY;
         let mut builder = ServerBuilder::new(&sides.server, async |_| Verdict::Admit)
             .with_limits(limits)
             .many_at_a_time();

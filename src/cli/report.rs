@@ -1,6 +1,7 @@
 //! Outcomes as words, advice and exit code. Every failure is told in two
 //! parts: what happened, and what to do now.
 
+use std::error::Error;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
@@ -278,7 +279,7 @@ impl From<&LinkError> for Report {
             LinkError::NotNow(reason) => refused(*reason),
             LinkError::Malformed(_) | LinkError::Violation(_) => Self::new(
                 Exit::Protocol,
-                format!("The conversation was stopped: {error}."),
+                format!("The conversation was stopped: {}.", chain(error)),
                 "The other program is at fault; ask your peer which one it is, and in which version.",
             ),
             LinkError::Reported { code, detail } => {
@@ -387,7 +388,7 @@ fn handshake(failure: &HandshakeFailure, host: &str) -> Report {
 
 impl From<&IdentityError> for Report {
     fn from(error: &IdentityError) -> Self {
-        let what = format!("{}.", capitalized(&error.to_string()));
+        let what = format!("{}.", capitalized(&chain(error)));
         let (exit, advice) = match error {
             IdentityError::Exists { .. } => (
                 Exit::Failure,
@@ -447,7 +448,7 @@ impl From<&BookError> for Report {
         };
         Self::new(
             Exit::Failure,
-            format!("{}.", capitalized(&error.to_string())),
+            format!("{}.", capitalized(&chain(error))),
             advice,
         )
     }
@@ -472,7 +473,7 @@ impl From<&JournalError> for Report {
         };
         Self::new(
             Exit::Failure,
-            format!("{}.", capitalized(&error.to_string())),
+            format!("{}.", capitalized(&chain(error))),
             advice,
         )
     }
@@ -486,6 +487,17 @@ pub fn shell_quoted(path: &Path) -> String {
         true => path,
         false => format!("'{}'", path.replace('\'', r"'\''")),
     }
+}
+
+/// What an error says, and what it comes from.
+fn chain(error: &dyn Error) -> String {
+    let mut said = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        said += &format!(": {error}");
+        source = error.source();
+    }
+    said
 }
 
 fn capitalized(sentence: &str) -> String {

@@ -5,6 +5,7 @@ use crate::trust::KeyId;
 
 /// A conversation that could have gone on after a cut or a crash, and is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Abandoned {
     /// With whom.
     pub key: KeyId,

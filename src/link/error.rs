@@ -2,6 +2,8 @@
 //! [`LinkError`], [`HandshakeError`], and [`Ended`], which is how a
 //! conversation ended as its user learns it.
 
+use std::error::Error;
+use std::fmt;
 use std::io;
 
 use super::io_error::IoError;
@@ -13,17 +15,29 @@ use crate::trust::NotProven;
 use crate::trust::{HandshakeFailure, KeyId};
 
 /// The end of a conversation.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-#[error("{cause}")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Ended {
     /// Who or what ended it.
-    #[source]
     pub cause: Cause,
     /// Its last turn, whoever spoke in it; 0: none.
     pub turns: u64,
     /// The turn and words of our last message, if the peer is not known to
     /// hold it. Without a cut that is only so when both speak of the end at once.
     pub unacknowledged: Option<Message>,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause.fmt(f)
+    }
+}
+
+impl Error for Ended {
+    /// Its cause is what it says of itself already.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.source()
+    }
 }
 
 impl Ended {
@@ -75,16 +89,16 @@ pub enum LinkError {
     Cut,
     /// The stream failed, or TLS did; a certificate that the other side does
     /// not accept shows here too, as TLS 1.3 tells a client only afterwards.
-    #[error("the connection failed: {0}")]
+    #[error("the connection failed")]
     Io(#[from] IoError),
     /// Something took too long; the phase is named.
     #[error("{}", overdue(*.0))]
     Overdue(Overdue),
     /// The peer sent what is no frame.
-    #[error("the peer sent what is no frame: {0}")]
+    #[error("the peer sent what is no frame")]
     Malformed(#[from] FrameError),
     /// The peer sent a frame that has no place where it came.
-    #[error("the peer broke the protocol: {0}")]
+    #[error("the peer broke the protocol")]
     Violation(#[from] Violation),
     /// The server has no place at the moment for the conversation that was to
     /// go on.
@@ -98,7 +112,7 @@ pub enum LinkError {
     #[error("the messages cannot be read here")]
     ReaderFailed,
     /// Our own fault: the conversation cannot be kept.
-    #[error("the journal failed: {0}")]
+    #[error("the journal failed")]
     Journal(#[from] JournalError),
     /// The peer says, by `error`, that it cannot go on.
     #[error("the peer reports `{}`", code.word())]
@@ -177,7 +191,7 @@ impl LinkError {
 pub enum HandshakeError {
     /// TLS failed, or the stream under it.
     /// [`HandshakeFailure`] says which.
-    #[error("the TLS handshake failed: {0}")]
+    #[error("the TLS handshake failed")]
     Tls(#[from] io::Error),
     /// TLS succeeded, and is not what turnchat/1 asks for.
     #[error(transparent)]
@@ -192,7 +206,7 @@ pub enum HandshakeError {
 #[non_exhaustive]
 pub enum ConnectError {
     /// There is no connection to be had.
-    #[error("no connection: {0}")]
+    #[error("no connection")]
     Dial(#[source] io::Error),
     /// There is, but not to one of the keys that are accepted.
     #[error(transparent)]
@@ -243,4 +257,47 @@ pub enum ConnectionError {
     /// A proven peer, and then trouble.
     #[error(transparent)]
     Link(#[from] LinkError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever prints an error and all that it comes from says nothing twice.
+    #[test]
+    fn no_error_prints_its_source() {
+        let io = || io::Error::other("the disk is on fire");
+        let journal = || JournalError::Unwritable {
+            path: "page".into(),
+            source: io().into(),
+        };
+        let cut = LinkError::from(IoError::from(io()));
+        let errors: [&dyn Error; 8] = [
+            &cut,
+            &LinkError::from(journal()),
+            &ConnectError::Dial(io()),
+            &ConnectError::from(journal()),
+            &HandshakeError::Tls(io()),
+            &ConnectError::from(HandshakeError::Tls(io())),
+            &ConnectionError::from(LinkError::from(IoError::from(io()))),
+            &Ended {
+                cause: cut.clone().into(),
+                turns: 0,
+                unacknowledged: None,
+            },
+        ];
+        for error in errors {
+            let mut said = vec![error.to_string()];
+            let mut source = error.source();
+            while let Some(error) = source {
+                said.push(error.to_string());
+                source = error.source();
+            }
+            let whole = said.join(": ");
+            assert!(whole.ends_with("the disk is on fire"), "{whole}");
+            for words in &said {
+                assert_eq!(whole.matches(words.as_str()).count(), 1, "{whole}");
+            }
+        }
+    }
 }

@@ -42,7 +42,7 @@ pub struct Journal {
 #[non_exhaustive]
 pub enum JournalError {
     /// A file or directory cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}", path.display())]
     Unreadable {
         /// Which.
         path: PathBuf,
@@ -50,7 +50,7 @@ pub enum JournalError {
         source: IoError,
     },
     /// A file or directory cannot be written: the disk is full, or read-only.
-    #[error("cannot write {}: {source}", path.display())]
+    #[error("cannot write {}", path.display())]
     Unwritable {
         /// Which.
         path: PathBuf,

@@ -66,6 +66,7 @@ use crate::trust::Peer;
 /// }
 /// ```
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Talk {
     /// With whom: a key that has been proven on this connection.
     pub peer: Peer,

@@ -78,6 +78,7 @@ pub enum Frame {
 /// Why a server refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Reason {
     /// The key is not known here, and nobody is there to be asked.
     UnknownPeer,
@@ -98,6 +99,7 @@ pub enum Reason {
 /// What an `error` frame says is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Code {
     /// Something that the protocol does not allow where it stood.
     ProtocolError,

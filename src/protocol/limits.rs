@@ -7,7 +7,15 @@ use std::time::Duration;
 ///
 /// The sizes of a message and of an error's detail are no limits but part of
 /// the format: [`Text::MAX`](super::Text::MAX), [`Detail::MAX`](super::Detail::MAX).
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let mut limits = turnchat::Limits::default();
+/// limits.hold = Duration::from_secs(60);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Limits {
     /// Bytes in a line before `welcome`, LF included (4,096): what comes there is small.
     pub early_line: usize,

@@ -45,6 +45,7 @@ pub struct Liveness {
 /// What took too long. The link is lost; a slow line is also answered with
 /// `error` `timeout`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Overdue {
     /// Not a byte came.
     Silent,

@@ -11,6 +11,7 @@ use super::identity_error::IdentityError;
 
 /// The kind of a new key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Algorithm {
     /// ECDSA on P-256, which every TLS library loads.
     #[default]

@@ -34,7 +34,7 @@ pub enum IdentityError {
         key: PathBuf,
     },
     /// A file could not be read, most often because it is not there.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -42,7 +42,7 @@ pub enum IdentityError {
         source: io::Error,
     },
     /// A file or directory could not be written.
-    #[error("cannot write {}: {source}", path.display())]
+    #[error("cannot write {}", path.display())]
     Unwritable {
         /// The file or directory.
         path: PathBuf,

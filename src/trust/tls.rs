@@ -206,7 +206,7 @@ pub enum NotProven {
 /// In TLS 1.3 a client is done before the server has judged its certificate:
 /// a client meets [`CertificateRefused`](Self::CertificateRefused) at its
 /// first read after the handshake.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeFailure {
     /// The server offered a key that this client does not expect. It did not
@@ -214,12 +214,12 @@ pub enum HandshakeFailure {
     #[error("the peer offered another key: {0}")]
     UnexpectedKey(KeyId),
     /// The peer did not prove a key: no certificate, one that cannot be read,
-    /// or a signature that is not by its key.
+    /// or a signature that is not by its key. In words of the TLS library's.
     #[error("the peer did not prove its key: {0}")]
-    NoProof(Error),
-    /// The peer refused this side's certificate.
-    #[error("the peer refused the certificate: {0:?}")]
-    CertificateRefused(AlertDescription),
+    NoProof(String),
+    /// The peer refused this side's certificate, by this alert (RFC 8446, section 6).
+    #[error("the peer refused the certificate: {0}")]
+    CertificateRefused(String),
     /// The server did not ask for this side's certificate.
     #[error("the server does not ask who connects")]
     NotAsked,
@@ -233,9 +233,9 @@ pub enum HandshakeFailure {
     #[error("the peer does not speak TLS")]
     NotTls,
     /// Anything else that is wrong with what the peer sent, or that the peer
-    /// complained of.
+    /// complained of. In words of the TLS library's.
     #[error("the handshake failed: {0}")]
-    Other(Error),
+    Other(String),
     /// The connection failed below TLS; it may have been cut.
     #[error("the connection failed: {0}")]
     Io(io::ErrorKind),
@@ -252,13 +252,13 @@ impl HandshakeFailure {
     }
 
     /// What an error of rustls tells.
-    pub fn of_tls(error: &Error) -> Self {
+    fn of_tls(error: &Error) -> Self {
         if let Some(key) = unexpected_key(error) {
             return Self::UnexpectedKey(key);
         }
         match error {
             Error::InvalidCertificate(_) | Error::NoCertificatesPresented => {
-                Self::NoProof(error.clone())
+                Self::NoProof(error.to_string())
             }
             Error::AlertReceived(
                 alert @ (AlertDescription::NoCertificate
@@ -270,7 +270,7 @@ impl HandshakeFailure {
                 | AlertDescription::UnknownCA
                 | AlertDescription::AccessDenied
                 | AlertDescription::CertificateRequired),
-            ) => Self::CertificateRefused(*alert),
+            ) => Self::CertificateRefused(format!("{alert:?}")),
             Error::NoApplicationProtocol
             | Error::AlertReceived(AlertDescription::NoApplicationProtocol)
             | Error::PeerMisbehaved(PeerMisbehaved::SelectedUnofferedApplicationProtocol) => {
@@ -290,7 +290,7 @@ impl HandshakeFailure {
                 | InvalidMessage::MessageTooLarge
                 | InvalidMessage::UnknownProtocolVersion,
             ) => Self::NotTls,
-            other => Self::Other(other.clone()),
+            other => Self::Other(other.to_string()),
         }
     }
 }
@@ -301,10 +301,9 @@ impl From<NotProven> for HandshakeFailure {
             NotProven::NoCommonProtocol => Self::NoCommonProtocol,
             NotProven::NotTls13 => Self::NotTls13,
             NotProven::NotAsked => Self::NotAsked,
-            NotProven::NoCertificate => Self::NoProof(Error::NoCertificatesPresented),
-            NotProven::Handshaking => Self::Other(Error::HandshakeNotComplete),
-            NotProven::Resumed | NotProven::Malformed(_) => {
-                Self::NoProof(Error::General(missing.to_string()))
+            NotProven::Handshaking => Self::Other(missing.to_string()),
+            NotProven::NoCertificate | NotProven::Resumed | NotProven::Malformed(_) => {
+                Self::NoProof(missing.to_string())
             }
         }
     }
@@ -474,7 +473,7 @@ mod tests {
                 joined.failures(),
                 (
                     Some(HandshakeFailure::UnexpectedKey(alice.key_id())),
-                    Some(HandshakeFailure::CertificateRefused(refused)),
+                    Some(HandshakeFailure::CertificateRefused(format!("{refused:?}"))),
                 )
             );
             assert_eq!(joined.server.peer_certificates(), None);
@@ -496,7 +495,7 @@ mod tests {
         let expected = Error::InvalidCertificate(CertificateError::BadSignature);
         assert_eq!(
             joined.failures().0,
-            Some(HandshakeFailure::NoProof(expected))
+            Some(HandshakeFailure::NoProof(expected.to_string()))
         );
         assert_eq!(joined.server.peer_certificates(), None);
         assert!(joined.proven().0.is_err());
@@ -514,7 +513,7 @@ mod tests {
         let expected = Error::InvalidCertificate(CertificateError::BadSignature);
         assert_eq!(
             joined.failures().1,
-            Some(HandshakeFailure::NoProof(expected))
+            Some(HandshakeFailure::NoProof(expected.to_string()))
         );
         assert!(joined.proven().1.is_err());
     }
@@ -532,8 +531,10 @@ mod tests {
         assert_eq!(
             joined.failures(),
             (
-                Some(HandshakeFailure::CertificateRefused(refused)),
-                Some(HandshakeFailure::NoProof(Error::NoCertificatesPresented)),
+                Some(HandshakeFailure::CertificateRefused(format!("{refused:?}"))),
+                Some(HandshakeFailure::NoProof(
+                    Error::NoCertificatesPresented.to_string()
+                )),
             )
         );
         assert!(joined.proven().1.is_err());

@@ -31,10 +31,8 @@ async fn talks(sides: &Sides, limits: Limits) -> (turnchat::Server, Talk, Talk, 
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_link_is_told_and_given_up_after_the_hold() {
-    let limits = Limits {
-        hold: Duration::from_secs(900),
-        ..Limits::default()
-    };
+    let mut limits = Limits::default();
+    limits.hold = Duration::from_secs(900);
     let sides = Sides::new();
     let (_server, here, there, cut) = talks(&sides, limits).await;
     let (mut here, mut there) = (mine(here), theirs(there));
@@ -60,10 +58,8 @@ async fn a_lost_link_is_told_and_given_up_after_the_hold() {
 
 #[tokio::test(start_paused = true)]
 async fn without_a_hold_a_cut_is_the_end() {
-    let limits = Limits {
-        hold: Duration::ZERO,
-        ..Limits::default()
-    };
+    let mut limits = Limits::default();
+    limits.hold = Duration::ZERO;
     let sides = Sides::new();
     let (_server, here, there, cut) = talks(&sides, limits).await;
     cut();
@@ -183,23 +179,21 @@ async fn a_link_that_comes_and_goes_is_served_though_its_user_takes_no_notice() 
 #[tokio::test(start_paused = true)]
 async fn limits_that_no_clock_can_count_to_stop_nobody() {
     let most = Duration::MAX;
-    let limits = Limits {
-        hello: most,
-        handshake: most,
-        first_answer: most,
-        early_line_time: most,
-        line_pause: most,
-        line_time: most,
-        write_pause: most,
-        quit: most,
-        crowded_quit: most,
-        hold: most,
-        crowded_hold: most,
-        close_time: most,
-        ended_time: most,
-        question_time: most,
-        ..Limits::default()
-    };
+    let mut limits = Limits::default();
+    limits.hello = most;
+    limits.handshake = most;
+    limits.first_answer = most;
+    limits.early_line_time = most;
+    limits.line_pause = most;
+    limits.line_time = most;
+    limits.write_pause = most;
+    limits.quit = most;
+    limits.crowded_quit = most;
+    limits.hold = most;
+    limits.crowded_hold = most;
+    limits.close_time = most;
+    limits.ended_time = most;
+    limits.question_time = most;
     let sides = Sides::new();
     let (server, here, there, cut) = talks(&sides, limits).await;
     let (here, mut there) = (mine(here).say(text("one")).await.unwrap(), theirs(there));

@@ -194,10 +194,8 @@ fn pages(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
 #[tokio::test(start_paused = true)]
 async fn without_a_hold_a_cut_ends_what_the_journal_kept() {
     let kept = Kept::new();
-    let limits = Limits {
-        hold: Duration::ZERO,
-        ..Default::default()
-    };
+    let mut limits = Limits::default();
+    limits.hold = Duration::ZERO;
     let (dial, accept, links) = network(vec![usize::MAX]);
     let mut server = kept.serve(|| accept.clone()).await;
     let client = kept.client().with_limits(limits);
@@ -450,10 +448,8 @@ fn page_of_the_client(kept: &Kept) -> String {
 #[tokio::test(start_paused = true)]
 async fn past_the_limit_the_oldest_parked_conversation_is_given_up() {
     let (kept, other) = (Kept::new(), Sides::new());
-    let limits = Limits {
-        parked: 1,
-        ..Limits::default()
-    };
+    let mut limits = Limits::default();
+    limits.parked = 1;
     let journal = Journal::new(kept.dir.path(), &kept.sides.server.key_id());
     let builder = kept.sides.builder().with_limits(limits);
     let (dial, accept, _) = network(vec![]);

@@ -99,10 +99,9 @@ async fn what_ended_before_its_client_was_welcomed_is_not_begun_again() {
 async fn a_quit_from_the_queue_ends_the_parked_conversation() {
     // The server keeps a journal, so that it parks; the client waits longer.
     let (kept, other) = (Kept::new(), Sides::new());
-    let client = kept.sides.client().with_limits(Limits {
-        hold: Duration::from_secs(24 * 3_600),
-        ..Limits::default()
-    });
+    let mut limits = Limits::default();
+    limits.hold = Duration::from_secs(24 * 3_600);
+    let client = kept.sides.client().with_limits(limits);
     let (dial, accept, links) = network(vec![]);
     let mut server = kept.serve(|| accept.clone()).await;
     let mut events = server.events().unwrap();

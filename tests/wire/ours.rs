@@ -23,10 +23,9 @@ pub(crate) const PIPE: usize = 256 * 1024;
 
 /// The usual limits, but that a cut ends a conversation.
 pub(crate) fn unheld() -> Limits {
-    Limits {
-        hold: Duration::ZERO,
-        ..Limits::default()
-    }
+    let mut limits = Limits::default();
+    limits.hold = Duration::ZERO;
+    limits
 }
 
 /// What our side does when it may.

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{DuplexStream, duplex};
 use tokio::sync::mpsc;
-use turnchat::Limits;
 use turnchat::{Algorithm, Identity};
 use turnchat::{ServerBuilder, Verdict};
 
@@ -18,10 +17,8 @@ use super::streams::{Tap, Tapped};
 #[tokio::test]
 async fn no_more_are_open_than_the_limit_and_the_newest() {
     let identity = Identity::generate(Algorithm::default()).unwrap();
-    let limits = Limits {
-        strangers: 6,
-        ..unheld()
-    };
+    let mut limits = unheld();
+    limits.strangers = 6;
     let arrived = Arc::new(Mutex::new((0, Vec::<(DuplexStream, Tap)>::new())));
     let (finished, mut all) = mpsc::unbounded_channel();
     let seen = Arc::clone(&arrived);

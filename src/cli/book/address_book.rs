@@ -336,7 +336,7 @@ pub enum Refusal {
 #[non_exhaustive]
 pub enum BookError {
     /// The file is there, but could not be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}", path.display())]
     Unreadable {
         /// The address book's file.
         path: PathBuf,
@@ -344,7 +344,7 @@ pub enum BookError {
         source: io::Error,
     },
     /// The file, its lock or its directory could not be written.
-    #[error("cannot write {}: {source}", path.display())]
+    #[error("cannot write {}", path.display())]
     Unwritable {
         /// The address book's file.
         path: PathBuf,
