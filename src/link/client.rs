@@ -78,7 +78,8 @@ impl Client {
     /// Once it is on or has a place in the queue, a lost link is dialled anew, for as
     /// long as [`Limits::hold`] says, and only the same key is accepted then. Before the
     /// server's first frame, a connection that is cut is dialled anew three times, within
-    /// 10 s (PROTOCOL 4.14). A first dial that reaches nobody is only repeated for a
+    /// 10 s (PROTOCOL 4.14). Dropped before it returns, at most a `hello` was said, and the
+    /// server forgets it. A first dial that reaches nobody is only repeated for a
     /// conversation in the journal. With a hold of zero nothing is.
     ///
     /// # Errors

@@ -117,13 +117,17 @@ struct Greeted {
 }
 
 impl Waiting {
-    /// Waits for the `welcome`.
+    /// Waits for the `welcome`: while a person decides about us, and while others are
+    /// before us in the queue, that may be long.
+    ///
+    /// Dropped before it returns, the place is given up, as by a crash: wait with
+    /// [`ready`](Self::ready) where you may not wait to the end.
     ///
     /// # Errors
     /// [`Ended`] where there will be no conversation. What
     /// [`unanswered`](Self::unanswered) has told counts as taken then.
     pub async fn welcome(mut self) -> Result<Talk, Ended> {
-        while self.notice().await.is_some() {}
+        self.ready().await;
         match self.line.conversation.is_welcomed() {
             true => Ok(self.greeted.talk(self.line)),
             false => {
@@ -138,6 +142,12 @@ impl Waiting {
     /// time, and nothing is missed.
     pub async fn notice(&mut self) -> Option<Notice> {
         self.line.notice(true).await
+    }
+
+    /// Waits until [`welcome`](Self::welcome) will answer at once. May be dropped at any
+    /// time, and nothing is lost.
+    pub async fn ready(&mut self) {
+        while self.notice().await.is_some() {}
     }
 
     /// Whether the link is lost, as far as [`notice`](Self::notice) has told.
@@ -213,6 +223,10 @@ impl MyTurn {
     /// returns, not yet with the peer: [`Notice::Delivered`] tells, or the
     /// peer's answer.
     ///
+    /// It waits for the journal, where there is one, and for nothing else. Dropped before
+    /// it returns, the turn is dropped with it, and the conversation is cut; the text may
+    /// have been said.
+    ///
     /// # Errors
     /// [`Ended`]: the conversation has ended, and this was not said.
     pub async fn say(mut self, text: Text) -> Result<TheirTurn, Ended> {
@@ -237,12 +251,14 @@ impl MyTurn {
 
     /// What was heard cannot be taken: as after a crash, the conversation goes on
     /// after a restart if there is a journal. Without one nothing can go on, and the
-    /// peer is told so, by `error` `internal`.
+    /// peer is told so, by `error` `internal`. May be dropped at any time.
     pub async fn abandon(self) -> Ended {
         self.0.abandoned().await
     }
 
-    /// Ends the conversation here, and waits until the peer knows.
+    /// Ends the conversation here, and waits until the peer knows, for up to
+    /// [`Limits::quit`](crate::protocol::Limits::quit). Dropped meanwhile, the peer is
+    /// still told.
     pub async fn quit(mut self) -> Ended {
         self.taken();
         self.0.conversation.quit();
@@ -273,6 +289,9 @@ impl TheirTurn {
 
     /// Waits for what the peer says; the turn passes.
     ///
+    /// Dropped before it returns, the turn is dropped with it, and the conversation is cut:
+    /// wait with [`ready`](Self::ready) where you may not wait to the end.
+    ///
     /// # Errors
     /// [`Ended`]: the conversation has ended.
     pub async fn hear(mut self) -> Result<(Message, MyTurn), Ended> {
@@ -290,6 +309,27 @@ impl TheirTurn {
     /// What was or would be heard cannot be taken: see [`MyTurn::abandon`].
     pub async fn abandon(self) -> Ended {
         self.0.abandoned().await
+    }
+
+    /// Waits until [`hear`](Self::hear) will answer at once.
+    ///
+    /// May be dropped at any time, and nothing is lost: wait as long as you like for an
+    /// answer, and then do something else.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use turnchat::{Ended, TheirTurn};
+    /// # use tokio::time::timeout;
+    /// # async fn example(mut theirs: TheirTurn) -> Result<(), Ended> {
+    /// if timeout(Duration::from_secs(60), theirs.ready()).await.is_err() {
+    ///     theirs.quit(); // that was long enough
+    /// }
+    /// let (message, mine) = theirs.hear().await?;
+    /// # drop((message, mine)); Ok(())
+    /// # }
+    /// ```
+    pub async fn ready(&mut self) {
+        while self.notice().await.is_some() {}
     }
 
     /// Whether the link is lost, as far as [`notice`](Self::notice) has told.

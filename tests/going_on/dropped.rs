@@ -38,12 +38,8 @@ async fn polled<F: Future>(future: F, times: u32) -> Option<F::Output> {
 /// Listens by futures that are dropped after so many polls, with a pause
 /// between: none, less than a tick of the keeper's, and more than two.
 async fn heard(mut theirs: TheirTurn, times: u32, pause: Duration) -> Result<MyTurn, Ended> {
-    loop {
-        match polled(theirs.notice(), times).await {
-            Some(Some(_)) => {}
-            Some(None) => break,
-            None => sleep(pause).await,
-        }
+    while polled(theirs.ready(), times).await.is_none() {
+        sleep(pause).await;
     }
     let number = theirs.number();
     let (Message { text: words, .. }, mine) = theirs.hear().await?;

@@ -15,6 +15,7 @@ mod holds;
 mod network;
 mod restarts;
 mod sides;
+mod stopping;
 
 use turnchat::Text;
 use turnchat::{Ended, Talk, Turn};

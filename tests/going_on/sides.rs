@@ -2,14 +2,12 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use turnchat::Text;
 use turnchat::{Algorithm, Identity};
 use turnchat::{
-    Client, ConnectError, Journal, JournalError, MyTurn, Server, ServerBuilder, Talk, TheirTurn,
-    Turn, Verdict, Waiting,
+    Client, Journal, MyTurn, Server, ServerBuilder, Talk, TheirTurn, Turn, Verdict, Waiting,
 };
 
 use super::network::Link;
@@ -112,17 +110,9 @@ impl Kept {
     /// Dials, once the client before has let go of the conversation.
     pub(crate) async fn connect<D, F>(&self, dial: D) -> Waiting
     where
-        D: FnMut() -> F + Clone + Send + 'static,
+        D: FnMut() -> F + Send + 'static,
         F: Future<Output = io::Result<Link>> + Send + 'static,
     {
-        loop {
-            match self.client().connect(dial.clone()).await {
-                Ok(waiting) => return waiting,
-                Err(ConnectError::Journal(JournalError::InUse { .. })) => {
-                    tokio::time::sleep(Duration::from_millis(1)).await;
-                }
-                Err(error) => panic!("{error}"),
-            }
-        }
+        self.client().connect(dial).await.unwrap()
     }
 }

@@ -302,7 +302,7 @@ async fn welcomed(
     mut waiting: Waiting,
     speaker: &mut Speaker,
 ) -> Result<Result<Talk, Ended>, Report> {
-    while waiting.notice().await.is_some() {}
+    waiting.ready().await;
     if !waiting.is_welcomed()
         && let Some(message) = waiting.unanswered()
     {

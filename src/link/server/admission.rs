@@ -40,6 +40,8 @@ pub struct Admission {
     /// Conversations that may begin at once; below zero, one is on already
     /// for which nobody has made room.
     seats: isize,
+    /// No conversation begins any more.
+    is_closing: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -113,6 +115,7 @@ impl Admission {
             queue: VecDeque::new(),
             undecided: BTreeMap::new(),
             seats: 0,
+            is_closing: false,
         }
     }
 
@@ -145,6 +148,10 @@ impl Admission {
         if !matches!(self.stage(id), Some(Stage::Stranger { .. })) {
             // It was told to make room just now.
             return Orders::new();
+        }
+        let standing = self.conversations.get(&hello.named());
+        if self.is_closing && !matches!(standing, Some(Standing::Live { .. } | Standing::Ended)) {
+            return self.dismiss(id, Instruction::Refuse(Reason::Closing));
         }
         match verdict {
             Some(verdict) => self.decide(id, hello, verdict),
@@ -338,20 +345,20 @@ impl Admission {
         orders
     }
 
-    /// Sends everyone away who is not talking: the server stops (PROTOCOL 4.29).
+    /// No conversation begins any more, and none goes on that is parked: whoever waits,
+    /// and whoever comes for one, is told `closing` (PROTOCOL 4.29).
     pub fn close(&mut self) -> Orders {
-        let mut orders = Orders::new();
-        let ids: Vec<_> = self.connections.keys().copied().collect();
-        for id in ids {
-            orders.extend(match self.stage(id) {
-                Some(Stage::Stranger { .. }) => self.dismiss(id, Instruction::Close),
-                Some(Stage::Undecided(_) | Stage::Queued { .. } | Stage::Entering { .. }) => {
-                    self.dismiss(id, Instruction::Refuse(Reason::Closing))
-                }
-                Some(Stage::Closing { .. }) | None => Orders::new(),
-            });
-        }
-        orders
+        self.is_closing = true;
+        let waits = |stage: &Stage| match stage {
+            Stage::Undecided(_) | Stage::Queued { .. } => true,
+            Stage::Entering { has_seat, .. } => *has_seat,
+            Stage::Stranger { .. } | Stage::Closing { .. } => false,
+        };
+        let waiting = self.connections.iter().filter(|(_, of)| waits(&of.stage));
+        let waiting: Vec<_> = waiting.map(|(id, _)| *id).collect();
+        let refused = waiting.into_iter();
+        let refused = refused.map(|id| self.dismiss(id, Instruction::Refuse(Reason::Closing)));
+        refused.flatten().collect()
     }
 
     /// Who is next, if somebody waits.

@@ -51,6 +51,8 @@ pub(super) enum Request {
     Seats(usize),
     /// This key is not let in any more.
     Expel(KeyId),
+    /// No conversation begins any more.
+    Close,
     Stop,
 }
 
@@ -98,7 +100,8 @@ struct Early<S> {
 
 /// Where the server's user hears of it.
 pub(super) struct Outlets {
-    pub(super) talks: mpsc::UnboundedSender<Talk>,
+    /// `None`: no conversation begins any more.
+    pub(super) talks: Option<mpsc::UnboundedSender<Talk>>,
     /// Who is first in the queue.
     pub(super) next: watch::Sender<Option<KeyId>>,
     pub(super) events: mpsc::Sender<ServerEvent>,
@@ -213,7 +216,8 @@ where
                         let orders = self.admission.expel(&key);
                         self.give(orders).await;
                     }
-                    Some(Request::Stop) => return self.close().await,
+                    Some(Request::Close) => self.close().await,
+                    Some(Request::Stop) => return self.stop().await,
                     None => return,
                 },
             }
@@ -347,7 +351,7 @@ where
         live.keep(named, &mut self.tasks, self.events.clone());
         self.live.insert(named, live);
         // Nobody takes it only when the server is let go of.
-        let _ = self.outlets.talks.send(talk);
+        let _ = self.outlets.talks.as_ref().map(|talks| talks.send(talk));
     }
 
     /// Of a conversation that is over. Where nobody takes events, the newest are dropped.
@@ -637,9 +641,14 @@ where
         }
     }
 
-    async fn close(mut self) {
+    async fn close(&mut self) {
         let orders = self.admission.close();
         self.give(orders).await;
+        self.outlets.talks = None;
+    }
+
+    async fn stop(mut self) {
+        self.close().await;
         // A connection that has no more instructions to expect lets go.
         self.connections.clear();
         self.live.values().for_each(Live::cut);

@@ -11,8 +11,10 @@ mod hub_event;
 mod question;
 mod timers;
 
+use std::future::pending;
 use std::io;
 use std::net::IpAddr;
+use std::pin::pin;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
@@ -147,7 +149,7 @@ impl ServerBuilder {
         let (events, events_out) = mpsc::channel(EVENTS + over);
         let (reports, reported) = mpsc::unbounded_channel();
         let outlets = Outlets {
-            talks,
+            talks: Some(talks),
             next,
             events,
         };
@@ -176,9 +178,10 @@ impl Drop for Seat {
 }
 
 impl Server {
-    /// The next conversation. Nobody is welcomed before this is called. May
-    /// be dropped at any time; whoever was welcomed meanwhile comes next time.
-    /// `None` once the server has stopped.
+    /// The next conversation. Nobody is welcomed before this is called. `None` once the
+    /// server was [closed](Self::close).
+    ///
+    /// May be dropped at any time; whoever was welcomed meanwhile comes next time.
     pub async fn next(&mut self) -> Option<Talk> {
         self.make_room(1);
         let talk = self.talks.recv().await;
@@ -204,23 +207,79 @@ impl Server {
         }
     }
 
-    /// Hands each conversation to `handler`, at most `many` at once, until
-    /// the server stops. The others queue. Of one peer only the newest
-    /// conversation is kept, unless [`ServerBuilder::many_at_a_time`] was said.
-    pub async fn serve<H, F>(mut self, many: usize, mut handler: H)
+    /// Hands each conversation to `handler`, at most `many` at once; the others queue. Of
+    /// one peer only the newest conversation is kept, unless
+    /// [`ServerBuilder::many_at_a_time`] was said. Each handler runs in a task of its own.
+    ///
+    /// Serves for ever; [`serve_until`](Self::serve_until) can be told to stop. Dropped, it
+    /// lets go of everybody, as a crash would: conversations are cut, and their handlers go
+    /// on and learn so.
+    pub async fn serve<H, F>(self, many: usize, handler: H)
     where
         H: FnMut(Talk) -> F,
         F: Future<Output = ()> + Send + 'static,
     {
+        self.serve_until(many, handler, pending()).await;
+    }
+
+    /// [`serve`](Self::serve), until `shutdown` is done: then it is [closed](Self::close),
+    /// waits until all handlers have returned, and stops. How long that takes is up to the
+    /// handlers: let them [leave](super::MyTurn::leave) at the same sign, or put a
+    /// `timeout` around this.
+    ///
+    /// Dropped, it lets go of everybody, as [`serve`](Self::serve) does.
+    ///
+    /// ```no_run
+    /// # use turnchat::{Server, Talk};
+    /// # async fn example(server: Server, converse: fn(Talk) -> std::future::Ready<()>) {
+    /// let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    /// let serving = tokio::spawn(server.serve_until(64, converse, async {
+    ///     let _ = stopped.await;
+    /// }));
+    /// drop(stop);
+    /// serving.await.unwrap();
+    /// # }
+    /// ```
+    pub async fn serve_until<H, F, S>(mut self, many: usize, mut handler: H, shutdown: S)
+    where
+        H: FnMut(Talk) -> F,
+        F: Future<Output = ()> + Send + 'static,
+        S: Future<Output = ()>,
+    {
         self.make_room(many);
-        while let Some(talk) = self.talks.recv().await {
-            let conversation = handler(talk);
-            let seat = Seat(self.requests.downgrade());
-            tokio::spawn(async move {
-                conversation.await;
-                drop(seat);
-            });
+        let mut shutdown = pin!(shutdown);
+        let mut is_closing = false;
+        // Each handler has a sender, and the last that is dropped wakes us.
+        let (running, mut all_done) = mpsc::channel::<()>(1);
+        loop {
+            tokio::select! {
+                talk = self.talks.recv() => {
+                    let Some(talk) = talk else {
+                        break;
+                    };
+                    let conversation = handler(talk);
+                    let (seat, running) = (Seat(self.requests.downgrade()), running.clone());
+                    tokio::spawn(async move {
+                        conversation.await;
+                        drop((seat, running));
+                    });
+                }
+                () = &mut shutdown, if !is_closing => {
+                    is_closing = true;
+                    self.close();
+                }
+            }
         }
+        drop(running);
+        all_done.recv().await;
+        self.stop().await;
+    }
+
+    /// Begins no more conversations: whoever waits, and whoever comes for another, is told
+    /// [`Reason::Closing`](crate::protocol::Reason::Closing). What is on goes on, over cuts
+    /// too. [`next`](Self::next) yields who was welcomed already, and then `None`.
+    pub fn close(&self) {
+        let _ = self.requests.send(Request::Close);
     }
 
     /// Who is first in the queue, now and whenever it changes.
@@ -240,8 +299,12 @@ impl Server {
         self.events.take()
     }
 
-    /// Stops: whoever waits is told `closing` (PROTOCOL 4.29), and gets a moment to read it. A
-    /// conversation that is still on is cut.
+    /// Stops: whoever waits is told [`Reason::Closing`](crate::protocol::Reason::Closing)
+    /// (PROTOCOL 4.29), and gets a moment to read it; what is still on is cut. Once this
+    /// returns, the journal is free, but for a store that the disk does not get done: the
+    /// next [`ServerBuilder::start`] waits for that.
+    ///
+    /// Takes at most twice [`Limits::close_time`]. Dropped, it goes on without you.
     pub async fn stop(self) {
         let _ = self.requests.send(Request::Stop);
         self.requests.closed().await;

@@ -784,5 +784,9 @@ fn a_server_that_stops_tells_the_queue_so() {
     door.greet(3, 3, ASK);
     assert!(door.arrive("127.0.0.1").is_empty());
     let orders = door.admission.close();
-    assert_eq!(door.obey(orders), ["2: closing", "3: closing", "4: close"]);
+    assert_eq!(door.obey(orders), ["2: closing", "3: closing"]);
+    // Whoever comes is told so too, but for what is on: it goes on over a cut.
+    assert_eq!(door.greet(5, 5, ADMIT), ["5: closing"]);
+    assert_eq!(door.greet(6, 6, ASK), ["6: closing"]);
+    assert_eq!(door.greet(1, 1, ADMIT), ["7: enter"]);
 }
