@@ -21,6 +21,8 @@ mod floors;
 mod held;
 #[path = "repository/imports.rs"]
 mod imports;
+#[path = "repository/picture.rs"]
+mod picture;
 #[path = "repository/readme.rs"]
 mod readme;
 #[path = "repository/rules.rs"]

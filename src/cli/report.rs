@@ -1,12 +1,12 @@
 //! Outcomes as words, advice and exit code. Every failure is told in two
 //! parts: what happened, and what to do now.
 
-use std::error::Error;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
 use crate::cli::book::{BookError, Petname};
+use crate::link::error::chain;
 use crate::link::{Cause, ConnectError, Ended, HandshakeError, JournalError, LinkError};
 use crate::protocol::{Code, Message, Overdue, Reason};
 use crate::trust::{HandshakeFailure, IdentityError, KeyId};
@@ -487,17 +487,6 @@ pub fn shell_quoted(path: &Path) -> String {
         true => path,
         false => format!("'{}'", path.replace('\'', r"'\''")),
     }
-}
-
-/// What an error says, and what it comes from.
-fn chain(error: &dyn Error) -> String {
-    let mut said = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        said += &format!(": {error}");
-        source = error.source();
-    }
-    said
 }
 
 fn capitalized(sentence: &str) -> String {

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aws_lc_rs::rand;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep};
+use tracing::{debug, info};
 
 use super::abandoned::Abandoned;
 use super::driver::{Dial, Driver, with_jitter};
-use super::error::ConnectError;
+use super::error::{ConnectError, chain};
 use super::handshake::{self, Tls};
 use super::journal::{Journal, JournalError, Record, once_free};
 use super::session::{FEW_REDIALS, Session};
@@ -96,8 +97,14 @@ impl Client {
         let mut abandoned = None;
         loop {
             let proven = prove(Arc::clone(&self.config), self.limits, dial()).await;
+            if let Err(error) = &proven {
+                info!(why = chain(error), "cannot connect");
+            }
             let (peer, wire, open) = match proven {
-                Ok((wire, peer)) => (peer, Some(wire), self.open(&peer.key()).await?),
+                Ok((wire, peer)) => {
+                    debug!(peer = %peer.key(), "proved its key");
+                    (peer, Some(wire), self.open(&peer.key()).await?)
+                }
                 Err(error) if error.is_passing() => match self.held().await? {
                     Some((peer, open)) => (peer, None, open),
                     None => match pauses.next() {
@@ -126,7 +133,7 @@ impl Client {
                 has_journal,
                 &self.limits,
             );
-            let driver = Driver::new(session, record);
+            let driver = Driver::new(session, peer.key(), record);
             let user = Arc::clone(&driver);
             let mut waiting = turn::greeting(peer, &conversation, is_stored, user);
             match wire {

@@ -26,9 +26,10 @@ use aws_lc_rs::rand;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until};
+use tracing::{Span, debug, info, info_span, warn};
 
 use super::closer::Closer;
-use super::error::{Cause, Ended, LinkError};
+use super::error::{Cause, Ended, LinkError, chain};
 use super::journal::{JournalError, Record};
 use super::session::{Greeting, NotAccepted, Notice, Output, Remains, Session, Timer};
 use super::wire::Wire;
@@ -88,6 +89,8 @@ pub(crate) struct Driver<S> {
 
 struct State<S> {
     session: Session,
+    /// What is told of this conversation stands in it.
+    span: Span,
     record: Option<Arc<Record>>,
     wire: Option<Box<Wire<S>>>,
     /// The connection that becomes the link next.
@@ -146,9 +149,11 @@ impl<S> Driver<S>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    /// Drives this session, and keeps its conversation in this record if there
+    /// Drives this session with a peer, and keeps its conversation in this record if there
     /// is one.
-    pub(crate) fn new(session: Session, record: Option<Arc<Record>>) -> Arc<Self> {
+    pub(crate) fn new(session: Session, peer: KeyId, record: Option<Arc<Record>>) -> Arc<Self> {
+        let conversation = session.conversation().id();
+        let span = info_span!("conversation", %conversation, %peer);
         let timers = [
             Timer::Hold,
             Timer::CrowdedHold,
@@ -160,6 +165,7 @@ where
         ];
         let mut state = State {
             session,
+            span,
             record,
             wire: None,
             arriving: None,
@@ -382,6 +388,9 @@ where
 
     fn take_put(&mut self) {
         if let Some(result) = self.put.take() {
+            if let Err(error) = &result {
+                warn!(parent: &self.span, why = chain(error), "cannot be kept");
+            }
             self.session.stored(result);
             self.process();
         }
@@ -389,6 +398,7 @@ where
 
     /// Does what the session puts out, in order.
     fn process(&mut self) {
+        let span = self.span.clone();
         let mut is_urgent = false;
         let was_welcomed = self.session.is_welcomed();
         while let Some(output) = self.session.poll_output() {
@@ -406,6 +416,7 @@ where
                 }
                 Output::Remove => self.after.put = Some(Put::Nothing),
                 Output::Link => {
+                    debug!(parent: &span, "has a connection");
                     self.wire = self.arriving.take();
                     self.has_polled = true;
                     self.after.wake_keeper = true;
@@ -444,7 +455,10 @@ where
                     }
                 }
                 Output::Cut => self.cut(),
-                Output::Dial => self.give_chore(Chore::Dial),
+                Output::Dial => {
+                    debug!(parent: &span, "dials");
+                    self.give_chore(Chore::Dial);
+                }
                 Output::Arm(timer, delay) => {
                     let delay = match timer {
                         Timer::Redial => with_jitter(delay),
@@ -454,16 +468,23 @@ where
                 }
                 Output::Disarm(timer) => self.set(timer, None),
                 Output::HandOver(message) => {
+                    debug!(parent: &span, turn = message.turn, "heard");
                     self.heard = Some(message);
                     self.after.wake_user = true;
                 }
                 Output::Ended(ended) => {
+                    info!(parent: &span, turns = ended.turns, why = chain(&ended), "ended");
                     // Whoever learns of the end may go on with what is left.
                     self.record = None;
                     self.ended = Some(ended);
                     self.after.wake_user = true;
                 }
-                Output::Done(remains) => self.give_chore(Chore::Done(remains)),
+                Output::Done(remains) => {
+                    if matches!(remains, Remains::Parked(_)) {
+                        info!(parent: &span, "parked");
+                    }
+                    self.give_chore(Chore::Done(remains));
+                }
             }
         }
         self.after.wake_user |= self.session.awaits_taking();
@@ -517,6 +538,11 @@ where
         self.deadlines.iter().filter_map(|(_, at)| *at).min()
     }
 
+    fn link_lost(&mut self, error: LinkError) {
+        info!(parent: &self.span, why = chain(&error), "lost its connection");
+        self.session.link_lost(error);
+    }
+
     /// Reads what there is, up to a message for the user, and gives it to the
     /// session. Where there is none, the waker of `cx` is woken when more comes.
     fn read(&mut self, cx: &mut Context<'_>) {
@@ -529,7 +555,7 @@ where
         {
             match read {
                 Ok(frame) => self.session.receive(frame),
-                Err(error) => self.session.link_lost(error),
+                Err(error) => self.link_lost(error),
             }
             self.process();
         }
@@ -587,7 +613,7 @@ where
             && !self.session.is_storing()
         {
             if let Some(overdue) = wire.overdue() {
-                self.session.link_lost(LinkError::Overdue(overdue));
+                self.link_lost(LinkError::Overdue(overdue));
                 self.process();
             } else {
                 is_ticking |= wire.has_unsent();
@@ -649,7 +675,14 @@ where
     fn say(&self, text: Text) -> Result<(), SayError> {
         self.with(|state| match state.ended {
             Some(_) => Err(SayError::Ended),
-            None => state.session.say(text),
+            None => {
+                let turn = state.session.conversation().next_turn();
+                let said = state.session.say(text);
+                if said.is_ok() {
+                    debug!(parent: &state.span, turn, "says");
+                }
+                said
+            }
         })
     }
 

@@ -65,6 +65,17 @@ pub enum Cause {
     Link(#[from] LinkError),
 }
 
+/// What an error says, and what it comes from.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut said = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        said += &format!(": {error}");
+        source = error.source();
+    }
+    said
+}
+
 impl From<End> for Ended {
     fn from(end: End) -> Self {
         Self {
@@ -287,16 +298,10 @@ mod tests {
             },
         ];
         for error in errors {
-            let mut said = vec![error.to_string()];
-            let mut source = error.source();
-            while let Some(error) = source {
-                said.push(error.to_string());
-                source = error.source();
-            }
-            let whole = said.join(": ");
+            let whole = chain(error);
             assert!(whole.ends_with("the disk is on fire"), "{whole}");
-            for words in &said {
-                assert_eq!(whole.matches(words.as_str()).count(), 1, "{whole}");
+            for words in whole.split(": ") {
+                assert_eq!(whole.matches(words).count(), 1, "{whole}");
             }
         }
     }

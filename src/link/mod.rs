@@ -5,7 +5,7 @@ mod abandoned;
 mod client;
 mod closer;
 mod driver;
-mod error;
+pub(crate) mod error;
 mod handshake;
 mod io_error;
 mod journal;

@@ -16,6 +16,7 @@ mod network;
 mod restarts;
 mod sides;
 mod stopping;
+mod told;
 
 use turnchat::Text;
 use turnchat::{Ended, Talk, Turn};

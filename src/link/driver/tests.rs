@@ -51,7 +51,7 @@ fn server(limits: &Limits, record: Option<Record>) -> (Arc<Driver<Stream>>, Talk
         has_journal,
         limits,
     );
-    let driver = Driver::new(session, record.map(Arc::new));
+    let driver = Driver::new(session, key(), record.map(Arc::new));
     let user = Arc::clone(&driver);
     let talk = turn::welcomed(Peer::remembered(key()), &conversation, user);
     (driver, talk)

@@ -42,7 +42,7 @@ where
             has_journal,
             limits,
         );
-        let driver = Driver::new(session, record.clone());
+        let driver = Driver::new(session, peer.key(), record.clone());
         let user = Arc::clone(&driver);
         let live = Self {
             driver,

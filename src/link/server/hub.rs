@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tracing::{debug, info};
 
 use super::admission::{
     Admission, ConnectionId, Entry, Hello, Instruction, Named, Order, Orders, Verdict, Why,
@@ -25,7 +26,7 @@ use super::hub_event::{ConnectionEvent, Handed, HubEvent, Remains};
 use super::question::{Candidate, Questions};
 use super::timers::Timers;
 use crate::link::abandoned::Abandoned;
-use crate::link::error::{ConnectionError, LinkError};
+use crate::link::error::{ConnectionError, LinkError, chain};
 use crate::link::handshake::Tls;
 use crate::link::journal::{Record, Records, Stored, StoredConversations};
 use crate::link::session::{Greeting, NotAccepted};
@@ -227,6 +228,7 @@ where
     async fn receive(&mut self, stream: S, address: Option<IpAddr>) {
         let id = ConnectionId(self.accepted);
         self.accepted += 1;
+        debug!(connection = id.0, from = address.map(display), "accepted");
         let (instructions, instructed) = mpsc::unbounded_channel();
         let connection = Connection {
             address,
@@ -396,6 +398,7 @@ where
                 ConnectionEvent::Left(error) => {
                     self.forget(id);
                     if let Some(error) = error {
+                        info!(connection = id.0, why = chain(&*error), "failed");
                         self.mention(ServerEvent::Failed(*error));
                     }
                     self.admission.leave(id)
@@ -449,6 +452,7 @@ where
             return Orders::new();
         };
         connection.key = Some(key);
+        info!(connection = id.0, %key, conversation = %hello.conversation, "hello");
         let verdict = self.settings.questions.ask(Candidate {
             key,
             address: connection.address,
@@ -510,6 +514,7 @@ where
         if let Err(violation) = conversation.clone().accept(greeting.heard) {
             return self.turn_away(id, wire, violation);
         }
+        info!(connection = id.0, conversation = %named.1, "let in");
         let (live, talk) = self.live(peer, conversation, record);
         if live.driver.accept(wire, greeting).is_err() {
             return self.admission.leave(id);
@@ -575,6 +580,8 @@ where
                     };
                     let told = match Self::end(named.0, &parked).await {
                         Some(abandoned) => {
+                            let (key, conversation) = (named.0, named.1);
+                            info!(%conversation, peer = %key, "given up");
                             self.tell(match why {
                                 Why::Peer => ServerEvent::GaveUp(abandoned),
                                 Why::Age => ServerEvent::Expired(abandoned),
@@ -609,6 +616,7 @@ where
             false => instruction,
         };
         if let (Instruction::Refuse(reason), Some(key)) = (instruction, connection.key) {
+            info!(connection = id.0, reason = reason.word(), "refused");
             self.mention(ServerEvent::Refused { key, reason });
         }
         if let (Instruction::Enter, Some((in_hand, is_let_in))) = (instruction, &mut self.in_hand)
