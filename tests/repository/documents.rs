@@ -7,6 +7,7 @@ use std::process::Command;
 use turnchat::cli::report::Exit;
 
 use super::readme::block;
+use super::rust::{definition, has_function, tokens};
 use super::{files, read, root, tracked};
 
 #[test]
@@ -221,35 +222,61 @@ fn what_is_not_there_yet_is_not_there() {
 }
 
 #[test]
-fn the_tour_names_what_is_there() {
+fn a_way_of_the_tour_comes_into_each_file_once() {
     let tour = read("docs/TOUR.md");
-    let mut steps = 0;
+    let mut entered = BTreeSet::new();
+    let mut ways = 0;
     for row in tour.lines().filter(|line| line.starts_with("| ")) {
-        let cells: Vec<_> = row
-            .split('|')
-            .map(|cell| cell.trim().trim_matches('`'))
-            .collect();
-        let [_, number, file, function, ..] = cells[..] else {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let [_, number, file, functions, ..] = cells[..] else {
             continue;
         };
-        if number.parse::<u32>().is_err() {
+        let Ok(number) = number.parse::<usize>() else {
             continue;
+        };
+        if number == 1 {
+            entered.clear();
+            ways += 1;
         }
-        let name = function.rsplit("::").next().unwrap_or(function);
-        let source = read(Path::new("src").join(file));
-        let is_there = ["(", "<"]
-            .iter()
-            .any(|it| source.contains(&format!("fn {name}{it}")));
-        let owner = function
-            .strip_suffix(name)
-            .and_then(|owner| owner.strip_suffix("::"));
-        assert!(
-            is_there && owner.is_none_or(|owner| source.contains(owner)),
-            "{row}"
-        );
-        steps += 1;
+        let file = file.trim_matches('`');
+        assert!(entered.insert(file), "twice on one way: {row}");
+        assert_eq!(number, entered.len(), "{row}");
+
+        let tokens = tokens(&read(Path::new("src").join(file)));
+        for function in functions.split(", ").map(|it| it.trim_matches('`')) {
+            let is_there = match function.split_once("::") {
+                Some((owner, name)) => has_function(&tokens, owner, name),
+                None => tokens.windows(2).any(|pair| pair == ["fn", function]),
+            };
+            assert!(is_there, "{function}: {row}");
+        }
     }
-    assert!(steps > 30);
+    assert!(ways > 1);
+}
+
+#[test]
+fn the_tour_names_what_is_there() {
+    let tour = read("docs/TOUR.md");
+    let sources = files("src", "rs").into_iter();
+    let sources = sources.map(|file| (tokens(&read(&file)), file));
+    let sources: Vec<_> = sources.collect();
+    let code = tour.split("```").step_by(2);
+    let code = code.flat_map(|text| text.split('`').skip(1).step_by(2));
+    for name in code {
+        let Some((owner, member)) = name.split_once("::") else {
+            continue;
+        };
+        let is_there = sources.iter().any(|(tokens, file)| {
+            let is_function = match file.file_stem().is_some_and(|it| it == owner) {
+                true => tokens.windows(2).any(|pair| pair == ["fn", member]),
+                false => has_function(tokens, owner, member),
+            };
+            // Or a field, or a variant.
+            let definition = definition(tokens, owner).unwrap_or_default();
+            is_function || definition.iter().any(|token| token == member)
+        });
+        assert!(is_there, "{name}");
+    }
 
     let words = tour
         .split('`')

@@ -23,7 +23,7 @@ use super::read;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The bodies of the fenced blocks with this behind the fence.
-fn blocks(page: &str, info: &str) -> Vec<String> {
+pub(crate) fn blocks(page: &str, info: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut open: Option<(bool, Vec<&str>)> = None;
     for line in page.lines() {

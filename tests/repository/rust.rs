@@ -169,6 +169,27 @@ fn without_tests(tokens: &[String]) -> Vec<String> {
     kept
 }
 
+/// The type or trait of this name, from its keyword to its end.
+pub(crate) fn definition<'a>(tokens: &'a [String], name: &str) -> Option<&'a [String]> {
+    let keywords = ["struct", "enum", "trait", "type"];
+    let begins = |pair: &[String]| pair[1] == name && keywords.contains(&pair[0].as_str());
+    let start = tokens.windows(2).position(begins)?;
+    let item = &tokens[start..];
+    Some(&item[..item.len() - behind_item(item).len()])
+}
+
+/// Whether one of the type's `impl`s has this function.
+pub(crate) fn has_function(tokens: &[String], of: &str, name: &str) -> bool {
+    let starts = tokens.iter().enumerate();
+    let mut starts = starts.filter(|(_, token)| *token == "impl");
+    starts.any(|(start, _)| {
+        let item = &tokens[start..];
+        let item = &item[..item.len() - behind_item(item).len()];
+        let mut head = item.iter().take_while(|token| *token != "{");
+        head.any(|token| token == of) && item.windows(2).any(|pair| pair == ["fn", name])
+    })
+}
+
 /// What comes behind the item that begins here: its `;`, or its closing brace.
 fn behind_item(tokens: &[String]) -> &[String] {
     let mut depth = 0_usize;
