@@ -1,4 +1,56 @@
-//! A private conversation between two peers, one turn at a time.
+//! A private conversation between two peers, one turn at a time, over TLS 1.3: each proves
+//! its key to the other, nobody speaks out of turn, and no message is lost or comes twice over
+//! cuts and crashes.
+//!
+//! This is the library below the program `turnchat`. With `default-features = false` it comes
+//! without the program and what only that needs. `docs/LIBRARY.md` has more: bots that think,
+//! journals, stopping, cancelling; `docs/PROTOCOL.md` has what goes over the wire.
+//!
+//! # A server
+//!
+//! ```no_run
+//! use turnchat::{Algorithm, Identity, ServerBuilder, Text, Turn, Verdict, tcp};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let identity = Identity::generate(Algorithm::default())?;
+//! let listener = tcp::listen("[::]:8876".parse()?)?;
+//! println!("turnchat client HOST --pin {}", identity.key_id());
+//! let server = ServerBuilder::new(&identity, async |_candidate| Verdict::Admit);
+//! let mut server = server.start(tcp::acceptor(listener)).await?;
+//! while let Some(talk) = server.next().await {
+//!     // In a new conversation the server speaks first.
+//!     if let Turn::Mine(mine) = talk.turn {
+//!         let theirs = mine.say(Text::new("Hello! And you?")?).await?;
+//!         let (message, mine) = theirs.hear().await?;
+//!         println!("{:?}", message.text.as_str());
+//!         mine.quit().await;
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # A client
+//!
+//! ```no_run
+//! use turnchat::{Algorithm, Client, Identity, Text, Turn, tcp};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let identity = Identity::generate(Algorithm::default())?;
+//! let pin = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU".parse()?;
+//! let client = Client::new(&identity, vec![pin]);
+//! let waiting = client.connect(tcp::dialer("localhost", 8876)).await?;
+//! if let Turn::Theirs(theirs) = waiting.welcome().await?.turn {
+//!     let (message, mine) = theirs.hear().await?;
+//!     println!("{:?}", message.text.as_str());
+//!     let theirs = mine.say(Text::new("Fine, thank you.")?).await?;
+//!     let ended = theirs.hear().await.err();
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # How it is built
 //!
 //! ```text
 //! cli/       4  arguments, terminal, JSON, reports, address book    knows all below
@@ -7,7 +59,8 @@
 //! protocol/  1  pure: limits, text, frame, conversation, liveness   no io, net, fs, tokio, rustls, clap, clock
 //! ```
 //!
-//! A floor names only floors below it; 1 and 2 do not know each other.
+//! A floor names only floors below it; 1 and 2 do not know each other. `docs/TOUR.md` leads
+//! through the house.
 
 #[cfg(feature = "cli")]
 #[doc(hidden)]
@@ -31,3 +84,8 @@ pub use trust::{
     Algorithm, HandshakeFailure, Identity, IdentityError, KeyId, MalformedKey, NotProven, Peer,
     UnknownAlgorithm, key_of_certificate_file,
 };
+
+/// Its examples compile.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/LIBRARY.md")]
+struct UsingTheLibrary;
