@@ -29,7 +29,6 @@ pub(crate) const KEY_FILE: &str = "key.pem";
 /// the public one alone. Clones share it.
 #[derive(Clone)]
 pub struct Identity {
-    certificate: CertificateDer<'static>,
     certified: Arc<CertifiedKey>,
     key: KeyId,
 }
@@ -157,11 +156,6 @@ impl Identity {
         self.key
     }
 
-    /// The certificate, DER-encoded. It is public.
-    pub fn certificate(&self) -> &CertificateDer<'static> {
-        &self.certificate
-    }
-
     /// What rustls signs with.
     pub(super) fn certified(&self) -> Arc<CertifiedKey> {
         self.certified.clone()
@@ -185,7 +179,7 @@ impl Identity {
     ) -> Result<Self, IdentityError> {
         let id = key_of_certificate(&certificate)
             .map_err(|error| IdentityError::malformed(certificate_path, error))?;
-        let certified = CertifiedKey::new(vec![certificate.clone()], signing_key(key, key_path)?);
+        let certified = CertifiedKey::new(vec![certificate], signing_key(key, key_path)?);
         certified
             .keys_match()
             .map_err(|_| IdentityError::Mismatch {
@@ -193,7 +187,6 @@ impl Identity {
                 key: key_path.to_owned(),
             })?;
         Ok(Self {
-            certificate,
             certified: Arc::new(certified),
             key: id,
         })

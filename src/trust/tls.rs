@@ -404,9 +404,9 @@ mod tests {
     /// A copy of the first one's certificate with the second one's key, as
     /// whoever met a peer once could make it.
     fn impostor(of: &Identity, by: &Identity) -> Arc<SingleCertAndKey> {
-        let certificate = of.certificate().clone();
+        let chain = of.certified().cert.clone();
         let key = by.certified().key.clone();
-        Arc::new(CertifiedKey::new(vec![certificate], key).into())
+        Arc::new(CertifiedKey::new(chain, key).into())
     }
 
     #[derive(Debug)]

@@ -191,8 +191,8 @@ mod tests {
         let alice = Identity::generate(Algorithm::default()).unwrap();
         let bob = Identity::generate(Algorithm::Ed25519).unwrap();
         let verifier = ExpectedServer::new(vec![bob.key_id(), alice.key_id()], algorithms());
-        assert_eq!(verify_server(&verifier, alice.certificate()), Ok(()));
-        assert_eq!(verify_server(&verifier, bob.certificate()), Ok(()));
+        assert_eq!(verify_server(&verifier, &alice.certified().cert[0]), Ok(()));
+        assert_eq!(verify_server(&verifier, &bob.certified().cert[0]), Ok(()));
     }
 
     #[test]
@@ -201,7 +201,7 @@ mod tests {
         let bob = Identity::generate(Algorithm::default()).unwrap();
         for acceptable in [vec![], vec![bob.key_id()]] {
             let verifier = ExpectedServer::new(acceptable, algorithms());
-            let refused = verify_server(&verifier, alice.certificate()).unwrap_err();
+            let refused = verify_server(&verifier, &alice.certified().cert[0]).unwrap_err();
             assert_eq!(unexpected_key(&refused), Some(alice.key_id()));
         }
         assert_eq!(unexpected_key(&Error::DecryptError), None);

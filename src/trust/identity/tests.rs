@@ -38,7 +38,7 @@ fn what_is_created_is_loaded() {
         let (dir, created) = home(algorithm);
         let loaded = Identity::load_from(dir.path()).unwrap().unwrap();
         assert_eq!(loaded.key_id(), created.key_id());
-        assert_eq!(loaded.certificate(), created.certificate());
+        assert_eq!(loaded.certified().cert, created.certified().cert);
         let certificate = dir.path().join(CERTIFICATE_FILE);
         assert_eq!(
             key_of_certificate_file(&certificate).unwrap(),
@@ -138,7 +138,7 @@ fn a_renewed_certificate_is_another_one_for_the_same_key() {
         Identity::renew(dir.path()).unwrap();
         let loaded = Identity::load_from(dir.path()).unwrap().unwrap();
         assert_eq!(loaded.key_id(), created.key_id());
-        assert_ne!(loaded.certificate(), created.certificate());
+        assert_ne!(loaded.certified().cert, created.certified().cert);
         assert_eq!(fs::read(dir.path().join(KEY_FILE)).unwrap(), key_before);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
     }
