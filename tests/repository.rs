@@ -15,6 +15,8 @@ use std::process::Command;
 
 #[path = "repository/documents.rs"]
 mod documents;
+#[path = "repository/face.rs"]
+mod face;
 #[path = "repository/floors.rs"]
 mod floors;
 #[path = "repository/held.rs"]

@@ -70,7 +70,8 @@ pub fn dialer(host: impl Into<String>, port: u16) -> impl FnMut() -> Dialing + S
 pub type Dialing = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
 
 /// Connects to the first address of `host` that answers. Each next one is
-/// tried as soon as the one before has failed, or a quarter of a second later.
+/// tried as soon as the one before has failed, or a quarter of a second later. Takes at
+/// most 10 s. Dropped, all attempts are given up.
 ///
 /// # Errors
 /// The name does not resolve, or why the first address tried did not answer.

@@ -257,8 +257,8 @@ impl MyTurn {
     }
 
     /// Ends the conversation here, and waits until the peer knows, for up to
-    /// [`Limits::quit`](crate::protocol::Limits::quit). Dropped meanwhile, the peer is
-    /// still told.
+    /// [`Limits::quit`](crate::protocol::Limits::quit). Dropped meanwhile, it is on its way
+    /// if there was a link; whether it arrived nobody knows.
     pub async fn quit(mut self) -> Ended {
         self.taken();
         self.0.conversation.quit();
@@ -306,7 +306,8 @@ impl TheirTurn {
         self.0.conversation.quit();
     }
 
-    /// What was or would be heard cannot be taken: see [`MyTurn::abandon`].
+    /// What was or would be heard cannot be taken: see [`MyTurn::abandon`]. May be dropped
+    /// at any time.
     pub async fn abandon(self) -> Ended {
         self.0.abandoned().await
     }

@@ -205,3 +205,24 @@ async fn nothing_is_said_where_the_keeper_is_gone() {
     let talk = server.next().await.unwrap();
     assert!(matches!(talk.turn, Turn::Mine(mine) if mine.number() == 1));
 }
+
+/// Whoever does not wait for the peer's answer to a `quit` has said it all the same.
+#[tokio::test(start_paused = true)]
+async fn a_quit_that_is_not_waited_for_is_told() {
+    for times in 1..3 {
+        for is_lost in [false, true] {
+            let sides = Sides::new();
+            let (dial, accept, links) = network(vec![]);
+            let mut server = sides.serve(accept).await;
+            let waiting = sides.client().connect(dial).await.unwrap();
+            let (here, there) = crate::sides::begun(&mut server, waiting).await;
+            if is_lost {
+                *links.lock().unwrap()[0].1.lock().unwrap() = 0;
+            }
+            let over = polled(here.quit(), times).await;
+            assert!(over.is_none() || times > 1, "{over:?}");
+            let over = there.hear().await.unwrap_err();
+            assert_eq!(over.cause, turnchat::Cause::Peer, "{times} {is_lost}");
+        }
+    }
+}
