@@ -19,10 +19,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let time = Duration::from_secs(arguments.next().as_deref().unwrap_or("3").parse()?);
 
     let directory = Path::new(&directory);
-    let identity = match Identity::load_from(directory)? {
-        Some(identity) => identity,
-        None => Identity::create(directory, Algorithm::default())?,
-    };
+    let identity = Identity::load_or_create(directory, Algorithm::default())?;
     let (address, key) = (listener.local_addr()?, identity.key_id());
     let server = ServerBuilder::new(&identity, async |_| Verdict::Admit)
         .with_journal(Journal::new(&directory.join("journal"), &key))

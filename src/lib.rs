@@ -9,25 +9,35 @@
 //! # A server
 //!
 //! ```no_run
-//! use turnchat::{Algorithm, Identity, ServerBuilder, Text, Turn, Verdict, tcp};
+//! use turnchat::{Algorithm, Ended, Identity, ServerBuilder, Talk, Text, Turn, Verdict, tcp};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let identity = Identity::generate(Algorithm::default())?;
 //! let listener = tcp::listen("[::]:8876".parse()?)?;
 //! println!("turnchat client HOST --pin {}", identity.key_id());
 //! let server = ServerBuilder::new(&identity, async |_candidate| Verdict::Admit);
-//! let mut server = server.start(tcp::acceptor(listener)).await?;
-//! while let Some(talk) = server.next().await {
+//! let server = server.start(tcp::acceptor(listener)).await?;
+//! server
+//!     .serve(8, async |talk| {
+//!         // An `Err` is the end of this conversation alone.
+//!         if let Err(ended) = greet(talk).await {
+//!             println!("{ended}");
+//!         }
+//!     })
+//!     .await;
+//! # Ok(())
+//! # }
+//!
+//! async fn greet(talk: Talk) -> Result<(), Ended> {
 //!     // In a new conversation the server speaks first.
 //!     if let Turn::Mine(mine) = talk.turn {
-//!         let theirs = mine.say(Text::new("Hello! And you?")?).await?;
+//!         let theirs = mine.say(Text::new("Hello! And you?").expect("short")).await?;
 //!         let (message, mine) = theirs.hear().await?;
 //!         println!("{:?}", message.text.as_str());
 //!         mine.quit().await;
 //!     }
+//!     Ok(())
 //! }
-//! # Ok(())
-//! # }
 //! ```
 //!
 //! # A client

@@ -327,7 +327,7 @@ impl Report {
             ),
             ConnectError::Journal(error) => Self::from(error),
             ConnectError::Handshake(error) => match error {
-                HandshakeError::Tls(error) => handshake(&HandshakeFailure::of(error), host),
+                HandshakeError::Tls(failure) => handshake(failure, host),
                 HandshakeError::NotProven(error) => handshake(&error.clone().into(), host),
                 HandshakeError::TimedOut => Self::new(
                     Exit::Link,

@@ -1,20 +1,19 @@
-//! [`Abandoned`]: what is to be known of a conversation that nobody goes on with.
+//! [`Abandoned`]: what is left of a conversation that will not continue.
 
 use crate::protocol::{By, Conversation, ConversationId, Message};
 use crate::trust::KeyId;
 
-/// A conversation that could have gone on after a cut or a crash, and is over.
+/// A conversation that could have continued after a cut or a crash, but is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Abandoned {
-    /// With whom.
+    /// The peer's key.
     pub key: KeyId,
-    /// What both sides called it.
+    /// The name that both sides used for it.
     pub conversation: ConversationId,
-    /// Our last message in it, and its turn, if the peer is not known to hold
-    /// it.
+    /// Our last message in it, unless the peer is known to hold it.
     pub unacknowledged: Option<Message>,
-    /// The peer's last message in it, and its turn, if it is not known to be taken.
+    /// The peer's last message in it, unless it is known to be taken.
     pub untaken: Option<Message>,
 }
 

@@ -44,9 +44,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client that proves to be `identity` and accepts exactly these keys:
-    /// any other is rejected inside of the handshake, before our own
-    /// certificate is shown.
+    /// A client that authenticates as `identity` and accepts exactly these keys. Any other is
+    /// rejected during the handshake, before our certificate is shown.
     pub fn new(identity: &Identity, accepted: Vec<KeyId>) -> Self {
         Self {
             identity: identity.clone(),
@@ -64,24 +63,25 @@ impl Client {
         self
     }
 
-    /// The same client, which keeps its open conversations there, and goes on
-    /// with them after a crash.
+    /// The same client, which keeps its open conversations in this journal and continues them
+    /// after a crash.
     #[must_use]
     pub fn with_journal(mut self, journal: Journal) -> Self {
         self.journal = Some(journal);
         self
     }
 
-    /// Dials, proves both keys and says `hello`: for the conversation with
-    /// this peer that the journal holds open, else for a new one. Whether
-    /// there will be one, [`Waiting::welcome`] tells.
+    /// Dials, proves both keys and sends `hello`: for the open conversation with this peer in
+    /// the journal, else for a new one. [`Waiting::welcome`] then tells whether the server
+    /// takes part.
     ///
-    /// Once it is on or has a place in the queue, a lost link is dialled anew, for as
-    /// long as [`Limits::hold`] says, and only the same key is accepted then. Before the
-    /// server's first frame, a connection that is cut is dialled anew three times, within
-    /// 10 s (PROTOCOL 4.14). Dropped before it returns, at most a `hello` was said, and the
-    /// server forgets it. A first dial that reaches nobody is only repeated for a
-    /// conversation in the journal. With a hold of zero nothing is.
+    /// Once the conversation is on or in the queue, a lost link is redialled for up to
+    /// [`Limits::hold`], and only the same key is accepted. A connection that is cut before
+    /// the server's first frame is redialled three times, within 10 s (PROTOCOL 4.14). A first
+    /// dial that reaches nobody is an error; but for a conversation in the journal this
+    /// returns at once, and dials on while you wait. With a hold of zero nothing is
+    /// redialled. If this future is dropped, at most a `hello` was
+    /// sent, and the server forgets it.
     ///
     /// # Errors
     /// [`ConnectError`]; nothing was said then.
@@ -145,7 +145,7 @@ impl Client {
                 waiting.comes_after(abandoned);
                 return Ok(waiting);
             }
-            // Left over from before a crash, it only wants its end to be told.
+            // Left over from before a crash: only the peer has yet to learn of its end.
             let ended = waiting.over().await;
             if ended.unacknowledged.is_some() {
                 abandoned = Some(Abandoned {
@@ -158,12 +158,11 @@ impl Client {
         }
     }
 
-    /// Gives up the conversations with the accepted peers that the journal
-    /// holds, and says how they stood. A server ends its side when a new one
-    /// begins.
+    /// Gives up the journal's conversations with the accepted peers, and returns what is left
+    /// of each. A server ends its side when a new one begins.
     ///
     /// # Errors
-    /// [`JournalError`], where one cannot be read or removed.
+    /// [`JournalError`], if one cannot be read or removed.
     pub fn give_up(&self) -> Result<Vec<Abandoned>, JournalError> {
         let mut ends = Vec::new();
         let Some(journal) = &self.journal else {
@@ -236,7 +235,7 @@ impl Client {
     }
 }
 
-/// A conversation that is about to be greeted with.
+/// A conversation whose `hello` is about to be sent.
 struct Open {
     record: Option<Arc<Record>>,
     conversation: Conversation,
@@ -244,7 +243,7 @@ struct Open {
     is_stored: bool,
 }
 
-/// The same dialler, for whoever needs it.
+/// One dialler for the first dial and the redials.
 fn shared<D, F>(dial: D) -> impl Fn() -> F + Clone + Send + 'static
 where
     D: FnMut() -> F + Send + 'static,

@@ -1,7 +1,6 @@
-//! [`Closer`]: closes a session's links, one at a time, beside what goes on, as PROTOCOL
-//! 3.15 says. A link that
-//! has to be closed while another still is takes its place: however often a peer
-//! redials, one connection lingers.
+//! [`Closer`]: closes a session's old links in the background, as PROTOCOL 3.15 says, one at a
+//! time. If another link has to be closed meanwhile, the first is dropped: however often a
+//! peer redials, only one connection lingers.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -13,7 +12,7 @@ use crate::protocol::Frame;
 
 pub(super) struct Closer<S> {
     stage: Stage<S>,
-    /// Its session waits for it.
+    /// The session waits until it is closed.
     is_awaited: bool,
 }
 
@@ -45,8 +44,9 @@ where
         matches!(self.stage, Stage::Idle)
     }
 
-    /// Goes on. True once, when what its session waits for is done: that the last frame
-    /// is on its way, where the process stays (`is_server`), else that the link is closed.
+    /// Makes progress. True once, when the session need not wait any longer. A server keeps
+    /// running (`is_server`), so there the last frame need only be on its way; a client waits
+    /// until the link is closed.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, is_server: bool) -> bool {
         if let Stage::Saying(saying) = &mut self.stage
             && let Poll::Ready(said) = saying.as_mut().poll(cx)

@@ -1,18 +1,18 @@
-//! [`Driver`]: feeds a [`Session`] from its stream, its record, its user and
-//! its timers. Whoever waits drives: a user that waits for its turn reads its
-//! own stream, since a hop between two tasks costs more than TLS does. A
-//! keeper, the task that runs [`Driver::keep`], looks in while nobody waits.
+//! [`Driver`]: feeds a [`Session`] from its stream, its record, its user and its timers. A
+//! user that waits reads the stream itself, since a hop between two tasks costs more than TLS
+//! does. While the user does not wait, the keeper takes over: the task that runs
+//! [`Driver::keep`].
 //!
-//! - The stream's read waker is that of whoever polled last. The keeper looks
-//!   every [`TICK`] whether the user has polled meanwhile; if not, it reads
-//!   itself, and ticks no more. A user that comes back wakes it once.
-//! - The stream's write waker is always the keeper's: what cannot be written
-//!   at once, it finishes.
-//! - A server's `welcome` leaves with its user's first words, once its user waits for
-//!   what the peer says, or at the keeper's next tick.
-//! - A user's futures hold nothing. Dropped at any time, they leave the keeper
-//!   to take over, and a store that was begun to a thread of its own.
-//! - Nobody is woken under the lock, and nobody holds it over an await.
+//! - The stream's read waker belongs to the task that polled last, user or keeper. Every
+//!   [`TICK`] the keeper checks whether the user has polled. If not, the keeper reads, and
+//!   stops ticking; a user that comes back wakes it once.
+//! - The stream's write waker is always the keeper's: the keeper finishes what cannot be
+//!   written at once.
+//! - A server's `welcome` is sent with its user's first message, when the user waits for the
+//!   peer, or at the keeper's next tick, whichever comes first.
+//! - A user's futures hold no state. When one is dropped, the keeper takes over, and a store
+//!   in progress finishes on its own thread.
+//! - No task is woken under the lock, and none holds it over an await.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -36,20 +36,21 @@ use super::wire::Wire;
 use crate::protocol::{By, End, Frame, Message, SayError, Snapshot, Text};
 use crate::trust::KeyId;
 
-/// How often the keeper looks whether the user still polls, and how long a
-/// `heard` waits for the answer that may share its packet (PROTOCOL 3.5).
+/// How often the keeper checks that the user still polls, and how long a `heard` waits for an
+/// answer to share its packet (PROTOCOL 3.5).
 const TICK: Duration = Duration::from_millis(25);
 
-/// One try to get a proven connection with the same key; what fails it may be another.
+/// One attempt at a connection on which the same key is proven. The error is another key, if
+/// one answered.
 pub(crate) type Attempt<S> =
     Pin<Box<dyn Future<Output = Result<Box<Wire<S>>, Option<KeyId>>> + Send>>;
 /// Where a client's next connection comes from.
 pub(crate) type Dial<S> = Box<dyn FnMut() -> Attempt<S> + Send>;
 
-/// A conversation, as its user has it. None of it waits for the keeper.
+/// The user's side of a conversation. No call waits for the keeper.
 pub(super) trait Conversing: Send + Sync {
-    /// The next notice; `None` once a message, the end, or, where it is
-    /// awaited, the first `welcome` is there.
+    /// The next notice. `None` once there is a message, the end or, with `awaits_welcome`, the
+    /// first `welcome`.
     fn poll_notice(&self, cx: &mut Context<'_>, awaits_welcome: bool) -> Poll<Option<Notice>>;
 
     /// Whether the conversation is on, or was.
@@ -61,13 +62,13 @@ pub(super) trait Conversing: Send + Sync {
     /// The end, once there is one.
     fn ended(&self) -> Option<Ended>;
 
-    /// Says it, or not; nothing changes then.
+    /// Says a message. After an error nothing has changed.
     fn say(&self, text: Text) -> Result<(), SayError>;
 
-    /// Once nothing is being stored: whether everything could be.
+    /// Ready once no store is in progress; false if one has failed.
     fn poll_stored(&self, cx: &mut Context<'_>) -> Poll<bool>;
 
-    /// What was handed over is in its reader's hands.
+    /// The user has taken the last message.
     fn taken(&self);
 
     /// Ends the conversation.
@@ -89,33 +90,33 @@ pub(crate) struct Driver<S> {
 
 struct State<S> {
     session: Session,
-    /// What is told of this conversation stands in it.
+    /// The span of all tracing events of this conversation.
     span: Span,
     record: Option<Arc<Record>>,
     wire: Option<Box<Wire<S>>>,
     /// The connection that becomes the link next.
     arriving: Option<Box<Wire<S>>>,
     deadlines: [(Timer, Option<Instant>); 7],
-    /// What a store came to, and nobody has looked at yet.
+    /// The result of a store that was not processed yet.
     put: Option<Result<(), JournalError>>,
     heard: Option<Message>,
     ended: Option<Ended>,
     chores: VecDeque<Chore<S>>,
-    /// The user has polled since the keeper looked, or is about to: the link is new.
+    /// The user has polled since the keeper last looked, or soon will because the link is new.
     has_polled: bool,
-    /// The keeper leaves the `welcome` to its user for a tick: what it says first, or
-    /// that it waits for its turn, sends it.
+    /// For one tick the keeper leaves the `welcome` to the user, who sends it by speaking or
+    /// by waiting.
     is_welcome_new: bool,
     /// The keeper reads, and does not tick.
     keeper_reads: bool,
     user: Option<Waker>,
-    /// Its user, where it waits for a store alone.
+    /// The user's waker, while it waits only for a store.
     sayer: Option<Waker>,
     keeper: Option<Waker>,
     after: After,
 }
 
-/// What only the keeper can do, as it takes time.
+/// Work that only the keeper does, because it takes time.
 enum Chore<S> {
     Dial,
     Close {
@@ -135,7 +136,7 @@ struct After {
     put: Option<Put>,
 }
 
-/// What becomes of the record.
+/// What to do with the record.
 enum Put {
     Record {
         snapshot: Snapshot,
@@ -195,17 +196,17 @@ where
         self.with(|state| state.connected(wire));
     }
 
-    /// There is no connection yet, and there may be one. `clienthello`: a server's,
-    /// when that of the last connection came.
+    /// There is no connection yet, but one may come. `clienthello`: on a server, the last
+    /// connection's place in the order of ClientHellos.
     pub(crate) fn hold(&self, clienthello: u64) {
         self.with(|state| state.session.hold(clienthello));
     }
 
-    /// A server has this connection for the conversation. Where it is not
-    /// taken, it is given back.
+    /// A server has this connection for the conversation. A connection that is not accepted is
+    /// given back.
     ///
     /// # Errors
-    /// Why not; nothing has changed.
+    /// Why it was not accepted; nothing has changed.
     pub(crate) fn accept(
         &self,
         wire: Box<Wire<S>>,
@@ -235,9 +236,9 @@ where
         self.with(|state| state.session.crowded(is_crowded));
     }
 
-    /// Runs the conversation to its end, or until it is parked, and says what is left
-    /// as soon as that is known; a last link may still be closing then. Dropped, it
-    /// cuts the connection, and its user is told so.
+    /// Runs the conversation until it ends or is parked, and tells what is left as soon as
+    /// that is known; the last link may still be closing then. If this future is dropped, the
+    /// link is cut and the user is told.
     pub(crate) fn keep<D>(
         self: Arc<Self>,
         dial: Option<Dial<S>>,
@@ -246,7 +247,8 @@ where
     where
         D: FnOnce(Remains) + Send,
     {
-        // From here on, whether it is polled or not.
+        // Made before the first poll: a future that is dropped unpolled must tell the user
+        // too.
         let leaving = Leaving(Arc::clone(&self));
         self.keep_until_left(dial, done, leaving)
     }
@@ -279,7 +281,7 @@ where
                     self.with(|state| state.session.closed());
                 }
                 if done.is_none() {
-                    // What is left of it is known; its last link closes beside that.
+                    // What is left is known; the last link closes in the background.
                     return match closer.is_idle() {
                         true => Poll::Ready(()),
                         false => Poll::Pending,
@@ -315,7 +317,7 @@ where
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does something to the session, and what follows from it.
+    /// Changes the session, then does what follows from it.
     fn with<T>(&self, act: impl FnOnce(&mut State<S>) -> T) -> T {
         let mut state = self.lock();
         state.take_put();
@@ -335,7 +337,7 @@ where
         result
     }
 
-    /// Stores on a thread of its own: it goes on whoever is dropped meanwhile.
+    /// Stores on a separate thread, so a dropped future cannot interrupt it.
     fn put(&self, record: Arc<Record>, put: Put) {
         let this = Weak::clone(&self.this);
         self.runtime.spawn_blocking(move || {
@@ -347,7 +349,7 @@ where
                 } => record.store(&snapshot, is_live, clienthello),
                 Put::Nothing => record.remove(),
             };
-            // Whoever learns of the end may lock it.
+            // Unlock it before the end is told: the next user may lock it at once.
             drop(record);
             let Some(this) = this.upgrade() else {
                 return;
@@ -372,11 +374,11 @@ where
         }
     }
 
-    /// What a user that waits is answered with, if anything: a notice, or
-    /// `None` where there is something better to ask for.
+    /// What to answer a waiting user, if anything: a notice, or `None` if a message, the
+    /// `welcome` or the end is there instead.
     fn take_notice(&mut self, awaits_welcome: bool) -> Option<Option<Notice>> {
         if awaits_welcome && self.session.is_welcomed() {
-            // What else there is to know is for the conversation.
+            // Other notices wait until the user has the conversation.
             return Some(self.session.poll_place());
         }
         if let Some(notice) = self.session.poll_notice() {
@@ -426,10 +428,10 @@ where
                         wire.queue(&frame);
                     }
                     match frame {
-                        // A user who answers at once has its answer in the same packet.
+                        // Not yet: an answer given at once goes in the same packet.
                         Frame::Heard { .. } => {}
-                        // So has one who speaks first. But over a slow path a `welcome`
-                        // does not wait for the long message that may stand behind it.
+                        // So does a first message. But it may be long, and over a slow path
+                        // the `welcome` must not wait for all of it.
                         Frame::Welcome { .. } => {
                             self.write_apart();
                             self.is_welcome_new = true;
@@ -474,7 +476,8 @@ where
                 }
                 Output::Ended(ended) => {
                     info!(parent: &span, turns = ended.turns, why = chain(&ended), "ended");
-                    // Whoever learns of the end may go on with what is left.
+                    // Release it before the end is told: another task may continue from it at
+                    // once.
                     self.record = None;
                     self.ended = Some(ended);
                     self.after.wake_user = true;
@@ -495,18 +498,18 @@ where
         }
     }
 
-    /// Writes what goes now. The keeper finishes the rest, and keeps the time.
+    /// Writes what the stream takes now. The keeper finishes the rest, under its deadline.
     fn write(&mut self) {
         self.write_by(Wire::poll_write);
     }
 
-    /// In a TLS record of its own, which goes with what is written next.
+    /// Writes in a separate TLS record, which is sent with the next write.
     fn write_apart(&mut self) {
         self.write_by(Wire::poll_write_apart);
     }
 
-    /// Lets go of the link. What is on its way as far as the session knows is lost with it,
-    /// but a `welcome` that only waited for its user's first words.
+    /// Drops the link and all unsent frames. A `welcome` that only waited for the user's first
+    /// message is written first.
     fn cut(&mut self) {
         if self.wire.as_ref().is_some_and(|wire| wire.keeps()) {
             self.write();
@@ -543,8 +546,8 @@ where
         self.session.link_lost(error);
     }
 
-    /// Reads what there is, up to a message for the user, and gives it to the
-    /// session. Where there is none, the waker of `cx` is woken when more comes.
+    /// Reads frames into the session, up to a message for the user. If there is none yet, the
+    /// waker of `cx` is woken when more comes.
     fn read(&mut self, cx: &mut Context<'_>) {
         let had_message = self.heard.is_some();
         while self.heard.is_some() == had_message
@@ -561,7 +564,7 @@ where
         }
     }
 
-    /// The keeper looks in: what to do, if anything, and when to look again.
+    /// One look by the keeper: what to do, if anything, and when to look again.
     fn look(&mut self, cx: &Context<'_>) -> (Option<Chore<S>>, Option<Instant>) {
         let cx = &mut Context::from_waker(cx.waker());
         if !self
@@ -571,7 +574,7 @@ where
         {
             self.keeper = Some(cx.waker().clone());
         }
-        // Before frames: who sends without end does not put it off.
+        // Timers before frames: a peer that never stops sending must not delay them.
         let now = Instant::now();
         for at in 0..self.deadlines.len() {
             if let Some((timer, deadline)) = self.deadlines.get_mut(at)
@@ -597,13 +600,13 @@ where
         if !is_ticking {
             let had_message = self.heard.is_some();
             self.read(cx);
-            // Its user may answer before more is read, and with it what is to be written.
+            // The user may answer before more is read; queued frames are sent with the answer.
             is_ticking = self.heard.is_some() && !had_message;
             if let Some(wire) = &mut self.wire
                 && !is_ticking
             {
                 wire.poll_write(cx);
-                // The talk is slow: its buffers are not worth keeping.
+                // The conversation is slow: its buffers are not worth keeping.
                 wire.shrink();
             }
         }
@@ -629,7 +632,7 @@ where
     }
 }
 
-/// At most as much again, so that not everyone comes back at the same instant.
+/// Up to as much again, at random: clients must not all come back at the same instant.
 pub(super) fn with_jitter(delay: Duration) -> Duration {
     let mut byte = [0];
     // Without random bits there is none.
@@ -720,7 +723,8 @@ where
     }
 }
 
-/// The keeper is gone: its runtime was shut down, or its server.
+/// Tells the user, when dropped, that the keeper is gone: its runtime or its server was shut
+/// down.
 struct Leaving<S>(Arc<Driver<S>>)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static;

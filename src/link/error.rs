@@ -1,6 +1,5 @@
-//! What can go wrong with a link, with a handshake, and with a conversation:
-//! [`LinkError`], [`HandshakeError`], and [`Ended`], which is how a
-//! conversation ended as its user learns it.
+//! What can go wrong: with a link, [`LinkError`]; with a handshake, [`HandshakeError`].
+//! [`Ended`] tells the user how a conversation ended.
 
 use std::error::Error;
 use std::fmt;
@@ -22,8 +21,8 @@ pub struct Ended {
     pub cause: Cause,
     /// Its last turn, whoever spoke in it; 0: none.
     pub turns: u64,
-    /// The turn and words of our last message, if the peer is not known to
-    /// hold it. Without a cut that is only so when both speak of the end at once.
+    /// Our last message, unless the peer is known to hold it: the link was lost, or the peer
+    /// ended the conversation just then. It may have arrived all the same.
     pub unacknowledged: Option<Message>,
 }
 
@@ -34,14 +33,14 @@ impl fmt::Display for Ended {
 }
 
 impl Error for Ended {
-    /// Its cause is what it says of itself already.
+    /// `Display` already prints the cause.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.cause.source()
     }
 }
 
 impl Ended {
-    /// Whether it had to stop since the journal failed.
+    /// Whether it ended because the journal failed.
     pub fn is_unkept(&self) -> bool {
         matches!(self.cause, Cause::Link(LinkError::Journal(_)))
     }
@@ -65,7 +64,7 @@ pub enum Cause {
     Link(#[from] LinkError),
 }
 
-/// What an error says, and what it comes from.
+/// An error and its sources, in one line.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut said = error.to_string();
     let mut source = error.source();
@@ -94,35 +93,33 @@ impl From<End> for Ended {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum LinkError {
-    /// The stream ended without `quit`, `refuse` or `error`: a fault or an
-    /// attacker cut it. The conversation is not ended by that.
+    /// The stream ended without `quit`, `refuse` or `error`: a fault or an attacker cut it.
+    /// That does not end the conversation.
     #[error("the connection was cut")]
     Cut,
-    /// The stream failed, or TLS did; a certificate that the other side does
-    /// not accept shows here too, as TLS 1.3 tells a client only afterwards.
+    /// The stream or TLS failed. A client whose certificate is refused may see it here: TLS
+    /// 1.3 tells it only after the handshake.
     #[error("the connection failed")]
     Io(#[from] IoError),
     /// Something took too long; the phase is named.
     #[error("{}", overdue(*.0))]
     Overdue(Overdue),
-    /// The peer sent what is no frame.
+    /// The peer sent something that is not a frame.
     #[error("the peer sent what is no frame")]
     Malformed(#[from] FrameError),
-    /// The peer sent a frame that has no place where it came.
+    /// The peer sent a frame that is not allowed at that point.
     #[error("the peer broke the protocol")]
     Violation(#[from] Violation),
-    /// The server has no place at the moment for the conversation that was to
-    /// go on.
+    /// The server has no place at the moment to continue the conversation.
     #[error("the server refuses for now: {}", .0.word())]
     NotNow(Reason),
-    /// Another key answered when a lost link was dialled anew, and the peer's own did
-    /// not since.
+    /// Another key answered a redial, and the peer's own key has not answered since.
     #[error("another key answers there: {0}")]
     OtherKey(KeyId),
-    /// Our own fault: whoever was to read the peer's messages does not take them.
+    /// Our own fault: the peer's messages cannot be taken here.
     #[error("the messages cannot be read here")]
     ReaderFailed,
-    /// Our own fault: the conversation cannot be kept.
+    /// Our own fault: the conversation cannot be stored.
     #[error("the journal failed")]
     Journal(#[from] JournalError),
     /// The peer says, by `error`, that it cannot go on.
@@ -146,9 +143,9 @@ fn overdue(overdue: Overdue) -> &'static str {
 }
 
 impl LinkError {
-    /// Whether the fault may pass with the connection, so that the
-    /// conversation can go on over another (PROTOCOL 4.10). Whoever breaks the protocol,
-    /// or says that we did, would do so again.
+    /// Whether a new connection may cure the fault and continue the conversation
+    /// (PROTOCOL 4.10). A peer that breaks the protocol, or says that we did, would do so
+    /// again.
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Cut | Self::Io(_) | Self::Overdue(_) | Self::NotNow(_) | Self::OtherKey(_) => {
@@ -161,7 +158,7 @@ impl LinkError {
         }
     }
 
-    /// Whether the connection ended and nothing says why: not for what came over it, nor
+    /// Whether the connection ended for no known reason: neither for what was received, nor
     /// for either side's key.
     pub(super) fn is_cut(&self) -> bool {
         match self {
@@ -171,8 +168,8 @@ impl LinkError {
         }
     }
 
-    /// What the other side is told before the connection is closed (PROTOCOL 2.9, 2.10
-    /// and 5.2). Nothing of our own state travels in it.
+    /// What the peer is told before the connection is closed (PROTOCOL 2.9, 2.10 and 5.2). It
+    /// reveals nothing of our own state.
     pub fn farewell(&self) -> Option<Frame> {
         let (code, detail) = match self {
             Self::Malformed(error) => (Code::ProtocolError, Detail::new(error.to_string()).ok()),
@@ -196,15 +193,14 @@ impl LinkError {
     }
 }
 
-/// Why there is no proven peer at the other end.
+/// Why the peer is not proven.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
     /// TLS failed, or the stream under it.
-    /// [`HandshakeFailure`] says which.
     #[error("the TLS handshake failed")]
-    Tls(#[from] io::Error),
-    /// TLS succeeded, and is not what turnchat/1 asks for.
+    Tls(#[source] HandshakeFailure),
+    /// TLS succeeded, but not as turnchat/1 requires.
     #[error(transparent)]
     NotProven(#[from] NotProven),
     /// It took too long.
@@ -212,23 +208,29 @@ pub enum HandshakeError {
     TimedOut,
 }
 
+impl From<io::Error> for HandshakeError {
+    fn from(error: io::Error) -> Self {
+        Self::Tls(HandshakeFailure::of(&error))
+    }
+}
+
 /// Why a client did not get as far as `hello`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// There is no connection to be had.
+    /// No connection could be made.
     #[error("no connection")]
     Dial(#[source] io::Error),
-    /// There is, but not to one of the keys that are accepted.
+    /// A connection was made, but no accepted key was proven on it.
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
-    /// The conversation cannot be kept, or another process goes on with it.
+    /// The conversation cannot be stored, or another process has it open.
     #[error(transparent)]
     Journal(#[from] JournalError),
 }
 
 impl ConnectError {
-    /// Whether it may pass, so that an open conversation is tried again.
+    /// Whether it may pass: for an open conversation the client then dials again.
     pub(super) fn is_passing(&self) -> bool {
         match self {
             Self::Dial(_) | Self::Handshake(HandshakeError::TimedOut) => true,
@@ -236,36 +238,35 @@ impl ConnectError {
         }
     }
 
-    /// The key that was offered and is not accepted, if that is what is wrong.
+    /// The key that was offered but is not accepted, if that is the cause.
     pub fn other_key(&self) -> Option<KeyId> {
         match self {
-            Self::Handshake(HandshakeError::Tls(error)) => match HandshakeFailure::of(error) {
-                HandshakeFailure::UnexpectedKey(key) => Some(key),
-                _ => None,
-            },
+            Self::Handshake(HandshakeError::Tls(HandshakeFailure::UnexpectedKey(key))) => {
+                Some(*key)
+            }
             Self::Dial(_) | Self::Handshake(_) | Self::Journal(_) => None,
         }
     }
 
-    /// Whether there was a connection that ended, and nothing says why.
+    /// Whether there was a connection that ended for no known reason.
     pub(super) fn is_cut(&self) -> bool {
         match self {
-            Self::Handshake(HandshakeError::Tls(error)) => {
-                matches!(HandshakeFailure::of(error), HandshakeFailure::Io(_))
+            Self::Handshake(HandshakeError::Tls(failure)) => {
+                matches!(failure, HandshakeFailure::Io(_))
             }
             Self::Dial(_) | Self::Handshake(_) | Self::Journal(_) => false,
         }
     }
 }
 
-/// What went wrong with a connection that had not become a conversation.
+/// Why a connection failed before it had a conversation.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionError {
     /// No proven peer.
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
-    /// A proven peer, and then trouble.
+    /// The peer was proven, but then the connection failed.
     #[error(transparent)]
     Link(#[from] LinkError),
 }
@@ -274,7 +275,7 @@ pub enum ConnectionError {
 mod tests {
     use super::*;
 
-    /// Whoever prints an error and all that it comes from says nothing twice.
+    /// Printing an error with all its sources says nothing twice.
     #[test]
     fn no_error_prints_its_source() {
         let io = || io::Error::other("the disk is on fire");
@@ -283,13 +284,11 @@ mod tests {
             source: io().into(),
         };
         let cut = LinkError::from(IoError::from(io()));
-        let errors: [&dyn Error; 8] = [
+        let errors: [&dyn Error; 6] = [
             &cut,
             &LinkError::from(journal()),
             &ConnectError::Dial(io()),
             &ConnectError::from(journal()),
-            &HandshakeError::Tls(io()),
-            &ConnectError::from(HandshakeError::Tls(io())),
             &ConnectionError::from(LinkError::from(IoError::from(io()))),
             &Ended {
                 cause: cut.clone().into(),

@@ -20,7 +20,7 @@ pub(super) struct Proven<S> {
     pub(super) peer: Peer,
 }
 
-/// TLS over a stream of whatever kind, as either side.
+/// TLS over any stream, as either side.
 pub(crate) type Tls<S> = TlsStream<Metered<S>>;
 
 /// The client's handshake.
@@ -34,7 +34,7 @@ where
 {
     let (stream, meter) = Metered::new(stream);
     let (config, request) = watched(&config);
-    // The last flight goes with the frame that is written behind it.
+    // The last flight is sent with the first frame.
     meter.keep();
     let connecting = async {
         let connecting = TlsConnector::from(config).connect(server_name(), stream);
@@ -51,7 +51,7 @@ where
     let mut stream = timeout_at(by, connecting)
         .await
         .map_err(|_| HandshakeError::TimedOut)??;
-    // A whole message at once: what is queued is bounded by who queues it.
+    // Takes a whole message at once: the caller bounds what it queues.
     stream.get_mut().1.set_buffer_limit(None);
     let peer = Peer::proven(stream.get_ref().1)?;
     request.has_come()?;
@@ -82,7 +82,7 @@ where
     let mut stream = timeout_at(by, accepting)
         .await
         .map_err(|_| HandshakeError::TimedOut)??;
-    // A whole message at once: what is queued is bounded by who queues it.
+    // Takes a whole message at once: the caller bounds what it queues.
     stream.get_mut().1.set_buffer_limit(None);
     let peer = Peer::proven(stream.get_ref().1)?;
     Ok(Proven {

@@ -1,6 +1,6 @@
-//! [`Journal`]: the open conversations on disk. Each has one small file, which
-//! is replaced whole and synced before the step that depends on it (PROTOCOL 4.7). With it a
-//! conversation goes on after a crash, at any instant, of either side.
+//! [`Journal`]: the open conversations on disk. Each has one small file, which is replaced
+//! whole and synced before the step that depends on it (PROTOCOL 4.7). A conversation then
+//! survives a crash of either side, at any instant.
 //!
 //! ```text
 //! DIR/OWN-KEY/client-PEER-KEY.json    a client's conversation with that peer
@@ -22,7 +22,7 @@ use crate::protocol::{Conversation, ConversationId, Limits, Role, Snapshot};
 use crate::trust::KeyId;
 use crate::trust::durable::{PRIVATE, create_private_dir, replace};
 
-/// The form of the files; another is another program's.
+/// The version of the files' format. Files of another version are refused.
 const VERSION: u32 = 2;
 /// For how long a parked conversation is kept (30 days).
 const PARKED_TIME: Duration = Duration::from_secs(30 * 24 * 3_600);
@@ -36,8 +36,7 @@ pub struct Journal {
     dir: PathBuf,
 }
 
-/// Why a conversation cannot be kept, or gone on with. The files are as they
-/// were.
+/// Why a conversation cannot be stored or continued. The files are unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum JournalError {
@@ -57,7 +56,7 @@ pub enum JournalError {
         /// Why.
         source: IoError,
     },
-    /// A file is not what this program has written.
+    /// A file's content is not what this program writes.
     #[error("{} is damaged", path.display())]
     Damaged {
         /// Which.
@@ -71,8 +70,8 @@ pub enum JournalError {
         /// The version of its form.
         version: u32,
     },
-    /// Another process goes on with this conversation, or serves these.
-    #[error("another process holds {}", path.display())]
+    /// Another process has this conversation open, or serves this journal.
+    #[error("somebody else holds {}", path.display())]
     InUse {
         /// What it holds.
         path: PathBuf,
@@ -84,8 +83,7 @@ pub enum JournalError {
 pub(crate) struct Record {
     path: PathBuf,
     peer: KeyId,
-    /// Held for as long as the conversation is gone on with here, or its last store is on
-    /// its way.
+    /// Held while the conversation is open here or its last store is in progress.
     _lock: Arc<File>,
 }
 
@@ -105,12 +103,12 @@ struct Contents {
     conversation: Snapshot,
 }
 
-/// How long somebody else's lock is waited for: of a conversation that was let go of just
-/// now, the last store may be on its way.
+/// How long to wait for a lock that another holds: the last store of a conversation that was
+/// just dropped may still be in progress.
 const STORING_TIME: Duration = Duration::from_secs(3);
 const STORING_PAUSE: Duration = Duration::from_millis(10);
 
-/// Opens it once nobody else holds it, within 3 s.
+/// Opens it once nobody else holds its lock; waits up to 3 s.
 pub(super) async fn once_free<T>(
     open: impl Fn() -> Result<T, JournalError>,
 ) -> Result<T, JournalError> {
@@ -123,7 +121,8 @@ pub(super) async fn once_free<T>(
     }
 }
 
-/// More than ever come: the count goes on from there.
+/// More than can ever come. The count continues from the stored number, so a larger one is
+/// damage.
 const MOST_CLIENTHELLOS: u64 = 1 << 53;
 
 /// Only the part that every version has.
@@ -135,15 +134,15 @@ struct AnyContents {
 /// What a server's journal holds.
 #[derive(Debug)]
 pub(crate) struct StoredConversations {
-    /// Where new ones are kept beside them.
+    /// Where new conversations are stored.
     pub(crate) records: Records,
-    /// The one whose peer came last stands last.
+    /// In the order in which their peers last came.
     pub(crate) stored: Vec<Stored>,
     /// Too old, or too many.
     pub(crate) expired: Vec<Stored>,
 }
 
-/// A server's records. Nobody else serves these conversations while there is one.
+/// A server's records. While it exists, no other process serves these conversations.
 #[derive(Debug)]
 pub(crate) struct Records {
     dir: PathBuf,
@@ -173,8 +172,8 @@ pub(crate) struct Stored {
 }
 
 impl Journal {
-    /// The journal in this directory, of the identity with this key. Nothing
-    /// is made before there is something to keep.
+    /// The journal in this directory, of the identity with this key. No file is made before
+    /// there is something to store.
     pub fn new(dir: &Path, own: &KeyId) -> Self {
         Self {
             dir: dir.join(own.file_name()),
@@ -244,14 +243,14 @@ impl Journal {
         })
     }
 
-    /// Removes what a crash has left half written, with the words in it.
+    /// Removes files that a crash has left half written: they hold message texts.
     fn sweep(&self, name: &str) {
         let begin = format!(".{name}");
         for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
             let half = entry.file_name();
             let is_half = |half: &str| half.starts_with(&begin) && half.ends_with(".new");
             if half.to_str().is_some_and(is_half) {
-                // It is in nobody's way if it stays.
+                // It does no harm if it stays.
                 let _ = fs::remove_file(entry.path());
             }
         }
@@ -304,7 +303,7 @@ impl Stored {
         }))
     }
 
-    /// For how long it has stood there.
+    /// How long ago it was stored.
     pub(crate) fn age(&self) -> Duration {
         Duration::from_secs(now().saturating_sub(self.written))
     }
@@ -319,7 +318,7 @@ impl Stored {
 }
 
 impl Record {
-    /// Keeps this, durably, in the place of what was there.
+    /// Stores this durably, replacing the old content.
     pub(crate) fn store(
         &self,
         conversation: &Snapshot,

@@ -1,6 +1,6 @@
-//! [`Metered`]: a stream that counts what it has taken, and can keep what is written for
-//! a moment. Whether a write makes progress is seen here, below TLS, which takes a whole
-//! message at once; and here, what TLS writes by pieces can go as one packet.
+//! [`Metered`]: a stream that counts the bytes it has taken, and can keep writes back for a
+//! moment. It sits below TLS, which takes a whole message at once: only here can we see
+//! whether a write makes progress, and join the pieces that TLS writes into one packet.
 
 use std::io;
 use std::pin::Pin;
@@ -28,9 +28,9 @@ impl Meter {
         self.0.bytes.load(Ordering::Relaxed)
     }
 
-    /// What is written from now on is kept, even if it is flushed: more follows at once.
-    /// It goes once the stream is flushed after [`release`](Self::release), once it is shut
-    /// down, or as soon as it would have to wait for the peer.
+    /// Keeps back all writes from now on, even if flushed: more follows at once. They are sent
+    /// by a flush after [`release`](Self::release), by a shutdown, or as soon as the stream
+    /// would have to wait for the peer.
     pub(crate) fn keep(&self) {
         self.0.keeps.store(true, Ordering::Relaxed);
     }
@@ -96,7 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Metered<S> {
     ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if read.is_pending() && !self.kept.is_empty() {
-            // What fails here fails the next write.
+            // An error here shows again at the next write.
             let _ = self.poll_kept(cx);
         }
         read

@@ -1,5 +1,5 @@
-//! Floor 3: conversations over connections. Async, but naming no socket type
-//! where a simulated network should be able to stand in.
+//! Floor 3: conversations over connections. Async, but generic over the stream, so tests can
+//! use a simulated network.
 
 mod abandoned;
 mod client;

@@ -1,8 +1,7 @@
-//! [`Session`]: one side of one conversation over its connections, one after
-//! another (PROTOCOL §3 and §4). Pure: commands, frames, and what became of
-//! stores, links and timers go in; what is to be done comes out of
-//! [`poll_output`](Session::poll_output), in order. It holds no instants, no
-//! sockets and no tasks: the driver feeds it, and so does the model checker in
+//! [`Session`]: one side of one conversation over its connections, one after another
+//! (PROTOCOL §3 and §4). Pure: commands, frames, and the results of stores, links and timers
+//! go in; what to do comes out of [`poll_output`](Session::poll_output), in order. It holds no
+//! instants, no sockets and no tasks: the driver feeds it, and so does the model checker in
 //! tests/model.
 
 mod pace;
@@ -38,11 +37,11 @@ pub struct Session {
     phase: Phase,
     /// There is a connection, whether the peer has welcomed us on it or not.
     has_link: bool,
-    /// Why the link was lost that is not back yet.
+    /// Why the link was lost, until it is back.
     lost: Option<LinkError>,
-    /// The conversation has been on: a lost link is not the end of it.
+    /// The conversation has been on, so a lost link does not end it.
     has_begun: bool,
-    /// And in the life of this session.
+    /// It has been on in the life of this session.
     is_welcomed: bool,
     /// A client's: it has had a place in the server's queue.
     is_queued: bool,
@@ -61,7 +60,7 @@ pub struct Session {
     stored: Snapshot,
     storing: Option<Snapshot>,
     has_failed_to_store: bool,
-    /// A message was handed over, or stood in the record, and was not taken.
+    /// A message was handed over, or read from the record, but not taken.
     is_in_hand: bool,
     outputs: VecDeque<Output>,
     news: News,
@@ -82,7 +81,7 @@ enum Phase {
     On,
     /// The last frames are on their way.
     Closing(Box<Ending>),
-    /// What comes later has to find the record as it should be.
+    /// The record must be final before the end is told.
     Storing(Box<(Ended, Remains)>),
     Done,
 }
@@ -92,11 +91,11 @@ struct Ending {
     ended: Ended,
     /// It can go on, if there is a journal.
     is_parked: bool,
-    /// The user let go of it without a word, as a crash would.
+    /// The user dropped it without `quit`, as a crash would.
     is_dropped: bool,
 }
 
-/// What the user was not told yet. Of what changes often, the last counts.
+/// What the user was not told yet. Of a state that changes often, only the last is told.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct News {
     waiting: Option<u64>,
@@ -106,7 +105,7 @@ struct News {
 }
 
 impl Ending {
-    /// Whether what is stored stays as it is, or can be gone on with.
+    /// Whether the record stays, for a later session to continue.
     fn keeps_record(&self, session: &Session) -> bool {
         !session.has_journal || self.is_dropped || (self.is_parked && !session.is_superseded)
     }
@@ -166,7 +165,7 @@ impl Session {
         &self.conversation
     }
 
-    /// Whether the conversation goes on: it was not ended, and is not given up.
+    /// Whether the conversation is on: neither ended nor given up.
     pub fn is_on(&self) -> bool {
         self.phase == Phase::On
     }
@@ -186,13 +185,13 @@ impl Session {
         self.is_welcomed
     }
 
-    /// Whether its end is wanted here, and waits to be acknowledged.
+    /// Whether this side has quit and waits for the acknowledgement.
     pub fn is_quitting(&self) -> bool {
         self.is_quitting
     }
 
-    /// Whether the conversation is over but for its last message, which was not
-    /// taken: the record stays until then.
+    /// Whether the conversation is over except that its last message is not taken. The record
+    /// stays until it is.
     pub fn awaits_taking(&self) -> bool {
         match &self.phase {
             Phase::Closing(ending) => {
@@ -214,8 +213,7 @@ impl Session {
 
     // What its user wants.
 
-    /// What was handed over last is in its reader's hands. Said a second time, it
-    /// does nothing.
+    /// The user has taken the last message. A second call does nothing.
     pub fn taken(&mut self) {
         if std::mem::take(&mut self.is_in_hand) {
             if self.conversation.owes_quit() {
@@ -228,8 +226,8 @@ impl Session {
         }
     }
 
-    /// Says it; the turn passes. While there is no link it is kept. What it
-    /// answers is [`taken`](Self::taken).
+    /// Says a message; the turn passes. Without a link it is kept. The message that it answers
+    /// counts as [`taken`](Self::taken).
     ///
     /// # Errors
     /// A [`SayError`]; nothing is said then.
@@ -253,19 +251,19 @@ impl Session {
         }
     }
 
-    /// Its user is gone without a word, as after a crash: the link is cut, and
-    /// what is stored stays as it is.
+    /// The user dropped the conversation: as after a crash, the link is cut, and the record
+    /// stays as it is.
     pub fn dropped(&mut self) {
         match &mut self.phase {
             Phase::On => self.fail(LinkError::Cut, true),
-            // What was not taken is not let go of.
+            // The record keeps a message that was not taken.
             Phase::Closing(ending) => ending.is_dropped |= self.is_in_hand,
             Phase::Storing(_) | Phase::Done => {}
         }
     }
 
-    /// Its reader has failed: as after a crash, but that without a journal nothing
-    /// can go on, and the peer is told so.
+    /// The user cannot take messages. This is like a crash, but without a journal the
+    /// conversation cannot continue, and the peer is told so.
     pub fn reader_failed(&mut self) {
         match self.is_on() && !self.has_journal {
             true => self.fail(LinkError::ReaderFailed, true),
@@ -307,8 +305,8 @@ impl Session {
         }
     }
 
-    /// A client's dial came to nothing; `other_key` is one that was offered in place of
-    /// the peer's (PROTOCOL 4.15).
+    /// A client's dial failed. `other_key`: the key that was offered in place of the peer's
+    /// (PROTOCOL 4.15).
     pub fn dial_failed(&mut self, other_key: Option<KeyId>) {
         if !self.is_on() || self.has_link {
             return;
@@ -321,11 +319,11 @@ impl Session {
         self.redial();
     }
 
-    /// A server has a connection whose `hello` named this conversation. The
-    /// one before is told that it was replaced (PROTOCOL 4.25 and 4.26).
+    /// A server has a connection whose `hello` named this conversation. The previous
+    /// connection is told that it was replaced (PROTOCOL 4.25 and 4.26).
     ///
     /// # Errors
-    /// [`NotAccepted`]: the new connection has to go; nothing has changed.
+    /// [`NotAccepted`]: the new connection must be closed; nothing has changed.
     pub fn accept(&mut self, greeting: Greeting) -> Result<(), NotAccepted> {
         if !self.is_on() || self.conversation.has_ended() {
             return Err(NotAccepted::Ending);
@@ -333,7 +331,7 @@ impl Session {
         // From here on the old connection is not read any more (PROTOCOL 4.8).
         self.conversation.accept(greeting.heard)?;
         if greeting.has_quit {
-            // It stands where a `quit` may always stand (PROTOCOL 3.12).
+            // A `quit` is always allowed here (PROTOCOL 3.12).
             let _ = self.conversation.receive(Frame::Quit {});
             self.limit_taking();
         }
@@ -345,8 +343,8 @@ impl Session {
         Ok(())
     }
 
-    /// There is no connection yet, and there may be one: the link counts as lost.
-    /// `clienthello`: a server's, when that of the last connection came.
+    /// There is no connection yet, but one may come: the link counts as lost. `clienthello`:
+    /// on a server, the last connection's place in the order of ClientHellos.
     pub fn hold(&mut self, clienthello: u64) {
         self.newest = clienthello;
         self.lose(LinkError::Cut);
@@ -362,7 +360,7 @@ impl Session {
             && is_resuming
             && reason.is_not_now()
         {
-            // No place at the moment for a conversation that is to go on (PROTOCOL 4.12).
+            // No place at the moment to continue this conversation (PROTOCOL 4.12).
             return self.link_lost(LinkError::NotNow(reason));
         }
         match self.conversation.receive(frame) {
@@ -371,7 +369,7 @@ impl Session {
         }
     }
 
-    /// The peer's `quit` does not wait for ever (PROTOCOL 3.9).
+    /// The peer's `quit` does not wait for ever until its message is taken (PROTOCOL 3.9).
     fn limit_taking(&mut self) {
         if self.conversation.owes_quit() {
             let taking = Output::Arm(Timer::Taking, self.times.quit);
@@ -379,15 +377,15 @@ impl Session {
         }
     }
 
-    /// The link cannot go on. The conversation can, if it had begun, or waited for that
-    /// in a queue, and the fault is the link's (PROTOCOL 4.10 and 4.12). What was not
-    /// answered at all is tried again for a while (PROTOCOL 4.14).
+    /// The link has failed. The conversation continues if it had begun or was in the queue,
+    /// and the fault is the link's (PROTOCOL 4.10 and 4.12). A `hello` without any answer is
+    /// tried again for a while (PROTOCOL 4.14).
     pub fn link_lost(&mut self, error: LinkError) {
         if !self.has_link() {
             return;
         }
         if self.conversation.has_ended() {
-            // What its end still waits for needs no link.
+            // The end still waits for something, but not for the link.
             self.has_link = false;
             return self.outputs.push_back(Output::Cut);
         }
@@ -414,8 +412,7 @@ impl Session {
 
     // What becomes of stores and timers.
 
-    /// What was handed out last as [`Output::Put`] or [`Output::Remove`] is
-    /// done, or cannot be.
+    /// The last [`Output::Put`] or [`Output::Remove`] is done, or has failed.
     pub fn stored(&mut self, result: Result<(), JournalError>) {
         let Some(snapshot) = self.storing.take() else {
             return;
@@ -532,7 +529,7 @@ impl Session {
         self.news.delivered.is_some() || (has_changed && self.pace.notices > 0)
     }
 
-    /// Of notices that wait for their time, the last state wins.
+    /// While notices have to wait, only the last state is kept.
     fn count_notice(&mut self) {
         if self.pace.notices == NOTICES {
             self.arm_notices();
@@ -545,18 +542,18 @@ impl Session {
         self.outputs.push_back(pause);
     }
 
-    /// The link has, and its user does not know. Before the first answer there is
-    /// nothing to know.
+    /// Whether the link has come or gone and the user was not told. Before the peer's first
+    /// answer there is nothing to tell.
     fn has_come_or_gone(&self) -> bool {
         self.is_on() && self.is_answered() && self.news.told_lost != self.is_lost()
     }
 
-    /// Whether the other side has ever said anything about the conversation.
+    /// Whether the peer has ever said anything about the conversation.
     fn is_answered(&self) -> bool {
         self.has_begun || self.is_queued
     }
 
-    /// What the conversation puts out, where something else is to do it.
+    /// Handles one output of the conversation; returns what the driver has to do about it.
     fn take_step(&mut self, step: Step) -> Option<Output> {
         match step {
             Step::Store(snapshot) if self.has_journal => {
@@ -568,7 +565,7 @@ impl Session {
                 self.is_queued = true;
                 self.news.waiting = Some(ahead);
                 if !self.has_begun {
-                    // There is nothing to go on with but the place.
+                    // There is no conversation to continue yet, only a place in the queue.
                     self.answered();
                 }
             }
@@ -588,7 +585,7 @@ impl Session {
                 }
                 let mut ended = Ended::from(end);
                 if ended.cause == Cause::Peer && !self.has_begun {
-                    // To a `hello` for a conversation that is new here.
+                    // It answers a `hello` for a new conversation.
                     ended.cause = Cause::Refused(Reason::Ended);
                 }
                 self.end(ended, false, false);
@@ -602,12 +599,12 @@ impl Session {
         self.has_begun = true;
         self.answered();
         if !std::mem::replace(&mut self.is_welcomed, true) && self.role == Role::Client {
-            // That it is welcomed says that it is back.
+            // The `welcome` itself tells that the link is back.
             self.news.told_lost = false;
         }
     }
 
-    /// The other side has the conversation, or a place for it.
+    /// The peer has the conversation, or a place for it.
     fn answered(&mut self) {
         if self.lost.take().is_some() {
             self.news.other_key = None;
@@ -641,8 +638,8 @@ impl Session {
         }
     }
 
-    /// A server's: another part of the time that the conversation was cut has begun.
-    /// Where that was too long, and somebody waits, its place goes.
+    /// A server's: another part of the time without a link has begun. If that was too long and
+    /// somebody waits, the conversation gives up its place.
     fn count_cut_time(&mut self) {
         self.pace.cut_parts = self.pace.cut_parts.saturating_add(1);
         match self.pace.is_cut_for_long() {
@@ -673,7 +670,7 @@ impl Session {
                 self.is_redial_armed = true;
                 self.outputs.push_back(Output::Arm(Timer::Redial, pause));
             }
-            // Its time is kept.
+            // The quit timer already runs.
             None if self.is_quitting => {}
             None => self.give_up(),
         }
@@ -688,13 +685,13 @@ impl Session {
             }
             self.few_redials = 0;
             if self.is_redial_armed {
-                // There is no time to wait for that one.
+                // The redial that is armed may come too late.
                 self.redial();
             }
         }
     }
 
-    /// Who does not acknowledge the end does not keep the next one waiting.
+    /// A peer that does not acknowledge the end must not keep the next one waiting.
     fn hurry_quit(&mut self) {
         let quit = Output::Arm(Timer::CrowdedQuit, self.times.crowded_quit);
         self.outputs.push_back(quit);
@@ -736,7 +733,7 @@ impl Session {
 
     fn end_superseded(&mut self) {
         if std::mem::take(&mut self.has_link) {
-            // The next one is not kept waiting for the goodbye.
+            // The next peer does not wait until this link is closed.
             self.outputs.push_back(Output::Part(None));
         }
         self.end(self.conversation.end(By::Peer).into(), false, false);
@@ -750,7 +747,7 @@ impl Session {
         }));
     }
 
-    /// Leaves the record as what comes later has to find it.
+    /// Leaves the record as a later session must find it.
     fn finish(&mut self) {
         let Phase::Closing(ending) = std::mem::replace(&mut self.phase, Phase::Done) else {
             return;
@@ -764,16 +761,16 @@ impl Session {
         let is_unread = is_dropped && self.is_in_hand;
         let is_refused = matches!(ended.cause, Cause::Refused(_));
         let may_return = match self.role {
-            // It is the client that comes back, and asks (PROTOCOL 4.24).
+            // The client is the side that comes back and asks (PROTOCOL 4.24).
             Role::Server => !self.conversation.is_acknowledged(),
             Role::Client => is_refused && ended.turns > 0 && !self.conversation.has_quit(),
         };
         let remains = match self.role {
-            // Whatever the record says: a `hello` that was held back on an older
-            // connection can come as long as this process lives.
+            // Regardless of the record: while this process lives, a delayed `hello` can still
+            // come on an older connection.
             Role::Server if !is_parked => Remains::End,
             Role::Server => {
-                // What could not be stored was not said, and is not heard.
+                // What could not be stored was neither sent nor acknowledged.
                 let snapshot = match self.has_failed_to_store {
                     true => self.stored.clone(),
                     false => self.conversation.snapshot(),

@@ -23,6 +23,9 @@ const BACKLOG: i32 = 128;
 ///
 /// # Errors
 /// As the system has it: the port is in use, the address is not ours.
+///
+/// # Panics
+/// Outside of a tokio runtime.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
@@ -53,7 +56,7 @@ pub fn acceptor(listener: TcpListener) -> impl FnMut() -> Accepting + Send + 'st
     }
 }
 
-/// A connection that is to come.
+/// The next connection, once it has come.
 pub type Accepting = Pin<Box<dyn Future<Output = io::Result<(TcpStream, Option<IpAddr>)>> + Send>>;
 
 /// What [`Client::connect`](super::Client::connect) dials with: each call is
@@ -66,7 +69,7 @@ pub fn dialer(host: impl Into<String>, port: u16) -> impl FnMut() -> Dialing + S
     }
 }
 
-/// A connection that is to be made.
+/// A connection, once it is made.
 pub type Dialing = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
 
 /// Connects to the first address of `host` that answers. Each next one is

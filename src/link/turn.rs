@@ -1,5 +1,5 @@
-//! The library's face: a conversation is a value of the type of whoever
-//! speaks next, and only [`MyTurn`] can [`say`](MyTurn::say).
+//! The library's main interface. The type of a conversation says who speaks next, and only
+//! [`MyTurn`] can [`say`](MyTurn::say).
 //!
 //! Speaking out of turn does not compile:
 //!
@@ -42,8 +42,8 @@ use super::session::Notice;
 use crate::protocol::{Conversation, ConversationId, Message, Text};
 use crate::trust::Peer;
 
-/// A conversation that is on, at the side's turn that it is. An end is said,
-/// never implied: a turn that is dropped cuts the connection, as a crash would.
+/// A conversation that is on, and whose turn it is. Dropping a turn does not end the
+/// conversation: it cuts the link, as a crash would.
 ///
 /// ```
 /// use turnchat::{Ended, Talk, Turn};
@@ -68,14 +68,16 @@ use crate::trust::Peer;
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Talk {
-    /// With whom: a key that has been proven on this connection.
+    /// The peer: a key that was proven on this connection; or, where a journal has an open
+    /// conversation and nobody answers yet, the key that it is with.
     pub peer: Peer,
-    /// What both sides call this conversation.
+    /// The name that both sides use for this conversation.
     pub conversation: ConversationId,
-    /// It goes on, after a restart of this side.
+    /// Whether it continues after a restart of this side; or, on a server, after its handler
+    /// had dropped it.
     pub is_resumed: bool,
-    /// Of a resumed one, the last message heard and its turn, where it has not
-    /// been answered: it may not have been seen before the restart.
+    /// In a resumed conversation, the last message heard, if it was not answered. It may have
+    /// been seen before the restart, or not.
     pub unanswered: Option<Message>,
     /// Who speaks next.
     pub turn: Turn,
@@ -86,7 +88,7 @@ pub struct Talk {
 pub enum Turn {
     /// This side.
     Mine(MyTurn),
-    /// The other.
+    /// The peer.
     Theirs(TheirTurn),
 }
 
@@ -94,11 +96,12 @@ pub enum Turn {
 #[derive(Debug)]
 pub struct MyTurn(Line);
 
-/// It is the other's turn: this side can listen.
+/// It is the peer's turn: this side can listen.
 #[derive(Debug)]
 pub struct TheirTurn(Line);
 
-/// A client that has sent its `hello` and is not connected before `welcome`.
+/// A client that waits for the `welcome`. With an open conversation in a journal there need
+/// not be a connection yet: [`is_lost`](Self::is_lost) and [`notice`](Self::notice) tell.
 #[derive(Debug)]
 pub struct Waiting {
     line: Line,
@@ -117,15 +120,15 @@ struct Greeted {
 }
 
 impl Waiting {
-    /// Waits for the `welcome`: while a person decides about us, and while others are
-    /// before us in the queue, that may be long.
+    /// Waits for the `welcome`. That may take long: a person may have to decide about us, and
+    /// others may be before us in the queue.
     ///
-    /// Dropped before it returns, the place is given up, as by a crash: wait with
-    /// [`ready`](Self::ready) where you may not wait to the end.
+    /// If this future is dropped, the place in the queue is given up. To stop waiting without
+    /// losing it, wait with [`ready`](Self::ready).
     ///
     /// # Errors
-    /// [`Ended`] where there will be no conversation. What
-    /// [`unanswered`](Self::unanswered) has told counts as taken then.
+    /// [`Ended`] if there will be no conversation. The message in
+    /// [`unanswered`](Self::unanswered) then counts as taken.
     pub async fn welcome(mut self) -> Result<Talk, Ended> {
         self.ready().await;
         match self.line.conversation.is_welcomed() {
@@ -155,18 +158,18 @@ impl Waiting {
         self.line.is_lost
     }
 
-    /// Gives the place up. [`welcome`](Self::welcome) then says how it ended.
+    /// Gives up the place. [`welcome`](Self::welcome) then says how it ended.
     pub fn quit(&self) {
         self.line.conversation.quit();
     }
 
-    /// Waits for the end of a conversation that only wants it told: welcomed
-    /// or not, it is not let go of before.
+    /// Waits until the peer knows of the end, for a conversation that this side had already
+    /// quit.
     pub(super) async fn over(mut self) -> Ended {
         self.line.ended().await
     }
 
-    /// There was a conversation before it, of which there is something to know.
+    /// Records what is left of the conversation before this one.
     pub(super) fn comes_after(&mut self, abandoned: Option<Abandoned>) {
         self.abandoned = abandoned;
     }
@@ -178,25 +181,25 @@ impl Waiting {
         self.abandoned.as_ref()
     }
 
-    /// Who was met: a key that has been proven on this connection.
+    /// The peer: a key that was proven on this connection.
     pub fn peer(&self) -> &Peer {
         &self.greeted.peer
     }
 
-    /// What both sides call the conversation that is wanted.
+    /// The name that both sides use for this conversation.
     pub fn conversation(&self) -> ConversationId {
         self.greeted.conversation
     }
 
-    /// Of a conversation that goes on after a restart, the last message heard
-    /// and its turn, where it has not been answered: it may not have been seen
-    /// before, and a `welcome` may never come.
+    /// In a conversation that continues after a restart, the last message heard, if it was not
+    /// answered. Read it here: it may not have been seen before, and the `welcome` may never
+    /// come.
     pub fn unanswered(&self) -> Option<&Message> {
         self.greeted.unanswered.as_ref()
     }
 
-    /// What [`unanswered`](Self::unanswered) told is shown, stored, or otherwise
-    /// safe; it is not told again.
+    /// Call this once the message in [`unanswered`](Self::unanswered) is shown, stored or
+    /// otherwise safe. It is not handed over again.
     pub fn taken(&mut self) {
         self.greeted.unanswered = None;
         self.line.conversation.taken();
@@ -207,7 +210,7 @@ impl Waiting {
         self.line.conversation.is_welcomed()
     }
 
-    /// Whether this is a conversation that goes on, after a restart.
+    /// Whether this conversation continues after a restart.
     pub fn is_resuming(&self) -> bool {
         self.greeted.is_resumed
     }
@@ -219,13 +222,11 @@ impl MyTurn {
         self.0.turn
     }
 
-    /// Says it, and the turn passes. It is kept and on its way when this
-    /// returns, not yet with the peer: [`Notice::Delivered`] tells, or the
-    /// peer's answer.
+    /// Says a message; the turn passes. When this returns the message is stored and on its
+    /// way. That it has arrived is told by [`Notice::Delivered`] or the peer's answer.
     ///
-    /// It waits for the journal, where there is one, and for nothing else. Dropped before
-    /// it returns, the turn is dropped with it, and the conversation is cut; the text may
-    /// have been said.
+    /// This waits only for the journal, if there is one. If this future is dropped, the link
+    /// is cut; the message may have been said.
     ///
     /// # Errors
     /// [`Ended`]: the conversation has ended, and this was not said.
@@ -238,35 +239,35 @@ impl MyTurn {
         Err(self.0.ended().await)
     }
 
-    /// What was heard is shown, stored, or otherwise safe: only then the peer learns
-    /// that it arrived, unless there is a journal, which has it already.
-    /// [`say`](Self::say), [`quit`](Self::quit) and [`leave`](Self::leave) imply it.
+    /// Call this once the message is shown, stored or otherwise safe. Without a journal, the
+    /// peer learns only now that it arrived; with one, it learns as soon as the journal has
+    /// it. [`say`](Self::say), [`quit`](Self::quit) and [`leave`](Self::leave) imply it.
     ///
-    /// Until then the conversation is not let go of, even if the peer has ended it;
-    /// and a turn that is dropped before it is a crash: with a journal the message is
-    /// handed over again after a restart, as [`Talk::unanswered`].
+    /// Until then the conversation is kept, even if the peer has ended it. A turn dropped
+    /// before this counts as a crash: with a journal the message is handed over again after a
+    /// restart, as [`Talk::unanswered`].
     pub fn taken(&self) {
         self.0.conversation.taken();
     }
 
-    /// What was heard cannot be taken: as after a crash, the conversation goes on
-    /// after a restart if there is a journal. Without one nothing can go on, and the
-    /// peer is told so, by `error` `internal`. May be dropped at any time.
-    pub async fn abandon(self) -> Ended {
-        self.0.abandoned().await
+    /// Call this if the message cannot be taken. With a journal the conversation continues
+    /// after a restart, as after a crash. Without one it cannot, and the peer is told so by
+    /// `error` `internal`. May be dropped at any time.
+    pub fn abandon(self) -> impl Future<Output = Ended> + Send {
+        self.0.abandoned()
     }
 
     /// Ends the conversation here, and waits until the peer knows, for up to
-    /// [`Limits::quit`](crate::protocol::Limits::quit). Dropped meanwhile, it is on its way
-    /// if there was a link; whether it arrived nobody knows.
-    pub async fn quit(mut self) -> Ended {
+    /// [`Limits::quit`](crate::protocol::Limits::quit). If this future is dropped, the `quit`
+    /// still goes out over a link, but you do not learn whether it arrived.
+    pub fn quit(mut self) -> impl Future<Output = Ended> + Send {
         self.taken();
         self.0.conversation.quit();
-        self.0.ended().await
+        async move { self.0.ended().await }
     }
 
-    /// Ends the conversation here. [`TheirTurn::hear`] then says how it ended,
-    /// and [`TheirTurn::notice`] what happens until then.
+    /// Ends the conversation here. [`TheirTurn::hear`] then says how it ended, and
+    /// [`TheirTurn::notice`] tells what happens until then.
     pub fn leave(self) -> TheirTurn {
         self.taken();
         self.0.conversation.quit();
@@ -289,8 +290,8 @@ impl TheirTurn {
 
     /// Waits for what the peer says; the turn passes.
     ///
-    /// Dropped before it returns, the turn is dropped with it, and the conversation is cut:
-    /// wait with [`ready`](Self::ready) where you may not wait to the end.
+    /// If this future is dropped, the link is cut. To stop waiting without that, wait with
+    /// [`ready`](Self::ready).
     ///
     /// # Errors
     /// [`Ended`]: the conversation has ended.
@@ -300,16 +301,16 @@ impl TheirTurn {
         Ok((message, MyTurn(self.0)))
     }
 
-    /// Ends the conversation, out of turn. [`hear`](Self::hear) then says how
-    /// it ended.
+    /// Ends the conversation, out of turn. [`hear`](Self::hear) then says how it ended; or it
+    /// still gives a message that had come before, and the turn with it says so.
     pub fn quit(&self) {
         self.0.conversation.quit();
     }
 
-    /// What was or would be heard cannot be taken: see [`MyTurn::abandon`]. May be dropped
-    /// at any time.
-    pub async fn abandon(self) -> Ended {
-        self.0.abandoned().await
+    /// Call this if messages cannot be taken: see [`MyTurn::abandon`]. May be dropped at any
+    /// time.
+    pub fn abandon(self) -> impl Future<Output = Ended> + Send {
+        self.0.abandoned()
     }
 
     /// Waits until [`hear`](Self::hear) will answer at once.
@@ -346,7 +347,7 @@ impl TheirTurn {
     }
 }
 
-/// A conversation, as its user holds it. Dropped, the user is gone.
+/// The user's handle on a conversation. Dropping it tells the driver that the user is gone.
 struct Line {
     conversation: Arc<dyn Conversing>,
     /// The turn that is on.
@@ -387,9 +388,9 @@ impl Line {
         }
     }
 
-    async fn abandoned(mut self) -> Ended {
+    fn abandoned(mut self) -> impl Future<Output = Ended> + Send {
         self.conversation.reader_failed();
-        self.ended().await
+        async move { self.ended().await }
     }
 
     /// The end, whatever comes before it.

@@ -26,7 +26,7 @@ const SHORT_LINE: usize = 128;
 /// Reading and writing are polled apart, since different tasks may wait for them.
 pub(crate) struct Wire<S> {
     stream: S,
-    /// What the network has taken, and had when that was last looked at.
+    /// How much the network has taken, now and at the last look.
     meter: Meter,
     taken: u64,
     limits: Limits,
@@ -69,7 +69,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// Puts a frame behind what is to be written.
+    /// Queues a frame to be written.
     pub(crate) fn queue(&mut self, frame: &Frame) {
         if !self.has_unsent() {
             self.liveness.wrote(now(), true);
@@ -85,7 +85,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         !(self.unsent.is_empty() && self.flushed)
     }
 
-    /// Whether something that was written waits for what follows.
+    /// Whether a write is kept back for the next one.
     pub(crate) fn keeps(&self) -> bool {
         self.meter.keeps()
     }
@@ -161,7 +161,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// TLS takes all at once: progress is what the network takes.
+    /// Only what the network takes is progress: TLS takes everything at once.
     fn progressed(&mut self, more: bool) {
         let taken = self.meter.bytes();
         if std::mem::replace(&mut self.taken, taken) < taken || !more {
@@ -169,7 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// What took too long by now.
+    /// What is overdue now.
     pub(crate) fn overdue(&self) -> Option<Overdue> {
         self.liveness.overdue(now())
     }
@@ -180,7 +180,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Instant::from_std(self.liveness.wake_at())
     }
 
-    /// Gives back the memory that large messages have taken, unless it is in use.
+    /// Frees the memory that large messages needed, unless it is in use.
     pub(crate) fn shrink(&mut self) {
         self.decoder.shrink();
         for buffer in [&mut self.unread, &mut self.unsent] {

@@ -1,7 +1,6 @@
-//! The two lines of every turn, `say` and `heard`, as this implementation
-//! writes them: with nothing to escape and no blanks. They are read and written
-//! here without a JSON parser, which costs a turn more than TLS does; what
-//! looks any different is left to the strict reader in frame.rs.
+//! A fast path for the two frames of every turn, `say` and `heard`, in the form that this
+//! implementation writes: no blanks, and nothing escaped. A JSON parser would cost a turn more
+//! than TLS does. Any other line goes to the strict reader in frame.rs.
 
 const SAY: &[u8] = b"{\"say\":{\"turn\":";
 const TEXT: &[u8] = b",\"text\":\"";
@@ -9,11 +8,10 @@ const SAY_END: &[u8] = b"\"}}";
 const HEARD: &[u8] = b"{\"heard\":{\"turn\":";
 const HEARD_END: &[u8] = b"}}";
 
-/// Integers with more digits are left to the strict reader: some are over
-/// 2^53 - 1, which has 16.
+/// The most digits read here. 2^53 - 1 has 16, so longer integers go to the strict reader.
 const DIGITS: usize = 15;
 
-/// What such a line says.
+/// A frame in that form.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line<'a> {
     Say { turn: u64, text: &'a str },
@@ -21,8 +19,7 @@ pub(super) enum Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// What this line says, given without its LF; `None` where the strict
-    /// reader has to judge.
+    /// Reads a line, given without its LF. `None`: the strict reader decides.
     pub(super) fn read(line: &'a [u8]) -> Option<Self> {
         if let Some(rest) = line.strip_prefix(HEARD) {
             let (turn, rest) = read_integer(rest)?;
@@ -36,8 +33,8 @@ impl<'a> Line<'a> {
         Some(Self::Say { turn, text })
     }
 
-    /// Appends the line, without LF. Where something has to be escaped it
-    /// appends nothing, and says so by `false`.
+    /// Appends the line, without LF. If the text needs escaping, appends nothing and returns
+    /// `false`.
     pub(super) fn write(&self, to: &mut Vec<u8>) -> bool {
         match self {
             Self::Say { text, .. } if !is_plain(text) => return false,
@@ -59,9 +56,9 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Nothing in it is escaped (RFC 8259, section 7).
+/// Whether JSON needs no escape in it (RFC 8259, section 7).
 fn is_plain(text: &str) -> bool {
-    // Without a way out of a piece, the compiler looks at many bytes at once.
+    // No early exit within a piece: the compiler can then check many bytes at once.
     let is_escaped = |byte: &u8| (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\');
     let mut pieces = text.as_bytes().chunks(256);
     !pieces.any(|piece| piece.iter().fold(false, |any, byte| any | is_escaped(byte)))
@@ -82,7 +79,7 @@ fn write_integer(mut integer: u64, to: &mut Vec<u8>) {
     }
 }
 
-/// An integer as JSON has it, and what stands behind it.
+/// Reads a JSON integer; returns it and the bytes after it.
 fn read_integer(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let digits = bytes
         .iter()

@@ -1,7 +1,6 @@
-//! [`Conversation`]: whose turn it is, what was said and heard, and what is
-//! to be sent (PROTOCOL §3 and §4). No time and no connection in it: `ping`,
-//! `pong` and deadlines are [`Liveness`](super::Liveness)'s, and an `error`
-//! frame concerns the connection, never the conversation.
+//! [`Conversation`]: whose turn it is, what was said and heard, and what to send (PROTOCOL §3
+//! and §4). It has no clock and no connection: `ping`, `pong` and deadlines belong to
+//! [`Liveness`](super::Liveness), and an `error` frame ends a connection, not a conversation.
 
 use std::collections::VecDeque;
 
@@ -30,12 +29,12 @@ impl Role {
     }
 }
 
-/// When a message of the other's counts as heard: once it is safe, on the disk or
-/// with its reader (PROTOCOL 3.5). Only then it is acknowledged.
+/// When the peer's message counts as heard and is acknowledged: once it is safe, on the disk
+/// or with its reader (PROTOCOL 3.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HeardWhen {
-    /// Once it is [`stored`](Conversation::stored). It is handed over again after a
-    /// restart, if it was not answered.
+    /// Once it is [`stored`](Conversation::stored). After a restart it is handed over again,
+    /// unless it was answered.
     Stored,
     /// Once it is [`taken`](Conversation::taken): nothing is stored.
     Taken,
@@ -50,9 +49,8 @@ pub enum HeardWhen {
 ///      └──────────────── detach ───────────────────┘
 /// ```
 ///
-/// Calls and frames go in; what is to be done about them comes out of
-/// [`poll_output`](Self::poll_output), in order. A call that is refused
-/// leaves everything as it was.
+/// Calls and frames go in; the driver's next steps come out of
+/// [`poll_output`](Self::poll_output), in order. A refused call changes nothing.
 ///
 /// ```
 /// use turnchat::internals::{Conversation, Frame, HeardWhen, Output, Role};
@@ -81,24 +79,24 @@ pub struct Conversation {
     record: Snapshot,
     phase: Phase,
     heard_when: HeardWhen,
-    /// The turn of the message that was handed over and is not taken.
+    /// The turn of the message that was handed over but not taken yet.
     in_hand: Option<u64>,
-    /// The turn that the other may say again on this connection, as our `hello` or
-    /// `welcome` did not count it yet: it is in hand, or was by then.
+    /// The turn that the peer may say again on this connection: our `hello` or `welcome` did
+    /// not count it, because it was not taken yet.
     repeat: Option<u64>,
-    /// The other has quit, and is answered once its last message is taken.
+    /// The peer has quit. We answer once its last message is taken.
     owes_quit: bool,
-    /// On this connection our `quit` went out.
+    /// Our `quit` was sent on this connection.
     quit_sent: bool,
     outputs: VecDeque<Output>,
-    /// A [`Output::Store`] was handed out and is not known to be done.
+    /// An [`Output::Store`] is not known to be done.
     storing: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Phase {
     Detached,
-    /// The client has said `hello`; `is_queued`: it was answered by `wait`.
+    /// The client has sent `hello`. `is_queued`: the server answered with `wait`.
     Greeting {
         is_queued: bool,
     },
@@ -106,7 +104,7 @@ enum Phase {
     Ended,
 }
 
-/// What going on with a conversation needs, after a cut or a restart (PROTOCOL 4.2).
+/// What is needed to continue a conversation after a cut or a restart (PROTOCOL 4.2).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Snapshot {
@@ -114,9 +112,9 @@ pub struct Snapshot {
     pub id: ConversationId,
     /// The highest turn said by this side; 0: none.
     pub said: u64,
-    /// The highest turn heard from the other; 0: none.
+    /// The highest turn heard from the peer; 0: none.
     pub heard: u64,
-    /// The highest turn of ours that the other is known to hold.
+    /// Our highest turn that the peer is known to hold.
     pub acknowledged: u64,
     /// What was said in turn `said`.
     pub last_said: Option<Text>,
@@ -129,8 +127,8 @@ pub struct Snapshot {
 /// What the driver is to do, in this order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Output {
-    /// Store this, then call [`Conversation::stored`]: nothing that stands
-    /// behind it comes out before (PROTOCOL 4.7).
+    /// Store this, then call [`Conversation::stored`]. No later output comes out before
+    /// (PROTOCOL 4.7).
     Store(Snapshot),
     /// Send this frame.
     Send(Frame),
@@ -141,14 +139,14 @@ pub enum Output {
     },
     /// The conversation is on, or on again.
     Connected,
-    /// The other's message.
+    /// A message from the peer.
     Deliver(Message),
-    /// The other has our message, safely.
+    /// The peer has our message, safely.
     Delivered {
         /// Its turn.
         turn: u64,
     },
-    /// The conversation has ended: write what is to be sent, and close.
+    /// The conversation has ended: write what is still to be sent, then close.
     Ended(End),
 }
 
@@ -159,35 +157,35 @@ pub struct End {
     pub by: By,
     /// The last turn of the conversation, whoever spoke in it; 0: none.
     pub turns: u64,
-    /// Our last message, if the other is not known to hold it.
+    /// Our last message, unless the peer is known to hold it.
     pub unacknowledged: Option<Message>,
 }
 
 /// Who ended a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum By {
-    /// We quit, and the other knows.
+    /// We quit, and the peer knows.
     Me,
-    /// The other quit, or does not have this conversation any more.
+    /// The peer quit, or does not have this conversation any more.
     Peer,
     /// It never began: the server refused.
     Refused(Reason),
 }
 
-/// A frame that the protocol does not allow where it came. Its sender is at
-/// fault, and it changes nothing.
+/// A frame that the protocol does not allow at this point. The sender is at fault; nothing
+/// changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Violation {
-    /// Its kind has no place in this phase.
+    /// This kind of frame is not allowed in this phase.
     #[error("`{kind}` has no place {phase}")]
     OutOfPlace {
         /// The frame's kind.
         kind: &'static str,
-        /// Where it came.
+        /// The phase, in words.
         phase: &'static str,
     },
-    /// A `say` from the side whose turn it is not, or with another number than the next.
+    /// A `say` out of turn, or with a number other than the next turn's.
     #[error("{}", out_of_turn(*turn, *next))]
     OutOfTurn {
         /// The turn that the frame names.
@@ -195,7 +193,7 @@ pub enum Violation {
         /// The turn in which its sender may speak next.
         next: u64,
     },
-    /// `heard` for another turn than the last that was said (PROTOCOL 3.6).
+    /// `heard` for a turn other than the last one said (PROTOCOL 3.6).
     #[error("`heard` for turn {turn}; the last turn that its receiver said is {said}")]
     HeardWhatWasNotSaid {
         /// The turn that the frame names.
@@ -203,8 +201,7 @@ pub enum Violation {
         /// The highest turn said; 0: none.
         said: u64,
     },
-    /// The counter in `hello` or `welcome` cannot be the other side of ours
-    /// (PROTOCOL 4.4).
+    /// The counter in `hello` or `welcome` is impossible, given our own (PROTOCOL 4.4).
     #[error("the peer counts {theirs} turns heard; {said} were said and {heard} heard here")]
     Counters {
         /// What the frame says.
@@ -214,7 +211,7 @@ pub enum Violation {
         /// The highest turn heard here.
         heard: u64,
     },
-    /// `welcome` names another conversation than `hello` did.
+    /// `welcome` names a conversation other than the one in `hello`.
     #[error("welcomed to another conversation")]
     OtherConversation,
     /// `ping` or `pong` before anything else.
@@ -225,7 +222,8 @@ pub enum Violation {
     },
 }
 
-/// Read by both: by who sent it in an `error`'s detail, and by who received it.
+/// Both sides read this: the receiver of the `say` in its own log, the sender in an `error`'s
+/// detail.
 fn out_of_turn(turn: u64, next: u64) -> String {
     match turn == next {
         true => format!("`say` for turn {turn} came before that turn"),
@@ -234,7 +232,7 @@ fn out_of_turn(turn: u64, next: u64) -> String {
 }
 
 impl Violation {
-    /// What the other side is told.
+    /// The code that the peer is told.
     pub fn code(&self) -> Code {
         match self {
             Self::OutOfTurn { .. } => Code::OutOfTurn,
@@ -247,11 +245,11 @@ impl Violation {
     }
 }
 
-/// We were asked to say something and may not. Nothing was changed.
+/// Why this side may not say something now. Nothing changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SayError {
-    /// It is the other's turn.
+    /// It is the peer's turn.
     #[error("it is the other side's turn")]
     NotYourTurn,
     /// The conversation is over, or this side has quit it.
@@ -284,8 +282,8 @@ impl Conversation {
         }
     }
 
-    /// A conversation that goes on from what was stored of it, without a
-    /// connection yet. `None` where no conversation of this role can stand so.
+    /// A stored conversation to continue, without a connection yet. `None` if the snapshot is
+    /// impossible for this role.
     pub fn restore(role: Role, record: Snapshot) -> Option<Self> {
         let Snapshot {
             said,
@@ -324,19 +322,19 @@ impl Conversation {
         last_heard.clone().map(|text| Message::new(*heard, text))
     }
 
-    /// Whether a message of the other's waits to be taken: what it depends on is not
-    /// let go of before.
+    /// Whether a message from the peer waits to be taken. Its record must be kept until then.
     pub fn is_in_hand(&self) -> bool {
         self.in_hand.is_some()
     }
 
-    /// Whether a `hello` would say that nothing was heard, and the first message is in
-    /// hand: whoever had forgotten the conversation would take it for a new one.
+    /// Whether a `hello` would say that nothing was heard although the first message is in
+    /// hand. A server that had forgotten the conversation would take that `hello` for a new
+    /// one.
     pub fn looks_new(&self) -> bool {
         self.record.heard == 0 && self.is_in_hand()
     }
 
-    /// Whether the other has quit, and waits for its last message to be taken.
+    /// Whether the peer has quit and waits for its last message to be taken.
     pub fn owes_quit(&self) -> bool {
         self.owes_quit
     }
@@ -346,12 +344,12 @@ impl Conversation {
         self.record.quit
     }
 
-    /// Whether it has ended: nothing that comes now changes it.
+    /// Whether it has ended; nothing changes it any more.
     pub fn has_ended(&self) -> bool {
         self.phase == Phase::Ended
     }
 
-    /// The number of the turn that comes next, or is being thought about.
+    /// The number of the turn that is to be said next.
     pub fn next_turn(&self) -> u64 {
         self.record.said.max(self.handed_over()) + 1
     }
@@ -361,13 +359,13 @@ impl Conversation {
         self.role.speaks_in(self.next_turn())
     }
 
-    /// Whether the other side is known to hold a message of ours: then it
-    /// cannot take this conversation for a new one.
+    /// Whether the peer is known to hold a message of ours. If so, it cannot take this
+    /// conversation for a new one.
     pub fn is_acknowledged(&self) -> bool {
         self.record.acknowledged > 0
     }
 
-    /// What remembering its end needs: none of its words.
+    /// What is needed to remember the end: no message texts.
     pub fn tombstone(&self) -> Snapshot {
         Snapshot {
             quit: true,
@@ -377,12 +375,12 @@ impl Conversation {
         }
     }
 
-    /// What going on with it needs.
+    /// What is needed to continue it.
     pub fn snapshot(&self) -> Snapshot {
         self.record.clone()
     }
 
-    /// How this conversation would stand if it ended now.
+    /// The end of this conversation, if it ended now.
     pub fn end(&self, by: By) -> End {
         let Snapshot {
             said,
@@ -416,7 +414,7 @@ impl Conversation {
     /// and had this `heard`: welcome it.
     ///
     /// # Errors
-    /// [`Violation::Counters`] where `heard` cannot be; nothing changes then.
+    /// [`Violation::Counters`] if `heard` is impossible; nothing changes then.
     pub fn accept(&mut self, heard: u64) -> Result<(), Violation> {
         self.check_counters(heard)?;
         self.detach();
@@ -429,10 +427,10 @@ impl Conversation {
         Ok(())
     }
 
-    /// The connection is gone. What was not sent will not be, and it is not
-    /// [connected](Output::Connected); what was heard is still delivered.
+    /// The connection is gone. Frames not sent yet are dropped, and so is a pending
+    /// [`Output::Connected`]; messages already heard are still delivered.
     pub fn detach(&mut self) {
-        // What is still behind a store is not true any more.
+        // Outputs that wait behind a store are out of date.
         let is_of_the_connection = |output: &Output| {
             matches!(
                 output,
@@ -441,15 +439,15 @@ impl Conversation {
         };
         self.outputs.retain(|output| !is_of_the_connection(output));
         self.quit_sent = false;
-        // It is said again, or quit again, on the next.
+        // The peer says or quits again on the next connection.
         (self.repeat, self.owes_quit) = (None, false);
         if self.phase != Phase::Ended {
             self.phase = Phase::Detached;
         }
     }
 
-    /// What was handed over last is in its reader's hands: from here on it need
-    /// not be handed over again. Said a second time, it does nothing.
+    /// The reader has taken the last message, which need not be handed over again. A second
+    /// call does nothing.
     pub fn taken(&mut self) {
         let Some(turn) = self.in_hand.take() else {
             return;
@@ -465,8 +463,8 @@ impl Conversation {
         }
     }
 
-    /// Says it; the turn passes. While there is no connection it is kept, and
-    /// said once there is one. What it answers is [`taken`](Self::taken).
+    /// Says a message; the turn passes. Without a connection it is kept, and sent on the next
+    /// one. The message that it answers counts as [`taken`](Self::taken).
     ///
     /// # Errors
     /// A [`SayError`]; nothing is said then.
@@ -491,8 +489,8 @@ impl Conversation {
         Ok(())
     }
 
-    /// Ends the conversation, in or out of turn (PROTOCOL 3.8). It is over once the
-    /// other side has said so too. Asked again, it does nothing.
+    /// Ends the conversation, in or out of turn (PROTOCOL 3.8). It is over once the peer has
+    /// quit too. A second call does nothing.
     pub fn quit(&mut self) {
         if self.phase == Phase::Ended || self.record.quit {
             return;
@@ -503,8 +501,7 @@ impl Conversation {
         self.end_record();
         let is_behind = self.record.said > self.record.acknowledged;
         match self.phase {
-            // What was said before is said first, unless there is a queue before that
-            // (PROTOCOL 4.9).
+            // An earlier message goes first, unless we are in the queue (PROTOCOL 4.9).
             Phase::Greeting { is_queued: false } if is_behind => {}
             Phase::Greeting { .. } | Phase::Open => self.send_quit(),
             Phase::Detached | Phase::Ended => {}
@@ -527,13 +524,13 @@ impl Conversation {
         }
     }
 
-    /// What was handed out last as [`Output::Store`] is stored.
+    /// The last [`Output::Store`] is done.
     pub fn stored(&mut self) {
         self.storing = false;
     }
 
-    /// The next thing to do, if there is one and the last
-    /// [`Output::Store`] is [`stored`](Self::stored).
+    /// The next thing to do. `None` if there is nothing, or the last [`Output::Store`] is not
+    /// [`stored`](Self::stored) yet.
     pub fn poll_output(&mut self) -> Option<Output> {
         if self.storing {
             return None;
@@ -604,7 +601,7 @@ impl Conversation {
         Ok(())
     }
 
-    /// After our `quit` only what acknowledges something counts (PROTOCOL 3.11).
+    /// After our `quit` only acknowledgements count (PROTOCOL 3.11).
     fn receive_after_quit(&mut self, frame: &Frame) {
         match frame {
             Frame::Heard { turn } if *turn == self.record.said => self.acknowledged(),
@@ -616,8 +613,8 @@ impl Conversation {
         }
     }
 
-    /// Let s and r be the highest turns said and heard here: the other has
-    /// heard s, or all but that, and has said r or one more (PROTOCOL 4.4).
+    /// Let s and r be the highest turns said and heard here. The peer has heard s, or
+    /// everything before it; it has said r, or one turn more (PROTOCOL 4.4).
     fn check_counters(&self, theirs: u64) -> Result<(), Violation> {
         let (said, heard) = (self.record.said, self.handed_over());
         let all_but_the_last = said.saturating_sub(2);
@@ -635,7 +632,7 @@ impl Conversation {
         self.phase = Phase::Open;
         self.outputs.push_back(Output::Connected);
         if self.repeat == Some(self.record.heard) {
-            // Taken since our `hello` went out.
+            // The message was taken after our `hello` went out.
             self.send(Frame::Heard {
                 turn: self.record.heard,
             });
@@ -665,7 +662,7 @@ impl Conversation {
         self.outputs.push_back(Output::Ended(self.end(by)));
     }
 
-    /// The other has quit: that is the end (PROTOCOL 3.9).
+    /// The peer has quit: that is the end (PROTOCOL 3.9).
     fn answer_quit(&mut self) {
         self.owes_quit = false;
         self.end_record();
@@ -676,18 +673,18 @@ impl Conversation {
     fn end_record(&mut self) {
         self.record.quit = true;
         if !self.is_in_hand() {
-            // Whoever goes on with the end has nothing to hand over again.
+            // After a restart there is no message to hand over again, only the end.
             self.record.last_heard = None;
         }
         self.store();
     }
 
-    /// The highest turn of the other's that was handed over, taken or not.
+    /// The peer's highest turn that was handed over, taken or not.
     fn handed_over(&self) -> u64 {
         self.in_hand.unwrap_or(0).max(self.record.heard)
     }
 
-    /// What a `hello` or `welcome` that goes out now does not count (PROTOCOL 4.6).
+    /// The turn that a `hello` or `welcome` sent now does not count (PROTOCOL 4.6).
     fn uncounted(&self) -> Option<u64> {
         self.in_hand.filter(|turn| *turn > self.record.heard)
     }

@@ -1,4 +1,4 @@
-//! [`ConversationId`]: what both sides call a conversation.
+//! [`ConversationId`]: the name that both sides use for a conversation.
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,7 +21,7 @@ impl ConversationId {
     }
 }
 
-/// A text that is no id: not 22 characters of canonical base64url.
+/// A malformed id: not 22 characters of canonical base64url.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a conversation id")]
 pub struct MalformedId;

@@ -101,16 +101,15 @@ pub enum Reason {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Code {
-    /// Something that the protocol does not allow where it stood.
+    /// Something that the protocol does not allow at that point.
     ProtocolError,
-    /// A `say` from the side whose turn it is not, or with another number
-    /// than the next (PROTOCOL 2.10).
+    /// A `say` out of turn, or with a number other than the next turn's (PROTOCOL 2.10).
     OutOfTurn,
     /// A line took too long.
     Timeout,
     /// The sender's own failure.
     Internal,
-    /// A newer connection has taken the place of this one.
+    /// A newer connection has replaced this one.
     Replaced,
 }
 
@@ -136,14 +135,14 @@ pub enum FrameError {
     /// A kind of frame that the protocol does not have.
     #[error("an unknown kind of frame")]
     UnknownKind,
-    /// A member that the kind does not have, or has once and came twice.
+    /// A member that this kind does not have, or a repeated one.
     #[error("a member that the frame does not have, or has only once")]
     UnknownMember,
     /// The member named is not there.
     #[error("a frame without `{0}`")]
     Missing(&'static str),
-    /// The member named has a value that it cannot have: another type, a
-    /// number over 2^53 − 1, a text over its limit, an id or word that is none.
+    /// The named member has an invalid value: a wrong type, a number over 2^53 − 1, a text
+    /// over its limit, a malformed id or an unknown word.
     #[error("a frame whose `{0}` has a value that it cannot have")]
     BadValue(&'static str),
 }
@@ -184,8 +183,8 @@ impl Frame {
     /// The frame that a line holds; the line is given without its LF.
     ///
     /// # Errors
-    /// A [`FrameError`] for anything but exactly one frame, with blanks around
-    /// its tokens at most (PROTOCOL 2.7 and 2.9).
+    /// A [`FrameError`] for anything but exactly one frame; only blanks may surround its
+    /// tokens (PROTOCOL 2.7 and 2.9).
     pub fn from_line(line: &[u8]) -> Result<Self, FrameError> {
         match Line::read(line) {
             Some(Line::Heard { turn }) => Ok(Self::Heard { turn }),
@@ -290,8 +289,7 @@ impl Reason {
         .find(|reason| reason.word() == word)
     }
 
-    /// Whether it may be otherwise later: nothing is wrong with the key or the
-    /// conversation.
+    /// Whether a later try may succeed: nothing is wrong with the key or the conversation.
     pub fn is_not_now(self) -> bool {
         match self {
             Self::Busy | Self::NoAnswer | Self::AskedTooOften | Self::Closing => true,
@@ -325,7 +323,7 @@ impl Code {
     }
 }
 
-/// The members of a frame's value that were not taken yet.
+/// The members of a frame's value that were not read yet.
 struct Members(Vec<(String, Json)>);
 
 impl Members {
@@ -378,8 +376,8 @@ impl Members {
     }
 }
 
-/// Makes frames of bytes, however these are cut into pieces. It holds at most
-/// the started line, and that is never longer than the limit.
+/// Turns bytes into frames, however the bytes are split. It holds only an unfinished line,
+/// which is never longer than the limit.
 #[derive(Debug)]
 pub struct Decoder {
     started: Vec<u8>,
@@ -405,7 +403,7 @@ impl Decoder {
     /// empty.
     ///
     /// # Errors
-    /// A [`FrameError`]; nothing that comes after it is a frame any more.
+    /// A [`FrameError`]; nothing after it can be read as a frame.
     pub fn decode(&mut self, bytes: &mut &[u8]) -> Result<Option<Frame>, FrameError> {
         let end = memchr(b'\n', bytes);
         let (piece, rest) = bytes.split_at(end.map_or(bytes.len(), |at| at + 1));
@@ -423,12 +421,12 @@ impl Decoder {
         }
         self.started.extend_from_slice(content);
         let frame = Frame::from_line(&self.started);
-        // The next line may be as long: its memory is at hand.
+        // Keep the memory: the next line may be as long.
         self.started.clear();
         frame.map(Some)
     }
 
-    /// Gives back the memory that long lines have taken, unless it is in use.
+    /// Frees the memory that long lines needed, unless it is in use.
     pub fn shrink(&mut self) {
         if self.started.is_empty() {
             self.started = Vec::new();

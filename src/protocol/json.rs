@@ -1,6 +1,5 @@
-//! JSON (RFC 8259) as strictly as the protocol reads it: objects keep every
-//! member, repeated ones too, and what the protocol has no use for is
-//! [`Json::Other`].
+//! A strict reader of JSON (RFC 8259). Objects keep every member, repeated ones too; values
+//! that the protocol never uses become [`Json::Other`].
 
 use std::fmt;
 

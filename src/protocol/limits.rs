@@ -1,12 +1,12 @@
-//! [`Limits`]: every number that a peer can push against, in one value.
+//! [`Limits`]: every limit on what a peer may cost us, in one value.
 
 use std::time::Duration;
 
-/// What a peer may cost us, handed down to whoever enforces it. Tests hand in
-/// small ones; [`Limits::default`] is PROTOCOL 5.1 to 5.4.
+/// What a peer may cost us in time and memory. Tests use small limits; [`Limits::default`] is
+/// PROTOCOL 5.1 to 5.4.
 ///
-/// The sizes of a message and of an error's detail are no limits but part of
-/// the format: [`Text::MAX`](super::Text::MAX), [`Detail::MAX`](super::Detail::MAX).
+/// The sizes of a message and of an error's detail are part of the format instead:
+/// [`Text::MAX`](super::Text::MAX), [`Detail::MAX`](super::Detail::MAX).
 ///
 /// ```
 /// use std::time::Duration;
@@ -19,8 +19,8 @@ use std::time::Duration;
 pub struct Limits {
     /// Bytes in a line before `welcome`, LF included (4,096): what comes there is small.
     pub early_line: usize,
-    /// Bytes in a line, LF included (524,288): the largest message if each
-    /// byte were escaped as `\uXXXX` is 393,216, and a frame around it.
+    /// Bytes in a line, LF included (524,288): the largest message, each byte escaped as
+    /// `\uXXXX`, is 393,216, plus the frame around it.
     pub line: usize,
 
     /// From accept to a whole `hello`, TLS handshake included (10 s).
@@ -44,13 +44,13 @@ pub struct Limits {
     pub silence: Duration,
     /// From our `quit` to its acknowledgement, redials included (10 s).
     pub quit: Duration,
-    /// The same on a server, once somebody waits for the place (2 s).
+    /// The same on a server, while somebody waits for the place (2 s).
     pub crowded_quit: Duration,
     /// How long a conversation that was cut is held (15 min). Zero: a cut
     /// ends it.
     pub hold: Duration,
-    /// How long, at most, once somebody waits for its place (30 s): of all cuts since
-    /// the last turn that passed, each thirtieth of it that was begun counts.
+    /// The same while somebody waits for the place (30 s). All cuts since a turn last passed
+    /// are added up, each rounded up to a thirtieth of this.
     pub crowded_hold: Duration,
     /// How long a closing side reads and drops what still comes (2 s).
     pub close_time: Duration,
@@ -63,26 +63,26 @@ pub struct Limits {
     pub parked: usize,
     /// Ended conversations that are remembered (1,000).
     pub ended: usize,
-    /// For how long (24 h).
+    /// How long they are remembered (24 h).
     pub ended_time: Duration,
     /// Connections that are not admitted yet (128).
     pub strangers: usize,
-    /// Of these, from one address (8): an IPv4 address or an IPv6 /64;
-    /// loopback knows only [`strangers`](Self::strangers) (PROTOCOL 5.4).
+    /// Of these, from one address (8): an IPv4 address or an IPv6 /64; loopback has only the
+    /// limit of [`strangers`](Self::strangers) (PROTOCOL 5.4).
     pub strangers_per_address: usize,
-    /// Keys that the server's user is thinking about (4), one an address; loopback
-    /// knows only the number.
+    /// Keys that the server's user may be asked about at once (4), one per address; loopback
+    /// has no limit per address.
     pub questions: usize,
-    /// For how long, at most (2 min).
+    /// How long a question may stay open (2 min).
     pub question_time: Duration,
 }
 
-/// As long as anything is waited for: 30 years, which clocks can count.
+/// The longest time that anything waits: 30 years, which every clock can count.
 const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3_600);
 
 impl Limits {
-    /// The same limits, with no time longer than 30 years: whatever a caller asks for,
-    /// a clock can count to it.
+    /// The same limits, with no time longer than 30 years: a caller's value must not overflow
+    /// a clock.
     #[must_use]
     pub fn countable(self) -> Self {
         let bounded = |time: Duration| time.min(FOR_EVER);

@@ -1,6 +1,6 @@
-//! [`Liveness`]: is the other side still there, and does it keep pace? The
-//! instants come in; `ping` and `pong` frames, and what is overdue, come out
-//! (PROTOCOL 5.2). People are never hurried: a `pong` is enough.
+//! [`Liveness`]: is the peer still there, and is it fast enough? Instants go in; `ping` and
+//! `pong` frames, and what is overdue, come out (PROTOCOL 5.2). A person may think for ever: a
+//! `pong` is enough.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use super::conversation::Violation;
 use super::frame::Frame;
 use super::limits::Limits;
 
-/// The clockwork of one connection, both roles alike.
+/// The timers of one connection, the same for both roles.
 ///
 /// ```
 /// use std::time::Instant;
@@ -34,7 +34,7 @@ pub struct Liveness {
     pong_owed: bool,
     /// Our first frame has gone.
     spoke: bool,
-    /// The other side's first frame has come.
+    /// The peer's first frame has come.
     greeted: bool,
     welcomed: bool,
     line_since: Option<Instant>,
@@ -49,19 +49,19 @@ pub struct Liveness {
 pub enum Overdue {
     /// Not a byte came.
     Silent,
-    /// A line was started and did not go on, or did not end.
+    /// A started line paused for too long, or took too long to end.
     Line,
-    /// What we write is not taken.
+    /// The peer does not take what we write.
     Write,
-    /// The other's first frame did not come.
+    /// The peer's first frame did not come.
     FirstFrame,
-    /// Our `quit` was not acknowledged, over however many connections; of
-    /// that the session keeps the time.
+    /// Our `quit` was not acknowledged, on any connection. The session keeps this time, not
+    /// [`Liveness`].
     Quit,
 }
 
 impl Liveness {
-    /// The clockwork of a connection that is there from `now` on.
+    /// The timers of a connection that begins `now`.
     pub fn new(now: Instant, limits: &Limits) -> Self {
         Self {
             limits: *limits,
@@ -78,7 +78,7 @@ impl Liveness {
         }
     }
 
-    /// The other's first frame has to be there by this instant.
+    /// The peer's first frame is due by this instant.
     pub fn expect_first_frame(&mut self, by: Instant) {
         self.first_frame_by = Some(by);
     }
@@ -99,7 +99,7 @@ impl Liveness {
         self.pinged = false;
     }
 
-    /// The bytes up to here have ended a line, or are still inside of one.
+    /// The bytes so far have ended a line, or are still inside one.
     pub fn line(&mut self, now: Instant, is_inside: bool) {
         self.line_since = match is_inside {
             true => self.line_since.or(Some(now)),
@@ -115,8 +115,7 @@ impl Liveness {
     /// Keeps `ping` and `pong` here and passes every other frame on.
     ///
     /// # Errors
-    /// [`Violation::FirstFrame`] where one of them is the first frame of all
-    /// (PROTOCOL 2.8).
+    /// [`Violation::FirstFrame`] if one of them is the peer's very first frame (PROTOCOL 2.8).
     pub fn filter(&mut self, frame: Frame) -> Result<Option<Frame>, Violation> {
         let is_ping = frame == (Frame::Ping {});
         if !is_ping && frame != (Frame::Pong {}) {
@@ -127,7 +126,7 @@ impl Liveness {
         if !self.greeted {
             return Err(Violation::FirstFrame { kind: frame.kind() });
         }
-        // One answer is owed at most, however many pings came (PROTOCOL 2.8).
+        // At most one `pong` is owed, however many pings came (PROTOCOL 2.8).
         self.pong_owed |= is_ping;
         Ok(None)
     }
@@ -150,9 +149,8 @@ impl Liveness {
         None
     }
 
-    /// When a `ping` is due: once in a silence, and again and again while a
-    /// long line comes, since its writer hears nothing else of us meanwhile
-    /// and would take the link for lost.
+    /// When a `ping` is due: once in a silence, and repeatedly while a long line comes. Its
+    /// sender hears nothing else from us meanwhile and would take the link for lost.
     fn ping_at(&self) -> Option<Instant> {
         let since = match self.line_since {
             Some(line) => self.pinged_at.map_or(line, |at| at.max(line)),

@@ -1,8 +1,8 @@
 //! Floor 1: the protocol as pure values. No sockets, no files, no tasks, no
 //! clock: bytes, frames and instants come in as arguments.
 //!
-//! [`Decoder`] makes frames of bytes, [`Conversation`] knows whose turn it is
-//! and what to send, [`Liveness`] knows when to ping and when to give up.
+//! [`Decoder`] turns bytes into frames, [`Conversation`] knows whose turn it is and what to
+//! send, [`Liveness`] knows when to ping and when to give up.
 
 mod canonical;
 mod conversation;

@@ -1,5 +1,4 @@
-//! [`Text`], [`Message`] and [`Detail`]: the only forms in which words of people and of
-//! programs travel.
+//! [`Text`], [`Message`] and [`Detail`]: the only free text in frames.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +8,8 @@ use serde::{Deserialize, Serialize};
 /// One message: at most [`Text::MAX`] bytes of UTF-8, line feeds and U+0000
 /// included, possibly empty. Cheap to clone.
 ///
-/// It is what was said, not what may be shown: a terminal gets it escaped.
+/// It is exactly what was said, and so is what `Display` writes: escape it before a terminal
+/// shows it.
 ///
 /// ```
 /// use turnchat::Text;

@@ -1,4 +1,4 @@
-//! [`Algorithm`]: which kinds of keys are made.
+//! [`Algorithm`]: the kinds of keys that are made.
 
 use std::fmt;
 use std::str::FromStr;
@@ -67,7 +67,7 @@ impl FromStr for Algorithm {
     }
 }
 
-/// A text that names no [`Algorithm`].
+/// A text that does not name an [`Algorithm`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not an algorithm: `ecdsa-p256` or `ed25519`")]
 pub struct UnknownAlgorithm;

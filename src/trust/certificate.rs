@@ -1,5 +1,5 @@
-//! What a certificate is to us: a wrapper around a public key. How ours are
-//! made, and how a key is taken out of anyone's. Files are not known here.
+//! Certificates, which to us only wrap a public key: how ours are made, and how a key is read
+//! from any. No files here.
 
 use std::time::Duration;
 
@@ -19,13 +19,13 @@ use super::KeyId;
 #[error("malformed certificate: {0}")]
 pub struct MalformedCertificate(webpki::Error);
 
-/// The key in a certificate, over its `SubjectPublicKeyInfo` as the bytes
-/// stand there (PROTOCOL 1.9). Nothing else in the certificate is looked at, and nothing is
-/// proven: anyone can hold a copy of a certificate.
+/// The key in a certificate, hashed from the exact bytes of its `SubjectPublicKeyInfo`
+/// (PROTOCOL 1.9). Nothing else is looked at, and nothing is proven: anyone can copy a
+/// certificate.
 ///
 /// # Errors
 ///
-/// [`MalformedCertificate`], where there is no certificate to take it from.
+/// [`MalformedCertificate`], if the certificate cannot be read.
 pub(crate) fn key_of_certificate(der: &CertificateDer<'_>) -> Result<KeyId, MalformedCertificate> {
     let certificate = EndEntityCert::try_from(der).map_err(MalformedCertificate)?;
     Ok(KeyId::of_spki(&certificate.subject_public_key_info()))
@@ -33,14 +33,13 @@ pub(crate) fn key_of_certificate(der: &CertificateDer<'_>) -> Result<KeyId, Malf
 
 /// A certificate for a key of one's own, signed by that key.
 ///
-/// It says nothing of its owner: the same name in all of them, a `notBefore`
-/// that does not tell when it was made, and the `notAfter` that stands for no
-/// end (RFC 5280, section 4.1.2.5). Only the serial number, at random, tells
-/// two for the same key apart.
+/// It reveals nothing about its owner: all have the same name, a fixed `notBefore`, and the
+/// `notAfter` that means no end (RFC 5280, section 4.1.2.5). Only the random serial number
+/// distinguishes two for the same key.
 ///
 /// # Errors
 ///
-/// Where the system has no random bytes or the key cannot sign.
+/// If the system has no random bytes or the key cannot sign.
 pub(super) fn self_signed(key: &KeyPair) -> Result<Certificate, rcgen::Error> {
     let mut serial = [0; 16];
     rand::fill(&mut serial).map_err(|_| rcgen::Error::RingUnspecified)?;
@@ -55,8 +54,8 @@ pub(super) fn self_signed(key: &KeyPair) -> Result<Certificate, rcgen::Error> {
     params.not_after = date_time_ymd(9999, 12, 31) + Duration::from_secs(24 * 60 * 60 - 1);
     params.is_ca = IsCa::NoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    // Either end may be the server, and libraries that look at this want to
-    // see the part that is played named (PROTOCOL 1.6).
+    // One certificate serves both roles, and libraries that check this extension want their
+    // peer's role in it (PROTOCOL 1.6).
     params.extended_key_usages = vec![
         ExtendedKeyUsagePurpose::ServerAuth,
         ExtendedKeyUsagePurpose::ClientAuth,

@@ -1,6 +1,6 @@
-//! Small files written so that a crash leaves the old one or the new one:
-//! created without overwriting, or replaced whole, and synced with their
-//! directory. What stands in them is not known here.
+//! Small files of which a crash leaves the old or the new one, never half: created without
+//! overwriting, or replaced whole, and synced with their directory. Their content is not our
+//! concern here.
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -16,8 +16,7 @@ pub(crate) const PRIVATE: u32 = 0o600;
 /// Permissions of what anyone may read (a umask can take more away).
 pub(crate) const PUBLIC: u32 = 0o644;
 
-/// Makes `dir` and whatever is missing above it, with mode 0700. One that is
-/// there keeps the mode it has.
+/// Makes `dir` and its missing parents, with mode 0700. Existing ones keep their mode.
 ///
 /// # Errors
 ///
@@ -34,9 +33,8 @@ pub(crate) fn create_private_dir(dir: &Path) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// [`io::ErrorKind::AlreadyExists`], where anything has this name, a dangling
-/// link too: it is left as it was. For any other error no file is left
-/// behind.
+/// [`io::ErrorKind::AlreadyExists`], if anything has this name, even a dangling link; it is
+/// left as it was. After any other error no file is left behind.
 pub(crate) fn create_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
@@ -48,20 +46,19 @@ pub(crate) fn create_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()>
         .and_then(|()| file.sync_all())
         .and_then(|()| sync_directory_of(path));
     if written.is_err() {
-        // The error that is told is the first one.
+        // The first error is the one to report.
         let _ = fs::remove_file(path);
     }
     written
 }
 
-/// Puts a file in the place of the one at `path`, or where none is yet:
-/// whoever reads it, and whenever the machine stops, finds all of the old or
-/// all of the new. A link is followed, so that it stays one.
+/// Replaces the file at `path`, or creates it. A reader finds the whole old file or the whole
+/// new one, even if the machine stops. A link is followed and stays a link.
 ///
 /// # Errors
 ///
-/// What the file system says. Up to the rename the old file stands as it was;
-/// where only the last sync of the directory fails, the new one does.
+/// What the file system says. The old file is unchanged, unless only the last sync of the
+/// directory failed: then the new one is in place.
 pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let path = match fs::canonicalize(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),

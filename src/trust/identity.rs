@@ -1,5 +1,5 @@
-//! [`Identity`], one's own key and certificate: made, written, renewed and
-//! read. Whom one trusts is not here.
+//! [`Identity`], our own key and certificate: made, written, renewed and read. Whom we trust
+//! is not decided here.
 
 use std::fmt;
 use std::fs;
@@ -23,10 +23,10 @@ pub(crate) const CERTIFICATE_FILE: &str = "cert.pem";
 /// The private key's file in a home.
 pub(crate) const KEY_FILE: &str = "key.pem";
 
-/// One's own key and certificate, ready to prove to a peer who one is.
+/// Our own key and certificate, ready to prove to a peer who we are.
 ///
-/// The private key can be used but not be taken out again, and `Debug` shows
-/// the public one alone. Clones share it.
+/// The private key can be used but not read out; `Debug` shows only the public key. Clones
+/// share it.
 #[derive(Clone)]
 pub struct Identity {
     certified: Arc<CertifiedKey>,
@@ -52,8 +52,8 @@ impl Identity {
     /// # Errors
     ///
     /// - [`IdentityError::Exists`], [`IdentityError::KeyMissing`],
-    ///   [`IdentityError::CertificateMissing`], where both files are there, or
-    ///   either: nothing was changed.
+    ///   [`IdentityError::CertificateMissing`], if either file or both exist: nothing was
+    ///   changed.
     /// - [`IdentityError::Unwritable`]; the files that it made are removed.
     /// - [`IdentityError::NotMade`], where the system has no random bytes.
     pub fn create(dir: &Path, algorithm: Algorithm) -> Result<Self, IdentityError> {
@@ -66,29 +66,28 @@ impl Identity {
         let identity = Self::of_generated(&key, certificate.der().clone())?;
 
         durable::create_private_dir(dir).map_err(|error| IdentityError::unwritable(dir, error))?;
-        // The key first: where the machine stops between the two, a key
-        // without its certificate can be renewed, the reverse is lost.
+        // The key first: if the machine stops between the two, a key can get a new
+        // certificate, but a certificate without its key is useless.
         create_new(&key_path, key.serialize_pem().as_bytes(), durable::PRIVATE)?;
         if let Err(error) = create_new(
             &certificate_path,
             certificate.pem().as_bytes(),
             durable::PUBLIC,
         ) {
-            // The error that is told is the first one.
+            // The first error is the one to report.
             let _ = fs::remove_file(&key_path);
             return Err(error);
         }
         Ok(identity)
     }
 
-    /// Writes a new certificate for the key in `dir`, in the place of the old
-    /// one or where it is missing. The key file is not touched, the
-    /// [`KeyId`] stays.
+    /// Writes a new certificate for the key in `dir`, replacing an old one if there is one.
+    /// The key file is not touched, and the [`KeyId`] stays.
     ///
     /// # Errors
     ///
     /// Those of [`Identity::load`] for the key; [`IdentityError::KeyMissing`];
-    /// [`IdentityError::Unwritable`]. The old certificate stands as it was.
+    /// [`IdentityError::Unwritable`]. The old certificate is unchanged.
     pub fn renew(dir: &Path) -> Result<Self, IdentityError> {
         let (certificate_path, key_path) = paths_in(dir);
         match are_there(&certificate_path, &key_path) {
@@ -117,13 +116,12 @@ impl Identity {
         Ok(renewed)
     }
 
-    /// Reads the identity in `dir`; `None`, where neither of its files is
-    /// there.
+    /// Reads the identity in `dir`; `None` if neither file exists.
     ///
     /// # Errors
     ///
     /// Those of [`Identity::load`]; [`IdentityError::KeyMissing`] and
-    /// [`IdentityError::CertificateMissing`], where there is only the other.
+    /// [`IdentityError::CertificateMissing`], if only the other file exists.
     pub fn load_from(dir: &Path) -> Result<Option<Self>, IdentityError> {
         let (certificate_path, key_path) = paths_in(dir);
         if !are_there(&certificate_path, &key_path)? {
@@ -132,8 +130,28 @@ impl Identity {
         Self::load(&certificate_path, &key_path).map(Some)
     }
 
-    /// Reads a certificate and its private key from PEM files. The first of
-    /// each is taken; a chain behind the certificate means nothing to us.
+    /// Reads the identity in `dir`, or makes one there if there is none.
+    ///
+    /// ```no_run
+    /// use turnchat::{Algorithm, Identity};
+    ///
+    /// let home = std::path::Path::new("home");
+    /// let identity = Identity::load_or_create(home, Algorithm::default())?;
+    /// # Ok::<(), turnchat::IdentityError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Identity::load_from`] and [`Identity::create`].
+    pub fn load_or_create(dir: &Path, algorithm: Algorithm) -> Result<Self, IdentityError> {
+        match Self::load_from(dir)? {
+            Some(identity) => Ok(identity),
+            None => Self::create(dir, algorithm),
+        }
+    }
+
+    /// Reads a certificate and its private key from PEM files. The first of each is used; a
+    /// chain after the certificate is ignored.
     ///
     /// The key is ECDSA P-256 (PKCS#8 or SEC1) or Ed25519 (PKCS#8).
     ///
@@ -199,7 +217,7 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// The key of the first certificate in a PEM file, one's own or a peer's.
+/// The key of the first certificate in a PEM file, ours or a peer's.
 ///
 /// # Errors
 ///

@@ -1,23 +1,23 @@
-//! [`IdentityError`]: why there is no key and certificate to go on with.
+//! [`IdentityError`]: why a key and certificate cannot be used.
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why there is no identity to go on with. Where nothing else is said, no
+/// Why an identity could not be made, renewed or read. Unless a variant says otherwise, no
 /// file was changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentityError {
-    /// A key or certificate is there already. Use it, renew its certificate,
-    /// or choose another directory; it is never overwritten.
+    /// A key or certificate exists already. Use it, renew its certificate, or choose another
+    /// directory; it is never overwritten.
     #[error("{} exists already", path.display())]
     Exists {
         /// What was found.
         path: PathBuf,
     },
-    /// There is a certificate, and not the key that it is for. Without the key
-    /// it proves nothing: restore the key, or make another identity.
+    /// There is a certificate without its key, which proves nothing: restore the key, or make
+    /// another identity.
     #[error("{} is there without its key, {}", certificate.display(), key.display())]
     KeyMissing {
         /// The certificate's file.
@@ -61,8 +61,8 @@ pub enum IdentityError {
         /// The file.
         path: PathBuf,
     },
-    /// A file has no private key section that can be read; one under a
-    /// passphrase cannot.
+    /// A file has no private key section that can be read. Keys under a passphrase are not
+    /// supported.
     #[error("no private key in {}", path.display())]
     NoKey {
         /// The file.
@@ -76,7 +76,7 @@ pub enum IdentityError {
         /// What is wrong with it; it may quote the file.
         what: String,
     },
-    /// Others than its owner can read or write the key file. It was not read.
+    /// Users other than its owner can read or write the key file. It was not read.
     #[error("the private key {} is open to others (mode {mode:04o})", path.display())]
     LooseKey {
         /// The key file.

@@ -28,9 +28,8 @@ impl KeyId {
     /// What every printed key begins with.
     pub const PREFIX: &'static str = "SHA256:";
 
-    /// The identity of the key whose DER-encoded `SubjectPublicKeyInfo`
-    /// (RFC 5280, section 4.1.2.7) is given, exactly as its bytes stand in a
-    /// certificate.
+    /// The identity of the key whose DER-encoded `SubjectPublicKeyInfo` (RFC 5280,
+    /// section 4.1.2.7) is given, byte for byte as in a certificate.
     pub fn of_spki(spki: &[u8]) -> Self {
         let mut hash = [0; 32];
         hash.copy_from_slice(digest::digest(&digest::SHA256, spki).as_ref());
@@ -46,7 +45,7 @@ impl KeyId {
     }
 }
 
-/// A text that is no key: not `SHA256:` and 43 characters of base64.
+/// A malformed key: not `SHA256:` and 43 characters of base64.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a key: a key is `SHA256:` and 43 letters, digits, `+` or `/`")]
 pub struct MalformedKey;

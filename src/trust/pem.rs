@@ -27,7 +27,7 @@ pub(super) fn read_certificate(path: &Path) -> Result<CertificateDer<'static>, I
 
 pub(super) fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, IdentityError> {
     let file = File::open(path).map_err(|error| IdentityError::unreadable(path, error))?;
-    // Asked of the open file, so that what is checked is what is read.
+    // Checked on the open file: a path could point elsewhere by the time it is read.
     let mode = file
         .metadata()
         .map_err(|error| IdentityError::unreadable(path, error))?
@@ -44,7 +44,7 @@ pub(super) fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, IdentityEr
     rustls_pemfile::private_key(&mut pem.as_slice())
         .map_err(|_| IdentityError::Malformed {
             path: path.to_owned(),
-            // The reader's own words could quote what stands in a key file.
+            // The PEM reader's own message could quote the key file.
             what: "it is not PEM".to_owned(),
         })?
         .ok_or_else(|| IdentityError::NoKey {

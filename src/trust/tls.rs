@@ -1,5 +1,5 @@
-//! The two TLS configurations, and [`Peer`], the proof that a handshake under
-//! them leaves. Sockets are not known here.
+//! The two TLS configurations, and [`Peer`], the proof that a handshake under them gives. No
+//! sockets here.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -25,8 +25,8 @@ use super::{Identity, KeyId};
 /// The protocol, as both sides name it in the handshake (PROTOCOL 1.3).
 pub(crate) const ALPN: &[u8] = b"turnchat/1";
 
-/// What a server speaks: TLS 1.3 with this identity, to every client that
-/// proves a key. Nothing is kept from one connection for the next.
+/// A server's side: TLS 1.3 with this identity, for every client that proves a key. No
+/// connection leaves state for the next.
 pub fn server_config(identity: &Identity) -> Arc<ServerConfig> {
     let provider = provider();
     let verifier = AnyProvenClient::new(provider.signature_verification_algorithms);
@@ -47,10 +47,9 @@ pub fn server_config(identity: &Identity) -> Arc<ServerConfig> {
     Arc::new(config)
 }
 
-/// What a client speaks: TLS 1.3 with this identity, to a server that proves
-/// one of the `acceptable` keys. Any other is rejected before this side's
-/// certificate goes out; `unexpected_key` tells which it was. With an empty
-/// list, every server is.
+/// A client's side: TLS 1.3 with this identity, for a server that proves one of the
+/// `acceptable` keys. Any other server is rejected before our certificate is sent;
+/// `unexpected_key` tells which key it offered. An empty list rejects every server.
 pub fn client_config(identity: &Identity, acceptable: Vec<KeyId>) -> Arc<ClientConfig> {
     let provider = provider();
     let verifier = ExpectedServer::new(acceptable, provider.signature_verification_algorithms);
@@ -60,8 +59,8 @@ pub fn client_config(identity: &Identity, acceptable: Vec<KeyId>) -> Arc<ClientC
         .with_protocol_versions(&[&TLS13])
         .expect("TLS 1.3");
     let mut config = builder
-        // The one door past the web's rules: keys are compared, not names
-        // (PROTOCOL 1.7 and 1.10).
+        // The one exception to the web's rules: keys are compared, not names (PROTOCOL 1.7 and
+        // 1.10).
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_client_cert_resolver(Arc::new(resolver));
@@ -71,7 +70,8 @@ pub fn client_config(identity: &Identity, acceptable: Vec<KeyId>) -> Arc<ClientC
     Arc::new(config)
 }
 
-/// The same for one connection, on which it is seen whether the server asks who dials.
+/// The same for one connection, which also records whether the server asked for our
+/// certificate.
 pub(crate) fn watched(config: &ClientConfig) -> (Arc<ClientConfig>, Arc<CertificateRequest>) {
     let request = Arc::new(CertificateRequest {
         resolver: Arc::clone(&config.client_auth_cert_resolver),
@@ -92,8 +92,8 @@ pub(crate) struct CertificateRequest {
 
 impl CertificateRequest {
     /// # Errors
-    /// [`NotProven::NotAsked`], where none has come: whom such a server lets in, it does
-    /// not know (PROTOCOL 1.4).
+    /// [`NotProven::NotAsked`], if none has come: such a server does not know whom it lets in
+    /// (PROTOCOL 1.4).
     pub(crate) fn has_come(&self) -> Result<(), NotProven> {
         match self.has_come.load(Ordering::Relaxed) {
             true => Ok(()),
@@ -113,28 +113,26 @@ impl ResolvesClientCert for CertificateRequest {
     }
 }
 
-/// What every client hands to rustls as the server's name, whomever it dials:
-/// an address that is nobody's, since an address is never sent as SNI, and no
-/// certificate is compared with it.
+/// The server name that every client gives to rustls: an address that nobody has. An address
+/// is never sent as SNI, and no certificate is compared with it.
 pub fn server_name() -> ServerName<'static> {
     ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into())
 }
 
-/// A peer that proved its key in a TLS handshake. Only this floor makes one,
-/// so that whoever holds one need not ask again.
+/// A peer whose key is proven, in a TLS handshake; or known, from a journal, while there is no
+/// connection: each later connection has to prove the same key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Peer {
     key: KeyId,
 }
 
 impl Peer {
-    /// The proof that a connection under [`server_config`] or
-    /// [`client_config`] came to, once its handshake is complete.
+    /// The peer that was proven on a connection under [`server_config`] or [`client_config`],
+    /// once its handshake is complete.
     ///
     /// # Errors
     ///
-    /// One variant of [`NotProven`] for each thing that is missing. The
-    /// connection is to be closed.
+    /// A [`NotProven`] that names what is missing. The connection must be closed.
     pub(crate) fn proven(connection: &CommonState) -> Result<Self, NotProven> {
         if connection.is_handshaking() {
             return Err(NotProven::Handshaking);
@@ -148,7 +146,7 @@ impl Peer {
         ) {
             return Err(NotProven::Resumed);
         }
-        // rustls lets a peer in that names no protocol at all (PROTOCOL 1.3).
+        // rustls accepts a peer that names no protocol at all (PROTOCOL 1.3).
         if connection.alpn_protocol() != Some(ALPN) {
             return Err(NotProven::NoCommonProtocol);
         }
@@ -161,8 +159,8 @@ impl Peer {
         })
     }
 
-    /// A peer that proved its key in an earlier process, as this side's own
-    /// journal has it. Every connection proves the key anew.
+    /// A peer that proved its key in an earlier process, according to our journal. Every
+    /// connection proves the key anew.
     pub(crate) fn remembered(key: KeyId) -> Self {
         Self { key }
     }
@@ -183,11 +181,10 @@ pub enum NotProven {
     /// Another version of TLS.
     #[error("the connection is not TLS 1.3")]
     NotTls13,
-    /// A session of before was resumed, which proves nothing anew.
+    /// An earlier TLS session was resumed, which proves nothing now.
     #[error("the connection resumed an older session")]
     Resumed,
-    /// The peer named no protocol, or another one: it speaks TLS, but not to
-    /// us.
+    /// The peer named no protocol, or another one: it speaks TLS, but not turnchat.
     #[error("the peer does not speak this protocol")]
     NoCommonProtocol,
     /// The peer showed no certificate.
@@ -201,11 +198,10 @@ pub enum NotProven {
     Malformed(#[from] MalformedCertificate),
 }
 
-/// Why a handshake came to nothing, sorted by what a person can do about it.
+/// Why a handshake failed, sorted by what a person can do about it.
 ///
-/// In TLS 1.3 a client is done before the server has judged its certificate:
-/// a client meets [`CertificateRefused`](Self::CertificateRefused) at its
-/// first read after the handshake.
+/// In TLS 1.3 a client finishes before the server has checked its certificate: it learns of
+/// [`CertificateRefused`](Self::CertificateRefused) at its first read after the handshake.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeFailure {
@@ -213,8 +209,8 @@ pub enum HandshakeFailure {
     /// prove that it holds it.
     #[error("the peer offered another key: {0}")]
     UnexpectedKey(KeyId),
-    /// The peer did not prove a key: no certificate, one that cannot be read,
-    /// or a signature that is not by its key. In words of the TLS library's.
+    /// The peer did not prove a key: no certificate, one that cannot be read, or a signature
+    /// that is not by its key. In the TLS library's words.
     #[error("the peer did not prove its key: {0}")]
     NoProof(String),
     /// The peer refused this side's certificate, by this alert (RFC 8446, section 6).
@@ -232,8 +228,8 @@ pub enum HandshakeFailure {
     /// What came is not TLS.
     #[error("the peer does not speak TLS")]
     NotTls,
-    /// Anything else that is wrong with what the peer sent, or that the peer
-    /// complained of. In words of the TLS library's.
+    /// Anything else that is wrong with what the peer sent, or that the peer complained of. In
+    /// the TLS library's words.
     #[error("the handshake failed: {0}")]
     Other(String),
     /// The connection failed below TLS; it may have been cut.
@@ -242,8 +238,8 @@ pub enum HandshakeFailure {
 }
 
 impl HandshakeFailure {
-    /// What an error of a TLS stream tells, during the handshake or at the
-    /// first read after it.
+    /// What an error of a TLS stream means, during the handshake or at the first read after
+    /// it.
     pub fn of(error: &io::Error) -> Self {
         match error.get_ref().and_then(|inner| inner.downcast_ref()) {
             Some(tls) => Self::of_tls(tls),
@@ -251,7 +247,7 @@ impl HandshakeFailure {
         }
     }
 
-    /// What an error of rustls tells.
+    /// What an error of rustls means.
     fn of_tls(error: &Error) -> Self {
         if let Some(key) = unexpected_key(error) {
             return Self::UnexpectedKey(key);
@@ -309,8 +305,8 @@ impl From<NotProven> for HandshakeFailure {
     }
 }
 
-/// The one provider of cryptography, named here and nowhere else, so that two
-/// can never meet in one process. The post-quantum hybrid is preferred (PROTOCOL 1.13).
+/// The only cryptography provider. It is named nowhere else, so a process never mixes two. The
+/// post-quantum hybrid is preferred (PROTOCOL 1.13).
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider {
         kx_groups: vec![kx_group::X25519MLKEM768, kx_group::X25519],
@@ -328,8 +324,7 @@ mod tests {
     use super::*;
     use crate::trust::Algorithm;
 
-    /// Two connections whose bytes were carried to and fro until both were
-    /// silent, and what each came to.
+    /// Two connections that exchanged bytes until both were silent, and each one's result.
     struct Joined {
         client: ClientConnection,
         server: ServerConnection,
@@ -401,8 +396,8 @@ mod tests {
         Identity::generate(Algorithm::default()).unwrap()
     }
 
-    /// A copy of the first one's certificate with the second one's key, as
-    /// whoever met a peer once could make it.
+    /// The first one's certificate with the second one's key: anyone who met a peer once can
+    /// make this.
     fn impostor(of: &Identity, by: &Identity) -> Arc<SingleCertAndKey> {
         let chain = of.certified().cert.clone();
         let key = by.certified().key.clone();

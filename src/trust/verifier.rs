@@ -1,10 +1,9 @@
-//! The two verifiers that rustls asks during a handshake. The client's
-//! compares the server's key with those it expects; the server's takes any
-//! key. Both have the signature checked that proves who holds the key
-//! (PROTOCOL 1.8).
+//! The two verifiers that rustls asks during a handshake. The client's compares the server's
+//! key with those it expects; the server's takes any key. Both check the signature, which
+//! proves that the peer holds the key (PROTOCOL 1.8).
 //!
-//! They look at nothing else in a certificate: not at dates, names, issuers
-//! or a chain (PROTOCOL 1.7). They never ask anybody and never write anything.
+//! They ignore everything else in a certificate: dates, names, issuers, the chain
+//! (PROTOCOL 1.7). They never ask anybody and never write anything.
 
 use std::sync::Arc;
 
@@ -20,14 +19,14 @@ use rustls::{
 use super::KeyId;
 use super::certificate::key_of_certificate;
 
-/// The key that a server offered was not one that the client expects. It
-/// travels inside of the handshake's error; [`unexpected_key`] finds it.
+/// The server offered a key that the client does not expect. It is carried in the handshake's
+/// error, where [`unexpected_key`] finds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("unexpected key {0}")]
 pub(crate) struct UnexpectedKey(pub KeyId);
 
-/// The key that a client's handshake was ended for, if it was for that. The
-/// server did not prove that it holds it.
+/// The unexpected key that ended a client's handshake, if that was the cause. The server has
+/// not proven that it holds this key.
 pub(crate) fn unexpected_key(error: &Error) -> Option<KeyId> {
     match error {
         Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) => {
@@ -95,9 +94,8 @@ impl ServerCertVerifier for ExpectedServer {
     }
 }
 
-/// Accepts a client that proves any key, and none that shows no certificate
-/// (PROTOCOL 1.4). Whether that key is admitted is decided after the handshake
-/// (PROTOCOL 1.11).
+/// Accepts a client that proves any key; rejects one without a certificate (PROTOCOL 1.4).
+/// Whether that key is admitted is decided after the handshake (PROTOCOL 1.11).
 #[derive(Debug)]
 pub(super) struct AnyProvenClient {
     algorithms: WebPkiSupportedAlgorithms,

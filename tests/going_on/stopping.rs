@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-use turnchat::{Cause, Notice, Reason, Talk};
+use turnchat::{Candidate, Cause, Client, Notice, Reason, ServerBuilder, Talk, Verdict};
 
 use crate::network::{Carried, network};
 use crate::sides::{Kept, Sides, mine, text, theirs};
@@ -111,5 +111,34 @@ async fn a_journal_is_free_once_its_server_has_stopped() {
         let (message, _) = listening.hear().await.unwrap();
         assert_eq!(message.turn, turn + 1);
         server.stop().await;
+    }
+}
+
+/// A question that panics costs its own candidate the answer, and nobody else.
+#[tokio::test(start_paused = true)]
+async fn a_question_that_panics_refuses_its_candidate() {
+    let (sides, other) = (Sides::new(), Sides::new());
+    for panics_at_once in [true, false] {
+        let (dial, accept, _) = network(vec![]);
+        let bad = other.client.key_id();
+        let builder = ServerBuilder::new(&sides.server, move |candidate: Candidate| {
+            let is_bad = candidate.key == bad;
+            assert!(!(is_bad && panics_at_once), "on purpose");
+            async move {
+                if is_bad {
+                    tokio::task::yield_now().await;
+                    panic!("on purpose");
+                }
+                Verdict::Admit
+            }
+        });
+        let mut server = builder.start(accept).await.unwrap();
+        let client = Client::new(&other.client, vec![sides.server.key_id()]);
+        let waiting = client.connect(dial.clone()).await.unwrap();
+        let refused = waiting.welcome().await.unwrap_err();
+        assert_eq!(refused.cause, Cause::Refused(Reason::NoAnswer));
+        let waiting = sides.client().connect(dial).await.unwrap();
+        let (here, there) = tokio::join!(server.next(), waiting.welcome());
+        assert!(here.is_some() && there.is_ok());
     }
 }

@@ -10,7 +10,10 @@ fn each_async_method_says_what_dropping_it_costs() {
     for file in files("src/link", "rs") {
         let text = read(&file);
         let lines: Vec<_> = text.lines().map(str::trim_start).collect();
-        let is_method = |(_, line): &(usize, &&str)| line.starts_with("pub async fn ");
+        let is_method = |(_, line): &(usize, &&str)| {
+            let is_async = line.contains("pub async fn ") || line.contains("-> impl Future<");
+            line.starts_with("pub ") && !line.contains("(crate)") && is_async
+        };
         for (place, method) in lines.iter().enumerate().filter(is_method) {
             let above = lines[..place].iter().rev();
             let above = above.take_while(|line| line.starts_with("///") || line.starts_with("#["));

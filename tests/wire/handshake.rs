@@ -16,7 +16,7 @@ use super::raw::{Came, Face, Papers, hello};
 
 fn tls_failure(incident: &ConnectionError) -> HandshakeFailure {
     match incident {
-        ConnectionError::Handshake(HandshakeError::Tls(error)) => HandshakeFailure::of(error),
+        ConnectionError::Handshake(HandshakeError::Tls(failure)) => failure.clone(),
         ConnectionError::Handshake(HandshakeError::NotProven(missing)) => missing.clone().into(),
         other => panic!("{other:?}"),
     }
@@ -283,7 +283,7 @@ async fn met(face: &Face, pin: &Papers) -> (Result<(), Came>, ConnectError) {
 
 fn tls(error: &ConnectError) -> HandshakeFailure {
     match error {
-        ConnectError::Handshake(HandshakeError::Tls(error)) => HandshakeFailure::of(error),
+        ConnectError::Handshake(HandshakeError::Tls(failure)) => failure.clone(),
         ConnectError::Handshake(HandshakeError::NotProven(missing)) => missing.clone().into(),
         other => panic!("{other:?}"),
     }

@@ -12,9 +12,9 @@ use crate::cli::report::{Exit, Report, outcome};
 use crate::cli::signals::{Signals, Stop};
 use crate::cli::speaker::{Intent, Partner, Speaker};
 use crate::cli::talk::{Ending, converse, quit_unbegun};
-use crate::link::{Cause, Client, ConnectError, Ended, HandshakeError, Talk, Waiting, tcp};
+use crate::link::{Cause, Client, Ended, Talk, Waiting, tcp};
 use crate::protocol::{Limits, Role};
-use crate::trust::{HandshakeFailure, Identity, KeyId};
+use crate::trust::{Identity, KeyId};
 
 /// Runs `turnchat client`.
 ///
@@ -196,9 +196,7 @@ impl ClientRun<'_> {
             Ok(waiting) => return Ok(Ok(waiting)),
             Err(error) => error,
         };
-        if let ConnectError::Handshake(HandshakeError::Tls(tls)) = &error
-            && let HandshakeFailure::UnexpectedKey(key) = HandshakeFailure::of(tls)
-        {
+        if let Some(key) = error.other_key() {
             return Ok(Err(key));
         }
         Err(Report::connect(&error, &address.to_string()))

@@ -1,5 +1,5 @@
-//! [`Admission`]: who is let in, who waits, who is told what, and which
-//! conversations there are. Pure: arrivals, verdicts and fired timers in, [`Order`]s
+//! [`Admission`]: who is admitted, who waits, what each connection is told, and which
+//! conversations there are. Pure: arrivals, verdicts and fired timers go in, [`Order`]s come
 //! out. It holds no instants, and each step is logarithmic in connections.
 
 mod conversations;
@@ -31,14 +31,14 @@ pub struct Admission {
     connections: BTreeMap<ConnectionId, Connection>,
     crowd: Crowd,
     conversations: Conversations,
-    /// Those who are let in and have not entered yet: one connection a conversation.
+    /// Admitted clients that have not entered yet: one connection per conversation.
     candidates: BTreeMap<Named, Candidate>,
-    /// Of these, who waits for a seat, in the order of their turns.
+    /// Of these, those that wait for a seat, first come first.
     queue: VecDeque<Named>,
-    /// Keys that there is a question about, and the youngest connection of each.
+    /// Keys with an open question, and each key's youngest connection.
     undecided: BTreeMap<KeyId, ConnectionId>,
-    /// Conversations that may begin at once; below zero, one is on already
-    /// for which nobody has made room.
+    /// How many conversations may begin now. Below zero: one is on already for which there was
+    /// no seat.
     seats: isize,
     /// No conversation begins any more.
     is_closing: bool,
@@ -65,7 +65,7 @@ enum Stage {
         hello: Hello,
         has_seat: bool,
     },
-    /// Told its last word, and not gone yet; `lingers`: it may take a moment.
+    /// It was told to close, and is not gone yet. `lingers`: it may take a moment.
     Closing {
         lingers: bool,
     },
@@ -121,8 +121,8 @@ impl Admission {
 
     // What becomes of connections.
 
-    /// A connection was accepted. Where there are too many that are not
-    /// admitted, an older one has to go: the new one may be the honest one.
+    /// A connection was accepted. If too many are not admitted, an older one has to go: the
+    /// new one may be honest.
     pub fn arrive(&mut self, id: ConnectionId, address: Option<IpAddr>) -> Orders {
         let origin = address.map(Origin::from);
         let stage = Stage::Stranger { has_greeted: false };
@@ -141,9 +141,9 @@ impl Admission {
         }
     }
 
-    /// A `hello` has come, and this is the verdict on it. `None`: the server's user
-    /// thinks about it, and [`answer`](Self::answer) comes later, for as long as there
-    /// [is a question](Self::is_asking) about the key.
+    /// A `hello` has come, and this is the verdict on it. `None`: the server's user is asked,
+    /// and calls [`answer`](Self::answer) later, while the [question](Self::is_asking) is
+    /// open.
     pub fn hello(&mut self, id: ConnectionId, hello: Hello, verdict: Option<Verdict>) -> Orders {
         if !matches!(self.stage(id), Some(Stage::Stranger { .. })) {
             // It was told to make room just now.
@@ -212,7 +212,7 @@ impl Admission {
         orders
     }
 
-    /// A connection is not handed over after all: it is closed, beside what goes on.
+    /// A connection is not handed over after all: it is closed in the background.
     pub fn turn_away(&mut self, id: ConnectionId) -> Orders {
         let mut orders = Orders::new();
         self.let_go(id, true, &mut orders);
@@ -253,10 +253,9 @@ impl Admission {
 
     // What becomes of conversations.
 
-    /// A conversation was parked before a restart, or on. They are to be told of in
-    /// the order in which their peers came last: of one key, where it has one open
-    /// conversation, the last is kept. A crash can come between a beginning and the
-    /// end of what was open before.
+    /// A conversation was parked before a restart, or on. Call this in the order in which the
+    /// peers last came: if a key may have only one open conversation, the last is kept. There
+    /// can be two, after a crash between the beginning of one and the end of the other.
     pub fn restore(&mut self, named: Named, clienthello: u64, age: Duration) -> Orders {
         let mut orders = Orders::new();
         if self.one_at_a_time {
@@ -293,9 +292,9 @@ impl Admission {
         orders
     }
 
-    /// A conversation has ended, and a `hello` for it could come once more, as
-    /// if for a new one: its client may not know that it ever began, or an
-    /// older connection may have been held back (PROTOCOL 4.24).
+    /// A conversation has ended, and a `hello` for it could come once more, as if for a new
+    /// one: its client may not know that it ever began, or an older connection may have been
+    /// delayed (PROTOCOL 4.24).
     pub fn ended(&mut self, named: Named) -> Orders {
         self.conversations.ended(named)
     }
@@ -319,7 +318,8 @@ impl Admission {
         self.undecided.contains_key(key)
     }
 
-    /// The server's user has thought about this key: for its youngest connection.
+    /// The server's user has answered about this key; the answer is for its youngest
+    /// connection.
     pub fn answer(&mut self, key: &KeyId, verdict: Verdict) -> Orders {
         let mut orders = Orders::new();
         if let Some(id) = self.asking(key)
@@ -332,7 +332,7 @@ impl Admission {
         orders
     }
 
-    /// Sends away whoever of this key waits: it is not let in any more.
+    /// Sends away all clients of this key that wait: it is not admitted any more.
     pub fn expel(&mut self, key: &KeyId) -> Orders {
         let mut orders = Orders::new();
         for (named, candidate) in self.candidates_of(key) {
@@ -345,8 +345,8 @@ impl Admission {
         orders
     }
 
-    /// No conversation begins any more, and none goes on that is parked: whoever waits,
-    /// and whoever comes for one, is told `closing` (PROTOCOL 4.29).
+    /// From now on no conversation begins and no parked one continues: everyone who waits or
+    /// comes for one is told `closing` (PROTOCOL 4.29).
     pub fn close(&mut self) -> Orders {
         self.is_closing = true;
         let waits = |stage: &Stage| match stage {
@@ -406,8 +406,8 @@ impl Admission {
             .max()
     }
 
-    /// For whoever knows that no `hello` for it can come any more. Says whether it had
-    /// ended.
+    /// Only for a caller that knows that no `hello` for it can come any more. Returns whether
+    /// it had ended.
     pub fn forget_end(&mut self, named: &Named) -> bool {
         let had_ended = matches!(self.conversations.get(named), Some(Standing::Ended));
         if had_ended {
@@ -478,8 +478,7 @@ impl Admission {
                 None => return self.dismiss(id, Instruction::Close),
             }
         }
-        // Newest connection wins: this one was overtaken while something held it back
-        // (PROTOCOL 4.25).
+        // The newest connection wins: this one was delayed and overtaken (PROTOCOL 4.25).
         if self.youngest_rival(&named) > Some(hello.clienthello) {
             return self.dismiss(id, Instruction::Close);
         }
@@ -619,7 +618,7 @@ impl Admission {
         orders
     }
 
-    /// Sends a candidate away, whose place somebody else takes, or nobody.
+    /// Sends a candidate away; another may take its place.
     fn send_away(&mut self, named: &Named, last: Instruction, orders: &mut Orders) {
         if let Some(candidate) = self.candidates.get(named)
             && let Some(id) = candidate.connection
@@ -629,7 +628,7 @@ impl Admission {
         self.drop_candidate(named, None, orders);
     }
 
-    /// Tells a connection its last word.
+    /// Tells a connection how to close.
     fn dismiss(&mut self, id: ConnectionId, last: Instruction) -> Orders {
         let mut orders = Orders::new();
         self.let_go(id, last != Instruction::Close, &mut orders);

@@ -147,7 +147,7 @@ where
 /// A wire that is handed over, and whether a `quit` stands behind its `hello`.
 type Entered<S> = (Box<Wire<Tls<S>>>, bool);
 
-/// Does what the hub says; `None` once that is to go.
+/// Does what the hub says; `None` if that is to close.
 async fn obey<S>(
     mut wire: Box<Wire<Tls<S>>>,
     hub: &HubHandle<S>,
@@ -204,7 +204,7 @@ where
     error.into()
 }
 
-/// Closes with a last word, unless there are too many strangers: then it has to go now.
+/// Closes with a last frame, unless too many are not admitted: then it has to go now.
 pub(super) async fn close<S>(
     wire: Box<Wire<S>>,
     last: Frame,

@@ -71,7 +71,7 @@ where
         }));
     }
 
-    /// Lets go of it, if it goes on: its server stops.
+    /// Cuts it, if it is on: its server stops.
     pub(super) fn cut(&self) {
         if let Some(keeper) = self.keeper.as_ref().filter(|_| self.driver.is_on()) {
             keeper.abort();

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
 
-/// What counts as one address: whoever has an IPv6 /64 has all of it.
+/// What counts as one address: for IPv6 a whole /64, which one host can use freely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Origin {
     Loopback,

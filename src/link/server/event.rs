@@ -1,5 +1,5 @@
-//! What a server's user learns of it besides conversations: who did not get one,
-//! and what was abandoned.
+//! What a server tells its user besides conversations: who did not get one, and which were
+//! abandoned.
 
 use tokio::sync::mpsc;
 
@@ -8,8 +8,8 @@ use crate::link::error::ConnectionError;
 use crate::protocol::Reason;
 use crate::trust::KeyId;
 
-/// Those who did not get a conversation, as they come, and conversations that
-/// have abandoned. Where nobody asks, the newest are dropped.
+/// Who did not get a conversation, and which conversations were abandoned, as it happens. If
+/// nobody reads these events, the newest are dropped.
 #[derive(Debug)]
 pub struct ServerEvents(pub(super) mpsc::Receiver<ServerEvent>);
 
@@ -21,13 +21,13 @@ impl ServerEvents {
     }
 }
 
-/// Somebody who did not get a conversation, or not any more.
+/// A peer or connection without a conversation, or one that was abandoned.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ServerEvent {
     /// A proven key was refused.
     Refused {
-        /// Whose.
+        /// The refused key.
         key: KeyId,
         /// Why.
         reason: Reason,
@@ -36,8 +36,8 @@ pub enum ServerEvent {
     Failed(ConnectionError),
     /// A peer has begun another conversation, or given this one up.
     GaveUp(Abandoned),
-    /// This side ended it, and crashed before all was told.
+    /// This side ended it, but crashed before the peer or its user knew.
     Ended(Abandoned),
-    /// Nobody has gone on with it for 30 days, or too many newer ones are kept.
+    /// Its peer did not continue it for 30 days, or too many newer ones are kept.
     Expired(Abandoned),
 }

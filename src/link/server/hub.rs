@@ -1,6 +1,5 @@
-//! [`Hub`]: the task behind a [`Server`](super::Server). It keeps
-//! [`Admission`], gives its instructions out to the connections, and keeps the
-//! conversations that are parked.
+//! [`Hub`]: the task behind a [`Server`](super::Server). It owns [`Admission`] and the parked
+//! conversations, and passes instructions on to the connections.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -35,10 +34,10 @@ use crate::link::wire::Wire;
 use crate::protocol::{Conversation, Frame, HeardWhen, Limits, Reason, Role, Violation};
 use crate::trust::{KeyId, Peer};
 
-/// How long accepting rests after it failed: out of file descriptors, mostly.
+/// How long to wait after a failed accept, most often for want of file descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
-/// What a server is to be.
+/// A server's settings.
 pub(super) struct Settings {
     pub(super) config: Arc<rustls::ServerConfig>,
     pub(super) limits: Limits,
@@ -68,8 +67,8 @@ pub(super) struct Hub<S> {
     /// gone, and nobody else is accepted before that (PROTOCOL 5.4).
     going: BTreeSet<ConnectionId>,
     live: BTreeMap<Named, Live<S>>,
-    /// Who came for a conversation that is being put away, and learns then what became
-    /// of it.
+    /// Connections for a conversation that is just ending or being parked; they are answered
+    /// after that.
     early: BTreeMap<Named, Early<S>>,
     /// Whose `hello` is being answered, and whether it is let in.
     in_hand: Option<(ConnectionId, bool)>,
@@ -99,7 +98,7 @@ struct Early<S> {
     has_quit: bool,
 }
 
-/// Where the server's user hears of it.
+/// The channels to the server's user.
 pub(super) struct Outlets {
     /// `None`: no conversation begins any more.
     pub(super) talks: Option<mpsc::UnboundedSender<Talk>>,
@@ -275,7 +274,7 @@ where
         }
     }
 
-    /// Takes up what the journal holds, whose peer came last last.
+    /// Takes up what the journal holds, in the order in which the peers last came.
     fn restore(&mut self, stored: Vec<Stored>) -> Orders {
         let mut orders = Orders::new();
         for stored in &stored {
@@ -300,7 +299,7 @@ where
         let is_held = |s: &Stored| s.is_live && self.admission.is_open(&named(s));
         let held = stored.iter().rposition(is_held);
         let held = held.filter(|_| self.settings.one_at_a_time);
-        // Nobody sits at a conversation whose peer would have to be asked about.
+        // A conversation gets no seat if the user would have to be asked about its peer.
         let candidate = |s: &Stored| Candidate {
             key: s.peer,
             address: None,
@@ -361,7 +360,7 @@ where
         let _ = self.outlets.events.try_send(event);
     }
 
-    /// Leaves of a parked conversation what its end needs; `None` where that
+    /// Ends a parked conversation on the disk, keeping only what its end needs; `None` if that
     /// cannot be stored.
     async fn end(key: KeyId, parked: &Parked) -> Option<Abandoned> {
         let mut conversation = parked.conversation.clone();
@@ -377,7 +376,8 @@ where
         Some(abandoned)
     }
 
-    /// Of those who came to nothing; what was lost in a conversation always finds room.
+    /// Tells of a connection without a conversation, unless that would leave no room for
+    /// abandoned conversations.
     fn mention(&self, event: ServerEvent) {
         if self.outlets.events.capacity() > MENTIONS {
             let _ = self.outlets.events.try_send(event);
@@ -539,7 +539,7 @@ where
         }
     }
 
-    /// Closes a connection with its last word, beside what goes on. It counts until then.
+    /// Closes a connection in the background, with a last frame. It counts until it is closed.
     fn close_with(
         &mut self,
         id: ConnectionId,

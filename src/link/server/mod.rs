@@ -31,7 +31,7 @@ pub use admission::Verdict;
 pub use event::{ServerEvent, ServerEvents};
 pub use question::Candidate;
 
-/// A server that is to be: its identity and its rules.
+/// Builds a [`Server`]: its identity and its rules.
 ///
 /// ```no_run
 /// use turnchat::{tcp, ServerBuilder, Verdict};
@@ -55,28 +55,30 @@ pub struct ServerBuilder {
     journal: Option<Journal>,
 }
 
-/// A server that receives connections. Dropped, it lets go of them all.
+/// A server that receives connections. Dropping it drops them all.
 #[derive(Debug)]
 pub struct Server {
     requests: mpsc::UnboundedSender<Request>,
     talks: mpsc::UnboundedReceiver<Talk>,
     next: watch::Receiver<Option<KeyId>>,
     events: Option<ServerEvents>,
-    /// Seats that were asked for and no talk has come for yet; below zero, talks that
-    /// came without.
+    /// Seats asked for that no conversation has taken yet. Below zero: conversations that came
+    /// without one.
     seats: isize,
 }
 
 impl ServerBuilder {
-    /// A server that proves to be `identity`, and asks `admit` about each
-    /// [`Candidate`]. It talks to one peer at a time: a peer's newest conversation
-    /// ends its older ones.
+    /// A server that authenticates as `identity`, and asks `admit` about each [`Candidate`].
+    /// It talks to one peer at a time: a peer's newest conversation ends its older ones.
     ///
-    /// What `admit` does not say at once it may think about, for
-    /// [`Limits::question_time`]; the candidate is told to wait. Of a key there is one
-    /// question at a time: while one is open, another is let go of, and the answer is
-    /// for the key's youngest connection. A question whose candidate has left is
-    /// dropped. [`Limits::questions`] may be open; past these a candidate is told
+    /// `admit` is called for each connection, and its future polled once at least; both run
+    /// in the server's own task, so they must not block. If they panic, the candidate is
+    /// refused.
+    ///
+    /// If `admit` does not answer at once, it has [`Limits::question_time`]; the candidate is
+    /// told to wait. A key has one open question at a time: later ones are dropped, and the
+    /// answer is for the key's youngest connection. A question whose candidate has left is
+    /// dropped too. Up to [`Limits::questions`] may be open; any further candidate is told
     /// [`Reason::Busy`](crate::protocol::Reason::Busy).
     pub fn new<A, F>(identity: &Identity, admit: A) -> Self
     where
@@ -101,18 +103,16 @@ impl ServerBuilder {
         self
     }
 
-    /// A peer may have several conversations at once, as with a server that
-    /// talks to many (PROTOCOL 4.32).
+    /// Lets a peer have several conversations at once (PROTOCOL 4.32).
     #[must_use]
     pub fn many_at_a_time(mut self) -> Self {
         self.settings.one_at_a_time = false;
         self
     }
 
-    /// The same server, which keeps its open conversations there, and goes on
-    /// with them after a crash. The one that was on holds its place, for one
-    /// [`Limits::hold`], if its peer is admitted at once;
-    /// [`Server::next`] yields it first.
+    /// The same server, which keeps its open conversations in this journal and continues them
+    /// after a crash. The one that was on keeps its place for one [`Limits::hold`], if `admit`
+    /// admits its peer at once; [`Server::next`] yields it first.
     #[must_use]
     pub fn with_journal(mut self, journal: Journal) -> Self {
         self.journal = Some(journal);
@@ -120,14 +120,14 @@ impl ServerBuilder {
     }
 
     /// Reads the journal, if there is one, and begins to receive what `accept` yields:
-    /// streams, and where they come from. Handshakes run beside it, under deadlines; a
+    /// streams, and where they come from. Handshakes run in the background, under deadlines; a
     /// failing `accept` is tried again.
     ///
-    /// A journal that a server before this one has not let go of yet is waited for, up to
-    /// 3 s. Dropped before it is done, nothing has begun.
+    /// If an earlier server still has the journal, this waits for it, up to 3 s. If this
+    /// future is dropped, nothing has begun.
     ///
     /// # Errors
-    /// [`JournalError`]; the files are as they were. None without a journal.
+    /// [`JournalError`]; the files are unchanged. Without a journal there is no error.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -165,8 +165,8 @@ impl ServerBuilder {
     }
 }
 
-/// A conversation's seat, which is free again however its handler ends. It does not
-/// keep a server that is let go of.
+/// A conversation's seat, which is free again however its handler ends. It does not keep a
+/// dropped server alive.
 struct Seat(mpsc::WeakUnboundedSender<Request>);
 
 impl Drop for Seat {
@@ -181,7 +181,8 @@ impl Server {
     /// The next conversation. Nobody is welcomed before this is called. `None` once the
     /// server was [closed](Self::close).
     ///
-    /// May be dropped at any time; whoever was welcomed meanwhile comes next time.
+    /// May be dropped at any time; a peer that was welcomed meanwhile comes with the next
+    /// call.
     pub async fn next(&mut self) -> Option<Talk> {
         self.make_room(1);
         let talk = self.talks.recv().await;
@@ -189,15 +190,15 @@ impl Server {
         talk
     }
 
-    /// Who was welcomed already, and was not handed out by
-    /// [`next`](Self::next) yet. Asks for nobody.
+    /// A conversation that was welcomed already, but not handed out by [`next`](Self::next)
+    /// yet. Lets nobody else in.
     pub fn welcomed(&mut self) -> Option<Talk> {
         let talk = self.talks.try_recv().ok()?;
         self.seats -= 1;
         Some(talk)
     }
 
-    /// Sees that so many conversations may begin.
+    /// Makes room for so many conversations to begin.
     fn make_room(&mut self, many: usize) {
         let many = isize::try_from(many).unwrap_or(isize::MAX);
         let more = many.saturating_sub(self.seats);
@@ -207,13 +208,13 @@ impl Server {
         }
     }
 
-    /// Hands each conversation to `handler`, at most `many` at once; the others queue. Of
-    /// one peer only the newest conversation is kept, unless
-    /// [`ServerBuilder::many_at_a_time`] was said. Each handler runs in a task of its own.
+    /// Hands each conversation to `handler`, at most `many` at once; the others queue. Of one
+    /// peer only the newest conversation is kept, unless [`ServerBuilder::many_at_a_time`] was
+    /// called. Each handler runs in a task of its own.
     ///
-    /// Serves for ever; [`serve_until`](Self::serve_until) can be told to stop. Dropped, it
-    /// lets go of everybody, as a crash would: conversations are cut, and their handlers go
-    /// on and learn so.
+    /// Serves for ever; [`serve_until`](Self::serve_until) can be told to stop. If this future
+    /// is dropped, every conversation is cut, as by a crash. The handlers keep running and
+    /// learn of it.
     pub async fn serve<H, F>(self, many: usize, handler: H)
     where
         H: FnMut(Talk) -> F,
@@ -222,12 +223,12 @@ impl Server {
         self.serve_until(many, handler, pending()).await;
     }
 
-    /// [`serve`](Self::serve), until `shutdown` is done: then it is [closed](Self::close),
+    /// Like [`serve`](Self::serve), until `shutdown` is done. Then it [closes](Self::close),
     /// waits until all handlers have returned, and stops. How long that takes is up to the
-    /// handlers: let them [leave](super::MyTurn::leave) at the same sign, or put a
-    /// `timeout` around this.
+    /// handlers: let them [leave](super::MyTurn::leave) at the same signal, or put a `timeout`
+    /// around this.
     ///
-    /// Dropped, it lets go of everybody, as [`serve`](Self::serve) does.
+    /// If this future is dropped, every conversation is cut, as with [`serve`](Self::serve).
     ///
     /// ```no_run
     /// # use turnchat::{Server, Talk};
@@ -275,9 +276,10 @@ impl Server {
         self.stop().await;
     }
 
-    /// Begins no more conversations: whoever waits, and whoever comes for another, is told
-    /// [`Reason::Closing`](crate::protocol::Reason::Closing). What is on goes on, over cuts
-    /// too. [`next`](Self::next) yields who was welcomed already, and then `None`.
+    /// Begins no more conversations: everyone who waits, or comes later for a new one, is told
+    /// [`Reason::Closing`](crate::protocol::Reason::Closing). Conversations that are on
+    /// continue, even over cuts. [`next`](Self::next) yields those already welcomed, and then
+    /// `None`.
     pub fn close(&self) {
         let _ = self.requests.send(Request::Close);
     }
@@ -287,26 +289,27 @@ impl Server {
         self.next.clone()
     }
 
-    /// Sends whoever of this key is in the queue away, as
-    /// [unknown](crate::protocol::Reason::UnknownPeer): it is not admitted any more. A
-    /// conversation that is on goes on.
+    /// Sends this key's clients in the queue away, as
+    /// [unknown](crate::protocol::Reason::UnknownPeer): the key is not admitted any more. A
+    /// conversation that is on continues.
     pub fn expel(&self, key: KeyId) {
         let _ = self.requests.send(Request::Expel(key));
     }
 
-    /// Those who did not get a conversation; once, to whoever asks first.
+    /// The server's events. Only the first call gets them.
     pub fn events(&mut self) -> Option<ServerEvents> {
         self.events.take()
     }
 
-    /// Stops: whoever waits is told [`Reason::Closing`](crate::protocol::Reason::Closing)
-    /// (PROTOCOL 4.29), and gets a moment to read it; what is still on is cut. Once this
-    /// returns, the journal is free, but for a store that the disk does not get done: the
-    /// next [`ServerBuilder::start`] waits for that.
+    /// Stops: everyone who waits is told [`Reason::Closing`](crate::protocol::Reason::Closing)
+    /// (PROTOCOL 4.29), and gets a moment to read it; conversations still on are cut. Once
+    /// this returns, the journal is free, except for a store still in progress, which the next
+    /// [`ServerBuilder::start`] waits for.
     ///
-    /// Takes at most twice [`Limits::close_time`]. Dropped, it goes on without you.
-    pub async fn stop(self) {
+    /// Takes at most twice [`Limits::close_time`]. If this future is dropped, the server still
+    /// stops.
+    pub fn stop(self) -> impl Future<Output = ()> + Send {
         let _ = self.requests.send(Request::Stop);
-        self.requests.closed().await;
+        async move { self.requests.closed().await }
     }
 }

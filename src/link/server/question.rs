@@ -4,24 +4,27 @@
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
+use tracing::error;
+
 use super::admission::Verdict;
-use crate::protocol::ConversationId;
+use crate::protocol::{ConversationId, Reason};
 use crate::trust::KeyId;
 
-/// Somebody who has proven a key and said `hello`.
+/// A peer that has proven a key and sent `hello`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Candidate {
-    /// Whose key it is.
+    /// The proven key.
     pub key: KeyId,
-    /// Where it comes from, where that is known.
+    /// The address that it comes from, if known.
     pub address: Option<IpAddr>,
-    /// What it wants to begin, or to go on with.
+    /// The conversation that it wants to begin or continue.
     pub conversation: ConversationId,
-    /// That conversation is open here: it was let in to it before.
+    /// Whether that conversation is open here, so that the peer was admitted before.
     pub is_returning: bool,
 }
 
@@ -45,14 +48,14 @@ impl Questions {
         }
     }
 
-    /// What is said at once. `None`: it is thought about, if there is no question about
-    /// the key yet.
+    /// The verdict, if it is given at once. `None`: a question about the key is open now.
     pub(super) fn ask(&mut self, candidate: Candidate) -> Option<Verdict> {
-        let mut question = (self.ask)(candidate);
-        match question
-            .as_mut()
-            .poll(&mut Context::from_waker(Waker::noop()))
-        {
+        let asked = catch_unwind(AssertUnwindSafe(|| (self.ask)(candidate)));
+        let Ok(mut question) = asked else {
+            return Some(panicked(&candidate.key));
+        };
+        let context = &mut Context::from_waker(Waker::noop());
+        match answer(&candidate.key, &mut question, context) {
             Poll::Ready(verdict) => Some(verdict),
             Poll::Pending => {
                 self.open.entry(candidate.key).or_insert(question);
@@ -61,7 +64,7 @@ impl Questions {
         }
     }
 
-    /// Lets go of all other questions: nobody waits for their answers.
+    /// Drops all other questions: nobody waits for their answers.
     pub(super) fn retain(&mut self, is_open: impl Fn(&KeyId) -> bool) {
         self.open.retain(|key, _| is_open(key));
     }
@@ -71,7 +74,7 @@ impl Questions {
         let open = &mut self.open;
         let (key, verdict) = poll_fn(|context| {
             let mut polled = open.iter_mut().map(|(key, question)| {
-                let verdict = question.as_mut().poll(context);
+                let verdict = answer(key, question, context);
                 verdict.map(|verdict| (*key, verdict))
             });
             polled.find(Poll::is_ready).unwrap_or(Poll::Pending)
@@ -80,4 +83,16 @@ impl Questions {
         self.open.remove(&key);
         (key, verdict)
     }
+}
+
+/// The answer, if there is one. A question runs in the hub's task, which it must not take
+/// down with it.
+fn answer(key: &KeyId, question: &mut Question, context: &mut Context<'_>) -> Poll<Verdict> {
+    let polled = catch_unwind(AssertUnwindSafe(|| question.as_mut().poll(context)));
+    polled.unwrap_or_else(|_| Poll::Ready(panicked(key)))
+}
+
+fn panicked(key: &KeyId) -> Verdict {
+    error!(%key, "the question whether to admit it panicked");
+    Verdict::Refuse(Reason::NoAnswer)
 }

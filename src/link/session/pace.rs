@@ -17,23 +17,22 @@ pub(in crate::link) const FEW_REDIALS: [Duration; 3] = [
     Duration::from_secs(3),
 ];
 
-/// Notices of what a peer can change at will that are told without a pause between, and
-/// then one each so often: whoever comes and goes, or moves its user in the queue, a
-/// thousand times a second does not fill a screen.
+/// How many notices are told at once of a state that the peer can change at will; after these,
+/// one at a time with a pause. A peer that comes and goes a thousand times a second must not
+/// fill the user's screen.
 pub(super) const NOTICES: u8 = 20;
 pub(super) const NOTICE_PAUSE: Duration = Duration::from_secs(5);
 
-/// How long a conversation may be cut while somebody waits for its place is counted in so
-/// many parts, since its last turn passed; each that is begun counts, so that who cuts
-/// every moment does not keep the place.
+/// The crowded hold is counted in this many parts, and each part that has begun counts whole.
+/// A peer that cuts its link again and again therefore does not keep its place.
 pub(super) const CUT_PARTS: u32 = 30;
 
-/// How fast it redials and tells, and how long it was cut. Sessions that differ in it alone are equal, so that a
-/// model checker need not tell them apart.
+/// How fast it redials and tells, and how long it was cut. Sessions that differ only in this
+/// are equal: the model checker need not tell them apart.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
-    /// How often a client has redialled since a turn last passed: a `welcome` alone is no
-    /// reason to hurry, since whoever gives one can cut again at once.
+    /// How often a client has redialled since a turn last passed: a `welcome` alone does not
+    /// reset it, since a peer can send one and cut at once.
     pub(super) redials: u32,
     /// How many notices may be told now. [`Timer::Notices`](super::Timer::Notices) is armed unless it is all.
     pub(super) notices: u8,

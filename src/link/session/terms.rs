@@ -6,7 +6,7 @@ use crate::link::error::Ended;
 use crate::protocol::{Code, Conversation, Frame, Message, Snapshot, Violation};
 use crate::trust::KeyId;
 
-/// To a connection whose place a newer one has taken.
+/// Sent on a connection that a newer one has replaced.
 pub const REPLACED: Frame = Frame::Error {
     code: Code::Replaced,
     detail: None,
@@ -17,11 +17,11 @@ pub const REPLACED: Frame = Frame::Error {
 pub enum Timer {
     /// A conversation that was cut is held no longer.
     Hold,
-    /// Nor is it, earlier, where somebody waits for its place.
+    /// The same, earlier, while somebody waits for its place.
     CrowdedHold,
     /// Our `quit` was not acknowledged.
     Quit,
-    /// Nor was it, earlier, while somebody waits for the place.
+    /// The same, earlier, while somebody waits for the place.
     CrowdedQuit,
     /// The peer's last message was not taken, and its `quit` waits for that.
     Taking,
@@ -36,9 +36,9 @@ pub enum Timer {
 pub enum Output {
     /// Store this, then call [`Session::stored`](super::Session::stored).
     Put {
-        /// What going on needs.
+        /// What is needed to continue.
         snapshot: Snapshot,
-        /// The conversation is on or held; else it is parked, or has ended.
+        /// Whether the conversation is on or held; if not, it is parked or has ended.
         is_live: bool,
         /// A server's: when the ClientHello of its newest connection came.
         clienthello: u64,
@@ -52,15 +52,15 @@ pub enum Output {
     /// Close the link in order, after this frame if there is one, then call
     /// [`Session::closed`](super::Session::closed).
     Close(Option<Frame>),
-    /// Close the link in order, beside what goes on.
+    /// Close the link in order, in the background.
     Part(Option<Frame>),
-    /// Let go of the link without a word.
+    /// Drop the link without a frame.
     Cut,
     /// Dial, then call [`Session::connected`](super::Session::connected) or [`Session::dial_failed`](super::Session::dial_failed).
     Dial,
     /// Call [`Session::fired`](super::Session::fired) with this timer after so long.
     Arm(Timer, Duration),
-    /// Or do not.
+    /// Do not call it for this timer any more.
     Disarm(Timer),
     /// Hand this message over to the user.
     HandOver(Message),
@@ -70,15 +70,14 @@ pub enum Output {
     Done(Remains),
 }
 
-/// Something to know that changes nobody's turn. Whoever takes no notice for
-/// long learns how it is then, not how often it changed.
+/// News that does not change whose turn it is. A user who asks rarely learns the current
+/// state, not every change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notice {
-    /// So many are before us in the server's queue. 0: we are next, or a
-    /// person is deciding about us.
+    /// We are in the server's queue, or a person is deciding about us.
     Waiting {
-        /// How many.
+        /// How many are before us; 0: we are next, or a person is deciding.
         ahead: u64,
     },
     /// The peer holds our message of this turn.
@@ -86,15 +85,15 @@ pub enum Notice {
         /// Which turn.
         turn: u64,
     },
-    /// The link is lost. The conversation is held: what is said now is kept,
-    /// and said once there is a link.
+    /// The link is lost. The conversation is held: what you say now is kept, and sent once
+    /// there is a link again.
     Lost,
     /// The link is back, and the conversation goes on where it was.
     Resumed,
-    /// Another key answers where the peer was. Nothing was said to it, and the
-    /// conversation is held for the peer's own.
+    /// Another key answers where the peer was. Nothing was sent to it, and the conversation is
+    /// held for the peer's own key.
     OtherKey {
-        /// The key that was offered; nobody has proven to hold it.
+        /// The key that was offered. It was not proven.
         key: KeyId,
     },
 }
@@ -104,8 +103,8 @@ pub enum Notice {
 pub enum Remains {
     /// Nothing that the server has to know.
     Nothing,
-    /// It is over. It may be asked for as if it were new: by a peer that does
-    /// not know, or by an older connection.
+    /// It is over. A `hello` may still ask for it as if it were new: from a peer that does not
+    /// know of the end, or on an older connection.
     End,
     /// It can go on later.
     Parked(Conversation),
@@ -116,9 +115,9 @@ pub enum Remains {
 pub struct Greeting {
     /// The highest turn that the client has heard.
     pub heard: u64,
-    /// A `quit` has come behind the `hello`.
+    /// A `quit` has come after the `hello`.
     pub has_quit: bool,
-    /// When its ClientHello came, among all of this server's.
+    /// Its place in the order of all ClientHellos that came to this server.
     pub clienthello: u64,
 }
 
@@ -128,7 +127,7 @@ pub enum NotAccepted {
     /// The conversation is ending, or being parked.
     #[error("the conversation is being put away")]
     Ending,
-    /// Its counters cannot be.
+    /// Its counters are impossible.
     #[error(transparent)]
     Violation(#[from] Violation),
 }

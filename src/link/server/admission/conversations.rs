@@ -1,4 +1,4 @@
-//! [`Conversations`]: which there are, and where each stands.
+//! [`Conversations`]: which exist, and the state of each.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
@@ -11,7 +11,7 @@ use crate::trust::KeyId;
 /// For how long a parked conversation is kept (30 days).
 pub(super) const PARKED_TIME: Duration = Duration::from_secs(30 * 24 * 3_600);
 
-/// All conversations, but those that wait to begin.
+/// All conversations except those that wait to begin.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Conversations {
     most_parked: usize,
@@ -23,7 +23,7 @@ pub(super) struct Conversations {
     ended: VecDeque<Named>,
 }
 
-/// Where a conversation stands.
+/// The state of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Standing {
     Live {
@@ -182,7 +182,7 @@ impl Conversations {
         }
     }
 
-    /// Where a conversation stood is of no consequence any more.
+    /// The state of a conversation does not matter any more.
     pub(super) fn forget(&mut self, named: &Named, orders: &mut Orders) {
         match self.standings.remove(named) {
             Some(Standing::Parked { .. }) => {

@@ -9,7 +9,7 @@ use crate::trust::{KeyId, Peer};
 /// A conversation: ids of different keys never meet (PROTOCOL 4.21).
 pub type Named = (KeyId, ConversationId);
 
-/// What the server's user says about a [`Candidate`](crate::link::Candidate).
+/// The answer of the server's user about a [`Candidate`](crate::link::Candidate).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Let it in.
@@ -18,7 +18,7 @@ pub enum Verdict {
     Refuse(Reason),
 }
 
-/// A `hello`: who wants to talk, and about which conversation.
+/// A `hello`: which peer wants which conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Hello {
     /// Who: a proven key.
@@ -27,8 +27,8 @@ pub struct Hello {
     pub conversation: ConversationId,
     /// The highest turn that it has heard.
     pub heard: u64,
-    /// When its first ClientHello came, among all of this server's: a relay
-    /// can hold back a `hello`, but not make its handshake younger (PROTOCOL 4.25).
+    /// The place of its first ClientHello in the order of all that came to this server. A
+    /// relay can delay a `hello`, but not make its handshake younger (PROTOCOL 4.25).
     pub clienthello: u64,
 }
 
@@ -53,7 +53,7 @@ pub enum Instruction {
     },
     /// Say `error` `replaced`, and close.
     Replaced,
-    /// Say `quit`, and close: its own has ended what its `hello` named.
+    /// Say `quit`, and close: the peer's own `quit` has ended the conversation in its `hello`.
     Quit,
     /// Hand the connection over: its conversation begins, or goes on with it.
     Enter,
@@ -82,24 +82,26 @@ pub enum Why {
     Age,
 }
 
-/// What is to be done, in this sequence.
+/// What the hub must do, in this sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// Tell this to a connection.
     Tell(ConnectionId, Instruction),
     /// Tell a conversation that is on that its peer has begun another.
     Supersede(Named),
-    /// End a parked conversation, on the disk too; then call [`Admission::ended`](super::Admission::ended), or
-    /// [`Admission::kept`](super::Admission::kept) where that cannot be stored, and do without what
-    /// follows for its key.
+    /// End a parked conversation, on the disk too; then call
+    /// [`Admission::ended`](super::Admission::ended), or
+    /// [`Admission::kept`](super::Admission::kept) if that cannot be stored, and skip the
+    /// later orders for its key.
     GiveUp(Named, Why),
-    /// Call [`Admission::fired`](super::Admission::fired) with this timer after so long, and not as said before.
+    /// Call [`Admission::fired`](super::Admission::fired) with this timer after so long. This
+    /// replaces an earlier `Arm`.
     Arm(Timer, Duration),
-    /// Or do not.
+    /// Do not call it for this timer any more.
     Disarm(Timer),
 }
 
-/// What is done in this sequence.
+/// Orders, to be carried out in this sequence.
 pub type Orders = Vec<Order>;
 
 /// What admission waits for without being able to see a clock.
