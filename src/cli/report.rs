@@ -454,6 +454,12 @@ impl From<&BookError> for Report {
     }
 }
 
+impl From<JournalError> for Report {
+    fn from(error: JournalError) -> Self {
+        Self::from(&error)
+    }
+}
+
 impl From<&JournalError> for Report {
     fn from(error: &JournalError) -> Self {
         let advice = match error {

@@ -158,22 +158,27 @@ impl Client {
         }
     }
 
-    /// Gives up the journal's conversations with the accepted peers, and returns what is left
-    /// of each. A server ends its side when a new one begins.
+    /// Gives up the journal's conversations with the accepted peers. `tell` learns what is left
+    /// of each before it is removed; if `tell` fails, the conversation can still continue. A
+    /// server ends its side when a new one begins.
     ///
     /// # Errors
-    /// [`JournalError`], if one cannot be read or removed.
-    pub fn give_up(&self) -> Result<Vec<Abandoned>, JournalError> {
-        let mut ends = Vec::new();
+    /// Those of `tell`, and [`JournalError`], if one cannot be read or removed.
+    pub fn give_up<E: From<JournalError>>(
+        &self,
+        mut tell: impl FnMut(&Abandoned) -> Result<(), E>,
+    ) -> Result<(), E> {
         let Some(journal) = &self.journal else {
-            return Ok(ends);
+            return Ok(());
         };
         for key in self.accepted.iter().filter(|key| journal.has_client(key)) {
             let (record, stored) = journal.client(key)?;
-            ends.extend(stored.map(|conversation| Abandoned::of(*key, &conversation)));
+            if let Some(conversation) = stored {
+                tell(&Abandoned::of(*key, &conversation))?;
+            }
             record.remove()?;
         }
-        Ok(ends)
+        Ok(())
     }
 
     /// The record for this peer, and the conversation in it or a new one.

@@ -259,7 +259,16 @@ fn a_new_conversation_shows_what_the_last_one_left() {
     page["conversation"]["last_heard"] = "Hello".into();
     std::fs::write(path, page.to_string()).unwrap();
 
+    // Where it cannot be shown, it is not given up either.
     let server = alice.serve(&["--allow-anyone", "--first", "Hello"]);
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    let arguments = bob.calling(&server, &alice, &["--json", "--new"]);
+    let mut failing = bob.turnchat(&arguments);
+    failing
+        .stdout(full.unwrap())
+        .stderr(std::process::Stdio::null());
+    assert_eq!(failing.status().unwrap().code(), Some(1));
+
     let mut client = bob.call(&server, &alice, &["--json", "--new"]);
     let told = event(&mut client, "error");
     assert!(told["what"].as_str().unwrap().contains("Gave up"), "{told}");

@@ -204,11 +204,10 @@ impl ClientRun<'_> {
 
     /// Gives up what the journal holds, for `--new`.
     fn give_up(&self, client: &Client, speaker: &mut Speaker) -> Result<(), Report> {
-        for given_up in client.give_up().map_err(|error| Report::from(&error))? {
+        client.give_up(|given_up| {
             let what = "Gave up the last conversation.".to_owned();
-            abandoned::tell(what, &given_up, self.console, speaker)?;
-        }
-        Ok(())
+            abandoned::tell(what, given_up, self.console, speaker)
+        })
     }
 
     async fn redial(&self, approved: KeyId, speaker: &mut Speaker) -> Result<Waiting, Report> {
