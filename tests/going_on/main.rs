@@ -16,7 +16,6 @@ mod network;
 mod restarts;
 mod sides;
 mod stopping;
-mod told;
 
 use turnchat::Text;
 use turnchat::{Ended, Talk, Turn};

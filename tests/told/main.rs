@@ -1,4 +1,17 @@
-//! What is told to whoever collects it: what happens, and none of the words.
+//! What is told to whoever collects it: what happens, and none of the words. Alone in its
+//! program: tracing remembers for all threads which events nobody collects.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may stop at the first surprise"
+)]
+#[path = "../going_on/network.rs"]
+mod network;
+#[expect(dead_code, reason = "what others need of it")]
+#[path = "../going_on/sides.rs"]
+mod sides;
 
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex};
