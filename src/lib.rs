@@ -91,8 +91,8 @@ pub use protocol::{
     TooLong, Violation,
 };
 pub use trust::{
-    Algorithm, HandshakeFailure, Identity, IdentityError, KeyId, MalformedKey, NotProven, Peer,
-    UnknownAlgorithm, key_of_certificate_file,
+    Algorithm, HandshakeFailure, Identity, IdentityError, KeyId, MalformedCertificate,
+    MalformedKey, NotProven, Peer, UnknownAlgorithm, key_of_certificate_file,
 };
 
 /// Its examples compile.

@@ -170,7 +170,7 @@ impl LinkError {
 
     /// What the peer is told before the connection is closed (PROTOCOL 2.9, 2.10 and 5.2). It
     /// reveals nothing of our own state.
-    pub fn farewell(&self) -> Option<Frame> {
+    pub(crate) fn farewell(&self) -> Option<Frame> {
         let (code, detail) = match self {
             Self::Malformed(error) => (Code::ProtocolError, Detail::new(error.to_string()).ok()),
             Self::Violation(violation) => {

@@ -12,6 +12,7 @@ pub(crate) mod tls;
 mod verifier;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
+pub use certificate::MalformedCertificate;
 pub use identity::{Identity, key_of_certificate_file};
 pub use identity_error::IdentityError;
 pub use key_id::{KeyId, MalformedKey};
