@@ -138,8 +138,10 @@ pub(crate) struct StoredConversations {
     pub(crate) records: Records,
     /// In the order in which their peers last came.
     pub(crate) stored: Vec<Stored>,
-    /// Too old, or too many.
+    /// Too old, or open and too many.
     pub(crate) expired: Vec<Stored>,
+    /// More ends than are remembered.
+    pub(crate) excess: Vec<Stored>,
 }
 
 /// A server's records. While it exists, no other process serves these conversations.
@@ -163,7 +165,7 @@ impl Records {
 /// A conversation that was read from its file.
 #[derive(Debug)]
 pub(crate) struct Stored {
-    pub(crate) record: Record,
+    pub(crate) record: Arc<Record>,
     pub(crate) peer: KeyId,
     pub(crate) conversation: Conversation,
     pub(crate) is_live: bool,
@@ -221,17 +223,22 @@ impl Journal {
         let ends = stored.iter().filter(|s| s.conversation.has_quit()).count();
         let mut excess_open = (stored.len() - ends).saturating_sub(limits.parked);
         let mut excess_ends = ends.saturating_sub(limits.ended);
-        let (mut kept, mut expired) = (Vec::new(), Vec::new());
+        let (mut kept, mut expired, mut excess) = (Vec::new(), Vec::new(), Vec::new());
         for stored in stored {
-            let excess = match stored.conversation.has_quit() {
+            let has_quit = stored.conversation.has_quit();
+            let surplus = match has_quit {
                 true => &mut excess_ends,
                 false => &mut excess_open,
             };
-            match *excess > 0 || stored.is_old() {
-                true => expired.push(stored),
-                false => kept.push(stored),
+            let is_excess = *surplus > 0;
+            *surplus = surplus.saturating_sub(1);
+            if is_excess && has_quit {
+                excess.push(stored);
+            } else if is_excess || stored.is_old() {
+                expired.push(stored);
+            } else {
+                kept.push(stored);
             }
-            *excess = excess.saturating_sub(1);
         }
         Ok(StoredConversations {
             records: Records {
@@ -240,6 +247,7 @@ impl Journal {
             },
             stored: kept,
             expired,
+            excess,
         })
     }
 
@@ -294,7 +302,7 @@ impl Stored {
             _lock: Arc::clone(lock),
         };
         Ok(Some(Self {
-            record,
+            record: Arc::new(record),
             peer,
             conversation,
             is_live,
@@ -339,6 +347,12 @@ impl Record {
         };
         let json = serde_json::to_vec(&record).map_err(|error| unwritable(error.into()))?;
         replace(&self.path, &json, PRIVATE).map_err(unwritable)
+    }
+
+    /// Whether this is what stands in it.
+    pub(crate) fn holds(&self, conversation: &Snapshot) -> bool {
+        let contents = Contents::read(&self.path).ok().flatten();
+        contents.is_some_and(|contents| contents.conversation == *conversation)
     }
 
     /// The conversation is over, and nobody needs to be told so any more.

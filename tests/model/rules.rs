@@ -54,6 +54,8 @@ pub(crate) enum Broken {
     HeardBeforeTaken,
     /// What a message depends on is let go of before it is in its reader's hands.
     RecordStays,
+    /// A conversation that is given up is forgotten before its last message is read.
+    ToldFirst,
     /// A restarted server tells nothing of what it had ended.
     EndsAreTold,
     /// All that was open before a crash is open after it.
@@ -171,6 +173,15 @@ fn break_rule(rule: Broken, promises: &[&str]) {
             Size {
                 takes_late: true,
                 ..crashes
+            },
+        ),
+        Broken::ToldFirst => (
+            [true, false],
+            Size {
+                takes_late: true,
+                crashes: 2,
+                quits,
+                ..NOTHING
             },
         ),
         Broken::EndsAreTold => (
@@ -314,6 +325,11 @@ fn what_is_not_taken_is_not_acknowledged() {
 #[test]
 fn a_record_stays_until_its_last_message_is_taken() {
     break_rule(Broken::RecordStays, &[SAFE, LOST]);
+}
+
+#[test]
+fn what_a_server_gives_up_is_forgotten_once_it_is_told() {
+    break_rule(Broken::ToldFirst, &[SAFE, LOST]);
 }
 
 #[test]

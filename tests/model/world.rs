@@ -159,6 +159,10 @@ impl World {
                 driver.session.fired(Timer::Taking);
                 self.process(config, side, number, false);
             }
+            Event::TellEnd => {
+                let end = self.hub.untold.pop_front().unwrap();
+                self.tell_end(config, end, true);
+            }
             Event::Say(side) => {
                 let number = self.number_of_user(side);
                 let conversation = self.driver(side, number).conversation();

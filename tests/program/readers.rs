@@ -250,14 +250,10 @@ fn a_new_conversation_shows_what_the_last_one_left() {
     client.send(nix::sys::signal::Signal::SIGKILL);
     client.finish();
     drop(server);
-    let pages = crate::harness::contents(&bob.home().join("journal"));
-    let (path, page) = (pages.into_iter())
-        .find(|(path, _)| path.extension().is_some_and(|end| end == "json"))
-        .unwrap();
-    let mut page: Value = serde_json::from_slice(&page).unwrap();
     // As if it had been killed before anything was shown.
-    page["conversation"]["last_heard"] = "Hello".into();
-    std::fs::write(path, page.to_string()).unwrap();
+    rewrite_page(&bob, |page| {
+        page["conversation"]["last_heard"] = "Hello".into()
+    });
 
     // Where it cannot be shown, it is not given up either.
     let server = alice.serve(&["--allow-anyone", "--first", "Hello"]);
@@ -274,4 +270,89 @@ fn a_new_conversation_shows_what_the_last_one_left() {
     assert!(told["what"].as_str().unwrap().contains("Gave up"), "{told}");
     assert_eq!(told["untaken"]["text"], "Hello", "{told}");
     event(&mut client, "connected");
+}
+
+/// Alice's server has stored a message of bob's, and was killed: nobody may have read it. Its
+/// page is parked.
+fn untaken_at(alice: &Person, bob: &Person) {
+    let mut server = Server::of(alice.start(&JSON_SERVER));
+    let mut client = Program::start(json_client(bob, &server, alice));
+    event(&mut server.program, "your-turn");
+    server.program.say(&say("Hello"));
+    event(&mut client, "your-turn");
+    client.say(&say("Hi"));
+    event(&mut client, "delivered");
+    server.program.send(nix::sys::signal::Signal::SIGKILL);
+    server.program.finish();
+    rewrite_page(alice, |page| page["live"] = false.into());
+}
+
+/// Changes the only page of somebody's journal.
+fn rewrite_page(person: &Person, change: impl FnOnce(&mut Value)) {
+    let pages = crate::harness::contents(&person.home().join("journal"));
+    let (path, page) = (pages.into_iter())
+        .find(|(path, _)| path.extension().is_some_and(|end| end == "json"))
+        .expect("a page");
+    let mut page: Value = serde_json::from_slice(&page).unwrap();
+    change(&mut page);
+    std::fs::write(path, page.to_string()).unwrap();
+}
+
+/// A server tells once of what bob has said and nobody has read, and then no more.
+fn is_told_of_once(alice: &Person) {
+    let mut server = Server::of(alice.start(&JSON_SERVER));
+    let told = event(&mut server.program, "error");
+    assert_eq!(told["untaken"]["text"], "Hi", "{told}");
+    assert!(
+        told["what"].as_str().unwrap().contains("conversation"),
+        "{told}"
+    );
+    server.program.without_input().finish().exits(0);
+    let server = alice.run(&JSON_SERVER);
+    assert!(!server.succeeds().contains("\"error\""));
+}
+
+/// A server whose peer has begun anew gives up the last message only once it is shown.
+#[test]
+fn what_a_server_cannot_show_is_not_given_up_with_its_conversation() {
+    let (alice, bob) = (Person::new(), Person::new());
+    untaken_at(&alice, &bob);
+    let (server, mut reader) = with_reader(alice.turnchat(&JSON_SERVER));
+    let server = Server::of(server);
+    expect(&mut reader, "listening");
+    close(reader);
+    let mut anew = json_client(&bob, &server, &alice);
+    anew.arg("--new");
+    let client = Program::start(anew);
+    server.program.finish().fails(1, &["standard output"]);
+    drop(client);
+    is_told_of_once(&alice);
+}
+
+/// Nor where it has become too old meanwhile.
+#[test]
+fn nor_with_a_conversation_that_is_too_old() {
+    let (alice, bob) = (Person::new(), Person::new());
+    untaken_at(&alice, &bob);
+    rewrite_page(&alice, |page| {
+        let written = page["written"].as_u64().unwrap();
+        page["written"] = (written - 31 * 24 * 3_600).into();
+    });
+    let (server, reader) = with_reader(alice.turnchat(&JSON_SERVER));
+    close(reader);
+    server.finish().exits(1);
+    is_told_of_once(&alice);
+}
+
+/// Nor where the end itself is so old that it would be forgotten.
+#[test]
+fn nor_with_an_end_that_is_too_old() {
+    let (alice, bob) = (Person::new(), Person::new());
+    untaken_at(&alice, &bob);
+    rewrite_page(&alice, |page| {
+        page["conversation"]["quit"] = true.into();
+        let written = page["written"].as_u64().unwrap();
+        page["written"] = (written - 2 * 24 * 3_600).into();
+    });
+    is_told_of_once(&alice);
 }

@@ -20,10 +20,11 @@ use super::admission::{
 };
 use super::connection::{self, HubHandle};
 use super::conversation::Live;
-use super::event::ServerEvent;
+use super::event::{News, ServerEvent};
 use super::hub_event::{ConnectionEvent, Handed, HubEvent, Remains};
 use super::question::{Candidate, Questions};
 use super::timers::Timers;
+use super::untold::Untold;
 use crate::link::abandoned::Abandoned;
 use crate::link::error::{ConnectionError, LinkError, chain};
 use crate::link::handshake::Tls;
@@ -104,7 +105,7 @@ pub(super) struct Outlets {
     pub(super) talks: Option<mpsc::UnboundedSender<Talk>>,
     /// Who is first in the queue.
     pub(super) next: watch::Sender<Option<KeyId>>,
-    pub(super) events: mpsc::Sender<ServerEvent>,
+    pub(super) events: mpsc::Sender<News>,
 }
 
 struct Connection {
@@ -128,9 +129,9 @@ where
         outlets: Outlets,
         events: mpsc::UnboundedSender<HubEvent<S>>,
     ) -> (Self, Orders) {
-        let (records, stored, expired) = match kept {
-            Some(kept) => (Some(kept.records), kept.stored, kept.expired),
-            None => (None, Vec::new(), Vec::new()),
+        let (records, stored, expired, excess) = match kept {
+            Some(kept) => (Some(kept.records), kept.stored, kept.expired, kept.excess),
+            None => (None, Vec::new(), Vec::new(), Vec::new()),
         };
         let last = stored.iter().map(|stored| stored.clienthello).max();
         let mut hub = Self {
@@ -152,7 +153,8 @@ where
             outlets,
             is_crowded: false,
         };
-        hub.expire(expired);
+        hub.expire(&expired);
+        hub.forget_ends(&excess);
         let orders = hub.restore(stored);
         (hub, orders)
     }
@@ -258,19 +260,26 @@ where
     }
 
     /// Gives up what has waited too long.
-    fn expire(&mut self, expired: Vec<Stored>) {
+    fn expire(&self, expired: &[Stored]) {
         for stored in expired {
-            let Stored {
-                record,
-                peer,
-                conversation,
-                ..
-            } = stored;
-            if !conversation.has_quit() {
-                self.tell(ServerEvent::Expired(Abandoned::of(peer, &conversation)));
+            let (record, conversation) = (&stored.record, &stored.conversation);
+            let (abandoned, untold) = Untold::expired(stored.peer, record, conversation);
+            match (conversation.has_quit(), &untold) {
+                (true, None) => {}
+                (true, Some(_)) => self.tell(ServerEvent::Ended(abandoned), untold),
+                (false, _) => self.tell(ServerEvent::Expired(abandoned), untold),
             }
-            // What fails here is told of again at the next start.
-            let _ = record.remove();
+        }
+    }
+
+    /// Tells of what nobody has asked for, once more and for the last time.
+    fn forget_ends(&self, excess: &[Stored]) {
+        for stored in excess {
+            let (record, conversation) = (&stored.record, &stored.conversation);
+            if let (abandoned, Some(untold)) = Untold::expired(stored.peer, record, conversation) {
+                self.tell(ServerEvent::Ended(abandoned), None);
+                untold.told();
+            }
         }
     }
 
@@ -288,11 +297,8 @@ where
                 continue;
             }
             orders.extend(self.admission.ended(named));
-            let abandoned = Abandoned::of(peer, conversation);
-            if abandoned.unacknowledged.is_some() || abandoned.untaken.is_some() {
-                self.tell(ServerEvent::Ended(abandoned));
-                // What fails here is told of again at the next start.
-                let _ = stored.record.store(&conversation.tombstone(), false, 0);
+            if let Some((abandoned, untold)) = Untold::ended(peer, &stored.record, conversation) {
+                self.tell(ServerEvent::Ended(abandoned), Some(untold));
             }
         }
         let named = |s: &Stored| (s.peer, s.conversation.id());
@@ -319,7 +325,6 @@ where
                 clienthello,
                 ..
             } = stored;
-            let record = Arc::new(record);
             if held == Some(place) {
                 orders.extend(self.admission.hold(named));
                 let (live, talk) = self.live(Peer::remembered(peer), conversation, Some(record));
@@ -355,32 +360,24 @@ where
         let _ = self.outlets.talks.as_ref().map(|talks| talks.send(talk));
     }
 
-    /// Of a conversation that is over. Where nobody takes events, the newest are dropped.
-    fn tell(&self, event: ServerEvent) {
-        let _ = self.outlets.events.try_send(event);
+    /// Of a conversation that is over. Where nobody takes events, the newest are dropped; what
+    /// was to be read is told of at the next start.
+    fn tell(&self, event: ServerEvent, untold: Option<Untold>) {
+        let _ = self.outlets.events.try_send(News { event, untold });
     }
 
-    /// Ends a parked conversation on the disk, keeping only what its end needs; `None` if that
-    /// cannot be stored.
-    async fn end(key: KeyId, parked: &Parked) -> Option<Abandoned> {
-        let mut conversation = parked.conversation.clone();
-        conversation.quit();
-        let abandoned = Abandoned::of(key, &conversation);
-        let may_return = !conversation.is_acknowledged();
-        let record = Arc::clone(&parked.record);
-        let storing = spawn_blocking(move || match may_return {
-            true => record.store(&conversation.tombstone(), false, 0),
-            false => record.remove(),
-        });
-        storing.await.ok()?.ok()?;
-        Some(abandoned)
+    /// Ends a parked conversation on the disk; `None` if that cannot be stored.
+    async fn end(key: KeyId, parked: &Parked) -> Option<(Abandoned, Option<Untold>)> {
+        let (record, conversation) = (Arc::clone(&parked.record), parked.conversation.clone());
+        let ending = spawn_blocking(move || Untold::end(key, &record, conversation));
+        ending.await.ok()?.ok()
     }
 
     /// Tells of a connection without a conversation, unless that would leave no room for
     /// abandoned conversations.
     fn mention(&self, event: ServerEvent) {
         if self.outlets.events.capacity() > MENTIONS {
-            let _ = self.outlets.events.try_send(event);
+            self.tell(event, None);
         }
     }
 
@@ -579,13 +576,14 @@ where
                         continue;
                     };
                     let told = match Self::end(named.0, &parked).await {
-                        Some(abandoned) => {
+                        Some((abandoned, untold)) => {
                             let (key, conversation) = (named.0, named.1);
                             info!(%conversation, peer = %key, "given up");
-                            self.tell(match why {
+                            let event = match why {
                                 Why::Peer => ServerEvent::GaveUp(abandoned),
                                 Why::Age => ServerEvent::Expired(abandoned),
-                            });
+                            };
+                            self.tell(event, untold);
                             // Whatever the record says: a `hello` may still be held back.
                             self.admission.ended(named)
                         }

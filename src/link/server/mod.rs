@@ -10,6 +10,7 @@ mod hub;
 mod hub_event;
 mod question;
 mod timers;
+mod untold;
 
 use std::future::pending;
 use std::io;
@@ -145,7 +146,9 @@ impl ServerBuilder {
         let (talks, talks_out) = mpsc::unbounded_channel();
         let (next, next_out) = watch::channel(None);
         let over = kept.as_ref();
-        let over = over.map_or(0, |kept| kept.expired.len() + kept.stored.len());
+        let over = over.map_or(0, |kept| {
+            kept.expired.len() + kept.excess.len() + kept.stored.len()
+        });
         let (events, events_out) = mpsc::channel(EVENTS + over);
         let (reports, reported) = mpsc::unbounded_channel();
         let outlets = Outlets {
@@ -159,7 +162,7 @@ impl ServerBuilder {
             requests,
             talks: talks_out,
             next: next_out,
-            events: Some(ServerEvents(events_out)),
+            events: Some(ServerEvents::new(events_out)),
             seats: 0,
         })
     }

@@ -36,6 +36,8 @@ pub(crate) enum Event {
     Seat,
     /// What was handed over is in its reader's hands.
     Take(Side, Number),
+    /// The server's user reads of the end of a conversation.
+    TellEnd,
     /// It cannot be: its reader has failed.
     Fail(Side, Number),
     /// A `quit` has waited for that for long enough.
@@ -63,6 +65,7 @@ impl Event {
             | Self::PlaceOver(..)
             | Self::Left(_)
             | Self::Seat
+            | Self::TellEnd
             | Self::Stray => Side::Server,
         }
     }
@@ -113,6 +116,9 @@ impl World {
             if let admission::Timer::Place(key, id) = timer {
                 events.push(Event::PlaceOver(*key, *id));
             }
+        }
+        if !self.hub.untold.is_empty() {
+            events.push(Event::TellEnd);
         }
         if self.hub.talks.is_empty() && !self.hub.is_seat_asked {
             events.push(Event::Seat);

@@ -47,6 +47,8 @@ pub(super) struct Hub {
     pub(super) parked: BTreeMap<ConversationId, Conversation>,
     /// What a crash leaves; whose peer came last stands last.
     pub(super) records: Vec<Record>,
+    /// Ends that the server's user has still to read of (`ServerEvents`).
+    pub(super) untold: VecDeque<Snapshot>,
     /// `Server::next` is waited for.
     pub(super) is_seat_asked: bool,
     /// Welcomed, for the user; the first is being talked in.
@@ -89,6 +91,7 @@ impl Hub {
             connections: BTreeMap::new(),
             live: BTreeMap::new(),
             parked: BTreeMap::new(),
+            untold: VecDeque::new(),
             records: Vec::new(),
             is_seat_asked: false,
             talks: VecDeque::new(),
@@ -429,13 +432,20 @@ impl World {
             return Orders::new();
         }
         conversation.quit();
-        self.tell_abandoned(&conversation);
-        let told = self.tales.entry(id).or_default().of_mut(Side::Server);
-        told.outcome = Some(Outcome::Ended);
-        if conversation.is_acknowledged() {
-            self.remove_record(Side::Server, id);
+        let record = Record {
+            snapshot: conversation.snapshot(),
+            is_live: false,
+            clienthello: 0,
+        };
+        let end = record.snapshot.clone();
+        if config.size.takes_late && record.is_to_be_told() {
+            match config.breaks(Broken::ToldFirst) {
+                true => self.store(config, Side::Server, Record::end(id)),
+                false => self.store(config, Side::Server, record),
+            }
+            self.hub.untold.push_back(end);
         } else {
-            self.store(config, Side::Server, Record::end(id));
+            self.tell_end(config, end, false);
         }
         let named = Self::named(config, id);
         let orders = self.hub.admission.ended(named);
@@ -443,6 +453,24 @@ impl World {
             self.hub.admission.forget_end(&named);
         }
         orders
+    }
+
+    /// The server's user reads an event, and it is told (`Untold::told`). `late`: a crash can
+    /// come between.
+    pub(super) fn tell_end(&mut self, config: &Config, end: Snapshot, late: bool) {
+        let conversation = Conversation::restore(Role::Server, end).unwrap();
+        let id = conversation.id();
+        self.tell_abandoned(&conversation);
+        if late && self.burns() {
+            // It is told again.
+            return;
+        }
+        let told = self.tales.entry(id).or_default().of_mut(Side::Server);
+        told.outcome = Some(Outcome::Ended);
+        match conversation.is_acknowledged() {
+            true => self.remove_record(Side::Server, id),
+            false => self.store(config, Side::Server, Record::end(id)),
+        }
     }
 
     /// `Abandoned::of`, and its user reads it.
@@ -526,9 +554,10 @@ impl World {
         }
         for end in untold {
             // `ServerEvent::Ended`.
-            let conversation = Conversation::restore(Role::Server, end).unwrap();
-            self.tell_abandoned(&conversation);
-            self.store(config, Side::Server, Record::end(conversation.id()));
+            match config.size.takes_late {
+                true => self.hub.untold.push_back(end),
+                false => self.tell_end(config, end, false),
+            }
         }
         self.give(config, orders);
     }

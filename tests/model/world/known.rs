@@ -31,6 +31,7 @@ impl World {
         let records = hub.records.iter().map(|record| record.snapshot.id);
         let mut known: BTreeSet<_> = asked_for.into_iter().chain(records).collect();
         known.extend(hub.parked.keys().chain(&hub.talks));
+        known.extend(hub.untold.iter().map(|end| end.id));
         self.tales
             .retain(|id, tale| known.contains(id) || !tale.is_nothing_lost());
     }

@@ -67,6 +67,7 @@ impl World {
     pub(crate) fn is_done(&self) -> bool {
         self.program == Program::Done
             && self.hub.talks.is_empty()
+            && self.hub.untold.is_empty()
             && self.hub.is_seat_asked
             && self.links.keys().all(|number| self.is_late(*number))
             && self.hub.connections.len() == self.links.len()

@@ -101,6 +101,18 @@ impl<'a> EventReporter<'a> {
         Ok(())
     }
 
+    /// The same while the server stops, when all who wait are refused.
+    pub(super) fn tell_last(
+        &mut self,
+        event: &ServerEvent,
+        speaker: &mut Speaker,
+    ) -> Result<(), Report> {
+        match event {
+            ServerEvent::Refused { .. } | ServerEvent::Failed(_) => Ok(()),
+            _ => self.tell(event, speaker),
+        }
+    }
+
     fn may_tell_of_refusal(&mut self) -> bool {
         let now = Instant::now();
         self.told

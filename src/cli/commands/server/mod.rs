@@ -92,7 +92,13 @@ pub async fn run(
         ready: None,
     };
     let exit = run.serve(speaker, &mut signals).await;
-    run.server.stop().await;
+    let (server, events, mut reporter) = (run.server, run.events, run.reporter);
+    server.stop().await;
+    // What was told counts as told once the next one is asked for.
+    let mut events = events.filter(|_| exit.is_ok());
+    while let Some(event) = next_event(&mut events).await {
+        reporter.tell_last(&event, speaker)?;
+    }
     exit
 }
 
