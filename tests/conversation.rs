@@ -65,7 +65,7 @@ impl Side {
                     self.machine.stored();
                 }
                 Output::Send(frame) => self.sent.push_back(frame),
-                Output::Deliver(Message { turn, text }) => self.heard.push((turn, text)),
+                Output::HandOver(Message { turn, text }) => self.heard.push((turn, text)),
                 Output::Delivered { turn } => self.delivered.push(turn),
                 Output::Ended(end) => {
                     assert_eq!(self.end, None, "two ends");
@@ -715,7 +715,10 @@ fn a_message_is_stored_before_it_is_sent_and_before_it_is_acknowledged() {
         client.poll_output(),
         Some(Output::Send(Frame::Heard { turn: 1 }))
     );
-    assert!(matches!(client.poll_output(), Some(Output::Deliver { .. })));
+    assert!(matches!(
+        client.poll_output(),
+        Some(Output::HandOver { .. })
+    ));
 
     client.say(text("two")).unwrap();
     let snapshot = stored(&mut client);

@@ -20,7 +20,7 @@ pub struct Abandoned {
 impl Abandoned {
     pub(super) fn of(key: KeyId, conversation: &Conversation) -> Self {
         let last = conversation.last_heard();
-        let untaken = last.filter(|_| conversation.is_in_hand());
+        let untaken = last.filter(|_| conversation.has_untaken());
         Self {
             key,
             conversation: conversation.id(),

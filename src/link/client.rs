@@ -105,7 +105,7 @@ impl Client {
                     debug!(peer = %peer.key(), "proved its key");
                     (peer, Some(wire), self.open(&peer.key()).await?)
                 }
-                Err(error) if error.is_passing() => match self.held().await? {
+                Err(error) if error.is_temporary() => match self.held().await? {
                     Some((peer, open)) => (peer, None, open),
                     None => match pauses.next() {
                         // A storm at the server may have closed it (PROTOCOL 4.14).

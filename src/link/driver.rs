@@ -405,7 +405,7 @@ where
         let was_welcomed = self.session.is_welcomed();
         while let Some(output) = self.session.poll_output() {
             match output {
-                Output::Put {
+                Output::Store {
                     snapshot,
                     is_live,
                     clienthello,
@@ -447,7 +447,7 @@ where
                     }),
                     None => self.session.closed(),
                 },
-                Output::Part(last) => {
+                Output::CloseInBackground(last) => {
                     if let Some(wire) = self.wire.take() {
                         self.give_chore(Chore::Close {
                             wire,
@@ -511,7 +511,7 @@ where
     /// Drops the link and all unsent frames. A `welcome` that only waited for the user's first
     /// message is written first.
     fn cut(&mut self) {
-        if self.wire.as_ref().is_some_and(|wire| wire.keeps()) {
+        if self.wire.as_ref().is_some_and(|wire| wire.is_corked()) {
             self.write();
         }
         self.wire = None;

@@ -41,7 +41,7 @@ impl Error for Ended {
 
 impl Ended {
     /// Whether it ended because the journal failed.
-    pub fn is_unkept(&self) -> bool {
+    pub fn has_journal_failed(&self) -> bool {
         matches!(self.cause, Cause::Link(LinkError::Journal(_)))
     }
 }
@@ -146,7 +146,7 @@ impl LinkError {
     /// Whether a new connection may cure the fault and continue the conversation
     /// (PROTOCOL 4.10). A peer that breaks the protocol, or says that we did, would do so
     /// again.
-    pub fn is_passing(&self) -> bool {
+    pub fn is_temporary(&self) -> bool {
         match self {
             Self::Cut | Self::Io(_) | Self::Overdue(_) | Self::NotNow(_) | Self::OtherKey(_) => {
                 true
@@ -231,7 +231,7 @@ pub enum ConnectError {
 
 impl ConnectError {
     /// Whether it may pass: for an open conversation the client then dials again.
-    pub(super) fn is_passing(&self) -> bool {
+    pub(super) fn is_temporary(&self) -> bool {
         match self {
             Self::Dial(_) | Self::Handshake(HandshakeError::TimedOut) => true,
             Self::Handshake(_) | Self::Journal(_) => self.is_cut(),

@@ -35,14 +35,14 @@ where
     let (stream, meter) = Metered::new(stream);
     let (config, request) = watched(&config);
     // The last flight is sent with the first frame.
-    meter.keep();
+    meter.cork();
     let connecting = async {
         let connecting = TlsConnector::from(config).connect(server_name(), stream);
         match connecting.into_fallible().await {
             Ok(stream) => Ok(stream),
             Err((error, mut stream)) => {
                 // TLS has told the peer why.
-                meter.release();
+                meter.uncork();
                 let _ = stream.flush().await;
                 Err(error)
             }

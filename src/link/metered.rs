@@ -20,7 +20,7 @@ pub(crate) struct Meter(Arc<Dial>);
 #[derive(Debug, Default)]
 struct Dial {
     bytes: AtomicU64,
-    keeps: AtomicBool,
+    is_corked: AtomicBool,
 }
 
 impl Meter {
@@ -29,18 +29,18 @@ impl Meter {
     }
 
     /// Keeps back all writes from now on, even if flushed: more follows at once. They are sent
-    /// by a flush after [`release`](Self::release), by a shutdown, or as soon as the stream
+    /// by a flush after [`uncork`](Self::uncork), by a shutdown, or as soon as the stream
     /// would have to wait for the peer.
-    pub(crate) fn keep(&self) {
-        self.0.keeps.store(true, Ordering::Relaxed);
+    pub(crate) fn cork(&self) {
+        self.0.is_corked.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn release(&self) {
-        self.0.keeps.store(false, Ordering::Relaxed);
+    pub(crate) fn uncork(&self) {
+        self.0.is_corked.store(false, Ordering::Relaxed);
     }
 
-    pub(crate) fn keeps(&self) -> bool {
-        self.0.keeps.load(Ordering::Relaxed)
+    pub(crate) fn is_corked(&self) -> bool {
+        self.0.is_corked.load(Ordering::Relaxed)
     }
 }
 
@@ -81,7 +81,7 @@ impl<S: AsyncWrite + Unpin> Metered<S> {
             self.count(written);
             self.kept.drain(..written);
         }
-        if !self.meter.keeps() {
+        if !self.meter.is_corked() {
             self.kept = Vec::new();
         }
         Poll::Ready(Ok(()))
@@ -117,7 +117,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.meter.keeps() {
+        if self.meter.is_corked() {
             let bytes = slices.iter().map(|slice| slice.len()).sum();
             if self.kept.len() + bytes <= KEPT {
                 self.kept.reserve(bytes);
@@ -137,7 +137,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.meter.keeps() {
+        if self.meter.is_corked() {
             return Poll::Ready(Ok(()));
         }
         ready!(self.poll_kept(cx))?;

@@ -61,7 +61,7 @@ pub struct Session {
     storing: Option<Snapshot>,
     has_failed_to_store: bool,
     /// A message was handed over, or read from the record, but not taken.
-    is_in_hand: bool,
+    has_untaken: bool,
     outputs: VecDeque<Output>,
     news: News,
 }
@@ -149,7 +149,7 @@ impl Session {
             stored: conversation.snapshot(),
             storing: None,
             has_failed_to_store: false,
-            is_in_hand: conversation.is_in_hand(),
+            has_untaken: conversation.has_untaken(),
             outputs: VecDeque::new(),
             news: News::default(),
             conversation,
@@ -195,7 +195,7 @@ impl Session {
     pub fn awaits_taking(&self) -> bool {
         match &self.phase {
             Phase::Closing(ending) => {
-                self.is_in_hand && !self.has_link && !ending.keeps_record(self)
+                self.has_untaken && !self.has_link && !ending.keeps_record(self)
             }
             Phase::On | Phase::Storing(_) | Phase::Done => false,
         }
@@ -215,7 +215,7 @@ impl Session {
 
     /// The user has taken the last message. A second call does nothing.
     pub fn taken(&mut self) {
-        if std::mem::take(&mut self.is_in_hand) {
+        if std::mem::take(&mut self.has_untaken) {
             if self.conversation.owes_quit() {
                 self.outputs.push_back(Output::Disarm(Timer::Taking));
             }
@@ -257,7 +257,7 @@ impl Session {
         match &mut self.phase {
             Phase::On => self.fail(LinkError::Cut, true),
             // The record keeps a message that was not taken.
-            Phase::Closing(ending) => ending.is_dropped |= self.is_in_hand,
+            Phase::Closing(ending) => ending.is_dropped |= self.has_untaken,
             Phase::Storing(_) | Phase::Done => {}
         }
     }
@@ -337,7 +337,8 @@ impl Session {
         }
         self.newest = greeting.clienthello;
         if self.has_link {
-            self.outputs.push_back(Output::Part(Some(REPLACED)));
+            self.outputs
+                .push_back(Output::CloseInBackground(Some(REPLACED)));
         }
         self.link();
         Ok(())
@@ -358,7 +359,7 @@ impl Session {
         let is_resuming = self.has_begun && (self.is_lost() || !self.is_welcomed);
         if let Frame::Refuse { reason } = frame
             && is_resuming
-            && reason.is_not_now()
+            && reason.is_temporary()
         {
             // No place at the moment to continue this conversation (PROTOCOL 4.12).
             return self.link_lost(LinkError::NotNow(reason));
@@ -390,7 +391,7 @@ impl Session {
             return self.outputs.push_back(Output::Cut);
         }
         let can_pass = match self.is_answered() {
-            true => error.is_passing(),
+            true => error.is_temporary(),
             false => error.is_cut(),
         };
         if !can_pass || self.times.hold.is_zero() {
@@ -398,7 +399,7 @@ impl Session {
         }
         self.has_link = false;
         self.outputs.push_back(match error.farewell() {
-            Some(last) => Output::Part(Some(last)),
+            Some(last) => Output::CloseInBackground(Some(last)),
             None => Output::Cut,
         });
         self.conversation.detach();
@@ -412,7 +413,7 @@ impl Session {
 
     // What becomes of stores and timers.
 
-    /// The last [`Output::Put`] or [`Output::Remove`] is done, or has failed.
+    /// The last [`Output::Store`] or [`Output::Remove`] is done, or has failed.
     pub fn stored(&mut self, result: Result<(), JournalError>) {
         let Some(snapshot) = self.storing.take() else {
             return;
@@ -570,9 +571,9 @@ impl Session {
                 }
             }
             Step::Connected => self.welcomed(),
-            Step::Deliver(message) => {
+            Step::HandOver(message) => {
                 self.pace.turn_passed();
-                self.is_in_hand = true;
+                self.has_untaken = true;
                 return Some(Output::HandOver(message));
             }
             Step::Delivered { turn } => {
@@ -734,7 +735,7 @@ impl Session {
     fn end_superseded(&mut self) {
         if std::mem::take(&mut self.has_link) {
             // The next peer does not wait until this link is closed.
-            self.outputs.push_back(Output::Part(None));
+            self.outputs.push_back(Output::CloseInBackground(None));
         }
         self.end(self.conversation.end(By::Peer).into(), false, false);
     }
@@ -758,7 +759,7 @@ impl Session {
             is_dropped,
         } = *ending;
         let is_parked = is_parked && !self.is_superseded && self.has_journal;
-        let is_unread = is_dropped && self.is_in_hand;
+        let is_unread = is_dropped && self.has_untaken;
         let is_refused = matches!(ended.cause, Cause::Refused(_));
         let may_return = match self.role {
             // The client is the side that comes back and asks (PROTOCOL 4.24).
@@ -777,7 +778,7 @@ impl Session {
                 };
                 match Conversation::restore(Role::Server, snapshot) {
                     Some(mut parked) => {
-                        if !self.is_in_hand {
+                        if !self.has_untaken {
                             parked.taken();
                         }
                         Remains::Parked(parked)
@@ -813,7 +814,7 @@ impl Session {
 
     fn put(&mut self, snapshot: Snapshot, is_live: bool) -> Output {
         self.storing = Some(snapshot.clone());
-        Output::Put {
+        Output::Store {
             snapshot,
             is_live,
             clienthello: self.newest,

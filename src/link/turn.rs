@@ -94,17 +94,17 @@ pub enum Turn {
 
 /// It is this side's turn: it can speak, once.
 #[derive(Debug)]
-pub struct MyTurn(Line);
+pub struct MyTurn(Handle);
 
 /// It is the peer's turn: this side can listen.
 #[derive(Debug)]
-pub struct TheirTurn(Line);
+pub struct TheirTurn(Handle);
 
 /// A client that waits for the `welcome`. With an open conversation in a journal there need
 /// not be a connection yet: [`is_lost`](Self::is_lost) and [`notice`](Self::notice) tell.
 #[derive(Debug)]
 pub struct Waiting {
-    line: Line,
+    handle: Handle,
     greeted: Greeted,
     abandoned: Option<Abandoned>,
 }
@@ -131,11 +131,11 @@ impl Waiting {
     /// [`unanswered`](Self::unanswered) then counts as taken.
     pub async fn welcome(mut self) -> Result<Talk, Ended> {
         self.ready().await;
-        match self.line.conversation.is_welcomed() {
-            true => Ok(self.greeted.talk(self.line)),
+        match self.handle.conversation.is_welcomed() {
+            true => Ok(self.greeted.talk(self.handle)),
             false => {
                 self.taken();
-                Err(self.line.ended().await)
+                Err(self.handle.ended().await)
             }
         }
     }
@@ -144,7 +144,7 @@ impl Waiting {
     /// [`welcome`](Self::welcome) will answer at once. May be dropped at any
     /// time, and nothing is missed.
     pub async fn notice(&mut self) -> Option<Notice> {
-        self.line.notice(true).await
+        self.handle.notice(true).await
     }
 
     /// Waits until [`welcome`](Self::welcome) will answer at once. May be dropped at any
@@ -155,18 +155,18 @@ impl Waiting {
 
     /// Whether the link is lost, as far as [`notice`](Self::notice) has told.
     pub fn is_lost(&self) -> bool {
-        self.line.is_lost
+        self.handle.is_lost
     }
 
     /// Gives up the place. [`welcome`](Self::welcome) then says how it ended.
     pub fn quit(&self) {
-        self.line.conversation.quit();
+        self.handle.conversation.quit();
     }
 
     /// Waits until the peer knows of the end, for a conversation that this side had already
     /// quit.
     pub(super) async fn over(mut self) -> Ended {
-        self.line.ended().await
+        self.handle.ended().await
     }
 
     /// Records what is left of the conversation before this one.
@@ -202,12 +202,12 @@ impl Waiting {
     /// otherwise safe. It is not handed over again.
     pub fn taken(&mut self) {
         self.greeted.unanswered = None;
-        self.line.conversation.taken();
+        self.handle.conversation.taken();
     }
 
     /// Whether the `welcome` has come.
     pub fn is_welcomed(&self) -> bool {
-        self.line.conversation.is_welcomed()
+        self.handle.conversation.is_welcomed()
     }
 
     /// Whether this conversation continues after a restart.
@@ -348,14 +348,14 @@ impl TheirTurn {
 }
 
 /// The user's handle on a conversation. Dropping it tells the driver that the user is gone.
-struct Line {
+struct Handle {
     conversation: Arc<dyn Conversing>,
     /// The turn that is on.
     turn: u64,
     is_lost: bool,
 }
 
-impl Line {
+impl Handle {
     fn new(conversation: &Conversation, driver: Arc<dyn Conversing>) -> Self {
         Self {
             turn: conversation.next_turn(),
@@ -403,16 +403,16 @@ impl Line {
     }
 }
 
-impl Drop for Line {
+impl Drop for Handle {
     fn drop(&mut self) {
         self.conversation.dropped();
     }
 }
 
-impl fmt::Debug for Line {
+impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut line = f.debug_struct("Line");
-        line.field("turn", &self.turn).finish_non_exhaustive()
+        let mut handle = f.debug_struct("Handle");
+        handle.field("turn", &self.turn).finish_non_exhaustive()
     }
 }
 
@@ -429,15 +429,15 @@ impl Greeted {
         }
     }
 
-    fn talk(self, line: Line) -> Talk {
+    fn talk(self, handle: Handle) -> Talk {
         Talk {
             peer: self.peer,
             conversation: self.conversation,
             is_resumed: self.is_resumed,
             unanswered: self.unanswered,
             turn: match self.is_my_turn {
-                true => Turn::Mine(MyTurn(line)),
-                false => Turn::Theirs(TheirTurn(line)),
+                true => Turn::Mine(MyTurn(handle)),
+                false => Turn::Theirs(TheirTurn(handle)),
             },
         }
     }
@@ -451,7 +451,7 @@ pub(super) fn welcomed(
 ) -> Talk {
     let is_resumed = conversation.next_turn() > 1;
     let greeted = Greeted::new(peer, conversation, is_resumed);
-    greeted.talk(Line::new(conversation, driver))
+    greeted.talk(Handle::new(conversation, driver))
 }
 
 /// The client's side of a conversation whose `hello` is about to go.
@@ -463,7 +463,7 @@ pub(super) fn greeting(
 ) -> Waiting {
     Waiting {
         greeted: Greeted::new(peer, conversation, is_resumed),
-        line: Line::new(conversation, driver),
+        handle: Handle::new(conversation, driver),
         abandoned: None,
     }
 }

@@ -86,8 +86,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// Whether a write is kept back for the next one.
-    pub(crate) fn keeps(&self) -> bool {
-        self.meter.keeps()
+    pub(crate) fn is_corked(&self) -> bool {
+        self.meter.is_corked()
     }
 
     /// The next frame that is not `ping` or `pong`, if there is one now. The
@@ -114,7 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Puts what is queued into a TLS record of its own, in one packet with what is
     /// written at once behind it. It goes with the next [`poll_write`](Self::poll_write).
     pub(crate) fn poll_write_apart(&mut self, cx: &mut Context<'_>) {
-        self.meter.keep();
+        self.meter.cork();
         self.poll_write_through(cx, false);
     }
 
@@ -132,7 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 if !flushes {
                     return;
                 }
-                self.meter.release();
+                self.meter.uncork();
                 stream.poll_flush(cx).map_ok(|()| self.flushed = true)
             } else {
                 stream.poll_write(cx, rest).map_ok(|written| {
@@ -234,7 +234,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
         let last_words = async {
             // With `close_notify` in one packet.
-            self.meter.keep();
+            self.meter.cork();
             let rest = self.unsent.get(self.written..).unwrap_or_default();
             self.stream.write_all(rest).await?;
             self.stream.shutdown().await

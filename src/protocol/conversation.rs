@@ -80,7 +80,7 @@ pub struct Conversation {
     phase: Phase,
     heard_when: HeardWhen,
     /// The turn of the message that was handed over but not taken yet.
-    in_hand: Option<u64>,
+    untaken: Option<u64>,
     /// The turn that the peer may say again on this connection: our `hello` or `welcome` did
     /// not count it, because it was not taken yet.
     repeat: Option<u64>,
@@ -140,7 +140,7 @@ pub enum Output {
     /// The conversation is on, or on again.
     Connected,
     /// A message from the peer.
-    Deliver(Message),
+    HandOver(Message),
     /// The peer has our message, safely.
     Delivered {
         /// Its turn.
@@ -263,7 +263,7 @@ impl Conversation {
         Self {
             role,
             heard_when,
-            in_hand: None,
+            untaken: None,
             repeat: None,
             owes_quit: false,
             record: Snapshot {
@@ -292,7 +292,7 @@ impl Conversation {
             ..
         } = record;
         let mut conversation = Self::new(role, record.id, HeardWhen::Stored);
-        conversation.in_hand = Some(heard).filter(|_| heard > said && record.last_heard.is_some());
+        conversation.untaken = Some(heard).filter(|_| heard > said && record.last_heard.is_some());
         conversation.record = record;
         let Snapshot {
             last_said,
@@ -323,15 +323,15 @@ impl Conversation {
     }
 
     /// Whether a message from the peer waits to be taken. Its record must be kept until then.
-    pub fn is_in_hand(&self) -> bool {
-        self.in_hand.is_some()
+    pub fn has_untaken(&self) -> bool {
+        self.untaken.is_some()
     }
 
     /// Whether a `hello` would say that nothing was heard although the first message is in
     /// hand. A server that had forgotten the conversation would take that `hello` for a new
     /// one.
     pub fn looks_new(&self) -> bool {
-        self.record.heard == 0 && self.is_in_hand()
+        self.record.heard == 0 && self.has_untaken()
     }
 
     /// Whether the peer has quit and waits for its last message to be taken.
@@ -449,7 +449,7 @@ impl Conversation {
     /// The reader has taken the last message, which need not be handed over again. A second
     /// call does nothing.
     pub fn taken(&mut self) {
-        let Some(turn) = self.in_hand.take() else {
+        let Some(turn) = self.untaken.take() else {
             return;
         };
         if self.heard_when == HeardWhen::Taken {
@@ -577,7 +577,7 @@ impl Conversation {
                     return Err(Violation::OutOfTurn { turn, next });
                 }
                 self.acknowledged();
-                self.in_hand = Some(turn);
+                self.untaken = Some(turn);
                 if self.heard_when == HeardWhen::Stored {
                     self.record.heard = turn;
                     self.record.last_heard = Some(text.clone());
@@ -585,7 +585,7 @@ impl Conversation {
                     self.send(Frame::Heard { turn });
                 }
                 self.outputs
-                    .push_back(Output::Deliver(Message::new(turn, text)));
+                    .push_back(Output::HandOver(Message::new(turn, text)));
             }
             Frame::Heard { turn } => {
                 let said = self.record.said;
@@ -594,7 +594,7 @@ impl Conversation {
                 }
                 self.acknowledged();
             }
-            Frame::Quit {} if self.is_in_hand() => self.owes_quit = true,
+            Frame::Quit {} if self.has_untaken() => self.owes_quit = true,
             Frame::Quit {} => self.answer_quit(),
             other => return Err(out_of_place(&other, "in an open conversation")),
         }
@@ -672,7 +672,7 @@ impl Conversation {
 
     fn end_record(&mut self) {
         self.record.quit = true;
-        if !self.is_in_hand() {
+        if !self.has_untaken() {
             // After a restart there is no message to hand over again, only the end.
             self.record.last_heard = None;
         }
@@ -681,12 +681,12 @@ impl Conversation {
 
     /// The peer's highest turn that was handed over, taken or not.
     fn handed_over(&self) -> u64 {
-        self.in_hand.unwrap_or(0).max(self.record.heard)
+        self.untaken.unwrap_or(0).max(self.record.heard)
     }
 
     /// The turn that a `hello` or `welcome` sent now does not count (PROTOCOL 4.6).
     fn uncounted(&self) -> Option<u64> {
-        self.in_hand.filter(|turn| *turn > self.record.heard)
+        self.untaken.filter(|turn| *turn > self.record.heard)
     }
 
     fn send_quit(&mut self) {

@@ -290,7 +290,7 @@ impl Reason {
     }
 
     /// Whether a later try may succeed: nothing is wrong with the key or the conversation.
-    pub fn is_not_now(self) -> bool {
+    pub fn is_temporary(self) -> bool {
         match self {
             Self::Busy | Self::NoAnswer | Self::AskedTooOften | Self::Closing => true,
             Self::UnknownPeer | Self::Declined | Self::Ended => false,

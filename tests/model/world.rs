@@ -146,7 +146,7 @@ impl World {
                 self.crashes += 1;
                 self.dials = 0;
                 let driver = self.driver(side, number);
-                driver.in_hand = None;
+                driver.untaken = None;
                 driver.has_failed = true;
                 driver.session.reader_failed();
                 self.process(config, side, number, false);

@@ -105,7 +105,7 @@ async fn the_first_message_is_taken_before_a_redial() {
 
 /// S says it again, since it was not acknowledged; it is in C's hands already.
 #[tokio::test(start_paused = true)]
-async fn a_message_in_hand_is_not_handed_over_again() {
+async fn an_untaken_message_is_not_handed_over_again() {
     let mut told = Told::new().await;
     let there = told.there.say(text("two")).await.unwrap();
     told.raw.expect(&heard(1)).await;

@@ -16,7 +16,7 @@ use crate::trust::KeyId;
 use conversations::{Conversations, Standing, all_of};
 
 pub use super::crowd::ConnectionId;
-pub use terms::{Entry, Hello, Instruction, Named, Order, Orders, Timer, Verdict, Why};
+pub use terms::{ConversationName, Entry, Hello, Instruction, Order, Orders, Timer, Verdict, Why};
 
 /// For how long a queued client that was cut keeps its place (10 s; PROTOCOL 4.28).
 const PLACE_TIME: Duration = Duration::from_secs(10);
@@ -32,9 +32,9 @@ pub struct Admission {
     crowd: Crowd,
     conversations: Conversations,
     /// Admitted clients that have not entered yet: one connection per conversation.
-    candidates: BTreeMap<Named, Candidate>,
+    candidates: BTreeMap<ConversationName, Candidate>,
     /// Of these, those that wait for a seat, first come first.
-    queue: VecDeque<Named>,
+    queue: VecDeque<ConversationName>,
     /// Keys with an open question, and each key's youngest connection.
     undecided: BTreeMap<KeyId, ConnectionId>,
     /// How many conversations may begin now. Below zero: one is on already for which there was
@@ -149,7 +149,7 @@ impl Admission {
             // It was told to make room just now.
             return Orders::new();
         }
-        let standing = self.conversations.get(&hello.named());
+        let standing = self.conversations.get(&hello.name());
         if self.is_closing && !matches!(standing, Some(Standing::Live { .. } | Standing::Ended)) {
             return self.dismiss(id, Instruction::Refuse(Reason::Closing));
         }
@@ -169,14 +169,14 @@ impl Admission {
             // It has entered meanwhile: the conversation takes note of it.
             _ => return Orders::new(),
         };
-        let named = hello.named();
+        let name = hello.name();
         let mut orders = Orders::new();
-        if let Some(Standing::Parked { .. }) = self.conversations.get(&named) {
-            self.conversations.forget(&named, &mut orders);
-            orders.push(Order::GiveUp(named, Why::Peer));
+        if let Some(Standing::Parked { .. }) = self.conversations.get(&name) {
+            self.conversations.forget(&name, &mut orders);
+            orders.push(Order::GiveUp(name, Why::Peer));
         }
         if is_admitted {
-            orders.extend(self.ended(named));
+            orders.extend(self.ended(name));
         }
         orders.extend(self.dismiss(id, Instruction::Quit));
         orders.extend(self.tell_places());
@@ -190,7 +190,7 @@ impl Admission {
             // A younger one has its place.
             return Entry::None;
         };
-        match (self.conversations.get(&hello.named()), has_seat) {
+        match (self.conversations.get(&hello.name()), has_seat) {
             (Some(Standing::Live { .. }), _) => Entry::GoOn(hello.clone()),
             (Some(Standing::Ended), _) => Entry::Ended,
             (Some(Standing::Parked { .. }) | None, true) => Entry::Begin(hello.clone()),
@@ -205,8 +205,8 @@ impl Admission {
         let mut orders = Orders::new();
         if let Some(Stage::Entering { hello, has_seat }) = self.stage_mut(id) {
             *has_seat = false;
-            let (named, clienthello) = (hello.named(), hello.clienthello);
-            self.conversations.live(named, clienthello, &mut orders);
+            let (name, clienthello) = (hello.name(), hello.clienthello);
+            self.conversations.live(name, clienthello, &mut orders);
         }
         orders.extend(self.leave(id));
         orders
@@ -231,19 +231,19 @@ impl Admission {
         match stage {
             Stage::Undecided(hello) => self.answered(&hello.peer.key(), id, &mut orders),
             Stage::Queued { hello, .. } => {
-                let named = hello.named();
-                if let Some(candidate) = self.candidates.get_mut(&named)
+                let name = hello.name();
+                if let Some(candidate) = self.candidates.get_mut(&name)
                     && candidate.connection == Some(id)
                 {
                     // It may be back in a moment.
                     candidate.connection = None;
-                    let place = Timer::Place(named.0, named.1);
+                    let place = Timer::Place(name.0, name.1);
                     orders.push(Order::Arm(place, PLACE_TIME));
                 }
             }
             Stage::Entering { hello, has_seat } => {
                 self.seats += isize::from(has_seat);
-                self.drop_candidate(&hello.named(), Some(id), &mut orders);
+                self.drop_candidate(&hello.name(), Some(id), &mut orders);
             }
             Stage::Stranger { .. } | Stage::Closing { .. } => {}
         }
@@ -256,23 +256,23 @@ impl Admission {
     /// A conversation was parked before a restart, or on. Call this in the order in which the
     /// peers last came: if a key may have only one open conversation, the last is kept. There
     /// can be two, after a crash between the beginning of one and the end of the other.
-    pub fn restore(&mut self, named: Named, clienthello: u64, age: Duration) -> Orders {
+    pub fn restore(&mut self, name: ConversationName, clienthello: u64, age: Duration) -> Orders {
         let mut orders = Orders::new();
         if self.one_at_a_time {
-            self.conversations.give_up_others(named, &mut orders);
+            self.conversations.give_up_others(name, &mut orders);
         }
         self.conversations
-            .restore(named, clienthello, age, &mut orders);
+            .restore(name, clienthello, age, &mut orders);
         orders
     }
 
     /// One of the [`restore`](Self::restore)d conversations is on, and waits for its
     /// peer. It takes the next [seat](Self::seats).
-    pub fn hold(&mut self, named: Named) -> Orders {
+    pub fn hold(&mut self, name: ConversationName) -> Orders {
         let mut orders = Orders::new();
-        if let Some(Standing::Parked { clienthello }) = self.conversations.get(&named) {
+        if let Some(Standing::Parked { clienthello }) = self.conversations.get(&name) {
             let clienthello = *clienthello;
-            self.conversations.live(named, clienthello, &mut orders);
+            self.conversations.live(name, clienthello, &mut orders);
             self.seats -= 1;
         }
         orders
@@ -280,28 +280,28 @@ impl Admission {
 
     /// A conversation is held no longer, and can still go on. If its peer has begun
     /// another meanwhile, it is given up at once.
-    pub fn parked(&mut self, named: Named) -> Orders {
-        self.conversations.parked(named)
+    pub fn parked(&mut self, name: ConversationName) -> Orders {
+        self.conversations.parked(name)
     }
 
     /// A parked conversation could not be given up: it is parked as before.
-    pub fn kept(&mut self, named: Named) -> Orders {
+    pub fn kept(&mut self, name: ConversationName) -> Orders {
         let mut orders = Orders::new();
         self.conversations
-            .park(named, 0, Duration::ZERO, &mut orders);
+            .park(name, 0, Duration::ZERO, &mut orders);
         orders
     }
 
     /// A conversation has ended, and a `hello` for it could come once more, as if for a new
     /// one: its client may not know that it ever began, or an older connection may have been
     /// delayed (PROTOCOL 4.24).
-    pub fn ended(&mut self, named: Named) -> Orders {
-        self.conversations.ended(named)
+    pub fn ended(&mut self, name: ConversationName) -> Orders {
+        self.conversations.ended(name)
     }
 
     /// Whether this conversation is on, held or parked.
-    pub fn is_open(&self, named: &Named) -> bool {
-        self.conversations.is_open(named)
+    pub fn is_open(&self, name: &ConversationName) -> bool {
+        self.conversations.is_open(name)
     }
 
     // What the server's user says.
@@ -335,10 +335,10 @@ impl Admission {
     /// Sends away all clients of this key that wait: it is not admitted any more.
     pub fn expel(&mut self, key: &KeyId) -> Orders {
         let mut orders = Orders::new();
-        for (named, candidate) in self.candidates_of(key) {
+        for (name, candidate) in self.candidates_of(key) {
             if candidate.is_queued {
                 let refused = Instruction::Refuse(Reason::UnknownPeer);
-                self.send_away(&named, refused, &mut orders);
+                self.send_away(&name, refused, &mut orders);
             }
         }
         orders.extend(self.tell_places());
@@ -363,7 +363,7 @@ impl Admission {
 
     /// Who is next, if somebody waits.
     pub fn next(&self) -> Option<KeyId> {
-        self.present().next().map(|(named, _)| named.0)
+        self.present().next().map(|(name, _)| name.0)
     }
 
     /// Whether somebody waits for a place.
@@ -408,10 +408,10 @@ impl Admission {
 
     /// Only for a caller that knows that no `hello` for it can come any more. Returns whether
     /// it had ended.
-    pub fn forget_end(&mut self, named: &Named) -> bool {
-        let had_ended = matches!(self.conversations.get(named), Some(Standing::Ended));
+    pub fn forget_end(&mut self, name: &ConversationName) -> bool {
+        let had_ended = matches!(self.conversations.get(name), Some(Standing::Ended));
         if had_ended {
-            self.conversations.forget(named, &mut Orders::new());
+            self.conversations.forget(name, &mut Orders::new());
         }
         had_ended
     }
@@ -469,7 +469,7 @@ impl Admission {
     }
 
     fn admit(&mut self, id: ConnectionId, hello: Hello) -> Orders {
-        let (named, key) = (hello.named(), hello.peer.key());
+        let (name, key) = (hello.name(), hello.peer.key());
         let mut orders = Orders::new();
         if let Some(older) = self.asking(&key) {
             // It became known while it waited for an answer.
@@ -479,13 +479,13 @@ impl Admission {
             }
         }
         // The newest connection wins: this one was delayed and overtaken (PROTOCOL 4.25).
-        if self.youngest_rival(&named) > Some(hello.clienthello) {
+        if self.youngest_rival(&name) > Some(hello.clienthello) {
             return self.dismiss(id, Instruction::Close);
         }
-        match self.conversations.get(&named) {
+        match self.conversations.get(&name) {
             Some(Standing::Live { .. }) => {
-                self.conversations.come_again(&named, hello.clienthello);
-                self.send_away(&named, Instruction::Replaced, &mut orders);
+                self.conversations.come_again(&name, hello.clienthello);
+                self.send_away(&name, Instruction::Replaced, &mut orders);
                 self.enter(id, hello, false, &mut orders);
                 return orders;
             }
@@ -500,7 +500,7 @@ impl Admission {
             Some(Standing::Parked { .. }) | None => {}
         }
         let of_key = self.candidates_of(&key);
-        let is_rival = |of: &Named| self.one_at_a_time || *of == named;
+        let is_rival = |of: &ConversationName| self.one_at_a_time || *of == name;
         let rivals: Vec<_> = of_key.iter().filter(|(of, _)| is_rival(of)).collect();
         let place = rivals.iter().find_map(|(of, _)| self.place(of));
         let has_place = of_key.iter().any(|(_, of)| of.is_queued);
@@ -512,7 +512,7 @@ impl Admission {
         }
         let seats = self.seats;
         for (rival, _) in rivals {
-            let last = match *rival == named {
+            let last = match *rival == name {
                 true => Instruction::Replaced,
                 false => {
                     // What is open is given up below.
@@ -525,7 +525,7 @@ impl Admission {
             self.send_away(rival, last, &mut orders);
         }
         if self.one_at_a_time {
-            self.conversations.give_up_others(named, &mut orders);
+            self.conversations.give_up_others(name, &mut orders);
         }
         if self.seats > seats {
             // It had its turn already.
@@ -534,13 +534,13 @@ impl Admission {
             return orders;
         }
         let place = place.unwrap_or(self.queue.len()).min(self.queue.len());
-        self.queue.insert(place, named);
+        self.queue.insert(place, name);
         let candidate = Candidate {
             connection: Some(id),
             clienthello: hello.clienthello,
             is_queued: true,
         };
-        self.candidates.insert(named, candidate);
+        self.candidates.insert(name, candidate);
         self.set_stage(id, Stage::Queued { hello, told: None });
         orders.extend(self.fill_seats());
         orders
@@ -548,10 +548,10 @@ impl Admission {
 
     /// The age of the youngest connection whose conversation this one would end or
     /// go on with (PROTOCOL 4.31 and 4.32).
-    fn youngest_rival(&self, named: &Named) -> Option<u64> {
+    fn youngest_rival(&self, name: &ConversationName) -> Option<u64> {
         let range = match self.one_at_a_time {
-            true => all_of(&named.0),
-            false => *named..=*named,
+            true => all_of(&name.0),
+            false => *name..=*name,
         };
         let open = self.conversations.youngest(range.clone());
         let candidates = self.candidates.range(range).map(|(_, of)| of.clienthello);
@@ -559,15 +559,15 @@ impl Admission {
     }
 
     /// Those of the queue who are there, in the order of their turns.
-    fn present(&self) -> impl Iterator<Item = (Named, ConnectionId)> {
-        self.queue.iter().filter_map(|named| {
-            let connection = self.candidates.get(named)?.connection?;
-            Some((*named, connection))
+    fn present(&self) -> impl Iterator<Item = (ConversationName, ConnectionId)> {
+        self.queue.iter().filter_map(|name| {
+            let connection = self.candidates.get(name)?.connection?;
+            Some((*name, connection))
         })
     }
 
-    fn place(&self, named: &Named) -> Option<usize> {
-        self.queue.iter().position(|queued| queued == named)
+    fn place(&self, name: &ConversationName) -> Option<usize> {
+        self.queue.iter().position(|queued| queued == name)
     }
 
     fn asking(&self, key: &KeyId) -> Option<ConnectionId> {
@@ -577,7 +577,7 @@ impl Admission {
     fn fill_seats(&mut self) -> Orders {
         let mut orders = Orders::new();
         while self.seats > 0 {
-            let Some((named, id)) = self.present().next() else {
+            let Some((name, id)) = self.present().next() else {
                 break;
             };
             let Some(Stage::Queued { hello, .. }) = self.stage(id) else {
@@ -585,7 +585,7 @@ impl Admission {
             };
             let hello = hello.clone();
             self.seats -= 1;
-            self.drop_candidate(&named, Some(id), &mut orders);
+            self.drop_candidate(&name, Some(id), &mut orders);
             self.enter(id, hello, true, &mut orders);
         }
         orders.extend(self.tell_places());
@@ -598,7 +598,7 @@ impl Admission {
             clienthello: hello.clienthello,
             is_queued: false,
         };
-        self.candidates.insert(hello.named(), candidate);
+        self.candidates.insert(hello.name(), candidate);
         self.set_stage(id, Stage::Entering { hello, has_seat });
         orders.push(Order::Tell(id, Instruction::Enter));
     }
@@ -619,13 +619,13 @@ impl Admission {
     }
 
     /// Sends a candidate away; another may take its place.
-    fn send_away(&mut self, named: &Named, last: Instruction, orders: &mut Orders) {
-        if let Some(candidate) = self.candidates.get(named)
+    fn send_away(&mut self, name: &ConversationName, last: Instruction, orders: &mut Orders) {
+        if let Some(candidate) = self.candidates.get(name)
             && let Some(id) = candidate.connection
         {
             orders.extend(self.dismiss(id, last));
         }
-        self.drop_candidate(named, None, orders);
+        self.drop_candidate(name, None, orders);
     }
 
     /// Tells a connection how to close.
@@ -639,11 +639,11 @@ impl Admission {
     fn let_go(&mut self, id: ConnectionId, lingers: bool, orders: &mut Orders) {
         match self.stage(id).cloned() {
             Some(Stage::Queued { hello, .. }) => {
-                self.drop_candidate(&hello.named(), Some(id), orders);
+                self.drop_candidate(&hello.name(), Some(id), orders);
             }
             Some(Stage::Entering { hello, has_seat }) => {
                 self.seats += isize::from(has_seat);
-                self.drop_candidate(&hello.named(), Some(id), orders);
+                self.drop_candidate(&hello.name(), Some(id), orders);
             }
             Some(Stage::Undecided(hello)) => self.answered(&hello.peer.key(), id, orders),
             Some(Stage::Stranger { .. } | Stage::Closing { .. }) | None => {}
@@ -652,18 +652,23 @@ impl Admission {
     }
 
     /// This candidate is none any more, if it is this connection's.
-    fn drop_candidate(&mut self, named: &Named, id: Option<ConnectionId>, orders: &mut Orders) {
-        let Some(candidate) = self.candidates.get(named) else {
+    fn drop_candidate(
+        &mut self,
+        name: &ConversationName,
+        id: Option<ConnectionId>,
+        orders: &mut Orders,
+    ) {
+        let Some(candidate) = self.candidates.get(name) else {
             return;
         };
         if id.is_some() && candidate.connection != id {
             return;
         }
         if candidate.connection.is_none() {
-            orders.push(Order::Disarm(Timer::Place(named.0, named.1)));
+            orders.push(Order::Disarm(Timer::Place(name.0, name.1)));
         }
-        self.candidates.remove(named);
-        self.queue.retain(|queued| queued != named);
+        self.candidates.remove(name);
+        self.queue.retain(|queued| queued != name);
     }
 
     /// There is no question about this key any more, if it was this connection's.
@@ -674,9 +679,9 @@ impl Admission {
         }
     }
 
-    fn candidates_of(&self, key: &KeyId) -> Vec<(Named, Candidate)> {
+    fn candidates_of(&self, key: &KeyId) -> Vec<(ConversationName, Candidate)> {
         let all = self.candidates.range(all_of(key));
-        all.map(|(named, of)| (*named, of.clone())).collect()
+        all.map(|(name, of)| (*name, of.clone())).collect()
     }
 
     fn stage(&self, id: ConnectionId) -> Option<&Stage> {

@@ -6,7 +6,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::admission::Named;
+use super::admission::ConversationName;
 use super::hub_event::{HubEvent, Remains};
 use crate::link::driver::Driver;
 use crate::link::handshake::Tls;
@@ -55,14 +55,14 @@ where
     /// Keeps it going, to its end, in a task of these.
     pub(super) fn keep(
         &mut self,
-        named: Named,
+        name: ConversationName,
         tasks: &mut JoinSet<()>,
         events: mpsc::UnboundedSender<HubEvent<S>>,
     ) {
         let (driver, record) = (Arc::clone(&self.driver), self.record.take());
         self.keeper = Some(tasks.spawn(async move {
             let mut end = End {
-                named,
+                name,
                 events,
                 is_said: false,
             };
@@ -81,7 +81,7 @@ where
 
 /// Tells the hub what is left, once, however the task ends.
 struct End<S> {
-    named: Named,
+    name: ConversationName,
     events: mpsc::UnboundedSender<HubEvent<S>>,
     is_said: bool,
 }
@@ -89,7 +89,7 @@ struct End<S> {
 impl<S> End<S> {
     fn say(&mut self, remains: Remains) {
         if !std::mem::replace(&mut self.is_said, true) {
-            let _ = self.events.send(HubEvent::Over(self.named, remains));
+            let _ = self.events.send(HubEvent::Over(self.name, remains));
         }
     }
 }

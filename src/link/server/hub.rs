@@ -16,7 +16,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, info};
 
 use super::admission::{
-    Admission, ConnectionId, Entry, Hello, Instruction, Named, Order, Orders, Verdict, Why,
+    Admission, ConnectionId, ConversationName, Entry, Hello, Instruction, Order, Orders, Verdict,
+    Why,
 };
 use super::connection::{self, HubHandle};
 use super::conversation::Live;
@@ -67,13 +68,13 @@ pub(super) struct Hub<S> {
     /// Those that were told to go at once. They hold a descriptor until they have
     /// gone, and nobody else is accepted before that (PROTOCOL 5.4).
     going: BTreeSet<ConnectionId>,
-    live: BTreeMap<Named, Live<S>>,
+    live: BTreeMap<ConversationName, Live<S>>,
     /// Connections for a conversation that is just ending or being parked; they are answered
     /// after that.
-    early: BTreeMap<Named, Early<S>>,
+    early: BTreeMap<ConversationName, Early<S>>,
     /// Whose `hello` is being answered, and whether it is let in.
-    in_hand: Option<(ConnectionId, bool)>,
-    parked: BTreeMap<Named, Parked>,
+    answering: Option<(ConnectionId, bool)>,
+    parked: BTreeMap<ConversationName, Parked>,
     tasks: JoinSet<()>,
     events: mpsc::UnboundedSender<HubEvent<S>>,
     /// Whose whole ClientHello has come: it wakes nobody.
@@ -143,7 +144,7 @@ where
             going: BTreeSet::new(),
             live: BTreeMap::new(),
             early: BTreeMap::new(),
-            in_hand: None,
+            answering: None,
             parked: BTreeMap::new(),
             tasks: JoinSet::new(),
             events,
@@ -288,21 +289,21 @@ where
         let mut orders = Orders::new();
         for stored in &stored {
             let (peer, conversation) = (stored.peer, &stored.conversation);
-            let named = (peer, conversation.id());
+            let name = (peer, conversation.id());
             if !conversation.has_quit() {
                 orders.extend(
                     self.admission
-                        .restore(named, stored.clienthello, stored.age()),
+                        .restore(name, stored.clienthello, stored.age()),
                 );
                 continue;
             }
-            orders.extend(self.admission.ended(named));
+            orders.extend(self.admission.ended(name));
             if let Some((abandoned, untold)) = Untold::ended(peer, &stored.record, conversation) {
                 self.tell(ServerEvent::Ended(abandoned), Some(untold));
             }
         }
-        let named = |s: &Stored| (s.peer, s.conversation.id());
-        let is_held = |s: &Stored| s.is_live && self.admission.is_open(&named(s));
+        let name = |s: &Stored| (s.peer, s.conversation.id());
+        let is_held = |s: &Stored| s.is_live && self.admission.is_open(&name(s));
         let held = stored.iter().rposition(is_held);
         let held = held.filter(|_| self.settings.one_at_a_time);
         // A conversation gets no seat if the user would have to be asked about its peer.
@@ -317,7 +318,7 @@ where
         let held = held.filter(|_| verdict == Some(Verdict::Admit));
         let open = |(_, stored): &(_, Stored)| !stored.conversation.has_quit();
         for (place, stored) in stored.into_iter().enumerate().filter(open) {
-            let named = named(&stored);
+            let name = name(&stored);
             let Stored {
                 record,
                 peer,
@@ -326,13 +327,13 @@ where
                 ..
             } = stored;
             if held == Some(place) {
-                orders.extend(self.admission.hold(named));
+                orders.extend(self.admission.hold(name));
                 let (live, talk) = self.live(Peer::remembered(peer), conversation, Some(record));
                 live.driver.hold(clienthello);
-                self.keep(named, live, talk);
+                self.keep(name, live, talk);
             } else {
                 self.parked.insert(
-                    named,
+                    name,
                     Parked {
                         conversation,
                         record,
@@ -352,10 +353,10 @@ where
         Live::new(peer, conversation, record, &self.settings.limits)
     }
 
-    fn keep(&mut self, named: Named, mut live: Live<S>, talk: Talk) {
+    fn keep(&mut self, name: ConversationName, mut live: Live<S>, talk: Talk) {
         live.driver.crowded(self.is_crowded);
-        live.keep(named, &mut self.tasks, self.events.clone());
-        self.live.insert(named, live);
+        live.keep(name, &mut self.tasks, self.events.clone());
+        self.live.insert(name, live);
         // Nobody takes it only when the server is let go of.
         let _ = self.outlets.talks.as_ref().map(|talks| talks.send(talk));
     }
@@ -401,21 +402,21 @@ where
                     self.admission.leave(id)
                 }
             },
-            HubEvent::Over(named, remains) => {
-                self.live.remove(&named);
+            HubEvent::Over(name, remains) => {
+                self.live.remove(&name);
                 let mut orders = match remains {
-                    Remains::End => self.admission.ended(named),
+                    Remains::End => self.admission.ended(name),
                     Remains::Parked(conversation, record) => {
                         let conversation = *conversation;
                         let parked = Parked {
                             conversation,
                             record,
                         };
-                        self.parked.insert(named, parked);
-                        self.admission.parked(named)
+                        self.parked.insert(name, parked);
+                        self.admission.parked(name)
                     }
                 };
-                if let Some(Early { id, wire, has_quit }) = self.early.remove(&named) {
+                if let Some(Early { id, wire, has_quit }) = self.early.remove(&name) {
                     orders.extend(self.enter(id, wire, has_quit));
                 }
                 orders
@@ -431,9 +432,9 @@ where
 
     async fn hello(&mut self, id: ConnectionId, hello: Hello, handed: Handed<S>) {
         let orders = self.judge(id, hello);
-        self.in_hand = Some((id, false));
+        self.answering = Some((id, false));
         self.give(orders).await;
-        if let Some((_, true)) = self.in_hand.take() {
+        if let Some((_, true)) = self.answering.take() {
             self.forget(id);
             let orders = self.enter(id, handed.wire, false);
             self.give(orders).await;
@@ -454,7 +455,7 @@ where
             key,
             address: connection.address,
             conversation: hello.conversation,
-            is_returning: self.admission.is_open(&hello.named()),
+            is_returning: self.admission.is_open(&hello.name()),
         });
         self.admission.hello(id, hello, verdict)
     }
@@ -470,19 +471,19 @@ where
             }
             Entry::None => return self.admission.leave(id),
         };
-        let (named, peer) = (hello.named(), hello.peer);
+        let (name, peer) = (hello.name(), hello.peer);
         let greeting = Greeting {
             heard: hello.heard,
             has_quit,
             clienthello: hello.clienthello,
         };
         if is_live {
-            let live = self.live.get(&named);
+            let live = self.live.get(&name);
             let refused = live.and_then(|live| live.driver.accept(wire, greeting).err());
             return match refused {
                 Some((wire, NotAccepted::Ending)) => {
                     let early = Early { id, wire, has_quit };
-                    let earlier = self.early.insert(named, early);
+                    let earlier = self.early.insert(name, early);
                     earlier.map_or(Orders::new(), |earlier| self.admission.leave(earlier.id))
                 }
                 Some((wire, NotAccepted::Violation(violation))) => {
@@ -491,19 +492,19 @@ where
                 None => self.admission.leave(id),
             };
         }
-        let (conversation, record) = match self.parked.get(&named) {
+        let (conversation, record) = match self.parked.get(&name) {
             Some(parked) => (
                 parked.conversation.clone(),
                 Some(Arc::clone(&parked.record)),
             ),
             None => {
                 let records = self.records.as_ref();
-                let record = records.map(|records| Arc::new(records.new_one(&named.0, named.1)));
+                let record = records.map(|records| Arc::new(records.new_one(&name.0, name.1)));
                 let heard_when = match record {
                     Some(_) => HeardWhen::Stored,
                     None => HeardWhen::Taken,
                 };
-                let conversation = Conversation::new(Role::Server, named.1, heard_when);
+                let conversation = Conversation::new(Role::Server, name.1, heard_when);
                 (conversation, record)
             }
         };
@@ -511,14 +512,14 @@ where
         if let Err(violation) = conversation.clone().accept(greeting.heard) {
             return self.turn_away(id, wire, violation);
         }
-        info!(connection = id.0, conversation = %named.1, "let in");
+        info!(connection = id.0, conversation = %name.1, "let in");
         let (live, talk) = self.live(peer, conversation, record);
         if live.driver.accept(wire, greeting).is_err() {
             return self.admission.leave(id);
         }
-        self.parked.remove(&named);
+        self.parked.remove(&name);
         let orders = self.admission.begin(id);
-        self.keep(named, live, talk);
+        self.keep(name, live, talk);
         orders
     }
 
@@ -566,18 +567,18 @@ where
         while let Some(order) = orders.pop_front() {
             match order {
                 Order::Tell(id, instruction) => self.instruct(id, instruction, &unstored),
-                Order::Supersede(named) => {
-                    if let Some(live) = self.live.get(&named) {
+                Order::Supersede(name) => {
+                    if let Some(live) = self.live.get(&name) {
                         live.driver.supersede();
                     }
                 }
-                Order::GiveUp(named, why) => {
-                    let Some(parked) = self.parked.remove(&named) else {
+                Order::GiveUp(name, why) => {
+                    let Some(parked) = self.parked.remove(&name) else {
                         continue;
                     };
-                    let told = match Self::end(named.0, &parked).await {
+                    let told = match Self::end(name.0, &parked).await {
                         Some((abandoned, untold)) => {
-                            let (key, conversation) = (named.0, named.1);
+                            let (key, conversation) = (name.0, name.1);
                             info!(%conversation, peer = %key, "given up");
                             let event = match why {
                                 Why::Peer => ServerEvent::GaveUp(abandoned),
@@ -585,12 +586,12 @@ where
                             };
                             self.tell(event, untold);
                             // Whatever the record says: a `hello` may still be held back.
-                            self.admission.ended(named)
+                            self.admission.ended(name)
                         }
                         None => {
-                            self.parked.insert(named, parked);
-                            unstored.push(named.0);
-                            self.admission.kept(named)
+                            self.parked.insert(name, parked);
+                            unstored.push(name.0);
+                            self.admission.kept(name)
                         }
                     };
                     told.into_iter()
@@ -617,8 +618,9 @@ where
             info!(connection = id.0, reason = reason.word(), "refused");
             self.mention(ServerEvent::Refused { key, reason });
         }
-        if let (Instruction::Enter, Some((in_hand, is_let_in))) = (instruction, &mut self.in_hand)
-            && *in_hand == id
+        if let (Instruction::Enter, Some((answering, is_let_in))) =
+            (instruction, &mut self.answering)
+            && *answering == id
         {
             *is_let_in = true;
             return;

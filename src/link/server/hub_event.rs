@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::admission::{ConnectionId, Hello, Instruction, Named};
+use super::admission::{ConnectionId, ConversationName, Hello, Instruction};
 use crate::link::error::ConnectionError;
 use crate::link::handshake::Tls;
 use crate::link::journal::Record;
@@ -17,7 +17,7 @@ pub(super) enum HubEvent<S> {
     /// By a connection.
     Connection(ConnectionId, ConnectionEvent<S>),
     /// By a conversation, as its last act: what is left of it.
-    Over(Named, Remains),
+    Over(ConversationName, Remains),
 }
 
 /// What a connection tells the hub.

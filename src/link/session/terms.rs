@@ -35,7 +35,7 @@ pub enum Timer {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Output {
     /// Store this, then call [`Session::stored`](super::Session::stored).
-    Put {
+    Store {
         /// What is needed to continue.
         snapshot: Snapshot,
         /// Whether the conversation is on or held; if not, it is parked or has ended.
@@ -53,7 +53,7 @@ pub enum Output {
     /// [`Session::closed`](super::Session::closed).
     Close(Option<Frame>),
     /// Close the link in order, in the background.
-    Part(Option<Frame>),
+    CloseInBackground(Option<Frame>),
     /// Drop the link without a frame.
     Cut,
     /// Dial, then call [`Session::connected`](super::Session::connected) or [`Session::dial_failed`](super::Session::dial_failed).

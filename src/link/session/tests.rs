@@ -200,7 +200,7 @@ fn a_welcome_that_is_late_does_not_bring_a_link_back() {
     session.connected();
     settle(&mut session);
     session.say(Text::new("two").unwrap()).unwrap();
-    assert!(matches!(outputs(&mut session)[..], [Output::Put { .. }]));
+    assert!(matches!(outputs(&mut session)[..], [Output::Store { .. }]));
     session.receive(Frame::Welcome {
         conversation: session.conversation().id(),
         heard: 0,
@@ -275,7 +275,7 @@ fn what_cannot_be_stored_is_not_said() {
     outputs(&mut session);
     let before = session.conversation().snapshot();
     session.say(Text::new("Hello").unwrap()).unwrap();
-    assert!(matches!(outputs(&mut session)[..], [Output::Put { .. }]));
+    assert!(matches!(outputs(&mut session)[..], [Output::Store { .. }]));
     session.stored(Err(JournalError::Damaged { path: "x".into() }));
     assert!(session.has_failed_to_store());
     let code = Code::Internal;
@@ -364,7 +364,7 @@ fn a_link_that_is_lost_behind_the_end_changes_nothing() {
     let mut session = linked();
     outputs(&mut session);
     session.receive(Frame::Quit {});
-    assert!(matches!(outputs(&mut session)[..], [Output::Put { .. }]));
+    assert!(matches!(outputs(&mut session)[..], [Output::Store { .. }]));
     session.link_lost(LinkError::Cut);
     assert_eq!(session.poll_notice(), None);
     session.stored(Ok(()));
@@ -383,11 +383,12 @@ fn a_quit_is_stored_though_its_user_goes_at_once() {
     let mut session = session(Role::Client);
     session.connected();
     let first = outputs(&mut session);
-    assert!(matches!(first[..], [Output::Link, Output::Put { .. }]));
+    assert!(matches!(first[..], [Output::Link, Output::Store { .. }]));
     session.quit();
     session.dropped();
     session.stored(Ok(()));
     let left = outputs(&mut session);
-    let is_quit = |output: &Output| matches!(output, Output::Put { snapshot, .. } if snapshot.quit);
+    let is_quit =
+        |output: &Output| matches!(output, Output::Store { snapshot, .. } if snapshot.quit);
     assert!(left.iter().any(is_quit), "{left:?}");
 }

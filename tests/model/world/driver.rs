@@ -27,7 +27,7 @@ pub(super) struct Driver {
     /// The last frames are written, and the link is not closed yet.
     pub(super) is_closing: bool,
     /// What was handed over and is not in its reader's hands: is it handed over again?
-    pub(super) in_hand: Option<(u64, Text, bool)>,
+    pub(super) untaken: Option<(u64, Text, bool)>,
     /// Its reader has failed.
     pub(super) has_failed: bool,
     /// What is on its way to the disk, where that takes time.
@@ -67,7 +67,7 @@ impl Driver {
             old: None,
             armed: BTreeSet::new(),
             is_closing: false,
-            in_hand: None,
+            untaken: None,
             has_failed: false,
             put: None,
             done: None,
@@ -119,7 +119,7 @@ impl World {
             // A crash cuts the link, and what was sent may be lost from any frame on:
             // so it need not come before a frame as well.
             let leaves_trace = match output {
-                Output::Put { .. } | Output::Remove => {
+                Output::Store { .. } | Output::Remove => {
                     !config.breaks(Broken::StoredBeforeSent) && !config.size.stores_late
                 }
                 Output::HandOver(_) | Output::Ended(_) => true,
@@ -136,7 +136,7 @@ impl World {
             let (id, link) = (driver.conversation().id(), driver.link);
             let is_close = matches!(output, Output::Close(_));
             match output {
-                Output::Put {
+                Output::Store {
                     snapshot,
                     is_live,
                     clienthello,
@@ -182,10 +182,10 @@ impl World {
                         self.send(side, link, frame);
                     }
                 }
-                Output::Part(Some(REPLACED)) if config.breaks(Broken::DetachFirst) => {
+                Output::CloseInBackground(Some(REPLACED)) if config.breaks(Broken::DetachFirst) => {
                     driver.old = link;
                 }
-                Output::Close(last) | Output::Part(last) => {
+                Output::Close(last) | Output::CloseInBackground(last) => {
                     driver.link = None;
                     driver.is_closing |= is_close;
                     if let Some(Frame::Error { code, .. }) = last
@@ -205,7 +205,7 @@ impl World {
                 Output::Arm(timer, _) => _ = driver.armed.insert(timer),
                 Output::Disarm(timer) => _ = driver.armed.remove(&timer),
                 Output::HandOver(message) => {
-                    driver.in_hand = Some((message.turn, message.text, false));
+                    driver.untaken = Some((message.turn, message.text, false));
                     if config.breaks(Broken::HeardBeforeTaken) || config.breaks(Broken::RecordStays)
                     {
                         driver.session.taken();
@@ -221,7 +221,7 @@ impl World {
         while let Some(Output::Arm(Timer::Notices, _)) = session.poll_output() {
             session.fired(Timer::Notices);
         }
-        if !config.size.takes_late && self.driver(side, number).in_hand.is_some() {
+        if !config.size.takes_late && self.driver(side, number).untaken.is_some() {
             self.take(config, side, number);
         }
         if let Some(record) = unstored {
@@ -242,7 +242,7 @@ impl World {
     fn show(&mut self, side: Side, number: Number) {
         let driver = self.driver(side, number);
         let id = driver.conversation().id();
-        if let Some((turn, text, is_again)) = driver.in_hand.take() {
+        if let Some((turn, text, is_again)) = driver.untaken.take() {
             let tale = self.tales.entry(id).or_default();
             if let Err(promise) = tale.show(side, turn, &text, is_again) {
                 self.breaks(promise);

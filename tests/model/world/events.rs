@@ -155,13 +155,13 @@ impl World {
             events.push(Event::PutAway(side, number));
         }
         let conversation = driver.conversation();
-        if driver.in_hand.is_some() {
+        if driver.untaken.is_some() {
             if self.is_reading(side, driver) {
                 events.push(Event::Take(side, number));
             }
         } else if self.is_with_user(side, driver)
             && conversation.is_my_turn()
-            && !conversation.is_in_hand()
+            && !conversation.has_untaken()
             && !conversation.has_quit()
         {
             let turns = config.turns(conversation.id() == id(0));
@@ -227,7 +227,7 @@ impl World {
         if may_quit && is_theirs && !driver.conversation().has_quit() {
             events.push(Event::Quit(side));
         }
-        if driver.in_hand.is_some() && self.is_reading(side, driver) && self.may_crash(config) {
+        if driver.untaken.is_some() && self.is_reading(side, driver) && self.may_crash(config) {
             events.push(Event::Fail(side, number));
         }
         if self.waits < config.size.waits && driver.armed.contains(&Timer::Taking) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use turnchat::Verdict;
 use turnchat::internals::admission::{
-    Admission, Entry, Hello, Instruction, Named, Order, Orders, Timer,
+    Admission, ConversationName, Entry, Hello, Instruction, Order, Orders, Timer,
 };
 use turnchat::internals::session::{Greeting, NotAccepted, Remains};
 use turnchat::internals::{By, Conversation, Frame, HeardWhen, Role, Snapshot};
@@ -106,7 +106,7 @@ pub(super) fn number_of_id(id: ConversationId) -> Number {
 }
 
 impl World {
-    fn named(config: &Config, id: ConversationId) -> Named {
+    fn name(config: &Config, id: ConversationId) -> ConversationName {
         (config.peer.key(), id)
     }
 
@@ -167,7 +167,7 @@ impl World {
         let admission = &mut self.hub.admission;
         if config.breaks(Broken::RefusedChangesNothing)
             && heard > 0
-            && !admission.is_open(&hello.named())
+            && !admission.is_open(&hello.name())
         {
             let begins = Hello { heard: 0, ..hello };
             let mut orders = admission.hello(id, begins, Some(Verdict::Admit));
@@ -228,8 +228,8 @@ impl World {
                     return self.hub.admission.begin(connection_id(number));
                 }
                 if config.breaks(Broken::ParkedStays) && self.hub.parked.remove(&id).is_some() {
-                    self.hub.admission.ended(Self::named(config, id));
-                    self.hub.admission.forget_end(&Self::named(config, id));
+                    self.hub.admission.ended(Self::name(config, id));
+                    self.hub.admission.forget_end(&Self::name(config, id));
                 }
                 return Orders::new();
             }
@@ -392,30 +392,30 @@ impl World {
         }
         let driver = self.hub.live.remove(&number).unwrap();
         let conversation = driver.conversation();
-        let named = Self::named(config, conversation.id());
+        let name = Self::name(config, conversation.id());
         let remembers = !config.breaks(Broken::EndsRemembered)
             && (!conversation.is_acknowledged() || !config.breaks(Broken::JustEnded));
         let admission = &mut self.hub.admission;
         let orders = match driver.done {
             Some((_, Remains::Parked(parked))) => {
                 if config.breaks(Broken::ParkedKeepsAge) {
-                    admission.ended(named);
-                    admission.forget_end(&named);
+                    admission.ended(name);
+                    admission.forget_end(&name);
                 }
-                self.hub.parked.insert(named.1, parked);
-                let orders = admission.parked(named);
+                self.hub.parked.insert(name.1, parked);
+                let orders = admission.parked(name);
                 let gives_up = orders
                     .iter()
                     .any(|order| matches!(order, Order::GiveUp(..)));
                 match config.breaks(Broken::SupersededEnds) && gives_up {
-                    true => admission.kept(named),
+                    true => admission.kept(name),
                     false => orders,
                 }
             }
             _ => {
-                let orders = admission.ended(named);
+                let orders = admission.ended(name);
                 if !remembers {
-                    admission.forget_end(&named);
+                    admission.forget_end(&name);
                 }
                 orders
             }
@@ -447,10 +447,10 @@ impl World {
         } else {
             self.tell_end(config, end, false);
         }
-        let named = Self::named(config, id);
-        let orders = self.hub.admission.ended(named);
+        let name = Self::name(config, id);
+        let orders = self.hub.admission.ended(name);
         if config.breaks(Broken::EndsRemembered) {
-            self.hub.admission.forget_end(&named);
+            self.hub.admission.forget_end(&name);
         }
         orders
     }
@@ -480,7 +480,7 @@ impl World {
             tale.of_mut(Side::Server).named = Some(turn);
         }
         if let Some(Message { turn, text }) = conversation.last_heard()
-            && conversation.is_in_hand()
+            && conversation.has_untaken()
             && let Err(promise) = tale.show(Side::Server, turn, &text, true)
         {
             self.breaks(promise);
@@ -503,29 +503,29 @@ impl World {
         let mut orders = Orders::new();
         let mut untold = Vec::new();
         for record in &records {
-            let named = Self::named(config, record.snapshot.id);
+            let name = Self::name(config, record.snapshot.id);
             if record.is_to_be_told() && record.snapshot.quit {
                 untold.push(record.snapshot.clone());
             }
             if !record.snapshot.quit {
                 orders.extend(
                     hub.admission
-                        .restore(named, record.clienthello, Duration::ZERO),
+                        .restore(name, record.clienthello, Duration::ZERO),
                 );
             } else if !config.breaks(Broken::EndsRemembered) {
-                orders.extend(hub.admission.ended(named));
+                orders.extend(hub.admission.ended(name));
             }
         }
         if config.breaks(Broken::LastIsKept) {
             for order in std::mem::take(&mut orders) {
-                if let Order::GiveUp(named, _) = order {
-                    hub.admission.kept(named);
+                if let Order::GiveUp(name, _) = order {
+                    hub.admission.kept(name);
                 }
             }
         }
         let is_open = |record: &Record| {
-            let named = Self::named(config, record.snapshot.id);
-            hub.admission.is_open(&named)
+            let name = Self::name(config, record.snapshot.id);
+            hub.admission.is_open(&name)
         };
         let held = records
             .iter()
@@ -536,7 +536,7 @@ impl World {
             let conversation = Conversation::restore(Role::Server, record.snapshot).unwrap();
             if held == Some(place) {
                 let (hub, at) = (&mut self.hub, number_of_id(id));
-                orders.extend(hub.admission.hold(Self::named(config, id)));
+                orders.extend(hub.admission.hold(Self::name(config, id)));
                 // `Server::next` asks for a seat, and is given this.
                 assert!(hub.admission.seats(1).is_empty());
                 hub.talks.push_back(id);

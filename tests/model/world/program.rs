@@ -56,7 +56,7 @@ impl World {
         let unanswered = conversation
             .last_heard()
             .filter(|_| conversation.is_my_turn());
-        driver.in_hand = unanswered.map(|message| (message.turn, message.text, true));
+        driver.untaken = unanswered.map(|message| (message.turn, message.text, true));
         if !config.size.takes_late {
             self.take(config, side, number);
         }

@@ -179,7 +179,7 @@ impl ServerRun<'_> {
             return Ok(Some(Ok(Exit::Success)));
         }
         // What cannot be kept now could not be kept for the next one either.
-        let cannot_keep = matches!(&ending.over, Some(over) if over.is_unkept());
+        let cannot_keep = matches!(&ending.over, Some(over) if over.has_journal_failed());
         if self.command.once || ending.failure.is_some() || ending.stop.is_some() || cannot_keep {
             return Ok(Some(exit));
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::terms::{Named, Order, Orders, Timer, Why};
+use super::terms::{ConversationName, Order, Orders, Timer, Why};
 use crate::protocol::{ConversationId, Limits};
 use crate::trust::KeyId;
 
@@ -17,10 +17,10 @@ pub(super) struct Conversations {
     most_parked: usize,
     most_ended: usize,
     ended_time: Duration,
-    standings: BTreeMap<Named, Standing>,
+    standings: BTreeMap<ConversationName, Standing>,
     /// Of these, the parked and the ended ones, the oldest first.
-    parked: VecDeque<Named>,
-    ended: VecDeque<Named>,
+    parked: VecDeque<ConversationName>,
+    ended: VecDeque<ConversationName>,
 }
 
 /// The state of a conversation.
@@ -49,12 +49,12 @@ impl Conversations {
         }
     }
 
-    pub(super) fn get(&self, named: &Named) -> Option<&Standing> {
-        self.standings.get(named)
+    pub(super) fn get(&self, name: &ConversationName) -> Option<&Standing> {
+        self.standings.get(name)
     }
 
-    pub(super) fn is_open(&self, named: &Named) -> bool {
-        let standing = self.standings.get(named);
+    pub(super) fn is_open(&self, name: &ConversationName) -> bool {
+        let standing = self.standings.get(name);
         standing.and_then(Standing::clienthello).is_some()
     }
 
@@ -67,24 +67,24 @@ impl Conversations {
     }
 
     /// The same of those in a range.
-    pub(super) fn youngest(&self, range: RangeInclusive<Named>) -> Option<u64> {
+    pub(super) fn youngest(&self, range: RangeInclusive<ConversationName>) -> Option<u64> {
         let standings = self.standings.range(range);
         standings.filter_map(|(_, of)| of.clienthello()).max()
     }
 
     /// It is on.
-    pub(super) fn live(&mut self, named: Named, clienthello: u64, orders: &mut Orders) {
-        self.forget(&named, orders);
+    pub(super) fn live(&mut self, name: ConversationName, clienthello: u64, orders: &mut Orders) {
+        self.forget(&name, orders);
         let live = Standing::Live {
             clienthello,
             is_superseded: false,
         };
-        self.standings.insert(named, live);
+        self.standings.insert(name, live);
     }
 
     /// A younger connection has come for one that is on.
-    pub(super) fn come_again(&mut self, named: &Named, younger: u64) {
-        if let Some(Standing::Live { clienthello, .. }) = self.standings.get_mut(named) {
+    pub(super) fn come_again(&mut self, name: &ConversationName, younger: u64) {
+        if let Some(Standing::Live { clienthello, .. }) = self.standings.get_mut(name) {
             *clienthello = younger;
         }
     }
@@ -92,31 +92,31 @@ impl Conversations {
     /// It was parked before a restart, for so long.
     pub(super) fn restore(
         &mut self,
-        named: Named,
+        name: ConversationName,
         clienthello: u64,
         age: Duration,
         orders: &mut Orders,
     ) {
-        self.park(named, clienthello, age, orders);
+        self.park(name, clienthello, age, orders);
         self.limit_parked(orders);
     }
 
     /// It is on no longer, and can go on later; the oldest go past the limit.
-    pub(super) fn parked(&mut self, named: Named) -> Orders {
+    pub(super) fn parked(&mut self, name: ConversationName) -> Orders {
         let mut orders = Orders::new();
-        let clienthello = match self.standings.get(&named) {
+        let clienthello = match self.standings.get(&name) {
             Some(Standing::Live {
                 is_superseded: true,
                 ..
             }) => {
-                self.forget(&named, &mut orders);
-                orders.push(Order::GiveUp(named, Why::Peer));
+                self.forget(&name, &mut orders);
+                orders.push(Order::GiveUp(name, Why::Peer));
                 return orders;
             }
             Some(standing) => standing.clienthello().unwrap_or(0),
             None => 0,
         };
-        self.park(named, clienthello, Duration::ZERO, &mut orders);
+        self.park(name, clienthello, Duration::ZERO, &mut orders);
         self.limit_parked(&mut orders);
         orders
     }
@@ -133,41 +133,41 @@ impl Conversations {
     /// It can go on later, whatever the limit; and has been parked for so long.
     pub(super) fn park(
         &mut self,
-        named: Named,
+        name: ConversationName,
         clienthello: u64,
         age: Duration,
         orders: &mut Orders,
     ) {
-        self.forget(&named, orders);
-        self.parked.push_back(named);
+        self.forget(&name, orders);
+        self.parked.push_back(name);
         let parked = Standing::Parked { clienthello };
-        self.standings.insert(named, parked);
+        self.standings.insert(name, parked);
         let left = PARKED_TIME.saturating_sub(age);
-        orders.push(Order::Arm(Timer::Parked(named.0, named.1), left));
+        orders.push(Order::Arm(Timer::Parked(name.0, name.1), left));
     }
 
     /// It has ended; the oldest ends are forgotten past the limit.
-    pub(super) fn ended(&mut self, named: Named) -> Orders {
+    pub(super) fn ended(&mut self, name: ConversationName) -> Orders {
         let mut orders = Orders::new();
-        self.forget(&named, &mut orders);
+        self.forget(&name, &mut orders);
         if self.ended.len() >= self.most_ended
             && let Some(oldest) = self.ended.front().copied()
         {
             self.forget(&oldest, &mut orders);
         }
-        self.ended.push_back(named);
-        self.standings.insert(named, Standing::Ended);
-        let timer = Timer::Ended(named.0, named.1);
+        self.ended.push_back(name);
+        self.standings.insert(name, Standing::Ended);
+        let timer = Timer::Ended(name.0, name.1);
         orders.push(Order::Arm(timer, self.ended_time));
         orders
     }
 
     /// The key's other open conversations are over for it (PROTOCOL 4.30).
-    pub(super) fn give_up_others(&mut self, named: Named, orders: &mut Orders) {
+    pub(super) fn give_up_others(&mut self, name: ConversationName, orders: &mut Orders) {
         let mut parked = Vec::new();
-        for (other, standing) in self.standings.range_mut(all_of(&named.0)) {
+        for (other, standing) in self.standings.range_mut(all_of(&name.0)) {
             match standing {
-                _ if *other == named => {}
+                _ if *other == name => {}
                 Standing::Live { is_superseded, .. } => {
                     *is_superseded = true;
                     orders.push(Order::Supersede(*other));
@@ -183,19 +183,19 @@ impl Conversations {
     }
 
     /// The state of a conversation does not matter any more.
-    pub(super) fn forget(&mut self, named: &Named, orders: &mut Orders) {
-        match self.standings.remove(named) {
+    pub(super) fn forget(&mut self, name: &ConversationName, orders: &mut Orders) {
+        match self.standings.remove(name) {
             Some(Standing::Parked { .. }) => {
-                self.parked.retain(|parked| parked != named);
-                orders.push(Order::Disarm(Timer::Parked(named.0, named.1)));
+                self.parked.retain(|parked| parked != name);
+                orders.push(Order::Disarm(Timer::Parked(name.0, name.1)));
             }
             Some(Standing::Ended) => {
                 // The oldest first: mostly it is that one.
-                let place = self.ended.iter().position(|ended| ended == named);
+                let place = self.ended.iter().position(|ended| ended == name);
                 if let Some(place) = place {
                     self.ended.remove(place);
                 }
-                orders.push(Order::Disarm(Timer::Ended(named.0, named.1)));
+                orders.push(Order::Disarm(Timer::Ended(name.0, name.1)));
             }
             Some(Standing::Live { .. }) | None => {}
         }
@@ -212,7 +212,7 @@ impl Standing {
 }
 
 /// All conversations of this key.
-pub(super) fn all_of(key: &KeyId) -> RangeInclusive<Named> {
+pub(super) fn all_of(key: &KeyId) -> RangeInclusive<ConversationName> {
     let (first, last) = ([0; 16], [u8::MAX; 16]);
     (*key, ConversationId::from_bits(first))..=(*key, ConversationId::from_bits(last))
 }

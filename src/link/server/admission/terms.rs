@@ -7,7 +7,7 @@ use crate::protocol::{ConversationId, Reason};
 use crate::trust::{KeyId, Peer};
 
 /// A conversation: ids of different keys never meet (PROTOCOL 4.21).
-pub type Named = (KeyId, ConversationId);
+pub type ConversationName = (KeyId, ConversationId);
 
 /// The answer of the server's user about a [`Candidate`](crate::link::Candidate).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub struct Hello {
 
 impl Hello {
     /// Which conversation, of whom.
-    pub fn named(&self) -> Named {
+    pub fn name(&self) -> ConversationName {
         (self.peer.key(), self.conversation)
     }
 }
@@ -88,12 +88,12 @@ pub enum Order {
     /// Tell this to a connection.
     Tell(ConnectionId, Instruction),
     /// Tell a conversation that is on that its peer has begun another.
-    Supersede(Named),
+    Supersede(ConversationName),
     /// End a parked conversation, on the disk too; then call
     /// [`Admission::ended`](super::Admission::ended), or
     /// [`Admission::kept`](super::Admission::kept) if that cannot be stored, and skip the
     /// later orders for its key.
-    GiveUp(Named, Why),
+    GiveUp(ConversationName, Why),
     /// Call [`Admission::fired`](super::Admission::fired) with this timer after so long. This
     /// replaces an earlier `Arm`.
     Arm(Timer, Duration),

@@ -52,7 +52,7 @@ impl Door {
 
     /// Does what is ordered, and says it in words.
     fn obey(&mut self, orders: Orders) -> Vec<String> {
-        let name = |named: Named| (0..u8::MAX).find(|n| id(*n) == named.1).unwrap();
+        let number = |name: ConversationName| (0..u8::MAX).find(|n| id(*n) == name.1).unwrap();
         let mut words = Vec::new();
         for order in orders {
             match order {
@@ -67,10 +67,10 @@ impl Door {
                     };
                     words.push(format!("{}: {instruction}", to.0));
                 }
-                Order::Supersede(named) => words.push(format!("supersede {}", name(named))),
-                Order::GiveUp(named, _) => {
-                    words.push(format!("give up {}", name(named)));
-                    let ended = self.admission.ended(named);
+                Order::Supersede(name) => words.push(format!("supersede {}", number(name))),
+                Order::GiveUp(name, _) => {
+                    words.push(format!("give up {}", number(name)));
+                    let ended = self.admission.ended(name);
                     words.extend(self.obey(ended));
                 }
                 Order::Arm(timer, delay) => _ = self.timers.insert(timer, delay),
@@ -139,8 +139,8 @@ impl Door {
     }
 
     fn restore(&mut self, of: u8, conversation: u8, clienthello: u64) -> Vec<String> {
-        let named = (key(of), id(conversation));
-        let orders = self.admission.restore(named, clienthello, Duration::ZERO);
+        let name = (key(of), id(conversation));
+        let orders = self.admission.restore(name, clienthello, Duration::ZERO);
         self.obey(orders)
     }
 
@@ -626,8 +626,8 @@ fn what_is_parked_is_given_up_after_thirty_days_and_past_the_limit() {
 #[test]
 fn the_thirty_days_go_on_over_a_restart() {
     let mut door = Door::new();
-    let named = (key(1), id(1));
-    let orders = door.admission.restore(named, 1, PARKED_TIME - MINUTE);
+    let name = (key(1), id(1));
+    let orders = door.admission.restore(name, 1, PARKED_TIME - MINUTE);
     door.obey(orders);
     assert!(door.pass(MINUTE - Duration::from_secs(1)).is_empty());
     assert_eq!(door.pass(Duration::from_secs(1)), ["give up 1"]);
