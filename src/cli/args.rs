@@ -122,7 +122,7 @@ pub struct ServerArgs {
     /// Let in everyone who proves a key: for public bots
     #[arg(long, conflicts_with = "allow")]
     pub allow_anyone: bool,
-    /// How many admitted peers may wait in the queue
+    /// How many admitted peers may wait in the queue while a conversation is on
     #[arg(long, value_name = "N", default_value_t = 16)]
     pub queue: usize,
     /// Hold one conversation, and exit with its exit code

@@ -57,7 +57,8 @@ pub struct Limits {
     /// How many bytes a closing side reads and drops (1 MiB).
     pub close_bytes: usize,
 
-    /// Admitted clients in the queue (16).
+    /// Admitted clients in the queue (16). With 0, one still waits while no conversation is on and
+    /// the server's user is not ready.
     pub queue: usize,
     /// Conversations that are parked (1,000); past it the oldest is given up.
     pub parked: usize,

@@ -288,6 +288,27 @@ fn what_was_typed_for_one_peer_is_never_sent_to_the_next() {
 }
 
 #[test]
+fn without_a_queue_the_next_one_is_waited_for_all_the_same() {
+    let (alice, bob, other) = (Person::new(), Person::new(), Person::new());
+    alice.knows("bob", &bob);
+    alice.knows("robert", &other);
+    let server = AtTheServer::start(alice, &["--queue", "0"]);
+    let mut first = server.call(&bob, &["--json"]);
+    first.expect("connected");
+    server.call(&other, &[]).finish().fails(6, &["busy"]);
+    first.say("{\"quit\":{}}");
+    first.finish().exits(0);
+    server.terminal.shows("bob has ended the conversation");
+    let mut second = server.call(&other, &["--json"]);
+    second.expect("waiting");
+    server
+        .terminal
+        .ends_with("Next: robert is waiting. Press Enter to begin.");
+    server.terminal.types("\r");
+    second.expect("connected");
+}
+
+#[test]
 fn a_whole_line_typed_out_of_turn_is_not_sent_to_the_next_peer() {
     let (alice, bob, other) = (Person::new(), Person::new(), Person::new());
     alice.knows("bob", &bob);

@@ -10,9 +10,9 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::time::Instant;
 
 use crate::network::network;
-use crate::raw::{Face, ID, OTHER_ID, Papers};
-use crate::sides::Sides;
-use crate::{arrive, hello};
+use crate::raw::{Face, ID, OTHER_ID, Papers, say};
+use crate::sides::{Kept, Sides, mine, text};
+use crate::{arrive, hello, welcome};
 
 /// A stream that makes whoever reads it panic, once it is told to.
 struct Faulty {
@@ -96,4 +96,39 @@ async fn a_server_that_stops_waits_for_no_stranger() {
     let start = Instant::now();
     server.stop().await;
     assert_eq!(start.elapsed().as_secs(), 0);
+}
+
+/// Its peer breaks the protocol, and dials anew while the conversation is being put away.
+#[test]
+fn who_comes_back_while_a_conversation_is_parked_is_answered() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().start_paused(true);
+    // What holds the only thread for the disk holds up every store.
+    let runtime = runtime.max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let (kept, face) = (Kept::new(), Face::new(&Papers::new()));
+        let (dial, accept, _) = network(vec![]);
+        let mut server = kept.serve(|| accept.clone()).await;
+        let mut guest = arrive(&face, dial.clone()).await;
+        let (talk, ()) = tokio::join!(server.next(), guest.begin());
+        let here = mine(talk.unwrap()).say(text("one")).await.unwrap();
+        guest.expect(&say(1, "one")).await;
+        let mut again = arrive(&face, dial).await;
+
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let holding = tokio::task::spawn_blocking(move || held.recv());
+        guest.send_bytes(b"nonsense\n").await;
+        guest.expect_error("protocol-error").await;
+        again.send(&hello(ID, 1)).await;
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+        drop(release);
+        let _ = holding.await;
+        again.expect("{\"wait\":{\"ahead\":0}}").await;
+        drop(here);
+        let welcome = welcome(ID, 0);
+        let (talk, ()) = tokio::join!(server.next(), again.expect(&welcome));
+        assert!(talk.unwrap().is_resumed);
+    });
 }

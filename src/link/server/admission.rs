@@ -194,9 +194,21 @@ impl Admission {
             (Some(Standing::Live { .. }), _) => Entry::GoOn(hello.clone()),
             (Some(Standing::Ended), _) => Entry::Ended,
             (Some(Standing::Parked { .. }) | None, true) => Entry::Begin(hello.clone()),
-            // It was on, and is parked just now: the client dials once more, and queues.
-            (Some(Standing::Parked { .. }) | None, false) => Entry::None,
+            (Some(Standing::Parked { .. }) | None, false) => Entry::Again,
         }
+    }
+
+    /// The conversation that a connection was let in to is on no longer: it asks again, as if
+    /// its `hello` came now.
+    pub fn again(&mut self, id: ConnectionId) -> Orders {
+        let mut orders = Orders::new();
+        if let Some(Stage::Entering { hello, .. }) = self.stage(id) {
+            let hello = hello.clone();
+            self.let_go(id, false, &mut orders);
+            self.set_stage(id, Stage::Stranger { has_greeted: true });
+            orders.extend(self.hello(id, hello, Some(Verdict::Admit)));
+        }
+        orders
     }
 
     /// The conversation that a connection was let in to has begun, or goes on from
@@ -506,7 +518,7 @@ impl Admission {
         let has_place = of_key.iter().any(|(_, of)| of.is_queued);
         if rivals.is_empty()
             && (self.seats <= 0 || self.is_crowded())
-            && (has_place || self.queue.len() >= self.limits.queue)
+            && (has_place || self.queue.len() >= self.places())
         {
             return self.dismiss(id, Instruction::Refuse(Reason::Busy));
         }
@@ -544,6 +556,14 @@ impl Admission {
         self.set_stage(id, Stage::Queued { hello, told: None });
         orders.extend(self.fill_seats());
         orders
+    }
+
+    /// How many may queue. Without a queue nobody waits behind a conversation, but the
+    /// first to come waits for a server that has nothing on and is not ready yet.
+    fn places(&self) -> usize {
+        let is_entering = self.candidates.len() > self.queue.len();
+        let has_nothing_on = !is_entering && !self.conversations.has_live();
+        self.limits.queue.max(usize::from(has_nothing_on))
     }
 
     /// The age of the youngest connection whose conversation this one would end or

@@ -74,7 +74,14 @@ pub(super) async fn receive<S>(
         &mut instructions,
     ));
     departure.last = match greeting.await {
-        Ok(Some((hello, wire))) => ConnectionEvent::Hello(hello, Handed { wire, instructions }),
+        Ok(Some((hello, wire))) => {
+            let handed = Handed {
+                wire,
+                has_quit: false,
+                instructions,
+            };
+            ConnectionEvent::Hello(hello, handed)
+        }
         Ok(None) => ConnectionEvent::Left(None),
         Err(error) => ConnectionEvent::Left(Some(Box::new(error))),
     };
@@ -85,12 +92,8 @@ pub(super) async fn wait<S>(handed: Handed<S>, hub: HubHandle<S>)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let Handed {
-        wire,
-        mut instructions,
-    } = handed;
     let mut departure = Departure::new(hub);
-    departure.last = match obey(wire, &departure.hub, &mut instructions).await {
+    departure.last = match obey(handed, &departure.hub).await {
         Ok(Some((wire, has_quit))) => ConnectionEvent::Entered(wire, has_quit),
         Ok(None) => ConnectionEvent::Left(None),
         Err(error) => ConnectionEvent::Left(Some(Box::new(error))),
@@ -149,14 +152,17 @@ type Entered<S> = (Box<Wire<Tls<S>>>, bool);
 
 /// Does what the hub says; `None` if that is to close.
 async fn obey<S>(
-    mut wire: Box<Wire<Tls<S>>>,
+    handed: Handed<S>,
     hub: &HubHandle<S>,
-    instructions: &mut mpsc::UnboundedReceiver<Instruction>,
 ) -> Result<Option<Entered<S>>, ConnectionError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut has_quit = false;
+    let Handed {
+        mut wire,
+        mut has_quit,
+        mut instructions,
+    } = handed;
     loop {
         tokio::select! {
             biased;
@@ -172,7 +178,7 @@ where
                     Some(Instruction::Quit) => Frame::Quit {},
                     Some(Instruction::Close) | None => return Ok(None),
                 };
-                close(wire, last, instructions).await;
+                close(wire, last, &mut instructions).await;
                 return Ok(None);
             }
             frame = wire.next() => match frame {
@@ -182,8 +188,10 @@ where
                 }
                 // After its `quit` nothing else of a peer counts (PROTOCOL 3.11).
                 Ok(_) if has_quit => {}
-                Ok(other) => return Err(part(wire, out_of_place(&other), instructions).await),
-                Err(error) => return Err(part(wire, error, instructions).await),
+                Ok(other) => {
+                    return Err(part(wire, out_of_place(&other), &mut instructions).await);
+                }
+                Err(error) => return Err(part(wire, error, &mut instructions).await),
             },
         }
     }

@@ -469,6 +469,7 @@ where
                 let reason = Reason::Ended;
                 return self.close_with(id, wire, Frame::Refuse { reason }, None);
             }
+            Entry::Again => return self.wait_again(id, wire, has_quit),
             Entry::None => return self.admission.leave(id),
         };
         let (name, peer) = (hello.name(), hello.peer);
@@ -520,6 +521,29 @@ where
         self.parked.remove(&name);
         let orders = self.admission.begin(id);
         self.keep(name, live, talk);
+        orders
+    }
+
+    /// A connection goes back to where it waits behind its `hello`.
+    fn wait_again(&mut self, id: ConnectionId, wire: Box<Wire<Tls<S>>>, has_quit: bool) -> Orders {
+        let (instructions, instructed) = mpsc::unbounded_channel();
+        let connection = Connection {
+            address: None,
+            instructions,
+            key: None,
+        };
+        self.connections.insert(id, connection);
+        let handed = Handed {
+            wire,
+            has_quit,
+            instructions: instructed,
+        };
+        let handle = self.handle(id);
+        self.tasks.spawn(connection::wait(handed, handle));
+        let mut orders = self.admission.again(id);
+        if has_quit {
+            orders.extend(self.admission.quit(id));
+        }
         orders
     }
 

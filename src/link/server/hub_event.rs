@@ -36,6 +36,8 @@ pub(super) enum ConnectionEvent<S> {
 /// A connection whose `hello` has come, and what it will be told if it has to wait.
 pub(super) struct Handed<S> {
     pub(super) wire: Box<Wire<Tls<S>>>,
+    /// A `quit` stands behind the `hello`.
+    pub(super) has_quit: bool,
     pub(super) instructions: mpsc::UnboundedReceiver<Instruction>,
 }
 

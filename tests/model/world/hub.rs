@@ -298,6 +298,19 @@ impl World {
                 self.hang_up(Side::Server, number, false);
                 return self.left(config, number);
             }
+            Entry::Again => {
+                let greeted = Connection::Greeted {
+                    conversation,
+                    heard,
+                    has_quit,
+                };
+                self.hub.connections.insert(number, greeted);
+                let mut orders = self.hub.admission.again(id);
+                if has_quit {
+                    orders.extend(self.hub.admission.quit(id));
+                }
+                return self.give(config, orders);
+            }
             Entry::None => {
                 self.hang_up(Side::Server, number, false);
                 return self.left(config, number);

@@ -53,6 +53,11 @@ impl Conversations {
         self.standings.get(name)
     }
 
+    /// Whether one is on, or held.
+    pub(super) fn has_live(&self) -> bool {
+        self.standings.len() > self.parked.len() + self.ended.len()
+    }
+
     pub(super) fn is_open(&self, name: &ConversationName) -> bool {
         let standing = self.standings.get(name);
         standing.and_then(Standing::clienthello).is_some()

@@ -790,3 +790,35 @@ fn a_server_that_stops_tells_the_queue_so() {
     assert_eq!(door.greet(6, 6, ASK), ["6: closing"]);
     assert_eq!(door.greet(1, 1, ADMIT), ["7: enter"]);
 }
+
+/// It was let in to a conversation that has been parked since.
+#[test]
+fn whoever_comes_while_a_conversation_is_parked_asks_again() {
+    let mut door = Door::talking();
+    assert_eq!(door.greet(2, 2, ADMIT), ["2: wait 0"]);
+    assert_eq!(door.greet(1, 1, ADMIT), ["3: enter"]);
+    assert!(door.parked(1, 1).is_empty());
+    assert_eq!(door.admission.entry(ConnectionId(3)), Entry::Again);
+    let orders = door.admission.again(ConnectionId(3));
+    assert_eq!(door.obey(orders), ["3: wait 1"]);
+    assert_eq!(door.seat(), ["2: enter", "3: wait 0"]);
+}
+
+#[test]
+fn without_a_queue_one_still_waits_for_a_server_that_is_not_ready() {
+    let limits = Limits {
+        queue: 0,
+        ..Limits::default()
+    };
+    let mut door = Door::with(limits, true);
+    assert_eq!(door.greet(1, 1, ADMIT), ["1: wait 0"]);
+    assert_eq!(door.greet(2, 2, ADMIT), ["2: busy"]);
+    assert_eq!(door.seat(), ["1: enter"]);
+    assert_eq!(door.greet(3, 3, ADMIT), ["3: busy"]);
+    assert!(door.begin(1).is_empty());
+    assert_eq!(door.greet(4, 4, ADMIT), ["4: busy"]);
+    // The conversation is over, and the server's user still reads.
+    assert!(door.ended(1, 1).is_empty());
+    assert_eq!(door.greet(5, 5, ADMIT), ["5: wait 0"]);
+    assert_eq!(door.seat(), ["5: enter"]);
+}
