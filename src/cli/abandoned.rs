@@ -22,7 +22,10 @@ pub fn tell(
     speaker: &mut Speaker,
 ) -> Result<(), Report> {
     if let Some(Message { turn, .. }) = &abandoned.unacknowledged {
-        what += &format!(" Your message of turn {turn} in it was not acknowledged.");
+        what += &format!(
+            " Your message of turn {turn} in it was not acknowledged: \
+             say it again, your peer may not have it."
+        );
     }
     console.say(&what);
     match (speaker, &abandoned.untaken) {

@@ -128,3 +128,33 @@ fn a_message_of_a_conversation_that_is_over_says_which_it_was() {
     let connected = client.expect("connected");
     assert_ne!(connected["conversation"], turn["conversation"]);
 }
+
+/// Where the server has forgotten the conversation, what was said in it and not acknowledged
+/// is told with it, and then a new one begins.
+#[test]
+fn a_message_that_was_not_acknowledged_says_which_conversation_it_was_said_in() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let server = alice.serve(&["--allow-anyone", "--first", "Hello", "--no-journal"]);
+    let mut client = bob.call(&server, &alice, &["--json"]);
+    client.stdout.line_with("\"your-turn\"");
+    server.program.send(Signal::SIGSTOP);
+    client.say(&json!({ "say": { "text": "Hi" } }).to_string());
+    client.expect("turn");
+    client.send(Signal::SIGTERM);
+    client.finish().exits(143);
+    let (_, page) = page_of(&bob);
+    drop(server);
+
+    let server = alice.serve(&["--allow-anyone", "--first", "Hello"]);
+    let mut client = bob.call(&server, &alice, &["--json"]);
+    let told = client.stdout.line_with("\"error\"");
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["conversation"], page["conversation"]["id"]);
+    assert_eq!(told["unacknowledged"], json!({ "turn": 2, "text": "Hi" }));
+    client.expect("connected");
+    let line = client.stderr.line_with("ended meanwhile");
+    assert!(
+        line.contains("turn 2 in it was not acknowledged: say it again"),
+        "{line}"
+    );
+}

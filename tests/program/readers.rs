@@ -137,7 +137,7 @@ fn and_where_a_conversation_was_over_before_a_restart() {
     let server = Server::of(alice.start(&serving));
     let done = without_reader(json_client(&bob, &server, &alice)).finish();
     done.exits(1);
-    let named = "turn 2 was not acknowledged";
+    let named = "turn 2 in it was not acknowledged";
     assert!(done.stderr.contains(named), "{done:#?}");
 }
 

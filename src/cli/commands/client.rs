@@ -8,11 +8,11 @@ use crate::cli::ask;
 use crate::cli::book::{AddressBook, BookError, Expected, Offer, Petname, Target, TargetError};
 use crate::cli::console::Console;
 use crate::cli::home::{Home, resolve_keys};
-use crate::cli::report::{Exit, Report, outcome};
+use crate::cli::report::{Exit, Report};
 use crate::cli::signals::{Signals, Stop};
 use crate::cli::speaker::{Intent, Partner, Speaker};
 use crate::cli::talk::{Ending, converse, quit_unbegun};
-use crate::link::{Cause, Client, Ended, Talk, Waiting, tcp};
+use crate::link::{Abandoned, Cause, Client, Ended, Talk, Waiting, tcp};
 use crate::protocol::{Limits, Role};
 use crate::trust::{Identity, KeyId};
 
@@ -53,7 +53,7 @@ pub async fn run(
             stop = signals.stop() => return Ok(exit_for(stop)),
         };
         let is_resuming = waiting.is_resuming();
-        let key = waiting.peer().key();
+        let (key, conversation) = (waiting.peer().key(), waiting.conversation());
         if let Some(left) = waiting.abandoned() {
             let name = run.petname(&key, new_name.as_ref());
             let name = name.unwrap_or_else(|| key.to_string());
@@ -68,7 +68,13 @@ pub async fn run(
             Some(over)
                 if is_resuming && ending.stop.is_none() && matches!(over.cause, Cause::Peer) =>
             {
-                report_ended_before_resume(over, console, speaker)?;
+                let left = Abandoned {
+                    key,
+                    conversation,
+                    unacknowledged: over.unacknowledged.clone(),
+                    untaken: None,
+                };
+                tell_ended_meanwhile(&left, console, speaker)?;
                 run.target.expected = Expected::Pins(vec![key]);
             }
             _ => return finish(&ending, speaker),
@@ -95,17 +101,19 @@ fn finish(ending: &Ending, speaker: &mut Speaker) -> Result<Exit, Report> {
 }
 
 /// A conversation that was to go on, and cannot.
-fn report_ended_before_resume(
-    over: &Ended,
+fn tell_ended_meanwhile(
+    left: &Abandoned,
     console: &Console,
     speaker: &mut Speaker,
 ) -> Result<(), Report> {
-    console.say("Your last conversation was ended meanwhile; this is a new one.");
-    if let Err(report) = outcome(over) {
-        console.fail(&report);
-        speaker.failed(&report)?;
+    let what = "Your last conversation was ended meanwhile; this is a new one.";
+    match left.unacknowledged {
+        Some(_) => abandoned::tell(what.to_owned(), left, console, speaker),
+        None => {
+            console.say(what);
+            Ok(())
+        }
     }
-    Ok(())
 }
 
 fn exit_for(stop: Stop) -> Exit {
