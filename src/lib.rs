@@ -1,6 +1,6 @@
 //! A private conversation between two peers, one turn at a time, over TLS 1.3: each proves
-//! its key to the other, nobody speaks out of turn, and no message is lost or comes twice over
-//! cuts and crashes.
+//! its key to the other, and nobody speaks out of turn. Every message arrives once, over any
+//! number of cuts, and of crashes of a side that keeps a journal.
 //!
 //! This is the library below the program `turnchat`. With `default-features = false` it comes
 //! without the program and what only that needs. `docs/LIBRARY.md` has more: bots that think,

@@ -56,7 +56,7 @@ impl Client {
         }
     }
 
-    /// The same client with other limits.
+    /// The same client with other limits. Without this it has [`Limits::default`].
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits.countable();
@@ -75,16 +75,27 @@ impl Client {
     /// the journal, else for a new one. [`Waiting::welcome`] then tells whether the server
     /// takes part.
     ///
+    /// `dial` is called for the first connection and for each redial, and makes a new byte stream
+    /// each time. It has no time limit here; [`tcp::dialer`](super::tcp::dialer) gives up after
+    /// 10 s. A conversation that this side had quit before a crash is ended first, for up to
+    /// [`Limits::quit`]; if another client holds the journal, this waits up to 3 s for it.
+    ///
     /// Once the conversation is on or in the queue, a lost link is redialled for up to
-    /// [`Limits::hold`], and only the same key is accepted. A connection that is cut before
-    /// the server's first frame is redialled three times, within 10 s (PROTOCOL 4.14). A first
-    /// dial that reaches nobody is an error; but for a conversation in the journal this
-    /// returns at once, and dials on while you wait. With a hold of zero nothing is
-    /// redialled. If this future is dropped, at most a `hello` was
-    /// sent, and the server forgets it.
+    /// [`Limits::hold`] (15 min), and only the same key is accepted. A connection that is cut
+    /// before the server's first frame is redialled three times (PROTOCOL 4.14). If the first
+    /// dial reaches nobody, that is an error; but with an open conversation in the journal this
+    /// returns, and dials on while you wait. With a hold of zero nothing is redialled.
+    ///
+    /// If this future is dropped, no conversation has begun. What the journal holds stays.
     ///
     /// # Errors
-    /// [`ConnectError`]; nothing was said then.
+    /// No conversation has begun then.
+    /// - [`ConnectError::Dial`]: the first dial failed.
+    /// - [`ConnectError::Handshake`]: no accepted key was proven in [`Limits::handshake`].
+    /// - [`ConnectError::Journal`]: it cannot be read or locked.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub async fn connect<S, D, F>(&self, dial: D) -> Result<Waiting, ConnectError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,

@@ -53,10 +53,13 @@ pub enum Cause {
     /// We quit, and the peer knows.
     #[error("this side ended the conversation")]
     Me,
-    /// The peer quit, or does not have this conversation any more.
+    /// The peer quit, began another conversation (PROTOCOL 4.30), or does not have this one any
+    /// more.
     #[error("the peer ended the conversation")]
     Peer,
-    /// The server refused: it never began.
+    /// The server refused. As a rule the conversation never began. If it had ([`Ended::turns`] is
+    /// above 0), this run of it is over; a journal keeps it, unless this side had quit, and the
+    /// next [`Client::connect`](super::Client::connect) asks again.
     #[error("the server refused: {}", .0.word())]
     Refused(Reason),
     /// The connection could not go on.
@@ -93,8 +96,8 @@ impl From<End> for Ended {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum LinkError {
-    /// The stream ended without `quit`, `refuse` or `error`: a fault or an attacker cut it.
-    /// That does not end the conversation.
+    /// The stream ended without `quit`, `refuse` or `error` (PROTOCOL 3.16): a fault, or an
+    /// attacker; or this side let go of it, by a drop or as its server stopped.
     #[error("the connection was cut")]
     Cut,
     /// The stream or TLS failed. A client whose certificate is refused may see it here: TLS
@@ -110,7 +113,7 @@ pub enum LinkError {
     /// The peer sent a frame that is not allowed at that point.
     #[error("the peer broke the protocol")]
     Violation(#[from] Violation),
-    /// The server has no place at the moment to continue the conversation.
+    /// The server refuses to continue the conversation for now (PROTOCOL 4.12).
     #[error("the server refuses for now: {}", .0.word())]
     NotNow(Reason),
     /// Another key answered a redial, and the peer's own key has not answered since.
@@ -203,7 +206,7 @@ pub enum HandshakeError {
     /// TLS succeeded, but not as turnchat/1 requires.
     #[error(transparent)]
     NotProven(#[from] NotProven),
-    /// It took too long.
+    /// It took longer than `Limits::handshake`, on a server `Limits::hello` (PROTOCOL 5.1).
     #[error("the TLS handshake took too long")]
     TimedOut,
 }
@@ -224,7 +227,7 @@ pub enum ConnectError {
     /// A connection was made, but no accepted key was proven on it.
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
-    /// The conversation cannot be stored, or another process has it open.
+    /// The journal cannot be read or locked, or another client has the conversation open.
     #[error(transparent)]
     Journal(#[from] JournalError),
 }

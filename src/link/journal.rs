@@ -30,13 +30,19 @@ const PARKED_TIME: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// For how long an end is remembered (24 hours; PROTOCOL 4.24).
 const ENDED_TIME: Duration = Duration::from_secs(24 * 3_600);
 
-/// Where one identity's open conversations are kept.
+/// Where one identity's open conversations are kept, so that they survive a crash (PROTOCOL 4.7).
+///
+/// Each has one small JSON file below the directory (mode 0600, in directories of mode 0700). It
+/// is replaced whole and synced before the step that depends on it. It holds the last messages,
+/// not encrypted. One server, and one client for each peer, can use a journal at a time. A server
+/// keeps a parked conversation for 30 days, and [`Limits::parked`] (1,000) of them.
 #[derive(Clone, Debug)]
 pub struct Journal {
     dir: PathBuf,
 }
 
-/// Why a conversation cannot be stored or continued. The files are unchanged.
+/// Why a conversation cannot be stored or continued. Its file is unchanged; only if the last
+/// sync of its directory failed, it may be the new one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum JournalError {
@@ -56,7 +62,7 @@ pub enum JournalError {
         /// Why.
         source: IoError,
     },
-    /// A file's content is not what this program writes.
+    /// A file's content is not what this program writes. To begin anew, move it away.
     #[error("{} is damaged", path.display())]
     Damaged {
         /// Which.
@@ -70,7 +76,8 @@ pub enum JournalError {
         /// The version of its form.
         version: u32,
     },
-    /// Another process has this conversation open, or serves this journal.
+    /// Another client or server, in this process or another, has this conversation open or
+    /// serves this journal, and did not let go within 3 s.
     #[error("somebody else holds {}", path.display())]
     InUse {
         /// What it holds.
@@ -174,8 +181,9 @@ pub(crate) struct Stored {
 }
 
 impl Journal {
-    /// The journal in this directory, of the identity with this key. No file is made before
-    /// there is something to store.
+    /// The journal below this directory, of the identity with this key: the
+    /// [`key_id`](crate::trust::Identity::key_id) of the client or server that uses it. Nothing
+    /// is read or made here; the directory and a lock file are made at the first use.
     pub fn new(dir: &Path, own: &KeyId) -> Self {
         Self {
             dir: dir.join(own.file_name()),

@@ -42,8 +42,10 @@ use super::session::Notice;
 use crate::protocol::{Conversation, ConversationId, Message, Text};
 use crate::trust::Peer;
 
-/// A conversation that is on, and whose turn it is. Dropping a turn does not end the
-/// conversation: it cuts the link, as a crash would.
+/// A conversation that is on, and whose turn it is. Dropping it, or a turn, cuts the link, as a
+/// crash would. With a journal the conversation can go on later. Without one it is over: a
+/// client learns so when it redials, and a server waits in vain, for up to its own
+/// [`Limits::hold`](crate::protocol::Limits::hold). To end a conversation, `quit`.
 ///
 /// ```
 /// use turnchat::{Ended, Talk, Turn};
@@ -73,8 +75,9 @@ pub struct Talk {
     pub peer: Peer,
     /// The name that both sides use for this conversation.
     pub conversation: ConversationId,
-    /// Whether it continues after a restart of this side; or, on a server, after its handler
-    /// had dropped it.
+    /// Whether it continues. On a client: after a restart. On a server: after a restart, or after
+    /// an earlier [`Talk`] of it was dropped or its link was lost for too long; but only if a
+    /// turn has passed.
     pub is_resumed: bool,
     /// In a resumed conversation, the last message heard, if it was not answered. It may have
     /// been seen before the restart, or not.
@@ -102,6 +105,8 @@ pub struct TheirTurn(Handle);
 
 /// A client that waits for the `welcome`. With an open conversation in a journal there need
 /// not be a connection yet: [`is_lost`](Self::is_lost) and [`notice`](Self::notice) tell.
+/// Dropping it cuts the link. The server keeps the place in its queue for 10 s (PROTOCOL 4.28),
+/// and a journal keeps its conversation.
 #[derive(Debug)]
 pub struct Waiting {
     handle: Handle,
@@ -158,7 +163,9 @@ impl Waiting {
         self.handle.is_lost
     }
 
-    /// Gives up the place. [`welcome`](Self::welcome) then says how it ended.
+    /// Ends the conversation, and gives up the place. [`welcome`](Self::welcome) then says how it
+    /// ended, within [`Limits::quit`](crate::protocol::Limits::quit); or, if the `welcome` had
+    /// come before, it gives a [`Talk`] whose turn says so.
     pub fn quit(&self) {
         self.handle.conversation.quit();
     }
@@ -181,7 +188,8 @@ impl Waiting {
         self.abandoned.as_ref()
     }
 
-    /// The peer: a key that was proven on this connection.
+    /// The peer: a key that was proven on this connection; or, where a journal has an open
+    /// conversation and nobody answers yet, the key that it is with.
     pub fn peer(&self) -> &Peer {
         &self.greeted.peer
     }
@@ -199,7 +207,8 @@ impl Waiting {
     }
 
     /// Call this once the message in [`unanswered`](Self::unanswered) is shown, stored or
-    /// otherwise safe. It is not handed over again.
+    /// otherwise safe. The [`Talk`] then comes without it. After another restart it comes again,
+    /// until it is answered.
     pub fn taken(&mut self) {
         self.greeted.unanswered = None;
         self.handle.conversation.taken();
@@ -222,14 +231,17 @@ impl MyTurn {
         self.0.turn
     }
 
-    /// Says a message; the turn passes. When this returns the message is stored and on its
-    /// way. That it has arrived is told by [`Notice::Delivered`] or the peer's answer.
+    /// Says a message; the turn passes. When this returns, the journal has the message, if there
+    /// is one, and the message is sent now, or once the link is back. That it has arrived is told
+    /// by [`Notice::Delivered`] or the peer's answer.
     ///
-    /// This waits only for the journal, if there is one. If this future is dropped, the link
-    /// is cut; the message may have been said.
+    /// This waits only for the journal. If this future is dropped, the link is cut; the message
+    /// may have been said.
     ///
     /// # Errors
-    /// [`Ended`]: the conversation has ended, and this was not said.
+    /// [`Ended`]: the conversation has ended, and this was not sent. If the journal failed or
+    /// the server stopped just now, the message may be stored all the same. It is then sent when
+    /// the conversation goes on: its turn shows that.
     pub async fn say(mut self, text: Text) -> Result<TheirTurn, Ended> {
         let said = self.0.conversation.say(text);
         if said.is_ok() && poll_fn(|cx| self.0.conversation.poll_stored(cx)).await {
@@ -241,25 +253,35 @@ impl MyTurn {
 
     /// Call this once the message is shown, stored or otherwise safe. Without a journal, the
     /// peer learns only now that it arrived; with one, it learns as soon as the journal has
-    /// it. [`say`](Self::say), [`quit`](Self::quit) and [`leave`](Self::leave) imply it.
+    /// it (PROTOCOL 3.5). [`say`](Self::say), [`quit`](Self::quit) and [`leave`](Self::leave)
+    /// imply it.
     ///
-    /// Until then the conversation is kept, even if the peer has ended it. A turn dropped
-    /// before this counts as a crash: with a journal the message is handed over again after a
-    /// restart, as [`Talk::unanswered`].
+    /// A peer that quits waits for this, for up to [`Limits::quit`](crate::protocol::Limits::quit)
+    /// (PROTOCOL 3.9); then the link is cut. With a journal an open conversation hands the
+    /// message over again after a restart, as [`Talk::unanswered`], until it is answered. If
+    /// the conversation has ended, it does so only if this was not called.
     pub fn taken(&self) {
         self.0.conversation.taken();
     }
 
-    /// Call this if the message cannot be taken. With a journal the conversation continues
-    /// after a restart, as after a crash. Without one it cannot, and the peer is told so by
-    /// `error` `internal`. May be dropped at any time.
+    /// Call this if the message cannot be taken; it acts even before the future is polled. With
+    /// a journal the conversation goes on later, as after a crash: on a client at the next
+    /// `connect`, on a server when the peer is back. The cause is then `LinkError::Cut`. Without
+    /// one it is over, the peer is told so by `error` `internal`, and the cause is
+    /// `LinkError::ReaderFailed`. The future may be dropped at any time.
     pub fn abandon(self) -> impl Future<Output = Ended> + Send {
         self.0.abandoned()
     }
 
-    /// Ends the conversation here, and waits until the peer knows, for up to
-    /// [`Limits::quit`](crate::protocol::Limits::quit). If this future is dropped, the `quit`
-    /// still goes out over a link, but you do not learn whether it arrived.
+    /// Ends the conversation at once, even before the future is polled. The future waits until
+    /// the peer knows, for up to [`Limits::quit`](crate::protocol::Limits::quit) (10 s), or
+    /// [`Limits::crowded_quit`](crate::protocol::Limits::crowded_quit) (2 s) on a server where
+    /// somebody waits for the place. Past it, the cause is
+    /// [`Overdue::Quit`](crate::protocol::Overdue::Quit).
+    ///
+    /// If the future is dropped, the link is cut, and the `quit` may not have gone out. A server
+    /// still tells the peer when it comes back. A client does so only with a journal, at the
+    /// next `connect`.
     pub fn quit(mut self) -> impl Future<Output = Ended> + Send {
         self.taken();
         self.0.conversation.quit();

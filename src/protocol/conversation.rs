@@ -177,7 +177,7 @@ pub enum By {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Violation {
-    /// This kind of frame is not allowed in this phase.
+    /// This kind of frame is not allowed in this phase (PROTOCOL 2.9).
     #[error("`{kind}` has no place {phase}")]
     OutOfPlace {
         /// The frame's kind.
@@ -185,7 +185,7 @@ pub enum Violation {
         /// The phase, in words.
         phase: &'static str,
     },
-    /// A `say` out of turn, or with a number other than the next turn's.
+    /// A `say` out of turn, or with a number other than the next turn's (PROTOCOL 2.10).
     #[error("{}", out_of_turn(*turn, *next))]
     OutOfTurn {
         /// The turn that the frame names.
@@ -211,10 +211,10 @@ pub enum Violation {
         /// The highest turn heard here.
         heard: u64,
     },
-    /// `welcome` names a conversation other than the one in `hello`.
+    /// `welcome` names a conversation other than the one in `hello` (PROTOCOL 3.3).
     #[error("welcomed to another conversation")]
     OtherConversation,
-    /// `ping` or `pong` before anything else.
+    /// `ping` or `pong` before anything else (PROTOCOL 2.8).
     #[error("`{kind}` as a first frame")]
     FirstFrame {
         /// The frame's kind.

@@ -75,16 +75,16 @@ pub enum Frame {
     },
 }
 
-/// Why a server refuses.
+/// Why a server refuses (PROTOCOL 2.1 and 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Reason {
     /// The key is not known here, and nobody is there to be asked.
     UnknownPeer,
-    /// A person said no.
+    /// A person said no; or the key is the server's own.
     Declined,
-    /// All places are taken.
+    /// No place in the queue, or too many questions are open.
     Busy,
     /// A person was asked about the key, and has not answered.
     NoAnswer,

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 /// What a peer may cost us in time and memory. Tests use small limits; [`Limits::default`] is
-/// PROTOCOL 5.1 to 5.4.
+/// PROTOCOL 2.6, 3.15 and 5.1 to 5.4. A time of more than 30 years counts as 30 years. Fixed
+/// are: a parked conversation's 30 days, and the 10 s that a lost place in the queue is kept.
 ///
 /// The sizes of a message and of an error's detail are part of the format instead:
 /// [`Text::MAX`](super::Text::MAX), [`Detail::MAX`](super::Detail::MAX).
@@ -25,9 +26,11 @@ pub struct Limits {
 
     /// From accept to a whole `hello`, TLS handshake included (10 s).
     pub hello: Duration,
-    /// From dialling to the end of the client's TLS handshake (10 s).
+    /// The client's TLS handshake, from the end of the dial (10 s). The dial is not in it:
+    /// [`tcp::dial`](crate::tcp::dial) has 10 s of its own.
     pub handshake: Duration,
-    /// From `hello` sent to the first frame back (10 s).
+    /// From the end of the client's handshake to the server's first frame (10 s). A first
+    /// connection that is cut before that frame is redialled within as long (PROTOCOL 4.14).
     pub first_answer: Duration,
     /// A started line before `welcome` ends within this (30 s).
     pub early_line_time: Duration,
@@ -38,21 +41,25 @@ pub struct Limits {
     pub line_time: Duration,
     /// A write makes progress within this (30 s), or the link is lost.
     pub write_pause: Duration,
-    /// Nothing received for this long: ask with `ping` (20 s).
+    /// Nothing received for this long: ask with `ping` (20 s). Also from one `ping` to the next
+    /// while a long line comes.
     pub ping_after: Duration,
     /// Nothing received for this long: the link is lost (60 s).
     pub silence: Duration,
-    /// From our `quit` to its acknowledgement, redials included (10 s).
+    /// From our `quit` to its acknowledgement, redials included (10 s). Also how long the peer's
+    /// `quit` waits for its last message to be taken (PROTOCOL 3.9).
     pub quit: Duration,
     /// The same on a server, while somebody waits for the place (2 s).
     pub crowded_quit: Duration,
-    /// How long a conversation that was cut is held (15 min). Zero: a cut
-    /// ends it.
+    /// How long a conversation that was cut is held (15 min); then it is parked in the journal,
+    /// or without one over. Zero: a cut ends it.
     pub hold: Duration,
-    /// The same while somebody waits for the place (30 s). All cuts since a turn last passed
-    /// are added up, each rounded up to a thirtieth of this.
+    /// The same on a server while somebody waits for the place (30 s). All cuts since a turn last
+    /// passed are added up, each rounded up to a thirtieth of this, also those from before
+    /// somebody came.
     pub crowded_hold: Duration,
-    /// How long a closing side reads and drops what still comes (2 s).
+    /// How long a closing side may take to write its last frame, and then as long to read and
+    /// drop what still comes (2 s).
     pub close_time: Duration,
     /// How many bytes a closing side reads and drops (1 MiB).
     pub close_bytes: usize,
@@ -64,12 +71,14 @@ pub struct Limits {
     pub parked: usize,
     /// Ended conversations that are remembered (1,000).
     pub ended: usize,
-    /// How long they are remembered (24 h).
+    /// How long they are remembered (24 h). A restart counts anew, and forgets ends of more than
+    /// 24 h whatever this is.
     pub ended_time: Duration,
-    /// Connections that are not admitted yet (128).
+    /// Connections that are not admitted yet (128); past it an old one of the address that has
+    /// most is closed.
     pub strangers: usize,
-    /// Of these, from one address (8): an IPv4 address or an IPv6 /64; loopback has only the
-    /// limit of [`strangers`](Self::strangers) (PROTOCOL 5.4).
+    /// Of these, from one address (8): an IPv4 address or an IPv6 /64. Loopback, and connections
+    /// without an address, have only the limit of [`strangers`](Self::strangers) (PROTOCOL 5.4).
     pub strangers_per_address: usize,
     /// Keys that the server's user may be asked about at once (4), one per address; loopback
     /// has no limit per address.

@@ -42,21 +42,22 @@ pub struct Liveness {
     first_frame_by: Option<Instant>,
 }
 
-/// What took too long. The link is lost; a slow line is also answered with
-/// `error` `timeout`.
+/// What took too long (PROTOCOL 5.1 to 5.3). The link is lost; a slow line is also answered
+/// with `error` `timeout`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Overdue {
-    /// Not a byte came.
+    /// Not a byte came for [`Limits::silence`] (60 s).
     Silent,
-    /// A started line paused for too long, or took too long to end.
+    /// A started line paused for [`Limits::line_pause`] (30 s), or did not end in
+    /// [`Limits::line_time`] (10 min); before `welcome`, in [`Limits::early_line_time`] (30 s).
     Line,
-    /// The peer does not take what we write.
+    /// The peer took nothing of what we write for [`Limits::write_pause`] (30 s).
     Write,
-    /// The peer's first frame did not come.
+    /// A server's first frame did not come in [`Limits::first_answer`], or a client's `hello` not
+    /// in [`Limits::hello`] (10 s each).
     FirstFrame,
-    /// Our `quit` was not acknowledged, on any connection. The session keeps this time, not
-    /// [`Liveness`].
+    /// Our `quit` was not acknowledged in [`Limits::quit`] (10 s), on any connection.
     Quit,
 }
 

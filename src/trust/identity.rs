@@ -45,15 +45,16 @@ impl Identity {
         Self::of_generated(&key, certificate.der().clone())
     }
 
-    /// Makes an identity and writes it to `cert.pem` and
-    /// `key.pem` (0600) in `dir`, which is made where it is missing
-    /// (0700). Both are on the disk when this returns.
+    /// Makes an identity and writes it to `cert.pem` and `key.pem` (PKCS#8, mode 0600, not
+    /// encrypted) in `dir`, which is made where it is missing (0700). Both are on the disk when
+    /// this returns.
     ///
     /// # Errors
     ///
     /// - [`IdentityError::Exists`], [`IdentityError::KeyMissing`],
     ///   [`IdentityError::CertificateMissing`], if either file or both exist: nothing was
     ///   changed.
+    /// - [`IdentityError::Unreadable`], if `dir` cannot be looked into: nothing was changed.
     /// - [`IdentityError::Unwritable`]; the files that it made are removed.
     /// - [`IdentityError::NotMade`], where the system has no random bytes.
     pub fn create(dir: &Path, algorithm: Algorithm) -> Result<Self, IdentityError> {
@@ -87,7 +88,8 @@ impl Identity {
     /// # Errors
     ///
     /// Those of [`Identity::load`] for the key; [`IdentityError::KeyMissing`];
-    /// [`IdentityError::Unwritable`]. The old certificate is unchanged.
+    /// [`IdentityError::NotMade`]; [`IdentityError::Unwritable`]. The old certificate is
+    /// unchanged, unless only the last sync of `dir` failed.
     pub fn renew(dir: &Path) -> Result<Self, IdentityError> {
         let (certificate_path, key_path) = paths_in(dir);
         match are_there(&certificate_path, &key_path) {

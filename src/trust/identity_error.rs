@@ -49,7 +49,7 @@ pub enum IdentityError {
         /// What the system said.
         source: io::Error,
     },
-    /// A file is far longer than any key or certificate.
+    /// A file has more than 65,536 bytes; a key or a certificate has about 1,000.
     #[error("{} is too long for a key or a certificate", path.display())]
     TooLong {
         /// The file.
@@ -76,7 +76,8 @@ pub enum IdentityError {
         /// What is wrong with it; it may quote the file.
         what: String,
     },
-    /// Users other than its owner can read or write the key file. It was not read.
+    /// Users other than its owner have some permission on the key file (mode & 0o077). It was
+    /// not read.
     #[error("the private key {} is open to others (mode {mode:04o})", path.display())]
     LooseKey {
         /// The key file.

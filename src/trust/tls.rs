@@ -178,19 +178,19 @@ pub enum NotProven {
     /// The handshake is not complete; this side asked too early.
     #[error("the handshake is not complete")]
     Handshaking,
-    /// Another version of TLS.
+    /// Another version of TLS (PROTOCOL 1.2).
     #[error("the connection is not TLS 1.3")]
     NotTls13,
-    /// An earlier TLS session was resumed, which proves nothing now.
+    /// An earlier TLS session was resumed, which proves nothing now (PROTOCOL 1.12).
     #[error("the connection resumed an older session")]
     Resumed,
-    /// The peer named no protocol, or another one: it speaks TLS, but not turnchat.
+    /// The peer named no protocol, or another one: it speaks TLS, but not turnchat (PROTOCOL 1.3).
     #[error("the peer does not speak this protocol")]
     NoCommonProtocol,
-    /// The peer showed no certificate.
+    /// The peer showed no certificate (PROTOCOL 1.4).
     #[error("the peer showed no certificate")]
     NoCertificate,
-    /// The server did not ask for this side's certificate.
+    /// The server did not ask for this side's certificate (PROTOCOL 1.4).
     #[error("the server does not ask who connects")]
     NotAsked,
     /// The peer's certificate cannot be read.

@@ -10,11 +10,14 @@ use crate::link::error::ConnectionError;
 use crate::protocol::Reason;
 use crate::trust::KeyId;
 
-/// Who did not get a conversation, and which conversations were abandoned, as it happens. If
-/// nobody reads these events, the newest are dropped.
+/// Who did not get a conversation, and which conversations were abandoned, as it happens. At
+/// most 64 events wait to be read, 32 of them [`Refused`](ServerEvent::Refused) or
+/// [`Failed`](ServerEvent::Failed); the start of a journal has room of its own. Past that the
+/// newest are dropped.
 ///
 /// With a journal, a message in an event stays on the disk until its reader has asked for the
-/// event after it; if it is not asked for, the next start tells of that message again.
+/// event after it; else the next start tells of it again, as [`Ended`](ServerEvent::Ended). Past
+/// [`Limits::ended`](crate::protocol::Limits::ended) the oldest ends are told once more only.
 #[derive(Debug)]
 pub struct ServerEvents {
     events: mpsc::Receiver<News>,
@@ -68,12 +71,15 @@ pub enum ServerEvent {
         /// Why.
         reason: Reason,
     },
-    /// A connection failed before anything was decided.
+    /// A connection failed before it had a conversation.
     Failed(ConnectionError),
-    /// A peer has begun another conversation, or given this one up.
+    /// A peer has begun another conversation, or given up this one, which was parked. The
+    /// handler of one that is on learns [`Cause::Peer`](crate::link::Cause::Peer) instead.
     GaveUp(Abandoned),
-    /// This side ended it, but crashed before the peer or its user knew.
+    /// It was over before a restart, whoever ended it, and its last messages may not have been
+    /// told here.
     Ended(Abandoned),
-    /// Its peer did not continue it for 30 days, or too many newer ones are kept.
+    /// Its peer did not continue it for 30 days, or there are more than
+    /// [`Limits::parked`](crate::protocol::Limits::parked) (PROTOCOL 5.3).
     Expired(Abandoned),
 }

@@ -70,17 +70,20 @@ pub struct Server {
 
 impl ServerBuilder {
     /// A server that authenticates as `identity`, and asks `admit` about each [`Candidate`].
-    /// It talks to one peer at a time: a peer's newest conversation ends its older ones.
+    /// Each peer has one conversation at a time: its newest ends its older ones (PROTOCOL 4.30).
+    /// How many peers it talks to at once is up to [`Server::next`] and [`Server::serve`].
     ///
-    /// `admit` is called for each connection, and its future polled once at least; both run
-    /// in the server's own task, so they must not block. If they panic, the candidate is
-    /// refused.
+    /// `admit` is called at each `hello`, and in [`start`](Self::start) once about the
+    /// conversation that a journal says was on. Its future is polled once at least. Both run in
+    /// the server's own task, so they must not block. If they panic, the candidate is told
+    /// [`Reason::NoAnswer`](crate::protocol::Reason::NoAnswer).
     ///
-    /// If `admit` does not answer at once, it has [`Limits::question_time`]; the candidate is
-    /// told to wait. A key has one open question at a time: later ones are dropped, and the
-    /// answer is for the key's youngest connection. A question whose candidate has left is
-    /// dropped too. Up to [`Limits::questions`] may be open; any further candidate is told
-    /// [`Reason::Busy`](crate::protocol::Reason::Busy).
+    /// If `admit` does not answer at once, the candidate is told to wait. After
+    /// [`Limits::question_time`] (2 min) it is told `NoAnswer`, and the question is dropped. A
+    /// key has one open question at a time: later ones are dropped, and the answer is for the
+    /// key's youngest connection. A question whose candidate has left is dropped too. Up to
+    /// [`Limits::questions`] (4) may be open, one for an address (PROTOCOL 5.4); any further
+    /// candidate is told [`Reason::Busy`](crate::protocol::Reason::Busy).
     pub fn new<A, F>(identity: &Identity, admit: A) -> Self
     where
         A: FnMut(Candidate) -> F + Send + 'static,
@@ -97,7 +100,7 @@ impl ServerBuilder {
         }
     }
 
-    /// The same server with other limits.
+    /// The same server with other limits. Without this it has [`Limits::default`].
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.settings.limits = limits.countable();
@@ -112,23 +115,25 @@ impl ServerBuilder {
     }
 
     /// The same server, which keeps its open conversations in this journal and continues them
-    /// after a crash. The one that was on keeps its place for one [`Limits::hold`], if `admit`
-    /// admits its peer at once; [`Server::next`] yields it first.
+    /// after a crash, when their peers come back. The one that was on keeps its place for one
+    /// [`Limits::hold`], if `admit` admits its peer at once, and [`Server::next`] yields it
+    /// first; after [`many_at_a_time`](Self::many_at_a_time) none does.
     #[must_use]
     pub fn with_journal(mut self, journal: Journal) -> Self {
         self.journal = Some(journal);
         self
     }
 
-    /// Reads the journal, if there is one, and begins to receive what `accept` yields:
-    /// streams, and where they come from. Handshakes run in the background, under deadlines; a
-    /// failing `accept` is tried again.
+    /// Reads the journal, if there is one, and begins to receive what `accept` yields: streams,
+    /// and the addresses that they come from. `None` is an address that is not known, and counts
+    /// to no limit of one address. Handshakes run in the background, under deadlines. If `accept`
+    /// fails, it is called again after 100 ms.
     ///
     /// If an earlier server still has the journal, this waits for it, up to 3 s. If this
     /// future is dropped, nothing has begun.
     ///
     /// # Errors
-    /// [`JournalError`]; the files are unchanged. Without a journal there is no error.
+    /// [`JournalError`]: one file that cannot be read is enough. Without a journal there is none.
     ///
     /// # Panics
     /// Outside of a tokio runtime.

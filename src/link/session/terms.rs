@@ -71,7 +71,7 @@ pub enum Output {
 }
 
 /// News that does not change whose turn it is. A user who asks rarely learns the current
-/// state, not every change.
+/// state, not every change. All but `Delivered` come 20 at once at most, then one in 5 s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notice {
@@ -85,7 +85,8 @@ pub enum Notice {
         /// Which turn.
         turn: u64,
     },
-    /// The link is lost. The conversation is held: what you say now is kept, and sent once
+    /// The link is lost. The conversation is held, for up to
+    /// [`Limits::hold`](crate::protocol::Limits::hold): what you say now is kept, and sent once
     /// there is a link again.
     Lost,
     /// The link is back, and the conversation goes on where it was.

@@ -14,7 +14,9 @@ pub type ConversationName = (KeyId, ConversationId);
 pub enum Verdict {
     /// Let it in.
     Admit,
-    /// Refuse it, and say why.
+    /// Refuse it, and say why: as a rule [`Reason::UnknownPeer`] or [`Reason::Declined`]. After a
+    /// [temporary](Reason::is_temporary) reason a client that goes on dials again (PROTOCOL 4.12).
+    /// Never [`Reason::Ended`]: the client would drop its conversation (PROTOCOL 4.19).
     Refuse(Reason),
 }
 
