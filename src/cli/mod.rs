@@ -7,6 +7,7 @@ pub mod book;
 pub mod commands;
 pub mod console;
 pub mod descriptors;
+pub mod editor;
 pub mod home;
 pub mod input;
 pub mod layout;

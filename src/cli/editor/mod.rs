@@ -1,0 +1,4 @@
+//! The line editor at a terminal.
+
+pub mod buffer;
+pub mod keys;
