@@ -16,13 +16,13 @@ pub const INDENT: &str = "    ";
 
 /// The least width that is laid out for: the indent, one wide character, and
 /// the free column. A narrower terminal breaks the rows itself.
-const MIN_COLUMNS: usize = INDENT.len() + 3;
+pub(super) const MIN_COLUMNS: usize = INDENT.len() + 3;
 
 /// What a terminal that gives its width as 0 is taken to have.
 const UNKNOWN_COLUMNS: usize = 80;
 
 /// The distance of tab stops on a terminal.
-const TAB: usize = 8;
+pub(super) const TAB: usize = 8;
 
 /// A message as it stands in the transcript: `prefix`, which must be a literal
 /// of our own (`They say: `) and is not escaped, then the escaped `text`; its
@@ -78,7 +78,7 @@ pub fn transcript(prefix: &str, text: &str, width: Option<usize>) -> String {
 }
 
 /// How many columns `text` takes, at the most that a terminal gives it.
-fn cells(text: &str) -> usize {
+pub(super) fn cells(text: &str) -> usize {
     text.chars().map(cells_of).sum()
 }
 

@@ -217,8 +217,8 @@ impl Buffer {
     }
 
     fn word_start(&self) -> usize {
-        let words = self.before().unicode_word_indices();
-        words.last().map_or(0, |(at, _)| at)
+        let mut words = self.before().unicode_word_indices();
+        words.next_back().map_or(0, |(at, _)| at)
     }
 
     fn line_start(&self) -> usize {

@@ -2,3 +2,4 @@
 
 pub mod buffer;
 pub mod keys;
+pub mod rows;
