@@ -19,7 +19,7 @@ pub fn tell(
     mut what: String,
     abandoned: &Abandoned,
     console: &Console,
-    speaker: &mut Speaker,
+    speaker: &mut impl Speaker,
 ) -> Result<(), Report> {
     if let Some(Message { turn, .. }) = &abandoned.unacknowledged {
         what += &format!(
@@ -28,9 +28,5 @@ pub fn tell(
         );
     }
     console.say(&what);
-    match (speaker, &abandoned.untaken) {
-        (Speaker::Json(json), _) => json.abandoned(&what, abandoned),
-        (speaker, Some(message)) => speaker.heard_again(abandoned.conversation, message),
-        (_, None) => Ok(()),
-    }
+    speaker.abandoned(&what, abandoned)
 }

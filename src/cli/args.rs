@@ -27,7 +27,7 @@ Example, in two terminals:
   turnchat server --home certs/alice --allow certs/bob/cert.pem
   turnchat client localhost --home certs/bob --pin certs/alice/cert.pem
 
-Exit codes: 0 over, 1 our failure, 2 usage, 3 trust, 4 link, 5 protocol, 6 not now, 130 Ctrl-C, 143 SIGTERM"
+Exit codes: 0 over, 1 our failure, 2 usage, 3 trust, 4 link, 5 protocol, 6 not now, 129 hang-up, 130 Ctrl-C, 143 SIGTERM"
 )]
 pub struct Arguments {
     /// What everything needs.
@@ -183,6 +183,9 @@ pub struct TalkArgs {
     /// Talk in JSON lines, for programs
     #[arg(long)]
     pub json: bool,
+    /// Ring the terminal's bell when it becomes your turn
+    #[arg(long)]
+    pub bell: bool,
     /// Whose side this is.
     #[command(flatten)]
     pub identity: IdentityArgs,
@@ -190,7 +193,7 @@ pub struct TalkArgs {
 
 impl TalkArgs {
     /// Whether open conversations are kept on disk for this speaker.
-    pub fn keeps_journal(&self, speaker: &Speaker) -> bool {
+    pub fn keeps_journal(&self, speaker: &impl Speaker) -> bool {
         (self.journal || speaker.can_resume()) && !self.no_journal
     }
 }

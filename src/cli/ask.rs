@@ -1,9 +1,8 @@
-//! Questions about unknown keys, put to the person at a terminal. Only a whole
-//! word is an answer.
+//! Questions about unknown keys, put to a person. Only a whole word is an answer.
 
 use super::console::Console;
 use super::report::Report;
-use super::speaker::terminal::Terminal;
+use super::speaker::{Answer, Speaker};
 use crate::cli::book::Petname;
 use crate::trust::KeyId;
 
@@ -15,7 +14,7 @@ const CHOICES: &str = "Type `accept` for this once, or `decline`: ";
 /// # Errors
 /// The terminal cannot be read.
 pub async fn about_server(
-    terminal: &mut Terminal,
+    speaker: &mut impl Speaker,
     console: &Console,
     host: &str,
     key: &KeyId,
@@ -26,27 +25,29 @@ pub async fn about_server(
         console.print_always(&format!("You know this key as {name}, at another address."));
     }
     console.print_always("Compare it with what `turnchat fingerprint` prints on your peer's side.");
-    terminal.discard();
     loop {
-        console.ask(CHOICES);
-        match terminal.answer().await?.map(|line| parse_answer(&line)) {
-            Some(Some(answer)) => return Ok(answer),
-            Some(None) => {}
-            None => return Ok(false),
+        ask_again(speaker);
+        match speaker.answer().await? {
+            Answer::Line(line) => {
+                if let Some(answer) = parse_answer(&line) {
+                    return Ok(answer);
+                }
+                explain(console, &line);
+            }
+            Answer::Left(_) => return Ok(false),
         }
     }
 }
 
 /// Begins to put it to the person whether a client may talk.
-pub fn about_client(terminal: &mut Terminal, console: &Console, key: &KeyId) {
+pub fn about_client(speaker: &mut impl Speaker, console: &Console, key: &KeyId) {
     console.print_always(&format!("A key that you don't know wants to talk: {key}"));
-    terminal.discard();
-    console.ask(CHOICES);
+    ask_again(speaker);
 }
 
-/// Asks again, where the answer was none.
-pub fn ask_again(console: &Console) {
-    console.ask(CHOICES);
+/// Asks, or asks again where the answer was none.
+pub fn ask_again(speaker: &mut impl Speaker) {
+    speaker.question(CHOICES);
 }
 
 /// What was answered, if it was.
@@ -55,5 +56,12 @@ pub fn parse_answer(line: &str) -> Option<bool> {
         "accept" => Some(true),
         "decline" => Some(false),
         _ => None,
+    }
+}
+
+/// Says that this is no answer.
+pub fn explain(console: &Console, line: &str) {
+    if !line.trim().is_empty() {
+        console.print_always(&format!("`{}` is no answer.", line.trim()));
     }
 }

@@ -1,13 +1,18 @@
 //! [`Console`]: stderr, where everything goes but the transcript. A line a
 //! message, through the one door for foreign text.
 
-use std::io::Write as _;
-use std::sync::Arc;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use anstream::adapter::strip_str;
+use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
+use terminal_size::{Height, Width, terminal_size_of};
 use tokio::sync::Notify;
 
+use super::editor::Editor;
+use super::layout;
 use super::report::Report;
 use super::screen;
 
@@ -19,6 +24,8 @@ pub struct Console {
     /// A prompt stands on the terminal's last row, without an end.
     prompt: Arc<AtomicBool>,
     broken: Arc<Notify>,
+    /// The terminal's last row is this one's, where it runs.
+    editor: Arc<OnceLock<Editor>>,
 }
 
 const NAME: Style = Style::new().dimmed();
@@ -32,6 +39,7 @@ impl Console {
             verbosity,
             prompt: Arc::default(),
             broken: Arc::default(),
+            editor: Arc::default(),
         }
     }
 
@@ -64,8 +72,21 @@ impl Console {
 
     /// What has to be seen before a question is answered, however quiet it is.
     pub fn print_always(&self, line: &str) {
-        self.break_prompt();
-        let _ = writeln!(anstream::stderr(), "{}", screen::line(line));
+        self.write(&format!("{}\n", screen::line(line)));
+    }
+
+    /// What a person has written and is not sent, so that it can be had back.
+    pub fn unsaid(&self, text: &str) {
+        let (Width(columns), _) = terminal_size_of(io::stderr()).unwrap_or((Width(0), Height(0)));
+        let columns = Some(usize::from(columns)).filter(|columns| *columns > 0);
+        self.write(&layout::transcript("Not sent: ", text, columns));
+    }
+
+    /// From now on everything at the terminal goes through this editor.
+    pub fn attach(&self, editor: Editor) {
+        if io::stderr().is_terminal() {
+            let _ = self.editor.set(editor);
+        }
     }
 
     /// A question; the answer is typed behind it.
@@ -101,9 +122,23 @@ impl Console {
     }
 
     fn line(&self, style: Style, message: &str) {
-        self.break_prompt();
         let message = screen::line(message);
+        self.write(&format!("{style}turnchat:{style:#} {message}\n"));
+    }
+
+    /// Whole rows.
+    fn write(&self, rows: &str) {
+        if let Some(editor) = self.editor.get() {
+            let shown = match AutoStream::choice(&io::stderr()) {
+                ColorChoice::Never => strip_str(rows).to_string(),
+                _ => rows.to_owned(),
+            };
+            if editor.say(shown) {
+                return;
+            }
+        }
+        self.break_prompt();
         // That stderr is closed can be told nowhere.
-        let _ = writeln!(anstream::stderr(), "{style}turnchat:{style:#} {message}");
+        let _ = write!(anstream::stderr(), "{rows}");
     }
 }

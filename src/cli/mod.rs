@@ -22,14 +22,16 @@ use std::io::Write as _;
 use std::thread::Scope;
 use std::time::Duration;
 
-use args::{Arguments, Color, Command, ServerArgs};
+use args::{Arguments, ClientArgs, Color, Command, ServerArgs};
 use commands::{client, fingerprint, gen_cert, peers, server};
 use console::Console;
+use editor::Editor;
 use home::Home;
 use input::Input;
 use report::{Exit, Report};
 use speaker::Speaker;
 use speaker::json::JsonLines;
+use speaker::lines::Lines;
 use speaker::pipe::Pipe;
 use speaker::terminal::Terminal;
 use transcript::Transcript;
@@ -74,9 +76,20 @@ fn execute(command: Command, home: &Home, console: &Console) -> Result<Exit, Rep
         Command::Server(command) => return serve(command, home, console),
         Command::Client(command) => {
             descriptors::suffice_for_client(descriptors::raise())?;
-            let mut speaker = speaker(command.talk.json, None, console)?;
-            let done = block_on(client::run(command, home, console, &mut speaker));
-            return done.inspect_err(|report| speaker.stopped(report, Role::Client));
+            let as_asked = As {
+                json: command.talk.json,
+                bell: command.talk.bell,
+                first: None,
+            };
+            return speak(
+                as_asked,
+                console,
+                Calling {
+                    command,
+                    home,
+                    console,
+                },
+            );
         }
     }
     Ok(Exit::Success)
@@ -91,23 +104,88 @@ fn serve(command: ServerArgs, home: &Home, console: &Console) -> Result<Exit, Re
             ..Limits::default()
         };
         let limits = descriptors::share(limits, descriptors::raise())?;
-        let mut speaker = speaker(command.talk.json, command.first.clone(), console)?;
-        let done = block_on(server::run(command, limits, home, console, &mut speaker));
-        done.inspect_err(|report| speaker.stopped(report, Role::Server))
+        let as_asked = As {
+            json: command.talk.json,
+            bell: command.talk.bell,
+            first: command.first.clone(),
+        };
+        speak(
+            as_asked,
+            console,
+            Serving {
+                command,
+                limits,
+                home,
+                console,
+            },
+        )
     })
 }
 
-fn speaker(is_json: bool, first: Option<Text>, console: &Console) -> Result<Speaker, Report> {
+/// As what somebody speaks on this side.
+struct As {
+    json: bool,
+    bell: bool,
+    first: Option<Text>,
+}
+
+/// A side of conversations, whoever speaks on it.
+trait Side {
+    const ROLE: Role;
+
+    async fn run(self, speaker: &mut impl Speaker) -> Result<Exit, Report>;
+}
+
+struct Calling<'a> {
+    command: ClientArgs,
+    home: &'a Home,
+    console: &'a Console,
+}
+
+impl Side for Calling<'_> {
+    const ROLE: Role = Role::Client;
+
+    async fn run(self, speaker: &mut impl Speaker) -> Result<Exit, Report> {
+        client::run(self.command, self.home, self.console, speaker).await
+    }
+}
+
+struct Serving<'a> {
+    command: ServerArgs,
+    limits: Limits,
+    home: &'a Home,
+    console: &'a Console,
+}
+
+impl Side for Serving<'_> {
+    const ROLE: Role = Role::Server;
+
+    async fn run(self, speaker: &mut impl Speaker) -> Result<Exit, Report> {
+        server::run(self.command, self.limits, self.home, self.console, speaker).await
+    }
+}
+
+/// The one place that knows who speaks.
+fn speak(of: As, console: &Console, side: impl Side) -> Result<Exit, Report> {
     Transcript::check()?;
-    let limit = if is_json { JsonLines::LINE } else { Text::MAX };
-    let input = Input::stdin(limit).map_err(|error| Report::stdin(&error))?;
-    Ok(if is_json {
-        Speaker::Json(JsonLines::new(input, first))
-    } else if input.is_terminal() {
-        Speaker::Terminal(Terminal::new(input, console.clone(), first))
-    } else {
-        Speaker::Pipe(Pipe::new(input, console.clone(), first))
-    })
+    let input = |limit| Input::stdin(limit).map_err(|error| Report::stdin(&error));
+    let own = console.clone();
+    if of.json {
+        return hold(JsonLines::new(input(JsonLines::LINE)?, of.first), side);
+    }
+    if Editor::can_run() {
+        return hold(Terminal::new(own, of.first, of.bell), side);
+    }
+    let input = input(Text::MAX)?;
+    match input.is_terminal() {
+        true => hold(Lines::new(input, own, of.first), side),
+        false => hold(Pipe::new(input, own, of.first), side),
+    }
+}
+
+fn hold<S: Side>(mut speaker: impl Speaker, side: S) -> Result<Exit, Report> {
+    let done = block_on(side.run(&mut speaker));
+    done.inspect_err(|report| speaker.stopped(report, S::ROLE))
 }
 
 /// Seeds the random generator beside the rest of the start. Where aws-lc was built

@@ -32,6 +32,8 @@ pub enum Exit {
     Interrupted,
     /// SIGTERM, on a client.
     Terminated,
+    /// The terminal was closed.
+    HungUp,
 }
 
 impl Exit {
@@ -47,6 +49,7 @@ impl Exit {
             Self::Busy => 6,
             Self::Interrupted => 130,
             Self::Terminated => 143,
+            Self::HungUp => 129,
         }
     }
 
@@ -57,7 +60,9 @@ impl Exit {
             Self::Trust => "trust",
             Self::Link | Self::Busy => "link",
             Self::Protocol => "protocol",
-            Self::Success | Self::Failure | Self::Interrupted | Self::Terminated => "internal",
+            Self::Success | Self::Failure | Self::Interrupted | Self::Terminated | Self::HungUp => {
+                "internal"
+            }
         }
     }
 }
@@ -101,6 +106,24 @@ impl Report {
             Exit::Failure,
             format!("Standard input cannot be read: {error}."),
             "Run turnchat in a terminal, or give it a pipe or a file to read.",
+        )
+    }
+
+    /// The line editor cannot run.
+    pub fn terminal(error: &io::Error) -> Self {
+        Self::new(
+            Exit::Failure,
+            format!("The terminal cannot be used: {error}."),
+            "Close other programs, or run turnchat with `TERM=dumb`.",
+        )
+    }
+
+    /// A message was entered as the conversation ended.
+    pub fn unsaid() -> Self {
+        Self::new(
+            Exit::Link,
+            "Your last message was not sent: the conversation was over.",
+            "Say it in the next conversation.",
         )
     }
 

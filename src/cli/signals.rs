@@ -1,11 +1,14 @@
 //! [`Signals`]: Ctrl-C once and twice, SIGTERM, and SIGHUP.
 
+use std::fs::{self, File};
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, watch};
 
+use super::editor;
 use super::report::Exit;
 
 /// What the person or the system wants of the program.
@@ -13,8 +16,20 @@ use super::report::Exit;
 pub enum Stop {
     /// Ctrl-C: end the conversation politely, then the program.
     Interrupt,
-    /// SIGTERM: let go of everything.
+    /// SIGTERM: let go of everything; conversations go on later.
     Terminate,
+    /// The terminal was closed: the same.
+    HangUp,
+}
+
+/// Which side this is, as far as signals go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// SIGTERM is how it is stopped. SIGHUP has the address book read again, unless the
+    /// terminal has been closed.
+    Server,
+    /// SIGTERM and SIGHUP stop it.
+    Client,
 }
 
 /// How long letting go may take after SIGTERM.
@@ -22,56 +37,97 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// The first wish to stop. A second Ctrl-C leaves at once, whatever goes on.
 #[derive(Clone, Debug)]
-pub struct Signals(watch::Receiver<Option<Stop>>);
+pub struct Signals {
+    wished: watch::Receiver<Option<Stop>>,
+    reread: Arc<Notify>,
+}
 
 impl Signals {
-    /// Listens from now on. `terminated` is how the program ends when SIGTERM
-    /// has come and the grace is over.
+    /// Listens from now on.
     ///
     /// # Errors
     /// As the system has it.
-    pub fn listen(terminated: Exit) -> io::Result<Self> {
+    pub fn listen(program: Program) -> io::Result<Self> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
+        // Ignored at the start, as by nohup, it stays ignored.
+        let mut hangup = match is_ignored(SignalKind::hangup()) {
+            true => None,
+            false => Some(signal(SignalKind::hangup())?),
+        };
+        let had_terminal = has_terminal();
         let (wish, wished) = watch::channel(None);
+        let reread = Arc::new(Notify::new());
+        let rereads = Arc::clone(&reread);
         tokio::spawn(async move {
             let mut interrupts = 0;
             loop {
-                tokio::select! {
-                    _ = interrupt.recv() => interrupts += 1,
-                    _ = terminate.recv() => {
-                        let _ = wish.send(Some(Stop::Terminate));
-                        tokio::time::sleep(GRACE).await;
-                        exit_now(terminated);
+                let hung_up = async {
+                    match &mut hangup {
+                        Some(hangup) => hangup.recv().await,
+                        None => std::future::pending().await,
                     }
-                }
-                if interrupts > 1 {
-                    exit_now(Exit::Interrupted);
-                }
-                let _ = wish.send(Some(Stop::Interrupt));
+                };
+                let stop = tokio::select! {
+                    _ = interrupt.recv() => Stop::Interrupt,
+                    _ = terminate.recv() => Stop::Terminate,
+                    _ = hung_up => {
+                        if program == Program::Server && (!had_terminal || has_terminal()) {
+                            rereads.notify_one();
+                            continue;
+                        }
+                        Stop::HangUp
+                    }
+                };
+                let _ = wish.send(Some(stop));
+                let exit = match (stop, program) {
+                    (Stop::Interrupt, _) => {
+                        interrupts += 1;
+                        match interrupts {
+                            1 => continue,
+                            _ => exit_now(Exit::Interrupted),
+                        }
+                    }
+                    (Stop::HangUp, _) => Exit::HungUp,
+                    (Stop::Terminate, Program::Server) => Exit::Success,
+                    (Stop::Terminate, Program::Client) => Exit::Terminated,
+                };
+                tokio::time::sleep(GRACE).await;
+                exit_now(exit);
             }
         });
-        Ok(Self(wished))
+        Ok(Self { wished, reread })
     }
 
     /// The wish, once there is one. May be dropped at any time.
     pub async fn stop(&mut self) -> Stop {
-        match self.0.wait_for(Option::is_some).await {
+        match self.wished.wait_for(Option::is_some).await {
             Ok(wish) => wish.unwrap_or(Stop::Interrupt),
             // Whoever sends them lives as long as the program.
             Err(_) => std::future::pending().await,
         }
     }
+
+    /// SIGHUP, at which the address book is read again.
+    pub fn reread(&self) -> Arc<Notify> {
+        Arc::clone(&self.reread)
+    }
 }
 
-/// SIGHUP, at which the address book is read again.
-///
-/// # Errors
-/// As the system has it.
-pub fn hangup() -> io::Result<Signal> {
-    signal(SignalKind::hangup())
+/// Whether there is a controlling terminal that still answers.
+fn has_terminal() -> bool {
+    File::open("/dev/tty").is_ok()
+}
+
+/// As far as this system tells.
+fn is_ignored(kind: SignalKind) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (kind.as_raw_value() - 1) & 1 == 1)
 }
 
 fn exit_now(exit: Exit) -> ! {
+    editor::restore();
     std::process::exit(exit.code().into())
 }

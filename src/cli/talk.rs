@@ -3,8 +3,8 @@
 
 use super::report::{Exit, Report, outcome};
 use super::signals::{Signals, Stop};
-use super::speaker::{Intent, Partner, Speaker};
-use crate::link::{Ended, MyTurn, Talk, TheirTurn, Turn};
+use super::speaker::{Intent, Partner, Speaker, Unsaid};
+use crate::link::{Ended, Talk, TheirTurn, Turn};
 use crate::protocol::Message;
 
 /// How a conversation ended for this side.
@@ -16,6 +16,8 @@ pub struct Ending {
     pub stop: Option<Stop>,
     /// Why the speaker could not go on.
     pub failure: Option<Report>,
+    /// A message was entered, and the conversation over before it could be said.
+    pub is_unsaid: bool,
 }
 
 impl Ending {
@@ -29,6 +31,10 @@ impl Ending {
             return Err(failure.clone());
         }
         let outcome = self.over.as_ref().map_or(Ok(Exit::Success), outcome);
+        let outcome = match (outcome, self.is_unsaid) {
+            (Ok(Exit::Success), true) => Err(Report::unsaid()),
+            (outcome, _) => outcome,
+        };
         match self.stop {
             Some(Stop::Interrupt) => match outcome {
                 Ok(_) => Ok(Exit::Interrupted),
@@ -45,7 +51,7 @@ impl Ending {
     ///
     /// # Errors
     /// stdout is closed. It says what the speaker was to be told: nothing else does.
-    pub fn tell(&self, speaker: &mut Speaker) -> Result<(), Report> {
+    pub fn tell(&self, speaker: &mut impl Speaker) -> Result<(), Report> {
         let failed = self
             .exit()
             .map_or_else(|it| speaker.failed(&it), |_| Ok(()));
@@ -69,7 +75,7 @@ fn naming_unacknowledged(mut report: Report, over: &Ended) -> Report {
 }
 
 /// What ended a wait.
-enum WaitOutcome {
+enum Happened {
     Intent(Intent),
     Stop(Stop),
     /// The peer has spoken, or the conversation is over.
@@ -80,7 +86,7 @@ enum WaitOutcome {
 pub async fn converse(
     talk: Talk,
     partner: &Partner,
-    speaker: &mut Speaker,
+    speaker: &mut impl Speaker,
     signals: &mut Signals,
 ) -> Ending {
     let begun = speaker
@@ -96,127 +102,103 @@ pub async fn converse(
     if let Turn::Mine(mine) = &turn {
         mine.taken();
     }
+    let mut ending = Ending::default();
     loop {
-        let next = match turn {
-            Turn::Mine(mine) => speak(mine, speaker, signals).await,
-            Turn::Theirs(theirs) => listen(theirs, speaker, signals).await,
-        };
-        turn = match next {
-            Ok(turn) => turn,
-            Err(ending) => return *ending,
-        };
-    }
-}
-
-async fn speak(
-    mut mine: MyTurn,
-    speaker: &mut Speaker,
-    signals: &mut Signals,
-) -> Result<Turn, Box<Ending>> {
-    let number = mine.number();
-    let outcome = loop {
-        tokio::select! {
-            biased;
-            stop = signals.stop() => break WaitOutcome::Stop(stop),
-            notice = mine.notice() => match notice.map(|notice| speaker.notice(notice)) {
-                Some(Ok(())) => {}
-                Some(Err(report)) => break WaitOutcome::Intent(Intent::Broken(report)),
-                None => break WaitOutcome::Progress,
-            },
-            intent = speaker.ask(number) => break WaitOutcome::Intent(intent),
-        }
-    };
-    let mut ending = Ending::default();
-    match outcome {
-        WaitOutcome::Intent(Intent::Message(text)) => match mine.say(text.clone()).await {
-            Ok(theirs) => {
-                return match speaker.sent(number, &text) {
-                    Ok(()) => Ok(Turn::Theirs(theirs)),
-                    Err(report) => Err(Box::new(broken(Turn::Theirs(theirs), report).await)),
-                };
-            }
-            Err(over) => {
-                speaker.not_sent(text);
-                ending.over = Some(over);
-                return Err(Box::new(ending));
-            }
-        },
-        WaitOutcome::Stop(Stop::Terminate) => {
-            ending.stop = Some(Stop::Terminate);
-            return Err(Box::new(ending));
-        }
-        WaitOutcome::Stop(Stop::Interrupt) => ending.stop = Some(Stop::Interrupt),
-        WaitOutcome::Intent(Intent::Failed(report)) => ending.failure = Some(report),
-        WaitOutcome::Intent(Intent::Broken(report)) => {
-            return Err(Box::new(broken(Turn::Mine(mine), report).await));
-        }
-        WaitOutcome::Intent(Intent::Quit) | WaitOutcome::Progress => {}
-    }
-    Err(Box::new(leave(mine.leave(), speaker, ending).await))
-}
-
-async fn listen(
-    mut theirs: TheirTurn,
-    speaker: &mut Speaker,
-    signals: &mut Signals,
-) -> Result<Turn, Box<Ending>> {
-    let outcome = loop {
-        tokio::select! {
-            biased;
-            stop = signals.stop() => break WaitOutcome::Stop(stop),
-            notice = theirs.notice() => match notice.map(|notice| speaker.notice(notice)) {
-                Some(Ok(())) => {}
-                Some(Err(report)) => break WaitOutcome::Intent(Intent::Broken(report)),
-                None => break WaitOutcome::Progress,
-            },
-            intent = speaker.idle() => break WaitOutcome::Intent(intent),
-        }
-    };
-    let mut ending = Ending::default();
-    match outcome {
-        WaitOutcome::Progress => match theirs.hear().await {
-            Ok((message, mine)) => match speaker.heard(&message) {
-                Ok(()) => {
-                    mine.taken();
-                    return Ok(Turn::Mine(mine));
+        let happened = wait(&mut turn, speaker, signals).await;
+        turn = match (happened, turn) {
+            (Happened::Intent(Intent::Message(text)), Turn::Mine(mine)) => {
+                let number = mine.number();
+                match mine.say(text.clone()).await {
+                    Ok(theirs) => match speaker.sent(number, &text) {
+                        Ok(()) => Turn::Theirs(theirs),
+                        Err(report) => return broken(Turn::Theirs(theirs), report).await,
+                    },
+                    Err(over) => {
+                        ending.is_unsaid = speaker.unsaid(text) == Unsaid::Lost;
+                        ending.over = Some(over);
+                        return ending;
+                    }
                 }
-                Err(report) => ending = broken(Turn::Mine(mine), report).await,
-            },
-            Err(over) => ending.over = Some(over),
-        },
-        WaitOutcome::Stop(Stop::Terminate) => ending.stop = Some(Stop::Terminate),
-        WaitOutcome::Intent(Intent::Broken(report)) => {
-            ending = broken(Turn::Theirs(theirs), report).await;
-        }
-        outcome => {
-            match outcome {
-                WaitOutcome::Stop(stop) => ending.stop = Some(stop),
-                WaitOutcome::Intent(Intent::Failed(report)) => ending.failure = Some(report),
-                WaitOutcome::Intent(_) | WaitOutcome::Progress => {}
             }
-            theirs.quit();
-            ending = leave(theirs, speaker, ending).await;
+            (Happened::Progress, Turn::Theirs(theirs)) => match theirs.hear().await {
+                Ok((message, mine)) => match speaker.heard(&message) {
+                    Ok(()) => {
+                        mine.taken();
+                        Turn::Mine(mine)
+                    }
+                    Err(report) => return broken(Turn::Mine(mine), report).await,
+                },
+                Err(over) => {
+                    ending.over = Some(over);
+                    return ending;
+                }
+            },
+            // It goes on later, as after a crash.
+            (Happened::Stop(stop @ (Stop::Terminate | Stop::HangUp)), _) => {
+                ending.stop = Some(stop);
+                return ending;
+            }
+            (Happened::Intent(Intent::HangUp), _) => {
+                ending.stop = Some(Stop::HangUp);
+                return ending;
+            }
+            (Happened::Intent(Intent::Broken(report)), turn) => {
+                return broken(turn, report).await;
+            }
+            (happened, turn) => {
+                match happened {
+                    Happened::Stop(stop) => ending.stop = Some(stop),
+                    Happened::Intent(Intent::Failed(report)) => ending.failure = Some(report),
+                    Happened::Intent(_) | Happened::Progress => {}
+                }
+                return leave(turn, speaker, ending).await;
+            }
+        };
+    }
+}
+
+/// Waits for what comes first, and tells the speaker what there is to know until then.
+async fn wait(turn: &mut Turn, speaker: &mut impl Speaker, signals: &mut Signals) -> Happened {
+    loop {
+        let number = match turn {
+            Turn::Mine(mine) => Some(mine.number()),
+            Turn::Theirs(_) => None,
+        };
+        let notice = async {
+            match turn {
+                Turn::Mine(mine) => mine.notice().await,
+                Turn::Theirs(theirs) => theirs.notice().await,
+            }
+        };
+        let intent = async {
+            match number {
+                Some(number) => speaker.ask(number).await,
+                None => speaker.idle().await,
+            }
+        };
+        let notice = tokio::select! {
+            biased;
+            stop = signals.stop() => return Happened::Stop(stop),
+            notice = notice => notice,
+            intent = intent => return Happened::Intent(intent),
+        };
+        match notice.map(|notice| speaker.notice(notice)) {
+            Some(Ok(())) => {}
+            Some(Err(report)) => return Happened::Intent(Intent::Broken(report)),
+            None => return Happened::Progress,
         }
     }
-    Err(Box::new(ending))
 }
 
 /// Ends a conversation that nobody has begun to talk in. What was said in it is
 /// shown all the same; where it cannot be, it is not ended.
-pub async fn quit_unbegun(talk: Talk, speaker: &mut Speaker) -> Ending {
+pub async fn quit_unbegun(talk: Talk, speaker: &mut impl Speaker) -> Ending {
     if let Some(message) = &talk.unanswered
         && let Err(report) = speaker.heard_again(talk.conversation, message)
     {
         return broken(talk.turn, report).await;
     }
-    let theirs = match talk.turn {
-        Turn::Mine(mine) => mine.leave(),
-        Turn::Theirs(theirs) => {
-            theirs.quit();
-            theirs
-        }
-    };
-    leave(theirs, speaker, Ending::default()).await
+    leave(talk.turn, speaker, Ending::default()).await
 }
 
 /// What is said cannot be shown: as after a crash, the conversation is not ended
@@ -234,18 +216,17 @@ async fn broken(turn: Turn, report: Report) -> Ending {
     }
 }
 
-/// After a `quit`: what had come before it is still shown.
-async fn leave(mut theirs: TheirTurn, speaker: &mut Speaker, mut ending: Ending) -> Ending {
-    let mut is_told = false;
-    loop {
-        if theirs.is_lost() && !is_told {
-            speaker.leaving();
-            is_told = true;
+/// Ends the conversation, and waits until the peer knows. What had come before is still
+/// shown.
+async fn leave(turn: Turn, speaker: &mut impl Speaker, mut ending: Ending) -> Ending {
+    let mut theirs = match turn {
+        Turn::Mine(mine) => mine.leave(),
+        Turn::Theirs(theirs) => {
+            theirs.quit();
+            theirs
         }
-        if theirs.notice().await.is_none() {
-            break;
-        }
-    }
+    };
+    say_goodbye(&mut theirs, speaker).await;
     ending.over = Some(match theirs.hear().await {
         Err(over) => over,
         Ok((message, mine)) => match speaker.heard(&message) {
@@ -257,4 +238,19 @@ async fn leave(mut theirs: TheirTurn, speaker: &mut Speaker, mut ending: Ending)
         },
     });
     ending
+}
+
+/// Returns once the end is known, or a message had come before it. Says once that it takes a
+/// while, where it does.
+async fn say_goodbye(theirs: &mut TheirTurn, speaker: &mut impl Speaker) {
+    let mut is_told = false;
+    loop {
+        if theirs.is_lost() && !is_told {
+            speaker.leaving();
+            is_told = true;
+        }
+        if theirs.notice().await.is_none() {
+            return;
+        }
+    }
 }

@@ -2,7 +2,8 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use anstyle::Style;
+use anstream::ColorChoice;
+use anstyle::{AnsiColor, Style};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use terminal_size::{Width, terminal_size_of};
@@ -15,7 +16,8 @@ pub const THEIRS: &str = "They say: ";
 /// Before what was said here, and the prompt for it.
 pub const OURS: &str = "Your message: ";
 
-const PREFIX: Style = Style::new().bold();
+const THEIR_STYLE: Style = AnsiColor::Green.on_default().bold();
+const OUR_STYLE: Style = AnsiColor::Cyan.on_default().bold();
 
 /// The conversation as a person reads it.
 #[derive(Debug)]
@@ -47,9 +49,7 @@ impl Transcript {
     /// # Errors
     /// stdout is closed.
     pub fn message(whose: &str, text: &str) -> Result<(), Report> {
-        let rows = layout::transcript(whose, text, columns());
-        let words = rows.strip_prefix(whose).unwrap_or(&rows);
-        Self::write(&format!("{PREFIX}{whose}{PREFIX:#}{words}"))
+        Self::write(&rows(whose, text))
     }
 
     /// The prompt, without an end.
@@ -57,7 +57,8 @@ impl Transcript {
     /// # Errors
     /// stdout is closed.
     pub fn prompt() -> Result<(), Report> {
-        Self::write(&format!("{PREFIX}{OURS}{PREFIX:#}"))
+        let style = style_of(OURS);
+        Self::write(&format!("{style}{OURS}{style:#}"))
     }
 
     fn write(text: &str) -> Result<(), Report> {
@@ -66,6 +67,31 @@ impl Transcript {
             .write_all(text.as_bytes())
             .and_then(|()| stdout.flush())
             .map_err(|error| Report::stdout(&error))
+    }
+}
+
+/// Whether stdout is given colours: a terminal, unless that was refused.
+pub fn is_colourful() -> bool {
+    anstream::AutoStream::choice(&io::stdout()) != ColorChoice::Never
+}
+
+/// The rows of a message, as they stand on stdout.
+pub fn rows(whose: &str, text: &str) -> String {
+    let rows = layout::transcript(whose, text, columns());
+    let words = rows.strip_prefix(whose).unwrap_or(&rows);
+    match is_colourful() {
+        true => {
+            let style = style_of(whose);
+            format!("{style}{whose}{style:#}{words}")
+        }
+        false => rows,
+    }
+}
+
+fn style_of(whose: &str) -> Style {
+    match whose {
+        THEIRS => THEIR_STYLE,
+        _ => OUR_STYLE,
     }
 }
 

@@ -17,6 +17,7 @@ mod harness;
 mod help;
 mod identity;
 mod json;
+mod lines;
 mod parked;
 mod peers;
 mod readers;

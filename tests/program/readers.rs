@@ -338,9 +338,14 @@ fn nor_with_a_conversation_that_is_too_old() {
         let written = page["written"].as_u64().unwrap();
         page["written"] = (written - 31 * 24 * 3_600).into();
     });
-    let (server, reader) = with_reader(alice.turnchat(&JSON_SERVER));
-    close(reader);
-    server.finish().exits(1);
+    let mut failing = alice.turnchat(&JSON_SERVER);
+    failing.stdout(
+        std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap(),
+    );
+    Program::start_with(failing).finish().exits(1);
     is_told_of_once(&alice);
 }
 

@@ -92,53 +92,48 @@ fn the_prompt_appears_only_on_ones_turn() {
 }
 
 #[test]
-fn an_empty_line_is_asked_again() {
+fn enter_alone_sends_nothing() {
     let (mut pair, terminal) = at_the_client(Terminal::COLUMNS);
+    terminal.types("\r");
     pair.server.program.say("Hello");
     terminal.ends_with(PROMPT);
-    terminal.types("\r");
-    terminal.until("a second prompt", |rows| {
-        rows.ends_with(&[PROMPT.trim_end().to_owned(), PROMPT.trim_end().to_owned()])
-    });
+    terminal.types("\r  \r");
     terminal.types("Hi\r");
     pair.server.program.shows("Your message: Hello");
-    pair.server.program.shows("They say: Hi");
+    pair.server.program.shows("They say:   Hi");
 }
 
 #[test]
 fn what_was_typed_ahead_is_shown_at_the_prompt_and_sent_only_at_enter() {
     let (mut pair, terminal) = at_the_client(Terminal::COLUMNS);
     terminal.types("too early\r");
-    terminal.shows("too early");
+    terminal.ends_with("Not your turn: too early");
     pair.server.program.say("Hello");
-    terminal.shows("not sent: too early");
-    terminal.ends_with(PROMPT);
+    terminal.ends_with("Your message: too early");
     pair.server.program.shows("Your message: Hello");
 
-    // Enter alone sends it.
-    terminal.types("\r");
-    pair.server.program.shows("They say: too early");
-    terminal.shows("Your message: too early");
+    // On sight, and as it stands then.
+    terminal.types(", but well\r");
+    pair.server.program.shows("They say: too early, but well");
+    terminal.ends_with("Your message: too early, but well");
 
-    // Anything else is sent in its place.
-    terminal.types("early again\r");
-    terminal.shows("early again");
+    terminal.types("half ");
+    terminal.ends_with("Not your turn: half");
     pair.server.program.say("Go on");
-    terminal.shows("not sent: early again");
-    terminal.ends_with(PROMPT);
-    terminal.types("in its place\r");
+    let rows = terminal.ends_with("Your message: half");
+    assert_eq!(rows[rows.len() - 2], "They say: Go on");
+    terminal.types("a line\u{15}whole\r");
     pair.server.program.shows("Your message: Go on");
-    pair.server.program.shows("They say: in its place");
+    pair.server.program.shows("They say: whole");
 }
 
 #[test]
 fn quit_typed_ahead_does_not_quit_before_enter() {
     let (pair, terminal) = at_the_client(Terminal::COLUMNS);
     terminal.types("QUIT\r");
-    terminal.shows("QUIT");
+    terminal.ends_with("Not your turn: QUIT");
     pair.server.program.say("Hello");
-    terminal.shows("not sent: QUIT");
-    terminal.ends_with(PROMPT);
+    terminal.ends_with("Your message: QUIT");
     terminal.types("\r");
     assert_eq!(terminal.finish().0, Some(0));
 }
@@ -151,7 +146,7 @@ fn the_end_of_input_at_a_terminal_is_quit() {
     terminal.types("\u{4}");
     let (code, rows) = terminal.finish();
     assert_eq!(code, Some(0));
-    assert_eq!(rows.last().unwrap(), PROMPT.trim_end());
+    assert_eq!(rows.last().unwrap(), "They say: Hello");
     let mut server = pair.server;
     server
         .program
@@ -184,7 +179,7 @@ fn ctrl_c_typed_stops_a_server_that_waits() {
 }
 
 #[test]
-fn a_message_arriving_leaves_the_prompt_alone_and_other_words_do_not() {
+fn what_was_being_written_as_the_link_was_lost_is_named() {
     let (pair, terminal) = at_the_client(Terminal::COLUMNS);
     pair.server.program.say("Hello");
     terminal.ends_with(PROMPT);
@@ -193,14 +188,13 @@ fn a_message_arriving_leaves_the_prompt_alone_and_other_words_do_not() {
     drop(pair.server);
     let (code, rows) = terminal.finish();
     assert_eq!(code, Some(4));
-    let prompt = rows
-        .iter()
-        .position(|row| row == "Your message: half a line");
-    let prompt = prompt.expect("the prompt stands on a row of its own");
-    let said = rows[prompt + 1..].join(" ");
-    assert!(said.starts_with("turnchat: "), "{said}");
-    assert!(said.contains("was not sent"), "{said}");
+    assert!(
+        rows.contains(&"Not sent: half a line".to_owned()),
+        "{rows:#?}"
+    );
+    let said = rows.join(" ");
     assert!(said.contains("The connection was lost"), "{said}");
+    assert!(!said.contains("Your message: half"), "{said}");
 }
 
 #[test]
@@ -275,7 +269,7 @@ fn what_was_typed_for_one_peer_is_never_sent_to_the_next() {
         .ends_with("Next: robert is waiting. Press Enter to begin.");
     let told = rows.join("\n");
     assert!(told.contains("bob has ended the conversation"), "{told}");
-    assert!(told.contains("not sent; it is discarded"), "{told}");
+    assert!(told.contains("Not sent: for bob alone"), "{told}");
 
     // Neither what stood at the old prompt nor what comes before Enter.
     server.terminal.types("hasty\r");
@@ -411,7 +405,6 @@ fn an_answer_typed_before_the_question_is_none() {
     let bob = Person::new();
     let server = AtTheServer::start(Person::new(), &[]);
     server.terminal.types("accept\r");
-    server.terminal.shows("accept");
     let mut client = server.call(&bob, &["--json"]);
     client.expect("waiting");
     server.terminal.ends_with(CHOICES);

@@ -103,7 +103,8 @@ fn exits() -> BTreeSet<String> {
             Exit::Protocol => Some(Exit::Busy),
             Exit::Busy => Some(Exit::Interrupted),
             Exit::Interrupted => Some(Exit::Terminated),
-            Exit::Terminated => None,
+            Exit::Terminated => Some(Exit::HungUp),
+            Exit::HungUp => None,
         };
     }
     codes

@@ -9,7 +9,7 @@ use crate::cli::book::{AddressBook, BookError, Expected, Offer, Petname, Target,
 use crate::cli::console::Console;
 use crate::cli::home::{Home, resolve_keys};
 use crate::cli::report::{Exit, Report};
-use crate::cli::signals::{Signals, Stop};
+use crate::cli::signals::{Program, Signals, Stop};
 use crate::cli::speaker::{Intent, Partner, Speaker};
 use crate::cli::talk::{Ending, converse, quit_unbegun};
 use crate::link::{Abandoned, Cause, Client, Ended, Talk, Waiting, tcp};
@@ -24,9 +24,9 @@ pub async fn run(
     command: ClientArgs,
     home: &Home,
     console: &Console,
-    speaker: &mut Speaker,
+    speaker: &mut impl Speaker,
 ) -> Result<Exit, Report> {
-    let mut signals = Signals::listen(Exit::Terminated).map_err(|error| Report::signals(&error))?;
+    let mut signals = Signals::listen(Program::Client).map_err(|error| Report::signals(&error))?;
     let book = home.book()?;
     let pins = resolve_keys(&command.pin, &AddressBook::default())?;
     let target = Target::resolve(&command.peer, pins, &book)
@@ -36,6 +36,7 @@ pub async fn run(
         false => None,
     };
     let identity = home.identity(&command.talk.identity, console)?;
+    speaker.begin()?;
     let mut run = ClientRun {
         identity,
         target,
@@ -91,11 +92,11 @@ pub async fn run(
     finish(&ending, speaker)
 }
 
-fn finish(ending: &Ending, speaker: &mut Speaker) -> Result<Exit, Report> {
+fn finish(ending: &Ending, speaker: &mut impl Speaker) -> Result<Exit, Report> {
     let exit = ending.exit();
     ending.tell(speaker)?;
     match ending.stop {
-        Some(Stop::Terminate) => Ok(Exit::Terminated),
+        Some(stop @ (Stop::Terminate | Stop::HangUp)) => Ok(exit_for(stop)),
         _ => exit,
     }
 }
@@ -104,7 +105,7 @@ fn finish(ending: &Ending, speaker: &mut Speaker) -> Result<Exit, Report> {
 fn tell_ended_meanwhile(
     left: &Abandoned,
     console: &Console,
-    speaker: &mut Speaker,
+    speaker: &mut impl Speaker,
 ) -> Result<(), Report> {
     let what = "Your last conversation was ended meanwhile; this is a new one.";
     match left.unacknowledged {
@@ -120,6 +121,7 @@ fn exit_for(stop: Stop) -> Exit {
     match stop {
         Stop::Interrupt => Exit::Interrupted,
         Stop::Terminate => Exit::Terminated,
+        Stop::HangUp => Exit::HungUp,
     }
 }
 
@@ -141,7 +143,7 @@ impl ClientRun<'_> {
     async fn connect(
         &self,
         new_name: Option<&Petname>,
-        speaker: &mut Speaker,
+        speaker: &mut impl Speaker,
     ) -> Result<Waiting, Report> {
         let offered = match self
             .dial(self.target.expected.acceptable().to_vec(), speaker)
@@ -164,10 +166,10 @@ impl ClientRun<'_> {
             self.store(name, offered)?;
             return Ok(waiting);
         }
-        let Speaker::Terminal(terminal) = speaker else {
+        if !speaker.is_person() {
             return Err(Report::unknown_host(&host, &offered, known_as.as_ref()));
-        };
-        if !ask::about_server(terminal, self.console, &host, &offered, known_as.as_ref()).await? {
+        }
+        if !ask::about_server(speaker, self.console, &host, &offered, known_as.as_ref()).await? {
             return Err(Report::new(
                 Exit::Trust,
                 format!("You declined the key of {host}. Nothing was said to it."),
@@ -181,7 +183,7 @@ impl ClientRun<'_> {
     async fn dial(
         &self,
         accepted: Vec<KeyId>,
-        speaker: &mut Speaker,
+        speaker: &mut impl Speaker,
     ) -> Result<Result<Waiting, KeyId>, Report> {
         let address = &self.target.address;
         let limits = Limits {
@@ -211,14 +213,14 @@ impl ClientRun<'_> {
     }
 
     /// Gives up what the journal holds, for `--new`.
-    fn give_up(&self, client: &Client, speaker: &mut Speaker) -> Result<(), Report> {
+    fn give_up(&self, client: &Client, speaker: &mut impl Speaker) -> Result<(), Report> {
         client.give_up(|given_up| {
             let what = "Gave up the last conversation.".to_owned();
             abandoned::tell(what, given_up, self.console, speaker)
         })
     }
 
-    async fn redial(&self, approved: KeyId, speaker: &mut Speaker) -> Result<Waiting, Report> {
+    async fn redial(&self, approved: KeyId, speaker: &mut impl Speaker) -> Result<Waiting, Report> {
         let host = self.target.address.to_string();
         self.dial(vec![approved], speaker)
             .await?
@@ -241,7 +243,7 @@ impl ClientRun<'_> {
     async fn wait(
         &self,
         mut waiting: Waiting,
-        speaker: &mut Speaker,
+        speaker: &mut impl Speaker,
         signals: &mut Signals,
     ) -> Result<Result<Talk, Ending>, Report> {
         let mut ending = Ending::default();
@@ -249,7 +251,7 @@ impl ClientRun<'_> {
             tokio::select! {
                 biased;
                 stop = signals.stop() => match stop {
-                    Stop::Terminate => {
+                    Stop::Terminate | Stop::HangUp => {
                         ending.stop = Some(stop);
                         return Ok(Err(ending));
                     }
@@ -269,6 +271,10 @@ impl ClientRun<'_> {
                     match intent {
                         // It has said nothing yet, and goes on later.
                         Intent::Broken(report) => return Err(report),
+                        Intent::HangUp => {
+                            ending.stop = Some(Stop::HangUp);
+                            return Ok(Err(ending));
+                        }
                         Intent::Failed(report) => ending.failure = Some(report),
                         Intent::Quit | Intent::Message(_) => {}
                     }
@@ -305,7 +311,7 @@ impl ClientRun<'_> {
 /// not have been seen before a restart is shown without one.
 async fn welcomed(
     mut waiting: Waiting,
-    speaker: &mut Speaker,
+    speaker: &mut impl Speaker,
 ) -> Result<Result<Talk, Ended>, Report> {
     waiting.ready().await;
     if !waiting.is_welcomed()

@@ -10,6 +10,8 @@ pub enum Intent {
     Message(Text),
     /// To end the conversation.
     Quit,
+    /// Its terminal is closed: the conversation goes on later.
+    HangUp,
     /// Its input cannot go on; the conversation is ended for it.
     Failed(Report),
     /// Its output does not take what was said to it: as after a crash, the

@@ -8,11 +8,13 @@ use serde_json::{Value, json};
 
 use super::intent::Intent;
 use super::partner::Partner;
+use super::{Left, Speaker, Unsaid};
 use crate::cli::input::{Input, InputEvent};
 use crate::cli::report::{Exit, Report};
 use crate::cli::screen;
 use crate::link::{Abandoned, Cause, Ended, LinkError, Notice};
 use crate::protocol::{ConversationId, Message, Role, Text};
+use crate::trust::KeyId;
 
 /// A program, over stdin and stdout.
 #[derive(Debug)]
@@ -51,76 +53,6 @@ impl JsonLines {
             told: None,
             is_over: false,
         }
-    }
-
-    pub(super) fn connected(&mut self, partner: &Partner) -> Result<(), Report> {
-        self.conversation = Some(partner.conversation);
-        self.announced = None;
-        let mut peer = json!({ "key": partner.key.to_string() });
-        if let (Some(petname), Some(peer)) = (&partner.petname, peer.as_object_mut()) {
-            peer.insert("petname".to_owned(), petname.clone().into());
-        }
-        let role = match partner.role {
-            Role::Server => "server",
-            Role::Client => "client",
-        };
-        self.event(
-            "connected",
-            json!({ "peer": peer, "role": role, "resumed": partner.is_resumed }),
-        )
-    }
-
-    pub(super) async fn ask(&mut self, turn: u64) -> Intent {
-        if let (1, Some(first)) = (turn, &self.first) {
-            return Intent::Message(first.clone());
-        }
-        if self.announced != Some(turn) {
-            if let Err(report) = self.event("your-turn", json!({ "turn": turn })) {
-                return Intent::Broken(report);
-            }
-            self.announced = Some(turn);
-        }
-        self.command(Some(turn)).await
-    }
-
-    /// Reads commands while it is nobody's turn here. Returns only for `quit`
-    /// and for a failure.
-    pub(super) async fn idle(&mut self) -> Intent {
-        if self.is_at_end {
-            return std::future::pending().await;
-        }
-        match self.command(None).await {
-            Intent::Quit if self.is_at_end => std::future::pending().await,
-            intent => intent,
-        }
-    }
-
-    /// Whether the input has ended, which acts as `quit` at the next turn.
-    pub fn is_at_end(&self) -> bool {
-        self.is_at_end
-    }
-
-    /// Between conversations: refuses what is said to nobody, until the input
-    /// ends.
-    ///
-    /// # Errors
-    /// stdin or stdout fails.
-    pub async fn until_end(&mut self) -> Result<(), Report> {
-        while !self.is_at_end {
-            match self.command(None).await {
-                Intent::Failed(report) | Intent::Broken(report) => return Err(report),
-                Intent::Quit if self.is_at_end => {}
-                Intent::Quit | Intent::Message(_) => self.error(
-                    "not-your-turn",
-                    &Report::new(
-                        Exit::Usage,
-                        "There is no conversation to quit.",
-                        "Wait for `connected`; end the input to stop the server.",
-                    ),
-                )?,
-            }
-        }
-        Ok(())
     }
 
     /// The next command that can be done in `turn`; the others get an `error`
@@ -171,16 +103,118 @@ impl JsonLines {
         }
     }
 
-    pub(super) fn turn(&mut self, turn: u64, speaker: &str, text: &Text) -> Result<(), Report> {
+    fn turn(&mut self, turn: u64, speaker: &str, text: &Text) -> Result<(), Report> {
         self.event(
             "turn",
             json!({ "turn": turn, "speaker": speaker, "text": text.as_str() }),
         )
     }
 
-    /// A message that was heard before a restart.
-    pub(super) fn heard_again(
-        &self,
+    /// The program stops for this. What the conversation has not told of it
+    /// yet comes now: on a client, `ended` is the last event always.
+    fn stop(&mut self, report: &Report, role: Role) -> Result<(), Report> {
+        if self.told.as_ref() != Some(report) {
+            self.failed(report)?;
+        }
+        if role == Role::Client && !self.is_over {
+            let ended = json!({ "by": "error", "turns": 0, "detail": report.what });
+            self.event("ended", ended)?;
+        }
+        Ok(())
+    }
+
+    fn error(&mut self, code: &str, report: &Report) -> Result<(), Report> {
+        self.event(
+            "error",
+            json!({ "code": code, "what": report.what, "advice": report.advice }),
+        )
+    }
+
+    fn event(&self, name: &str, members: Value) -> Result<(), Report> {
+        let mut event = serde_json::Map::new();
+        event.insert("event".to_owned(), name.into());
+        if let Some(conversation) = &self.conversation {
+            event.insert("conversation".to_owned(), conversation.to_string().into());
+        }
+        if let Value::Object(members) = members {
+            event.extend(members);
+        }
+        let mut line = printable(&Value::Object(event).to_string());
+        line.push('\n');
+        let mut stdout = io::stdout().lock();
+        stdout
+            .write_all(line.as_bytes())
+            .and_then(|()| stdout.flush())
+            .map_err(|error| Report::stdout(&error))
+    }
+}
+
+impl Speaker for JsonLines {
+    fn connected(&mut self, partner: &Partner) -> Result<(), Report> {
+        self.conversation = Some(partner.conversation);
+        self.announced = None;
+        let mut peer = json!({ "key": partner.key.to_string() });
+        if let (Some(petname), Some(peer)) = (&partner.petname, peer.as_object_mut()) {
+            peer.insert("petname".to_owned(), petname.clone().into());
+        }
+        let role = match partner.role {
+            Role::Server => "server",
+            Role::Client => "client",
+        };
+        self.event(
+            "connected",
+            json!({ "peer": peer, "role": role, "resumed": partner.is_resumed }),
+        )
+    }
+
+    async fn ask(&mut self, turn: u64) -> Intent {
+        if let (1, Some(first)) = (turn, &self.first) {
+            return Intent::Message(first.clone());
+        }
+        if self.announced != Some(turn) {
+            if let Err(report) = self.event("your-turn", json!({ "turn": turn })) {
+                return Intent::Broken(report);
+            }
+            self.announced = Some(turn);
+        }
+        self.command(Some(turn)).await
+    }
+
+    async fn idle(&mut self) -> Intent {
+        if self.is_at_end {
+            return std::future::pending().await;
+        }
+        match self.command(None).await {
+            Intent::Quit if self.is_at_end => std::future::pending().await,
+            intent => intent,
+        }
+    }
+
+    fn sent(&mut self, turn: u64, text: &Text) -> Result<(), Report> {
+        self.turn(turn, "me", text)
+    }
+
+    fn unsaid(&mut self, text: Text) -> Unsaid {
+        let report = Report::unsaid();
+        // Where stdout is closed, there is nobody to tell.
+        let _ = self.event(
+            "error",
+            json!({
+                "code": "not-sent",
+                "what": report.what,
+                "advice": report.advice,
+                "text": text.as_str(),
+            }),
+        );
+        Unsaid::Lost
+    }
+
+    fn heard(&mut self, message: &Message) -> Result<(), Report> {
+        self.turn(message.turn, "peer", &message.text)
+    }
+
+    fn heard_again(
+        &mut self,
         conversation: ConversationId,
         message: &Message,
     ) -> Result<(), Report> {
@@ -196,7 +230,7 @@ impl JsonLines {
         )
     }
 
-    pub(super) fn notice(&mut self, notice: Notice) -> Result<(), Report> {
+    fn notice(&mut self, notice: Notice) -> Result<(), Report> {
         match notice {
             Notice::Waiting { ahead } => self.event("waiting", json!({ "ahead": ahead })),
             Notice::Lost => self.event("lost", json!({})),
@@ -209,7 +243,9 @@ impl JsonLines {
         }
     }
 
-    pub(super) fn ended(&mut self, over: &Ended) -> Result<(), Report> {
+    fn leaving(&mut self) {}
+
+    fn ended(&mut self, over: &Ended) -> Result<(), Report> {
         let (by, detail) = match &over.cause {
             Cause::Me => ("me", None),
             Cause::Peer => ("peer", None),
@@ -236,45 +272,31 @@ impl JsonLines {
         Ok(())
     }
 
-    pub(super) fn failed(&mut self, report: &Report) -> Result<(), Report> {
+    fn failed(&mut self, report: &Report) -> Result<(), Report> {
         self.told = Some(report.clone());
         self.error(report.exit.event_code(), report)
     }
 
-    /// The program stops for this. What the conversation has not told of it
-    /// yet comes now: on a client, `ended` is the last event always.
-    pub(super) fn stopped(&mut self, report: &Report, role: Role) -> Result<(), Report> {
-        if self.told.as_ref() != Some(report) {
-            self.failed(report)?;
-        }
-        if role == Role::Client && !self.is_over {
-            let ended = json!({ "by": "error", "turns": 0, "detail": report.what });
-            self.event("ended", ended)?;
-        }
-        Ok(())
+    fn stopped(&mut self, report: &Report, role: Role) {
+        // Where stdout is closed, the exit code tells.
+        let _ = self.stop(report, role);
     }
 
-    /// The `listening` event of a server.
-    ///
-    /// # Errors
-    /// stdout is closed.
-    pub fn listening(&mut self, address: &str, key: &str) -> Result<(), Report> {
-        self.event("listening", json!({ "address": address, "key": key }))
+    fn listening(&mut self, address: &str, key: &KeyId) -> Result<(), Report> {
+        self.event(
+            "listening",
+            json!({ "address": address, "key": key.to_string() }),
+        )
     }
 
-    /// The `refused` event of a server.
-    ///
-    /// # Errors
-    /// stdout is closed.
-    pub fn refused(&mut self, key: &str, reason: &str) -> Result<(), Report> {
-        self.event("refused", json!({ "key": key, "reason": reason }))
+    fn refused(&mut self, key: &KeyId, reason: &str) -> Result<(), Report> {
+        self.event(
+            "refused",
+            json!({ "key": key.to_string(), "reason": reason }),
+        )
     }
 
-    /// A conversation of a server's that could have gone on is over.
-    ///
-    /// # Errors
-    /// stdout is closed.
-    pub fn abandoned(&mut self, what: &str, abandoned: &Abandoned) -> Result<(), Report> {
+    fn abandoned(&mut self, what: &str, abandoned: &Abandoned) -> Result<(), Report> {
         let advice = match &abandoned.unacknowledged {
             Some(_) => "Your peer may not have it: say it again in the next conversation.",
             None => "Nothing of yours is lost; the next conversation begins anew.",
@@ -294,29 +316,22 @@ impl JsonLines {
         self.event("error", error)
     }
 
-    pub(super) fn error(&mut self, code: &str, report: &Report) -> Result<(), Report> {
-        self.event(
-            "error",
-            json!({ "code": code, "what": report.what, "advice": report.advice }),
-        )
-    }
-
-    fn event(&self, name: &str, members: Value) -> Result<(), Report> {
-        let mut event = serde_json::Map::new();
-        event.insert("event".to_owned(), name.into());
-        if let Some(conversation) = &self.conversation {
-            event.insert("conversation".to_owned(), conversation.to_string().into());
+    async fn between(&mut self, _is_first: bool) -> Result<Left, Report> {
+        while !self.is_at_end {
+            match self.command(None).await {
+                Intent::Failed(report) | Intent::Broken(report) => return Err(report),
+                Intent::Quit if self.is_at_end => {}
+                Intent::HangUp | Intent::Quit | Intent::Message(_) => self.error(
+                    "not-your-turn",
+                    &Report::new(
+                        Exit::Usage,
+                        "There is no conversation to quit.",
+                        "Wait for `connected`; end the input to stop the server.",
+                    ),
+                )?,
+            }
         }
-        if let Value::Object(members) = members {
-            event.extend(members);
-        }
-        let mut line = printable(&Value::Object(event).to_string());
-        line.push('\n');
-        let mut stdout = io::stdout().lock();
-        stdout
-            .write_all(line.as_bytes())
-            .and_then(|()| stdout.flush())
-            .map_err(|error| Report::stdout(&error))
+        Ok(Left::Input)
     }
 }
 

@@ -1,8 +1,9 @@
-//! [`Speaker`]: who speaks on this side. A person at a terminal, a pipe, or a
-//! program that speaks JSON; one value, made once.
+//! [`Speaker`]: who speaks on this side. A person at a terminal, a pipe, or a program that
+//! speaks JSON. Nothing outside asks which one it is.
 
 pub mod intent;
 pub mod json;
+pub mod lines;
 mod notices;
 pub mod partner;
 pub mod pipe;
@@ -11,45 +12,64 @@ pub mod terminal;
 pub use intent::Intent;
 pub use partner::Partner;
 
-use json::JsonLines;
-use pipe::Pipe;
-use terminal::Terminal;
+use std::future::pending;
 
 use super::report::Report;
-use crate::link::{Ended, Notice};
+use crate::link::{Abandoned, Ended, Notice};
 use crate::protocol::{ConversationId, Message, Role, Text};
+use crate::trust::KeyId;
 
-/// Who speaks on this side.
-#[derive(Debug)]
-pub enum Speaker {
-    /// A person.
-    Terminal(Terminal),
-    /// Lines from a pipe or a file.
-    Pipe(Pipe),
-    /// A program, with `--json`.
-    Json(JsonLines),
-}
-
-impl Speaker {
-    /// Whether this speaker knows where the talk stands after a restart, so
-    /// that a conversation can be kept for it. A pipe would repeat its lines.
-    pub fn can_resume(&self) -> bool {
-        !matches!(self, Self::Pipe(_))
+/// Who speaks on this side, and is spoken to.
+///
+/// What returns a [`Report`] fails where stdout is closed: what was to be shown is not.
+#[expect(
+    async_fn_in_trait,
+    reason = "the program's own, and run on its main thread"
+)]
+pub trait Speaker {
+    /// The program begins, on its runtime.
+    ///
+    /// # Errors
+    /// The terminal cannot be taken over.
+    fn begin(&mut self) -> Result<(), Report> {
+        Ok(())
     }
 
-    /// The last message heard before a restart, which waits for an answer.
+    /// Whether this speaker knows where the talk stands after a restart, so
+    /// that a conversation can be kept for it. A pipe would repeat its lines.
+    fn can_resume(&self) -> bool {
+        true
+    }
+
+    /// Whether this is a person, who can be asked things and begins each conversation.
+    fn is_person(&self) -> bool {
+        false
+    }
+
+    /// The server listens here, with this key.
     ///
     /// # Errors
     /// stdout is closed.
-    pub fn heard_again(
-        &mut self,
-        conversation: ConversationId,
-        message: &Message,
-    ) -> Result<(), Report> {
-        match self {
-            Self::Terminal(terminal) => terminal.heard_again(&message.text),
-            Self::Pipe(pipe) => pipe.heard_again(&message.text),
-            Self::Json(json) => json.heard_again(conversation, message),
+    fn listening(&mut self, _address: &str, _key: &KeyId) -> Result<(), Report> {
+        Ok(())
+    }
+
+    /// The server has refused this key.
+    ///
+    /// # Errors
+    /// stdout is closed.
+    fn refused(&mut self, _key: &KeyId, _reason: &str) -> Result<(), Report> {
+        Ok(())
+    }
+
+    /// A conversation that could have gone on is over; `what` is said on stderr already.
+    ///
+    /// # Errors
+    /// stdout is closed.
+    fn abandoned(&mut self, _what: &str, abandoned: &Abandoned) -> Result<(), Report> {
+        match &abandoned.untaken {
+            Some(message) => self.heard_again(abandoned.conversation, message),
+            None => Ok(()),
         }
     }
 
@@ -57,116 +77,123 @@ impl Speaker {
     ///
     /// # Errors
     /// stdout is closed.
-    pub fn connected(&mut self, partner: &Partner) -> Result<(), Report> {
-        match self {
-            Self::Terminal(terminal) => terminal.connected(partner),
-            Self::Pipe(pipe) => pipe.connected(partner),
-            Self::Json(json) => json.connected(partner),
-        }
-    }
+    fn connected(&mut self, partner: &Partner) -> Result<(), Report>;
 
     /// It is our turn, of this number: what is to be said? May be dropped at
     /// any time and asked again; nothing typed is lost.
-    pub async fn ask(&mut self, turn: u64) -> Intent {
-        match self {
-            Self::Terminal(terminal) => terminal.ask(turn).await,
-            Self::Pipe(pipe) => pipe.ask(turn).await,
-            Self::Json(json) => json.ask(turn).await,
-        }
-    }
+    async fn ask(&mut self, turn: u64) -> Intent;
 
-    /// It is not our turn. Returns only when the conversation is to be ended
-    /// all the same.
-    pub async fn idle(&mut self) -> Intent {
-        match self {
-            // Typed ahead or waiting in the pipe, it is read in its turn.
-            Self::Terminal(_) | Self::Pipe(_) => std::future::pending().await,
-            Self::Json(json) => json.idle().await,
-        }
+    /// It is not our turn. Returns only when the conversation is to be ended, or left, all the
+    /// same. May be dropped at any time.
+    async fn idle(&mut self) -> Intent {
+        pending().await
     }
 
     /// This was said, in this turn.
     ///
     /// # Errors
     /// stdout is closed.
-    pub fn sent(&mut self, turn: u64, text: &Text) -> Result<(), Report> {
-        match self {
-            Self::Terminal(terminal) => terminal.sent(text),
-            Self::Pipe(pipe) => pipe.sent(text),
-            Self::Json(json) => json.turn(turn, "me", text),
-        }
-    }
+    fn sent(&mut self, turn: u64, text: &Text) -> Result<(), Report>;
 
-    /// The conversation was over before this could be said.
-    pub fn not_sent(&mut self, text: Text) {
-        match self {
-            Self::Pipe(pipe) => pipe.not_sent(text),
-            // At a terminal what was typed for one peer is never kept for the next.
-            Self::Terminal(_) | Self::Json(_) => {}
-        }
-    }
+    /// The conversation was over before this could be said. Says so, unless it is kept.
+    fn unsaid(&mut self, text: Text) -> Unsaid;
 
     /// The peer said this, in this turn.
     ///
     /// # Errors
     /// stdout is closed.
-    pub fn heard(&mut self, message: &Message) -> Result<(), Report> {
-        match self {
-            Self::Terminal(terminal) => terminal.heard(&message.text),
-            Self::Pipe(pipe) => pipe.heard(&message.text),
-            Self::Json(json) => json.turn(message.turn, "peer", &message.text),
-        }
-    }
+    fn heard(&mut self, message: &Message) -> Result<(), Report>;
+
+    /// The last message heard before a restart, which waits for an answer.
+    ///
+    /// # Errors
+    /// stdout is closed.
+    fn heard_again(
+        &mut self,
+        conversation: ConversationId,
+        message: &Message,
+    ) -> Result<(), Report>;
 
     /// Something to know.
     ///
     /// # Errors
     /// stdout is closed.
-    pub fn notice(&mut self, notice: Notice) -> Result<(), Report> {
-        match self {
-            Self::Terminal(terminal) => terminal.notice(notice),
-            Self::Pipe(pipe) => pipe.notice(notice),
-            Self::Json(json) => json.notice(notice),
-        }
-    }
+    fn notice(&mut self, notice: Notice) -> Result<(), Report>;
 
     /// The link is lost, and the end still has to be told.
-    pub fn leaving(&mut self) {
-        match self {
-            Self::Terminal(terminal) => terminal.leaving(),
-            Self::Pipe(pipe) => pipe.leaving(),
-            Self::Json(_) => {}
-        }
-    }
+    fn leaving(&mut self);
 
     /// The conversation is over.
     ///
     /// # Errors
     /// stdout is closed.
-    pub fn ended(&mut self, over: &Ended) -> Result<(), Report> {
-        match self {
-            Self::Terminal(terminal) => terminal.ended(over),
-            Self::Pipe(pipe) => pipe.ended(over),
-            Self::Json(json) => json.ended(over),
-        }
-    }
+    fn ended(&mut self, over: &Ended) -> Result<(), Report>;
 
-    /// Something failed.
+    /// Something failed, and is said on stderr.
     ///
     /// # Errors
     /// stdout is closed.
-    pub fn failed(&mut self, report: &Report) -> Result<(), Report> {
-        match self {
-            Self::Json(json) => json.failed(report),
-            Self::Terminal(_) | Self::Pipe(_) => Ok(()),
-        }
+    fn failed(&mut self, _report: &Report) -> Result<(), Report> {
+        Ok(())
     }
 
     /// The program stops for this, in this role.
-    pub fn stopped(&mut self, report: &Report, role: Role) {
-        if let Self::Json(json) = self {
-            // Where stdout is closed, the exit code tells.
-            let _ = json.stopped(report, role);
-        }
+    fn stopped(&mut self, _report: &Report, _role: Role) {}
+
+    // Between conversations.
+
+    /// Waits for what ends the input, or the terminal. It is `is_first` before the first
+    /// conversation. May be dropped at any time.
+    ///
+    /// # Errors
+    /// The input cannot be read.
+    async fn between(&mut self, _is_first: bool) -> Result<Left, Report> {
+        pending().await
     }
+
+    /// Puts a question to a person; its answer is typed behind it.
+    fn question(&mut self, _question: &str) {}
+
+    /// The answer. May be dropped at any time.
+    ///
+    /// # Errors
+    /// The terminal cannot be read.
+    async fn answer(&mut self) -> Result<Answer, Report> {
+        pending().await
+    }
+
+    /// Whether a question still stands there, unanswered and whole.
+    fn is_asking(&self) -> bool {
+        false
+    }
+
+    /// The question is withdrawn, and what was typed with it.
+    fn withdraw(&mut self) {}
+}
+
+/// What becomes of a message that could not be said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsaid {
+    /// It is said in the next conversation.
+    Kept,
+    /// It is not said.
+    Lost,
+}
+
+/// What has come to an end between conversations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// The input.
+    Input,
+    /// The terminal.
+    Terminal,
+}
+
+/// What came of a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// This was typed.
+    Line(String),
+    /// Nothing more will be.
+    Left(Left),
 }

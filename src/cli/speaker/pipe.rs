@@ -4,13 +4,14 @@
 use super::intent::Intent;
 use super::notices::{show_end, show_heard_again, show_leaving, show_notice};
 use super::partner::Partner;
+use super::{Left, Speaker, Unsaid};
 use crate::cli::console::Console;
 use crate::cli::input::line::Typed;
 use crate::cli::input::{Input, InputEvent};
 use crate::cli::report::{Exit, Report};
 use crate::cli::transcript::{OURS, THEIRS, Transcript};
 use crate::link::{Ended, Notice};
-use crate::protocol::Text;
+use crate::protocol::{ConversationId, Message, Text};
 
 /// Lines from a pipe.
 #[derive(Debug)]
@@ -42,41 +43,14 @@ impl Pipe {
         }
     }
 
-    pub(super) fn connected(&mut self, partner: &Partner) -> Result<(), Report> {
-        self.peer = partner.short_name();
-        self.console.say(&partner.greeting());
-        Ok(())
-    }
-
-    pub(super) async fn ask(&mut self, turn: u64) -> Intent {
-        if let (1, Some(first)) = (turn, &self.first) {
-            return Intent::Message(first.clone());
-        }
-        if let Some(text) = self.kept.take() {
-            return Intent::Message(text);
-        }
-        match self.read().await {
-            Ok(NextLine::Message(text)) => Intent::Message(text),
-            Ok(NextLine::Quit) => match Transcript::message(OURS, "QUIT") {
-                Ok(()) => Intent::Quit,
-                Err(report) => Intent::Broken(report),
-            },
-            Ok(NextLine::End) => Intent::Quit,
-            Err(report) => Intent::Failed(report),
-        }
-    }
-
-    /// Between conversations: reads ahead. Returns at the end of the input;
-    /// a line is kept for the next prompt. A QUIT was for what has ended.
-    ///
-    /// # Errors
-    /// The input cannot be read or said.
-    pub async fn read_ahead(&mut self) -> Result<(), Report> {
+    /// Reads ahead. Returns at the end of the input; a line is kept for the next prompt. A QUIT
+    /// was for what has ended.
+    async fn read_ahead(&mut self) -> Result<Left, Report> {
         while self.kept.is_none() {
             match self.read().await? {
                 NextLine::Message(text) => self.kept = Some(text),
                 NextLine::Quit => {}
-                NextLine::End => return Ok(()),
+                NextLine::End => return Ok(Left::Input),
             }
         }
         std::future::pending().await
@@ -110,37 +84,77 @@ impl Pipe {
             InputEvent::Failed(error) => Err(Report::stdin(&error)),
         }
     }
+}
 
-    pub(super) fn sent(&mut self, text: &Text) -> Result<(), Report> {
-        Transcript::message(OURS, text.as_str())
+impl Speaker for Pipe {
+    fn can_resume(&self) -> bool {
+        false
     }
 
-    pub(super) fn not_sent(&mut self, text: Text) {
-        if self.first.as_ref() != Some(&text) {
-            self.kept = Some(text);
+    fn connected(&mut self, partner: &Partner) -> Result<(), Report> {
+        self.peer = partner.short_name();
+        self.console.say(&partner.greeting());
+        Ok(())
+    }
+
+    async fn ask(&mut self, turn: u64) -> Intent {
+        if let (1, Some(first)) = (turn, &self.first) {
+            return Intent::Message(first.clone());
+        }
+        if let Some(text) = self.kept.take() {
+            return Intent::Message(text);
+        }
+        match self.read().await {
+            Ok(NextLine::Message(text)) => Intent::Message(text),
+            Ok(NextLine::Quit) => match Transcript::message(OURS, "QUIT") {
+                Ok(()) => Intent::Quit,
+                Err(report) => Intent::Broken(report),
+            },
+            Ok(NextLine::End) => Intent::Quit,
+            Err(report) => Intent::Failed(report),
         }
     }
 
-    pub(super) fn heard(&mut self, text: &Text) -> Result<(), Report> {
-        Transcript::message(THEIRS, text.as_str())
+    fn sent(&mut self, _turn: u64, text: &Text) -> Result<(), Report> {
+        Transcript::message(OURS, text.as_str())
     }
 
-    pub(super) fn heard_again(&mut self, text: &Text) -> Result<(), Report> {
+    /// It is for whoever is next; a client has nobody.
+    fn unsaid(&mut self, text: Text) -> Unsaid {
+        if self.first.as_ref() != Some(&text) {
+            self.kept = Some(text);
+        }
+        Unsaid::Kept
+    }
+
+    fn heard(&mut self, message: &Message) -> Result<(), Report> {
+        Transcript::message(THEIRS, message.text.as_str())
+    }
+
+    fn heard_again(&mut self, _: ConversationId, message: &Message) -> Result<(), Report> {
         show_heard_again(&self.console);
-        self.heard(text)
+        self.heard(message)
     }
 
-    pub(super) fn notice(&mut self, notice: Notice) -> Result<(), Report> {
+    fn notice(&mut self, notice: Notice) -> Result<(), Report> {
         show_notice(&self.console, notice);
         Ok(())
     }
 
-    pub(super) fn leaving(&self) {
+    fn leaving(&mut self) {
         show_leaving(&self.console);
     }
 
-    pub(super) fn ended(&mut self, over: &Ended) -> Result<(), Report> {
+    fn ended(&mut self, over: &Ended) -> Result<(), Report> {
         show_end(&self.console, &self.peer, over);
         Ok(())
+    }
+
+    async fn between(&mut self, is_first: bool) -> Result<Left, Report> {
+        match is_first {
+            // It is nobody's turn yet, and no conversation has left anything over.
+            true => std::future::pending().await,
+            false => self.read_ahead().await,
+        }
     }
 }

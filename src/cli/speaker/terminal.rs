@@ -1,240 +1,234 @@
-//! [`Terminal`]: a person speaks. Every prompt belongs to one conversation and
-//! one turn; what was typed before it stands unsent until Enter is pressed.
+//! [`Terminal`]: a person speaks, with a line editor. Every prompt belongs to one conversation
+//! and one turn; what was written before it stands unsent until Enter is pressed.
 
-use std::io;
-
-use nix::sys::termios::tcgetattr;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 
 use super::intent::Intent;
 use super::notices::{show_end, show_heard_again, show_leaving, show_notice};
 use super::partner::Partner;
+use super::{Answer, Left, Speaker, Unsaid};
 use crate::cli::console::Console;
+use crate::cli::editor::{Editor, Event, Stream};
 use crate::cli::input::line::Typed;
-use crate::cli::input::{Input, InputEvent};
 use crate::cli::report::Report;
-use crate::cli::transcript::{OURS, THEIRS, Transcript};
+use crate::cli::transcript::{self, OURS, THEIRS};
 use crate::link::{Cause, Ended, Notice};
-use crate::protocol::Text;
+use crate::protocol::{ConversationId, Message, Text};
 
 /// A person at a terminal.
 #[derive(Debug)]
 pub struct Terminal {
-    input: Input,
     console: Console,
     first: Option<Text>,
-    /// The turn whose prompt was begun; what came before it was typed ahead.
+    rings: bool,
+    editor: Option<(Editor, mpsc::UnboundedReceiver<Event>)>,
+    /// The turn that is asked for.
     asked: Option<u64>,
-    /// Typed before the prompt, and sent at Enter.
-    typed_ahead: Option<String>,
-    /// What is said stands on the screen already, as it was typed there.
-    is_echoed: bool,
-    is_at_end: bool,
+    is_asking: bool,
     peer: String,
 }
 
 impl Terminal {
-    /// Reads from `input`; `first` is said in turn 1 before the person is asked.
-    pub fn new(input: Input, console: Console, first: Option<Text>) -> Self {
+    /// `first` is said in turn 1 before the person is asked; `rings`: the bell, at each turn.
+    pub fn new(console: Console, first: Option<Text>, rings: bool) -> Self {
         Self {
-            input,
             console,
             first,
+            rings,
+            editor: None,
             asked: None,
-            typed_ahead: None,
-            is_echoed: false,
-            is_at_end: false,
+            is_asking: false,
             peer: String::new(),
         }
     }
 
-    pub(super) fn connected(&mut self, partner: &Partner) -> Result<(), Report> {
-        self.peer = partner.short_name();
-        // Typed for nobody, or for whoever came before.
-        if self.input.discard().unwrap_or(false) {
-            self.console
-                .say("What you typed before is not sent; it is discarded.");
+    fn editor(&self) -> Option<&Editor> {
+        self.editor.as_ref().map(|(editor, _)| editor)
+    }
+
+    /// The next thing that the person does. May be dropped at any time.
+    async fn next(&mut self) -> Event {
+        match &mut self.editor {
+            Some((_, events)) => events.recv().await.unwrap_or(Event::Gone),
+            None => std::future::pending().await,
         }
+    }
+
+    fn show(&self, whose: &str, text: &str) -> Result<(), Report> {
+        let rows = transcript::rows(whose, text);
+        match self.editor() {
+            Some(editor) => editor
+                .print(Stream::Stdout, &rows)
+                .map_err(|error| Report::stdout(&error)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if let Some(editor) = self.editor() {
+            editor.stop();
+        }
+    }
+}
+
+impl Speaker for Terminal {
+    fn begin(&mut self) -> Result<(), Report> {
+        let unusable = |error| Report::terminal(&error);
+        let (editor, events) =
+            Editor::start(Text::MAX, transcript::is_colourful()).map_err(unusable)?;
+        // Linux and macOS number SIGCONT differently.
+        let continued = SignalKind::from_raw(nix::sys::signal::Signal::SIGCONT as i32);
+        let mut resized = signal(SignalKind::window_change()).map_err(unusable)?;
+        let mut continued = signal(continued).map_err(unusable)?;
+        let told = editor.clone();
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    _ = resized.recv() => told.resized(),
+                    _ = continued.recv() => told.continued(),
+                }
+            }
+        });
+        self.console.attach(editor.clone());
+        self.editor = Some((editor, events));
+        Ok(())
+    }
+
+    fn is_person(&self) -> bool {
+        true
+    }
+
+    fn connected(&mut self, partner: &Partner) -> Result<(), Report> {
+        self.peer = partner.short_name();
         self.asked = None;
-        self.typed_ahead = None;
         self.console.say(&format!(
             "{} QUIT on a line of its own ends it.",
             partner.greeting()
         ));
+        if let Some(editor) = self.editor() {
+            editor.listen();
+        }
         Ok(())
     }
 
-    pub(super) async fn ask(&mut self, turn: u64) -> Intent {
-        self.is_echoed = false;
+    async fn ask(&mut self, turn: u64) -> Intent {
         if let (1, Some(first)) = (turn, &self.first) {
             return Intent::Message(first.clone());
         }
-        loop {
-            if self.asked != Some(turn) {
-                self.take_typed_ahead().await;
-                self.asked = Some(turn);
-            }
-            if let Err(report) = self.prompt() {
-                return Intent::Broken(report);
-            }
-            let event = tokio::select! {
-                event = self.input.next() => event,
-                () = self.console.prompt_broken() => continue,
-            };
-            // Enter has ended the row; at the end of input nothing has.
-            match &event {
-                InputEvent::End | InputEvent::Failed(_) => self.console.break_prompt(),
-                _ => self.console.set_prompt(false),
-            }
-            match event {
-                InputEvent::Line(line) => match self.understand(line) {
-                    Some(Typed::Quit) => return self.quit(),
-                    Some(Typed::Message(words)) => match Text::new(words) {
-                        Ok(text) => return self.message(text),
-                        Err(_) => self.too_long(),
-                    },
-                    None => {}
-                },
-                InputEvent::TooLong => self.too_long(),
-                InputEvent::NotUtf8 => self.console.say(
-                    "That was not UTF-8, and was not sent. Set the terminal to UTF-8 and type it again.",
-                ),
-                InputEvent::End => {
-                    self.is_at_end = true;
-                    return Intent::Quit;
-                }
-                InputEvent::Failed(error) => return Intent::Failed(Report::stdin(&error)),
-            }
-        }
-    }
-
-    /// One line of an answer to a question that stands on the console.
-    ///
-    /// # Errors
-    /// The terminal cannot be read. `None` at its end.
-    pub async fn answer(&mut self) -> Result<Option<String>, Report> {
-        let event = self.input.next().await;
-        self.console.set_prompt(false);
-        match event {
-            InputEvent::Line(line) => Ok(Some(line)),
-            InputEvent::TooLong | InputEvent::NotUtf8 => Ok(Some(String::new())),
-            InputEvent::End => Ok(None),
-            InputEvent::Failed(error) => Err(Report::stdin(&error)),
-        }
-    }
-
-    /// Whether nobody can type here any more: the input has ended, or the
-    /// terminal was closed.
-    pub fn is_gone(&self) -> bool {
-        self.is_at_end || tcgetattr(io::stdin()).is_err()
-    }
-
-    /// Throws away what was typed and not read.
-    pub fn discard(&mut self) {
-        let _ = self.input.discard();
-    }
-
-    async fn take_typed_ahead(&mut self) {
-        let mut lines = Vec::new();
-        while self.input.is_ready() {
-            match self.input.next().await {
-                InputEvent::Line(line) => lines.push(line),
-                InputEvent::TooLong | InputEvent::NotUtf8 => {}
-                InputEvent::End | InputEvent::Failed(_) => break,
-            }
-        }
-        if !lines.is_empty() {
-            let text = lines.join("\n");
-            self.console
-                .say(&format!("Typed before your turn, and not sent: {text}"));
-            self.console
-                .say("Enter alone sends it; anything else is sent in its place.");
-            self.typed_ahead = Some(text);
-        }
-    }
-
-    fn prompt(&mut self) -> Result<(), Report> {
-        if self.console.has_prompt() {
-            return Ok(());
-        }
-        match Transcript::is_terminal() {
-            true => Transcript::prompt()?,
-            // The transcript goes elsewhere, whole; the person is asked here.
-            false => self.console.ask(OURS),
-        }
-        self.console.set_prompt(true);
-        Ok(())
-    }
-
-    /// `None` for an empty line, which is asked again.
-    fn understand(&mut self, line: String) -> Option<Typed> {
-        match (line.is_empty(), self.typed_ahead.take()) {
-            (true, None) => None,
-            (true, Some(ahead)) => Some(Typed::parse(&ahead)),
-            (false, _) => {
-                self.is_echoed = Transcript::is_terminal();
-                Some(Typed::parse(&line))
-            }
-        }
-    }
-
-    fn message(&mut self, text: Text) -> Intent {
-        self.asked = None;
-        Intent::Message(text)
-    }
-
-    fn quit(&mut self) -> Intent {
-        if !self.is_echoed
-            && let Err(report) = Transcript::message(OURS, "QUIT")
+        if self.asked != Some(turn)
+            && let Some(editor) = self.editor()
         {
-            return Intent::Broken(report);
+            editor.speak(turn, self.rings);
+            self.asked = Some(turn);
         }
-        Intent::Quit
-    }
-
-    fn too_long(&self) {
-        self.console.say(&format!(
-            "That was over {} bytes, and was not sent. Say it in several turns.",
-            Text::MAX
-        ));
-    }
-
-    pub(super) fn sent(&mut self, text: &Text) -> Result<(), Report> {
-        if self.is_echoed {
-            return Ok(());
+        loop {
+            match self.next().await {
+                Event::Entered { turn: of, text } if of == turn => {
+                    return match Typed::parse(&text) {
+                        Typed::Quit => match self.show(OURS, "QUIT") {
+                            Ok(()) => Intent::Quit,
+                            Err(report) => Intent::Broken(report),
+                        },
+                        // The editor takes no more than a message may have.
+                        Typed::Message(words) => {
+                            Text::new(words).map_or(Intent::Quit, Intent::Message)
+                        }
+                    };
+                }
+                Event::End => return Intent::Quit,
+                Event::Gone => return Intent::HangUp,
+                Event::Entered { .. } | Event::Answered(_) => {}
+            }
         }
-        self.console.break_prompt();
-        Transcript::message(OURS, text.as_str())
     }
 
-    pub(super) fn heard(&mut self, text: &Text) -> Result<(), Report> {
-        self.console.break_prompt();
-        Transcript::message(THEIRS, text.as_str())
+    async fn idle(&mut self) -> Intent {
+        while self.next().await != Event::Gone {}
+        Intent::HangUp
     }
 
-    pub(super) fn heard_again(&mut self, text: &Text) -> Result<(), Report> {
+    fn sent(&mut self, _turn: u64, text: &Text) -> Result<(), Report> {
+        self.show(OURS, text.as_str())
+    }
+
+    fn unsaid(&mut self, text: Text) -> Unsaid {
+        self.console.unsaid(text.as_str());
+        Unsaid::Lost
+    }
+
+    fn heard(&mut self, message: &Message) -> Result<(), Report> {
+        self.show(THEIRS, message.text.as_str())
+    }
+
+    fn heard_again(&mut self, _: ConversationId, message: &Message) -> Result<(), Report> {
         show_heard_again(&self.console);
-        self.heard(text)
+        self.heard(message)
     }
 
-    pub(super) fn notice(&mut self, notice: Notice) -> Result<(), Report> {
+    fn notice(&mut self, notice: Notice) -> Result<(), Report> {
         show_notice(&self.console, notice);
         Ok(())
     }
 
-    pub(super) fn leaving(&self) {
+    fn leaving(&mut self) {
         show_leaving(&self.console);
     }
 
-    pub(super) fn ended(&mut self, over: &Ended) -> Result<(), Report> {
-        let had_prompt = self.console.has_prompt();
+    fn ended(&mut self, over: &Ended) -> Result<(), Report> {
+        let draft = self.editor().and_then(Editor::close);
         show_end(&self.console, &self.peer, over);
-        let was_ours = matches!(over.cause, Cause::Me);
-        if !was_ours && (had_prompt || self.input.is_ready()) {
-            self.console
-                .say("What you were typing was not sent; it is discarded.");
+        let entered = self.editor.as_mut().and_then(|(_, events)| {
+            std::iter::from_fn(|| events.try_recv().ok()).find_map(|event| match event {
+                Event::Entered { text, .. } => Some(text),
+                _ => None,
+            })
+        });
+        // Whoever quits by QUIT or Ctrl-C and has written something else knows.
+        let is_own = matches!(over.cause, Cause::Me);
+        for text in entered.into_iter().chain(draft.filter(|_| !is_own)) {
+            self.console.unsaid(&text);
         }
-        let _ = self.input.discard();
-        self.console.break_prompt();
+        self.asked = None;
         Ok(())
+    }
+
+    async fn between(&mut self, _is_first: bool) -> Result<Left, Report> {
+        while self.next().await != Event::Gone {}
+        Ok(Left::Terminal)
+    }
+
+    fn question(&mut self, question: &str) {
+        self.is_asking = true;
+        if let Some(editor) = self.editor() {
+            editor.ask(question);
+        }
+    }
+
+    async fn answer(&mut self) -> Result<Answer, Report> {
+        loop {
+            let answer = match self.next().await {
+                Event::Answered(line) => Answer::Line(line),
+                Event::End => Answer::Left(Left::Input),
+                Event::Gone => Answer::Left(Left::Terminal),
+                Event::Entered { .. } => continue,
+            };
+            self.is_asking = false;
+            return Ok(answer);
+        }
+    }
+
+    fn is_asking(&self) -> bool {
+        self.is_asking
+    }
+
+    fn withdraw(&mut self) {
+        self.is_asking = false;
+        if let Some((editor, events)) = &mut self.editor {
+            editor.close();
+            while events.try_recv().is_ok() {}
+        }
     }
 }

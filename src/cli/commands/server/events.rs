@@ -49,13 +49,11 @@ impl<'a> EventReporter<'a> {
     pub(super) fn tell(
         &mut self,
         event: &ServerEvent,
-        speaker: &mut Speaker,
+        speaker: &mut impl Speaker,
     ) -> Result<(), Report> {
         match event {
             ServerEvent::Refused { key, reason } => {
-                if let Speaker::Json(json) = speaker {
-                    json.refused(&key.to_string(), reason.word())?;
-                }
+                speaker.refused(key, reason.word())?;
                 if *reason == Reason::UnknownPeer && self.may_tell_of_refusal() {
                     let remedy = match self.args.allow.is_empty() {
                         true => format!(
@@ -105,7 +103,7 @@ impl<'a> EventReporter<'a> {
     pub(super) fn tell_last(
         &mut self,
         event: &ServerEvent,
-        speaker: &mut Speaker,
+        speaker: &mut impl Speaker,
     ) -> Result<(), Report> {
         match event {
             ServerEvent::Refused { .. } | ServerEvent::Failed(_) => Ok(()),

@@ -30,17 +30,14 @@ pub(super) fn announce(
     address: SocketAddr,
     own: &KeyId,
     console: &Console,
-    speaker: &mut Speaker,
+    speaker: &mut impl Speaker,
 ) -> Result<(), Report> {
     console.announce(&format!("Listening on {address}"));
     console.announce(&format!(
         "Your peer runs: turnchat client {} --pin {own}",
         reachable(address)
     ));
-    if let Speaker::Json(json) = speaker {
-        json.listening(&address.to_string(), &own.to_string())?;
-    }
-    Ok(())
+    speaker.listening(&address.to_string(), own)
 }
 
 /// The address as a peer may dial it: this host's name where any will do.

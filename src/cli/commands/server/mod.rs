@@ -7,16 +7,17 @@ mod prompt;
 mod questions;
 mod rules;
 
-use tokio::signal::unix::Signal;
-use tokio::sync::watch;
+use std::sync::Arc;
+
+use tokio::sync::{Notify, watch};
 
 use crate::cli::args::ServerArgs;
 use crate::cli::ask;
 use crate::cli::console::Console;
 use crate::cli::home::Home;
 use crate::cli::report::{Exit, Report};
-use crate::cli::signals::{Signals, Stop, hangup};
-use crate::cli::speaker::{Partner, Speaker};
+use crate::cli::signals::{Program, Signals, Stop};
+use crate::cli::speaker::{Answer, Left, Partner, Speaker};
 use crate::cli::talk::{Ending, converse, quit_unbegun};
 use crate::link::{
     Candidate, Server, ServerBuilder, ServerEvent, ServerEvents, Talk, Verdict, tcp,
@@ -38,16 +39,16 @@ pub async fn run(
     limits: Limits,
     home: &Home,
     console: &Console,
-    speaker: &mut Speaker,
+    speaker: &mut impl Speaker,
 ) -> Result<Exit, Report> {
-    let mut signals = Signals::listen(Exit::Success).map_err(|error| Report::signals(&error))?;
-    let hangup = hangup().map_err(|error| Report::signals(&error))?;
+    let mut signals = Signals::listen(Program::Server).map_err(|error| Report::signals(&error))?;
     let rules = Rules::read(&command, home)?;
     let identity = home.identity(&command.talk.identity, console)?;
     let own = identity.key_id();
     let listener = listen(command.listen)?;
 
-    let is_terminal = matches!(speaker, Speaker::Terminal(_));
+    speaker.begin()?;
+    let is_person = speaker.is_person();
     let rules = SharedRules::new(rules, own);
     let questions = Questions::default();
     let limits = Limits {
@@ -61,7 +62,7 @@ pub async fn run(
         async move {
             match verdict {
                 Some(verdict) => verdict,
-                None if is_terminal => asking.about(candidate).await,
+                None if is_person => asking.about(candidate).await,
                 None => Verdict::Refuse(Reason::UnknownPeer),
             }
         }
@@ -88,7 +89,7 @@ pub async fn run(
         command: &command,
         home,
         console,
-        hangup,
+        reread: signals.reread(),
         ready: None,
     };
     let exit = run.serve(speaker, &mut signals).await;
@@ -113,8 +114,7 @@ struct ServerRun<'a> {
     command: &'a ServerArgs,
     home: &'a Home,
     console: &'a Console,
-    /// Heard from the start to the end: unheard, SIGHUP would end the program.
-    hangup: Signal,
+    reread: Arc<Notify>,
     /// Welcomed while the person was about another; an Enter begins it.
     ready: Option<Talk>,
 }
@@ -130,7 +130,7 @@ enum NextStep {
 impl ServerRun<'_> {
     async fn serve(
         &mut self,
-        speaker: &mut Speaker,
+        speaker: &mut impl Speaker,
         signals: &mut Signals,
     ) -> Result<Exit, Report> {
         let mut is_first = true;
@@ -138,6 +138,7 @@ impl ServerRun<'_> {
             let talk = match self.wait_for_next(speaker, signals, is_first).await? {
                 NextStep::Talk(talk) => talk,
                 NextStep::Stop(Stop::Interrupt) => return Ok(Exit::Interrupted),
+                NextStep::Stop(Stop::HangUp) => return Ok(Exit::HungUp),
                 NextStep::Stop(Stop::Terminate) | NextStep::End => return Ok(Exit::Success),
             };
             is_first = false;
@@ -153,7 +154,7 @@ impl ServerRun<'_> {
         &mut self,
         talk: Talk,
         partner: &Partner,
-        speaker: &mut Speaker,
+        speaker: &mut impl Speaker,
         signals: &mut Signals,
     ) -> Ending {
         let conversing = converse(talk, partner, speaker, signals);
@@ -162,7 +163,7 @@ impl ServerRun<'_> {
             tokio::select! {
                 ending = &mut conversing => return ending,
                 // The queue is judged by the new book at once.
-                _ = self.hangup.recv() => drop(self.reread()),
+                () = self.reread.notified() => drop(self.reread_book()),
             }
         }
     }
@@ -171,12 +172,14 @@ impl ServerRun<'_> {
     fn finish(
         &self,
         ending: &Ending,
-        speaker: &mut Speaker,
+        speaker: &mut impl Speaker,
     ) -> Result<Option<Result<Exit, Report>>, Report> {
         let exit = ending.exit();
         ending.tell(speaker)?;
-        if ending.stop == Some(Stop::Terminate) {
-            return Ok(Some(Ok(Exit::Success)));
+        match ending.stop {
+            Some(Stop::Terminate) => return Ok(Some(Ok(Exit::Success))),
+            Some(Stop::HangUp) => return Ok(Some(Ok(Exit::HungUp))),
+            Some(Stop::Interrupt) | None => {}
         }
         // What cannot be kept now could not be kept for the next one either.
         let cannot_keep = matches!(&ending.over, Some(over) if over.has_journal_failed());
@@ -192,17 +195,12 @@ impl ServerRun<'_> {
 
     async fn wait_for_next(
         &mut self,
-        speaker: &mut Speaker,
+        speaker: &mut impl Speaker,
         signals: &mut Signals,
         is_first: bool,
     ) -> Result<NextStep, Report> {
         let mut prompt = PromptState::new(speaker, is_first);
         loop {
-            if let Speaker::Terminal(terminal) = &speaker
-                && terminal.is_gone()
-            {
-                return Ok(NextStep::End);
-            }
             let next = *self.next.borrow_and_update();
             self.update_prompt(&mut prompt, next, speaker);
             tokio::select! {
@@ -216,16 +214,14 @@ impl ServerRun<'_> {
                     }
                     return Ok(NextStep::Stop(stop));
                 }
-                _ = self.hangup.recv() => {
-                    let settled = self.reread();
+                () = self.reread.notified() => {
+                    let settled = self.reread_book();
                     prompt = prompt.settled(&settled);
                 }
                 Some(event) = next_event(&mut self.events) => self.reporter.tell(&event, speaker)?,
                 talk = self.server.next(), if prompt.starts_at_once() => match (talk, prompt) {
                     (Some(talk), PromptState::Accepted(key)) if talk.peer.key() != key => {
-                        if let Speaker::Terminal(terminal) = speaker {
-                            terminal.discard();
-                        }
+                        speaker.withdraw();
                         prompt = PromptState::Welcomed(talk.peer.key());
                         self.ready = Some(talk);
                     }
@@ -233,12 +229,13 @@ impl ServerRun<'_> {
                 },
                 _ = self.next.changed() => {}
                 () = self.questions.changed() => {}
-                input = read_between(speaker, &prompt, is_first) => match input? {
-                    None => {
+                answer = read_between(speaker, &prompt, is_first) => match answer? {
+                    Answer::Left(Left::Terminal) => return Ok(NextStep::Stop(Stop::HangUp)),
+                    Answer::Left(Left::Input) => {
                         self.console.say("Standard input has ended: the server stops.");
                         return Ok(NextStep::End);
                     }
-                    Some(line) => {
+                    Answer::Line(line) => {
                         if let Some(talk) = self.ready.take() {
                             return Ok(NextStep::Talk(talk));
                         }
@@ -250,51 +247,56 @@ impl ServerRun<'_> {
     }
 
     /// Ends the conversation of whoever was welcomed and not begun with yet.
-    async fn quit_ready(&mut self, speaker: &mut Speaker) -> Ending {
+    async fn quit_ready(&mut self, speaker: &mut impl Speaker) -> Ending {
         match self.ready.take().or_else(|| self.server.welcomed()) {
             Some(talk) => quit_unbegun(talk, speaker).await,
             None => Ending::default(),
         }
     }
 
-    /// Puts to the person what waits, at a terminal.
-    fn update_prompt(&self, prompt: &mut PromptState, next: Option<KeyId>, speaker: &mut Speaker) {
-        let Speaker::Terminal(terminal) = speaker else {
+    /// Puts to the person what waits.
+    fn update_prompt(
+        &self,
+        prompt: &mut PromptState,
+        next: Option<KeyId>,
+        speaker: &mut impl Speaker,
+    ) {
+        if !speaker.is_person() {
             return;
-        };
+        }
         match *prompt {
             PromptState::Question(key, _) if !self.questions.is_waiting(&key) => {
+                speaker.withdraw();
                 self.console
                     .say("The key that you were asked about waits no longer.");
                 *prompt = prompt.before_question();
             }
             PromptState::Next(key) if next != Some(key) => {
+                speaker.withdraw();
                 self.console.say("The next one has left.");
                 *prompt = PromptState::EnterNeeded;
             }
             // An answer that was none, or something that was said over it.
-            PromptState::Question(..) if !self.console.has_prompt() => ask::ask_again(self.console),
-            PromptState::Next(key) | PromptState::Welcomed(key) if !self.console.has_prompt() => {
-                self.ask_to_begin(&key);
+            PromptState::Question(..) if !speaker.is_asking() => ask::ask_again(speaker),
+            PromptState::Next(key) | PromptState::Welcomed(key) if !speaker.is_asking() => {
+                self.ask_to_begin(&key, speaker);
             }
             _ => {}
         }
         if matches!(prompt, PromptState::NotNeeded | PromptState::EnterNeeded)
             && let Some(key) = self.questions.ask()
         {
-            ask::about_client(terminal, self.console, &key);
+            ask::about_client(speaker, self.console, &key);
             *prompt = PromptState::Question(key, matches!(prompt, PromptState::NotNeeded));
         } else if let (PromptState::EnterNeeded, Some(next)) = (&prompt, next) {
-            terminal.discard();
-            self.ask_to_begin(&next);
+            self.ask_to_begin(&next, speaker);
             *prompt = PromptState::Next(next);
         }
     }
 
-    fn ask_to_begin(&self, next: &KeyId) {
+    fn ask_to_begin(&self, next: &KeyId, speaker: &mut impl Speaker) {
         let name = self.rules.name(next);
-        self.console
-            .ask(&format!("Next: {name} is waiting. Press Enter to begin. "));
+        speaker.question(&format!("Next: {name} is waiting. Press Enter to begin. "));
     }
 
     /// A line was typed at a question.
@@ -310,7 +312,7 @@ impl ServerRun<'_> {
                     self.questions.answer(key, false);
                     *prompt = prompt.before_question();
                 }
-                None => {}
+                None => ask::explain(self.console, line),
             },
             PromptState::NotNeeded
             | PromptState::Accepted(_)
@@ -321,7 +323,7 @@ impl ServerRun<'_> {
 
     /// Reads the address book again; a damaged one changes nothing. Says whom nobody has
     /// to be asked about any more.
-    fn reread(&self) -> Vec<KeyId> {
+    fn reread_book(&self) -> Vec<KeyId> {
         let rules = match Rules::reread(self.command, self.home, self.console) {
             Ok(rules) => rules,
             Err(report) => {

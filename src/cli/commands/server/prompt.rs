@@ -2,7 +2,7 @@
 //! conversations.
 
 use crate::cli::report::Report;
-use crate::cli::speaker::Speaker;
+use crate::cli::speaker::{Answer, Speaker};
 use crate::trust::KeyId;
 
 /// Whether the next conversation begins at once, or what the person is asked
@@ -27,11 +27,16 @@ pub(super) enum PromptState {
 }
 
 impl PromptState {
-    pub(super) fn new(speaker: &Speaker, is_first: bool) -> Self {
-        match speaker {
-            Speaker::Terminal(_) if !is_first => Self::EnterNeeded,
-            _ => Self::NotNeeded,
+    pub(super) fn new(speaker: &impl Speaker, is_first: bool) -> Self {
+        match speaker.is_person() && !is_first {
+            true => Self::EnterNeeded,
+            false => Self::NotNeeded,
         }
+    }
+
+    /// Whether the person is asked something.
+    fn is_open(&self) -> bool {
+        matches!(self, Self::Welcomed(_) | Self::Next(_) | Self::Question(..))
     }
 
     pub(super) fn starts_at_once(self) -> bool {
@@ -55,25 +60,15 @@ impl PromptState {
     }
 }
 
-/// What is typed or piped between conversations: a line at a question, or
-/// `None` at the end of the input.
+/// What comes between conversations: an answer to the question that stands there, or the end
+/// of the input or the terminal. May be dropped at any time.
 pub(super) async fn read_between(
-    speaker: &mut Speaker,
+    speaker: &mut impl Speaker,
     prompt: &PromptState,
     is_first: bool,
-) -> Result<Option<String>, Report> {
-    match (speaker, prompt) {
-        (
-            Speaker::Terminal(terminal),
-            PromptState::Next(_) | PromptState::Welcomed(_) | PromptState::Question(..),
-        ) => terminal.answer().await,
-        (
-            Speaker::Terminal(_),
-            PromptState::NotNeeded | PromptState::Accepted(_) | PromptState::EnterNeeded,
-        ) => std::future::pending().await,
-        // It is nobody's turn yet, and no conversation has left anything over.
-        (Speaker::Pipe(_), _) if is_first => std::future::pending().await,
-        (Speaker::Pipe(pipe), _) => pipe.read_ahead().await.map(|()| None),
-        (Speaker::Json(json), _) => json.until_end().await.map(|()| None),
+) -> Result<Answer, Report> {
+    match prompt.is_open() {
+        true => speaker.answer().await,
+        false => speaker.between(is_first).await.map(Answer::Left),
     }
 }

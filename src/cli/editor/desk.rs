@@ -1,0 +1,354 @@
+//! [`Desk`]: what a person writes, for what, and what Enter means just now. Pure.
+//!
+//! Enter counts only where what it sends stands on the screen: the prompt of this turn, and the
+//! text up to its end. A text that is written out of turn stays a draft, over messages, cuts
+//! and notices, until it is sent on sight or its conversation ends.
+
+use super::buffer::Buffer;
+use super::keys::Key;
+
+/// What a person is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Mode {
+    /// Nothing: no conversation is on. What is typed goes nowhere.
+    Closed,
+    /// Nothing: it is the peer's turn. What is typed is a draft.
+    Listening,
+    /// A message, in this turn.
+    Speaking(u64),
+    /// An answer to this question.
+    Asking(String),
+}
+
+/// What a key has led to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// This is to be said, in this turn.
+    Entered {
+        /// Which turn.
+        turn: u64,
+        /// What.
+        text: String,
+    },
+    /// This is the answer to this question.
+    Answered {
+        /// What was asked.
+        question: String,
+        /// What was typed.
+        answer: String,
+    },
+    /// There will be no more input.
+    End,
+    /// Ctrl-C.
+    Interrupt,
+    /// Ctrl-Z.
+    Suspend,
+    /// Paint everything anew.
+    Redraw,
+    /// It cannot be done.
+    Refused,
+}
+
+/// What is written, and for what.
+#[derive(Debug)]
+pub struct Desk {
+    mode: Mode,
+    draft: Buffer,
+    answer: Buffer,
+    /// The prompt stands on the screen.
+    is_asked: bool,
+    /// How often something has changed, and how often it had when it was painted last.
+    changes: u64,
+    painted: u64,
+}
+
+/// What is to stand at the bottom of the screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line<'a> {
+    /// The prompt for a message.
+    Message,
+    /// What is written out of turn.
+    Draft,
+    /// A question.
+    Question(&'a str),
+}
+
+impl Desk {
+    /// Messages have so many bytes at most, and so have answers.
+    pub fn new(limit: usize) -> Self {
+        Self {
+            mode: Mode::Closed,
+            draft: Buffer::new(limit),
+            answer: Buffer::new(limit),
+            is_asked: false,
+            changes: 0,
+            painted: 0,
+        }
+    }
+
+    /// It is the peer's turn.
+    pub fn listen(&mut self) {
+        self.turn_to(Mode::Listening);
+    }
+
+    /// It is the person's turn, of this number.
+    pub fn speak(&mut self, turn: u64) {
+        self.turn_to(Mode::Speaking(turn));
+    }
+
+    /// A question is put. What was typed before it is no answer.
+    pub fn ask(&mut self, question: &str) {
+        self.answer.take();
+        self.turn_to(Mode::Asking(question.to_owned()));
+    }
+
+    /// The conversation is over, or the question is answered. What is left unsent; `None`:
+    /// nothing.
+    pub fn close(&mut self) -> Option<String> {
+        self.answer.take();
+        self.turn_to(Mode::Closed);
+        Some(self.draft.take()).filter(|draft| !draft.trim().is_empty())
+    }
+
+    /// What is to stand at the bottom, the text, and where the cursor is in it.
+    pub fn line(&self) -> Option<(Line<'_>, &str, usize)> {
+        let shown = match &self.mode {
+            Mode::Closed => return None,
+            Mode::Listening if self.draft.is_empty() => return None,
+            Mode::Listening => Line::Draft,
+            Mode::Speaking(_) => Line::Message,
+            Mode::Asking(question) => Line::Question(question),
+        };
+        let buffer = self.buffer();
+        Some((shown, buffer.text(), buffer.cursor()))
+    }
+
+    /// Whether what stands on the screen is not what it ought to be.
+    pub fn is_stale(&self) -> bool {
+        self.painted != self.changes
+    }
+
+    /// How often something has changed.
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// What there was after so many changes stands on the screen now.
+    pub fn painted(&mut self, changes: u64) {
+        self.painted = changes;
+        self.is_asked |= !self.is_stale();
+    }
+
+    /// Whether a key has to wait until everything before it is painted.
+    pub fn is_early(&self, key: &Key) -> bool {
+        matches!(key, Key::Enter { .. }) && self.is_asked && self.is_stale()
+    }
+
+    /// A key was pressed.
+    pub fn press(&mut self, key: Key) -> Option<Act> {
+        match key {
+            Key::Interrupt => return Some(Act::Interrupt),
+            Key::Suspend => return Some(Act::Suspend),
+            Key::Redraw => return Some(Act::Redraw),
+            Key::Enter { has_more } => return self.enter(has_more),
+            _ if self.mode == Mode::Closed => return None,
+            Key::EndOfInput if self.buffer().is_empty() => {
+                let counts = self.mode != Mode::Listening && self.is_asked;
+                return counts.then_some(Act::End);
+            }
+            _ => {}
+        }
+        self.changes += 1;
+        let is_answer = matches!(self.mode, Mode::Asking(_));
+        let buffer = match is_answer {
+            true => &mut self.answer,
+            false => &mut self.draft,
+        };
+        let is_done = match key {
+            Key::Text(text) if is_answer => buffer.insert(&text.replace('\n', " ")),
+            Key::Text(text) => buffer.insert(&text),
+            Key::LineFeed => is_answer || buffer.insert("\n"),
+            Key::PutBack => buffer.put_back(),
+            other => {
+                let edit = match other {
+                    Key::Left => Buffer::left,
+                    Key::Right => Buffer::right,
+                    Key::WordLeft => Buffer::word_left,
+                    Key::WordRight => Buffer::word_right,
+                    Key::Up => Buffer::up,
+                    Key::Down => Buffer::down,
+                    Key::Home => Buffer::home,
+                    Key::End => Buffer::end,
+                    Key::Backspace => Buffer::backspace,
+                    Key::DeleteWord => Buffer::delete_word,
+                    Key::DeleteToStart => Buffer::delete_to_start,
+                    Key::DeleteToEnd => Buffer::delete_to_end,
+                    _ => Buffer::delete,
+                };
+                edit(buffer);
+                true
+            }
+        };
+        (!is_done).then_some(Act::Refused)
+    }
+
+    fn enter(&mut self, has_more: bool) -> Option<Act> {
+        match &self.mode {
+            // A pasted line's end; Enter alone does nothing out of turn.
+            Mode::Listening if has_more && !self.draft.is_empty() => {
+                self.changes += 1;
+                (!self.draft.insert("\n")).then_some(Act::Refused)
+            }
+            Mode::Speaking(turn) if self.is_asked && !self.draft.text().trim().is_empty() => {
+                let (turn, text) = (*turn, self.draft.take());
+                self.draft.remember(&text);
+                self.listen();
+                Some(Act::Entered { turn, text })
+            }
+            Mode::Asking(question) if self.is_asked => {
+                let (question, answer) = (question.clone(), self.answer.take());
+                self.turn_to(Mode::Closed);
+                Some(Act::Answered { question, answer })
+            }
+            _ => None,
+        }
+    }
+
+    fn turn_to(&mut self, mode: Mode) {
+        if self.mode != mode {
+            self.mode = mode;
+            self.is_asked = false;
+            self.changes += 1;
+        }
+    }
+
+    fn buffer(&self) -> &Buffer {
+        match self.mode {
+            Mode::Asking(_) => &self.answer,
+            _ => &self.draft,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Act, Desk, Line};
+    use crate::cli::editor::keys::{Key, Keys};
+
+    fn typed(desk: &mut Desk, keys: &str) -> Vec<Act> {
+        let keys = Keys::default().feed(keys.as_bytes());
+        keys.into_iter().filter_map(|key| desk.press(key)).collect()
+    }
+
+    /// The same, at the pace of a person: each key is seen before the next.
+    fn seen(desk: &mut Desk, keys: &str) -> Vec<Act> {
+        let keys = Keys::default().feed(keys.as_bytes());
+        let mut acts = Vec::new();
+        for key in keys {
+            desk.painted(desk.changes());
+            acts.extend(desk.press(key));
+        }
+        acts
+    }
+
+    fn entered(turn: u64, text: &str) -> Act {
+        let text = text.to_owned();
+        Act::Entered { turn, text }
+    }
+
+    const ENTER: Key = Key::Enter { has_more: false };
+
+    #[test]
+    fn what_stands_at_its_prompt_is_sent_by_enter() {
+        let mut desk = Desk::new(100);
+        desk.speak(1);
+        assert_eq!(seen(&mut desk, "Hello\r"), [entered(1, "Hello")]);
+        assert_eq!(desk.line(), None);
+    }
+
+    #[test]
+    fn enter_counts_only_where_the_prompt_and_the_text_stand_on_the_screen() {
+        let mut desk = Desk::new(100);
+        desk.listen();
+        assert!(seen(&mut desk, "too early\r").is_empty());
+        desk.speak(2);
+        // Its prompt is not painted yet.
+        assert_eq!(desk.press(ENTER), None);
+        desk.painted(desk.changes());
+        assert!(!desk.is_early(&ENTER));
+        assert!(typed(&mut desk, ", but").is_empty());
+        assert!(desk.is_early(&ENTER));
+        desk.painted(desk.changes());
+        assert_eq!(desk.press(ENTER), Some(entered(2, "too early, but")));
+        assert_eq!(desk.press(ENTER), None);
+    }
+
+    #[test]
+    fn a_draft_outlives_turns_and_questions() {
+        let mut desk = Desk::new(100);
+        desk.speak(1);
+        seen(&mut desk, "half a ");
+        desk.listen();
+        seen(&mut desk, "line");
+        assert_eq!(desk.line(), Some((Line::Draft, "half a line", 11)));
+        desk.speak(3);
+        assert_eq!(desk.line(), Some((Line::Message, "half a line", 11)));
+        assert_eq!(desk.close(), Some("half a line".to_owned()));
+        assert_eq!(desk.close(), None);
+    }
+
+    #[test]
+    fn nothing_empty_is_sent() {
+        let mut desk = Desk::new(100);
+        desk.speak(1);
+        assert!(seen(&mut desk, "\r  \r\t\r").is_empty());
+        assert_eq!(desk.close(), None);
+    }
+
+    #[test]
+    fn pasted_lines_are_one_draft_and_are_not_sent() {
+        let mut desk = Desk::new(100);
+        desk.listen();
+        assert!(seen(&mut desk, "one\rtwo\r").is_empty());
+        assert_eq!(desk.line(), Some((Line::Draft, "one\ntwo", 7)));
+        desk.close();
+        desk.speak(1);
+        assert!(seen(&mut desk, "\x1b[200~a\rb\r\x1b[201~").is_empty());
+        assert_eq!(seen(&mut desk, "\r"), [entered(1, "a\nb\n")]);
+    }
+
+    #[test]
+    fn what_was_typed_before_a_question_is_no_answer() {
+        let mut desk = Desk::new(100);
+        assert!(seen(&mut desk, "accept\r").is_empty());
+        desk.ask("Who? ");
+        assert_eq!(desk.line(), Some((Line::Question("Who? "), "", 0)));
+        assert!(desk.press(ENTER).is_none());
+        let (question, answer) = ("Who? ".to_owned(), "bob".to_owned());
+        assert_eq!(
+            seen(&mut desk, "bob\r"),
+            [Act::Answered { question, answer }]
+        );
+        assert_eq!(desk.line(), None);
+    }
+
+    #[test]
+    fn the_end_of_input_counts_where_nothing_is_written() {
+        let mut desk = Desk::new(100);
+        assert!(seen(&mut desk, "\x04").is_empty());
+        desk.listen();
+        assert!(seen(&mut desk, "\x04").is_empty());
+        desk.speak(1);
+        assert!(seen(&mut desk, "ab\x1b[D\x04").is_empty());
+        assert_eq!(desk.line(), Some((Line::Message, "a", 1)));
+        assert_eq!(seen(&mut desk, "\x7f\x04"), [Act::End]);
+    }
+
+    #[test]
+    fn what_is_too_long_is_refused() {
+        let mut desk = Desk::new(4);
+        desk.speak(1);
+        assert_eq!(seen(&mut desk, "hello"), [Act::Refused]);
+        assert_eq!(seen(&mut desk, "hell\r"), [entered(1, "hell")]);
+    }
+}

@@ -1,0 +1,75 @@
+//! The terminal's own mode: keys come as they are pressed, and are not echoed. Whatever ends
+//! the program, it is put back.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::{Mutex, Once};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::termios::{
+    InputFlags, LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr,
+};
+use nix::unistd::{getpgrp, tcgetpgrp, write};
+
+/// Bracketed paste: a terminal marks what was pasted.
+const BEGIN: &str = "\x1b[?2004h";
+const END: &str = "\x1b[?2004l";
+
+/// The mode to put back, while ours is on.
+static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
+
+/// Whether this process may read the terminal: it is in the foreground there.
+pub(super) fn is_foreground() -> bool {
+    tcgetpgrp(io::stdin()).is_ok_and(|group| group == getpgrp())
+}
+
+/// Takes the terminal over. What is to be written to it first.
+pub(super) fn enter() -> io::Result<&'static str> {
+    let before = tcgetattr(io::stdin())?;
+    let mut raw = before.clone();
+    raw.input_flags &= !(InputFlags::ICRNL | InputFlags::IXON | InputFlags::INLCR);
+    raw.local_flags &=
+        !(LocalFlags::ECHO | LocalFlags::ICANON | LocalFlags::ISIG | LocalFlags::IEXTEN);
+    let one_byte = [
+        (SpecialCharacterIndices::VMIN, 1),
+        (SpecialCharacterIndices::VTIME, 0),
+    ];
+    for (index, value) in one_byte {
+        if let Some(character) = raw.control_chars.get_mut(index as usize) {
+            *character = value;
+        }
+    }
+    if let Ok(mut kept) = BEFORE.lock() {
+        kept.get_or_insert(before);
+    }
+    tcsetattr(io::stdin(), SetArg::TCSANOW, &raw)?;
+    restore_at_panic();
+    Ok(BEGIN)
+}
+
+/// Puts the terminal back, if it was taken over. Takes no time: a terminal that is blocked
+/// is left as it is but for its mode.
+pub fn restore() {
+    // Whoever holds it is about to do the same.
+    let Ok(Some(before)) = BEFORE.try_lock().map(|mut kept| kept.take()) else {
+        return;
+    };
+    let stdout = io::stdout();
+    let mut polled = [PollFd::new(stdout.as_fd(), PollFlags::POLLOUT)];
+    if poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0) {
+        // In the worst case a paste is marked at the shell, too.
+        let _ = write(stdout.as_fd(), END.as_bytes());
+    }
+    let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, &before);
+}
+
+fn restore_at_panic() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let next = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            restore();
+            next(panic);
+        }));
+    });
+}

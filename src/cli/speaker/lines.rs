@@ -1,0 +1,281 @@
+//! [`Lines`]: a person speaks at a terminal where the line editor cannot run: one without
+//! cursor keys, or with stdout elsewhere. The terminal gives whole lines; what was typed before
+//! a prompt stands unsent until Enter is pressed at it.
+
+use std::io;
+
+use nix::sys::termios::tcgetattr;
+
+use super::intent::Intent;
+use super::notices::{show_end, show_heard_again, show_leaving, show_notice};
+use super::partner::Partner;
+use super::{Answer, Left, Speaker, Unsaid};
+use crate::cli::console::Console;
+use crate::cli::input::line::Typed;
+use crate::cli::input::{Input, InputEvent};
+use crate::cli::report::Report;
+use crate::cli::transcript::{OURS, THEIRS, Transcript};
+use crate::link::{Cause, Ended, Notice};
+use crate::protocol::{ConversationId, Message, Text};
+
+/// What a terminal gives of a line at most; it cuts a longer one without a word.
+const LONGEST: usize = 4_095;
+
+/// A person at a terminal that gives lines.
+#[derive(Debug)]
+pub struct Lines {
+    input: Input,
+    console: Console,
+    first: Option<Text>,
+    /// The turn whose prompt was begun; what came before it was typed ahead.
+    asked: Option<u64>,
+    /// Typed before the prompt, and sent at Enter.
+    typed_ahead: Option<String>,
+    /// What is said stands on the screen already, as it was typed there.
+    is_echoed: bool,
+    is_at_end: bool,
+    peer: String,
+}
+
+impl Lines {
+    /// Reads from `input`; `first` is said in turn 1 before the person is asked.
+    pub fn new(input: Input, console: Console, first: Option<Text>) -> Self {
+        Self {
+            input,
+            console,
+            first,
+            asked: None,
+            typed_ahead: None,
+            is_echoed: false,
+            is_at_end: false,
+            peer: String::new(),
+        }
+    }
+
+    /// Whether nobody can type here any more: the terminal was closed.
+    fn is_gone() -> bool {
+        tcgetattr(io::stdin()).is_err()
+    }
+
+    fn left(&mut self) -> Left {
+        self.is_at_end = true;
+        match Self::is_gone() {
+            true => Left::Terminal,
+            false => Left::Input,
+        }
+    }
+
+    async fn take_typed_ahead(&mut self) {
+        let mut lines = Vec::new();
+        while self.input.is_ready() {
+            match self.input.next().await {
+                InputEvent::Line(line) => lines.push(line),
+                InputEvent::TooLong | InputEvent::NotUtf8 => {}
+                InputEvent::End | InputEvent::Failed(_) => break,
+            }
+        }
+        if lines.iter().any(|line| !line.trim().is_empty()) {
+            let text = lines.join("\n");
+            self.console
+                .say(&format!("Typed before your turn, and not sent: {text}"));
+            self.console
+                .say("Enter alone sends it; anything else is sent in its place.");
+            self.typed_ahead = Some(text);
+        }
+    }
+
+    fn prompt(&mut self) -> Result<(), Report> {
+        if self.console.has_prompt() {
+            return Ok(());
+        }
+        match Transcript::is_terminal() {
+            true => Transcript::prompt()?,
+            // The transcript goes elsewhere, whole; the person is asked here.
+            false => self.console.ask(OURS),
+        }
+        self.console.set_prompt(true);
+        Ok(())
+    }
+
+    /// `None` for an empty line, which is asked again.
+    fn understand(&mut self, line: String) -> Option<Typed> {
+        match (line.trim().is_empty(), self.typed_ahead.take()) {
+            (true, None) => None,
+            (true, Some(ahead)) => Some(Typed::parse(&ahead)),
+            (false, _) => {
+                self.is_echoed = Transcript::is_terminal();
+                Some(Typed::parse(&line))
+            }
+        }
+    }
+
+    fn quit(&mut self) -> Intent {
+        if !self.is_echoed
+            && let Err(report) = Transcript::message(OURS, "QUIT")
+        {
+            return Intent::Broken(report);
+        }
+        Intent::Quit
+    }
+
+    fn too_long(&self, most: usize) {
+        self.console.say(&format!(
+            "That was over {most} bytes, and was not sent. Say it in several turns."
+        ));
+    }
+}
+
+impl Speaker for Lines {
+    fn is_person(&self) -> bool {
+        true
+    }
+
+    fn connected(&mut self, partner: &Partner) -> Result<(), Report> {
+        self.peer = partner.short_name();
+        // Typed for nobody, or for whoever came before.
+        if self.input.discard().unwrap_or(false) {
+            self.console
+                .say("What you typed before is not sent; it is discarded.");
+        }
+        self.asked = None;
+        self.typed_ahead = None;
+        self.console.say(&format!(
+            "{} QUIT on a line of its own ends it.",
+            partner.greeting()
+        ));
+        Ok(())
+    }
+
+    async fn ask(&mut self, turn: u64) -> Intent {
+        self.is_echoed = false;
+        if let (1, Some(first)) = (turn, &self.first) {
+            return Intent::Message(first.clone());
+        }
+        loop {
+            if self.asked != Some(turn) {
+                self.take_typed_ahead().await;
+                self.asked = Some(turn);
+            }
+            if let Err(report) = self.prompt() {
+                return Intent::Broken(report);
+            }
+            let event = tokio::select! {
+                event = self.input.next() => event,
+                () = self.console.prompt_broken() => continue,
+            };
+            // Enter has ended the row; at the end of input nothing has.
+            match &event {
+                InputEvent::End | InputEvent::Failed(_) => self.console.break_prompt(),
+                _ => self.console.set_prompt(false),
+            }
+            match event {
+                // As long as it can be, it was cut.
+                InputEvent::Line(line) if line.len() >= LONGEST => self.too_long(LONGEST - 1),
+                InputEvent::Line(line) => match self.understand(line) {
+                    Some(Typed::Quit) => return self.quit(),
+                    Some(Typed::Message(words)) => match Text::new(words) {
+                        Ok(text) => {
+                            self.asked = None;
+                            return Intent::Message(text);
+                        }
+                        Err(_) => self.too_long(Text::MAX),
+                    },
+                    None => {}
+                },
+                InputEvent::TooLong => self.too_long(Text::MAX),
+                InputEvent::NotUtf8 => self.console.say(
+                    "That was not UTF-8, and was not sent. Set the terminal to UTF-8 and type it again.",
+                ),
+                InputEvent::End => {
+                    return match self.left() {
+                        Left::Terminal => Intent::HangUp,
+                        Left::Input => Intent::Quit,
+                    };
+                }
+                InputEvent::Failed(_) if Self::is_gone() => return Intent::HangUp,
+                InputEvent::Failed(error) => return Intent::Failed(Report::stdin(&error)),
+            }
+        }
+    }
+
+    fn sent(&mut self, _turn: u64, text: &Text) -> Result<(), Report> {
+        if self.is_echoed {
+            return Ok(());
+        }
+        self.console.break_prompt();
+        Transcript::message(OURS, text.as_str())
+    }
+
+    fn unsaid(&mut self, text: Text) -> Unsaid {
+        self.console.unsaid(text.as_str());
+        Unsaid::Lost
+    }
+
+    fn heard(&mut self, message: &Message) -> Result<(), Report> {
+        self.console.break_prompt();
+        Transcript::message(THEIRS, message.text.as_str())
+    }
+
+    fn heard_again(&mut self, _: ConversationId, message: &Message) -> Result<(), Report> {
+        show_heard_again(&self.console);
+        self.heard(message)
+    }
+
+    fn notice(&mut self, notice: Notice) -> Result<(), Report> {
+        show_notice(&self.console, notice);
+        Ok(())
+    }
+
+    fn leaving(&mut self) {
+        show_leaving(&self.console);
+    }
+
+    fn ended(&mut self, over: &Ended) -> Result<(), Report> {
+        let had_prompt = self.console.has_prompt();
+        show_end(&self.console, &self.peer, over);
+        let was_ours = matches!(over.cause, Cause::Me);
+        let has_typed = self.input.discard().unwrap_or(false);
+        match self.typed_ahead.take() {
+            Some(text) if !was_ours => self.console.unsaid(&text),
+            // The terminal keeps a line to itself until Enter.
+            _ if !was_ours && (had_prompt || has_typed) => self
+                .console
+                .say("If you were typing something, it is not sent; it is discarded."),
+            _ => {}
+        }
+        self.console.break_prompt();
+        Ok(())
+    }
+
+    async fn between(&mut self, _is_first: bool) -> Result<Left, Report> {
+        match self.is_at_end || Self::is_gone() {
+            true => Ok(self.left()),
+            false => std::future::pending().await,
+        }
+    }
+
+    fn question(&mut self, question: &str) {
+        let _ = self.input.discard();
+        self.console.ask(question);
+    }
+
+    async fn answer(&mut self) -> Result<Answer, Report> {
+        let event = self.input.next().await;
+        self.console.set_prompt(false);
+        match event {
+            InputEvent::Line(line) => Ok(Answer::Line(line)),
+            InputEvent::TooLong | InputEvent::NotUtf8 => Ok(Answer::Line(String::new())),
+            InputEvent::End => Ok(Answer::Left(self.left())),
+            InputEvent::Failed(error) => Err(Report::stdin(&error)),
+        }
+    }
+
+    fn is_asking(&self) -> bool {
+        self.console.has_prompt()
+    }
+
+    fn withdraw(&mut self) {
+        let _ = self.input.discard();
+        self.console.break_prompt();
+    }
+}

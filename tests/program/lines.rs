@@ -1,0 +1,118 @@
+//! A person at a terminal where the line editor cannot run: the terminal gives whole lines.
+
+use crate::harness::{Pair, Terminal};
+use crate::terminal::PROMPT;
+
+/// Bob at a terminal without cursor keys, and alice's server with a pipe.
+fn at_the_client() -> (Pair, Terminal) {
+    let pair = Pair::new(&[]);
+    let calling = pair.bob.calling(&pair.server, &pair.alice, &[]);
+    let mut command = pair.bob.turnchat(&calling);
+    command.env("TERM", "dumb");
+    let terminal = Terminal::start(command);
+    terminal.shows("Connected with");
+    (pair, terminal)
+}
+
+#[test]
+fn an_empty_line_is_asked_again() {
+    let (mut pair, terminal) = at_the_client();
+    pair.server.program.say("Hello");
+    terminal.ends_with(PROMPT);
+    terminal.types("\r");
+    terminal.until("a second prompt", |rows| {
+        rows.ends_with(&[PROMPT.trim_end().to_owned(), PROMPT.trim_end().to_owned()])
+    });
+    terminal.types("Hi\r");
+    pair.server.program.shows("Your message: Hello");
+    pair.server.program.shows("They say: Hi");
+}
+
+#[test]
+fn what_was_typed_ahead_is_shown_at_the_prompt_and_sent_only_at_enter() {
+    let (mut pair, terminal) = at_the_client();
+    terminal.types("too early\r");
+    terminal.shows("too early");
+    pair.server.program.say("Hello");
+    terminal.shows("not sent: too early");
+    terminal.ends_with(PROMPT);
+    pair.server.program.shows("Your message: Hello");
+
+    // Enter alone sends it.
+    terminal.types("\r");
+    pair.server.program.shows("They say: too early");
+    terminal.shows("Your message: too early");
+
+    // Anything else is sent in its place.
+    terminal.types("early again\r");
+    terminal.shows("early again");
+    pair.server.program.say("Go on");
+    terminal.shows("not sent: early again");
+    terminal.ends_with(PROMPT);
+    terminal.types("in its place\r");
+    pair.server.program.shows("Your message: Go on");
+    pair.server.program.shows("They say: in its place");
+}
+
+#[test]
+fn quit_typed_ahead_does_not_quit_before_enter() {
+    let (pair, terminal) = at_the_client();
+    terminal.types("QUIT\r");
+    terminal.shows("QUIT");
+    pair.server.program.say("Hello");
+    terminal.shows("not sent: QUIT");
+    terminal.ends_with(PROMPT);
+    terminal.types("\r");
+    assert_eq!(terminal.finish().0, Some(0));
+}
+
+#[test]
+fn the_end_of_input_at_a_terminal_is_quit() {
+    let (pair, terminal) = at_the_client();
+    pair.server.program.say("Hello");
+    terminal.ends_with(PROMPT);
+    terminal.types("\u{4}");
+    let (code, rows) = terminal.finish();
+    assert_eq!(code, Some(0));
+    assert_eq!(rows.last().unwrap(), PROMPT.trim_end());
+    let mut server = pair.server;
+    server
+        .program
+        .stderr
+        .line_with("has ended the conversation");
+}
+
+#[test]
+fn a_message_arriving_leaves_the_prompt_alone_and_other_words_do_not() {
+    let (pair, terminal) = at_the_client();
+    pair.server.program.say("Hello");
+    terminal.ends_with(PROMPT);
+    terminal.types("half a line");
+    terminal.ends_with("Your message: half a line");
+    drop(pair.server);
+    let (code, rows) = terminal.finish();
+    assert_eq!(code, Some(4));
+    let prompt = rows
+        .iter()
+        .position(|row| row == "Your message: half a line");
+    let prompt = prompt.expect("the prompt stands on a row of its own");
+    let said = rows[prompt + 1..].join(" ");
+    assert!(said.starts_with("turnchat: "), "{said}");
+    assert!(said.contains("it is not sent"), "{said}");
+    assert!(said.contains("The connection was lost"), "{said}");
+}
+
+/// The terminal itself cuts a line at 4,095 bytes, and tells nobody.
+#[test]
+fn a_line_that_the_terminal_has_cut_is_not_sent() {
+    let (mut pair, terminal) = at_the_client();
+    pair.server.program.say("Hello");
+    terminal.ends_with(PROMPT);
+    terminal.types(&"x".repeat(4_200));
+    terminal.types("\r");
+    terminal.shows("was not sent. Say it in several turns.");
+    terminal.ends_with(PROMPT);
+    terminal.types("Hi\r");
+    pair.server.program.shows("Your message: Hello");
+    pair.server.program.shows("They say: Hi");
+}
