@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use anstream::adapter::strip_str;
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
-use terminal_size::{Height, Width, terminal_size_of};
+use terminal_size::{Width, terminal_size_of};
 use tokio::sync::Notify;
 
 use super::editor::Editor;
@@ -27,6 +27,9 @@ pub struct Console {
     /// The terminal's last row is this one's, where it runs.
     editor: Arc<OnceLock<Editor>>,
 }
+
+/// Before every message.
+const PREFIX: &str = "turnchat: ";
 
 const NAME: Style = Style::new().dimmed();
 const FAILURE: Style = AnsiColor::Red.on_default().bold();
@@ -77,9 +80,7 @@ impl Console {
 
     /// What a person has written and is not sent, so that it can be had back.
     pub fn unsaid(&self, text: &str) {
-        let (Width(columns), _) = terminal_size_of(io::stderr()).unwrap_or((Width(0), Height(0)));
-        let columns = Some(usize::from(columns)).filter(|columns| *columns > 0);
-        self.write(&layout::transcript("Not sent: ", text, columns));
+        self.write(&layout::transcript("Not sent: ", text, columns()));
     }
 
     /// From now on everything at the terminal goes through this editor.
@@ -122,8 +123,10 @@ impl Console {
     }
 
     fn line(&self, style: Style, message: &str) {
-        let message = screen::line(message);
-        self.write(&format!("{style}turnchat:{style:#} {message}\n"));
+        // Foreign text in it never begins at the left margin.
+        let rows = layout::transcript(PREFIX, &screen::line(message), columns());
+        let words = rows.strip_prefix(PREFIX).unwrap_or(&rows);
+        self.write(&format!("{style}{PREFIX}{style:#}{words}"));
     }
 
     /// Whole rows.
@@ -141,4 +144,10 @@ impl Console {
         // That stderr is closed can be told nowhere.
         let _ = write!(anstream::stderr(), "{rows}");
     }
+}
+
+/// The width of the terminal that stderr is, if it is one.
+fn columns() -> Option<usize> {
+    let (Width(columns), _) = terminal_size_of(io::stderr())?;
+    Some(columns.into())
 }

@@ -12,8 +12,8 @@ use super::keys::Key;
 enum Mode {
     /// Nothing: no conversation is on. What is typed goes nowhere.
     Closed,
-    /// Nothing: it is the peer's turn. What is typed is a draft.
-    Listening,
+    /// Nothing: it is the peer's turn, and this is how things stand. What is typed is a draft.
+    Listening(String),
     /// A message, in this turn.
     Speaking(u64),
     /// An answer to this question.
@@ -69,6 +69,8 @@ pub enum Line<'a> {
     Message,
     /// What is written out of turn.
     Draft,
+    /// Nothing is written out of turn: how things stand.
+    State(&'a str),
     /// A question.
     Question(&'a str),
 }
@@ -86,9 +88,9 @@ impl Desk {
         }
     }
 
-    /// It is the peer's turn.
-    pub fn listen(&mut self) {
-        self.turn_to(Mode::Listening);
+    /// It is the peer's turn, and this is how things stand.
+    pub fn listen(&mut self, state: &str) {
+        self.turn_to(Mode::Listening(state.to_owned()));
     }
 
     /// It is the person's turn, of this number.
@@ -114,8 +116,9 @@ impl Desk {
     pub fn line(&self) -> Option<(Line<'_>, &str, usize)> {
         let shown = match &self.mode {
             Mode::Closed => return None,
-            Mode::Listening if self.draft.is_empty() => return None,
-            Mode::Listening => Line::Draft,
+            Mode::Listening(state) if self.draft.is_empty() && state.is_empty() => return None,
+            Mode::Listening(state) if self.draft.is_empty() => Line::State(state),
+            Mode::Listening(_) => Line::Draft,
             Mode::Speaking(_) => Line::Message,
             Mode::Asking(question) => Line::Question(question),
         };
@@ -153,7 +156,7 @@ impl Desk {
             Key::Enter { has_more } => return self.enter(has_more),
             _ if self.mode == Mode::Closed => return None,
             Key::EndOfInput if self.buffer().is_empty() => {
-                let counts = self.mode != Mode::Listening && self.is_asked;
+                let counts = !matches!(self.mode, Mode::Listening(_)) && self.is_asked;
                 return counts.then_some(Act::End);
             }
             _ => {}
@@ -195,14 +198,14 @@ impl Desk {
     fn enter(&mut self, has_more: bool) -> Option<Act> {
         match &self.mode {
             // A pasted line's end; Enter alone does nothing out of turn.
-            Mode::Listening if has_more && !self.draft.is_empty() => {
+            Mode::Listening(_) if has_more && !self.draft.is_empty() => {
                 self.changes += 1;
                 (!self.draft.insert("\n")).then_some(Act::Refused)
             }
             Mode::Speaking(turn) if self.is_asked && !self.draft.text().trim().is_empty() => {
                 let (turn, text) = (*turn, self.draft.take());
                 self.draft.remember(&text);
-                self.listen();
+                self.listen("");
                 Some(Act::Entered { turn, text })
             }
             Mode::Asking(question) if self.is_asked => {
@@ -269,7 +272,7 @@ mod tests {
     #[test]
     fn enter_counts_only_where_the_prompt_and_the_text_stand_on_the_screen() {
         let mut desk = Desk::new(100);
-        desk.listen();
+        desk.listen("");
         assert!(seen(&mut desk, "too early\r").is_empty());
         desk.speak(2);
         // Its prompt is not painted yet.
@@ -288,13 +291,22 @@ mod tests {
         let mut desk = Desk::new(100);
         desk.speak(1);
         seen(&mut desk, "half a ");
-        desk.listen();
+        desk.listen("");
         seen(&mut desk, "line");
         assert_eq!(desk.line(), Some((Line::Draft, "half a line", 11)));
         desk.speak(3);
         assert_eq!(desk.line(), Some((Line::Message, "half a line", 11)));
         assert_eq!(desk.close(), Some("half a line".to_owned()));
         assert_eq!(desk.close(), None);
+    }
+
+    #[test]
+    fn how_things_stand_is_shown_where_nothing_is_written() {
+        let mut desk = Desk::new(100);
+        desk.listen("Waiting for bob.");
+        assert_eq!(desk.line(), Some((Line::State("Waiting for bob."), "", 0)));
+        seen(&mut desk, "x");
+        assert_eq!(desk.line(), Some((Line::Draft, "x", 1)));
     }
 
     #[test]
@@ -308,7 +320,7 @@ mod tests {
     #[test]
     fn pasted_lines_are_one_draft_and_are_not_sent() {
         let mut desk = Desk::new(100);
-        desk.listen();
+        desk.listen("");
         assert!(seen(&mut desk, "one\rtwo\r").is_empty());
         assert_eq!(desk.line(), Some((Line::Draft, "one\ntwo", 7)));
         desk.close();
@@ -336,7 +348,7 @@ mod tests {
     fn the_end_of_input_counts_where_nothing_is_written() {
         let mut desk = Desk::new(100);
         assert!(seen(&mut desk, "\x04").is_empty());
-        desk.listen();
+        desk.listen("");
         assert!(seen(&mut desk, "\x04").is_empty());
         desk.speak(1);
         assert!(seen(&mut desk, "ab\x1b[D\x04").is_empty());

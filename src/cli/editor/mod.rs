@@ -88,7 +88,7 @@ pub enum Event {
 /// What the thread is to do.
 enum Order {
     Print(Stream, String, Option<SyncSender<io::Result<()>>>),
-    Listen,
+    Listen(String),
     Speak { turn: u64, rings: bool },
     Ask(String),
     Close(SyncSender<Option<String>>),
@@ -144,6 +144,7 @@ impl Editor {
             woken,
             events,
             is_raw: false,
+            has_resumed: false,
             is_colourful,
         };
         let screen = Mutex::new(screen);
@@ -179,9 +180,9 @@ impl Editor {
         self.order(Order::Print(Stream::Stderr, text, None))
     }
 
-    /// It is the peer's turn.
-    pub fn listen(&self) {
-        self.order(Order::Listen);
+    /// It is the peer's turn, and this is how things stand.
+    pub fn listen(&self, state: &str) {
+        self.order(Order::Listen(state.to_owned()));
     }
 
     /// It is the person's turn, of this number; whether the bell is rung.
@@ -244,6 +245,8 @@ struct Screen {
     woken: PipeReader,
     events: mpsc::UnboundedSender<Event>,
     is_raw: bool,
+    /// Ctrl-Z is over, and its SIGCONT is still to be told of.
+    has_resumed: bool,
     is_colourful: bool,
 }
 
@@ -413,7 +416,7 @@ impl Screen {
     fn obey(&mut self, order: Order) -> Result<(), Over> {
         match order {
             Order::Print(to, text, done) => self.print(to, text, done),
-            Order::Listen => self.desk.listen(),
+            Order::Listen(state) => self.desk.listen(&state),
             Order::Speak { turn, rings } => {
                 self.desk.speak(turn);
                 if rings {
@@ -433,10 +436,12 @@ impl Screen {
                 self.paint();
             }
             Order::Continued => {
-                // The shell has had the terminal, and written on it.
-                self.is_raw = false;
-                self.painter = Painter::default();
-                self.resume();
+                if !std::mem::take(&mut self.has_resumed) {
+                    // The shell has had the terminal, and written on it.
+                    self.is_raw = false;
+                    self.painter = Painter::default();
+                    self.resume();
+                }
             }
             Order::Stop(reply) => return Err(Over::Stopped(reply)),
         }
@@ -471,6 +476,7 @@ impl Screen {
         // By now it has stopped and goes on, or nobody is there to continue it.
         thread::sleep(STOPPING);
         self.resume();
+        self.has_resumed = self.is_raw;
     }
 
     /// Takes away what is being written, and puts the terminal back.
@@ -493,6 +499,7 @@ impl Screen {
             Some((line, text, cursor)) if self.is_raw => {
                 let (prompt, style) = match line {
                     Line::Message => (OURS, PROMPT),
+                    Line::State(state) => (state, QUIET),
                     Line::Draft => (DRAFT, QUIET),
                     Line::Question(question) => (question, Style::new()),
                 };

@@ -30,6 +30,12 @@ impl Partner {
         self.petname.clone().unwrap_or_else(nameless)
     }
 
+    /// The same within a sentence.
+    pub fn name_within(&self) -> String {
+        let nameless = || "your peer".to_owned();
+        self.petname.clone().unwrap_or_else(nameless)
+    }
+
     /// What a person is told when the conversation is on.
     pub fn greeting(&self) -> String {
         match self.is_resumed {

@@ -27,6 +27,8 @@ pub struct Terminal {
     asked: Option<u64>,
     is_asking: bool,
     peer: String,
+    /// The same within a sentence.
+    peer_within: String,
 }
 
 impl Terminal {
@@ -40,6 +42,7 @@ impl Terminal {
             asked: None,
             is_asking: false,
             peer: String::new(),
+            peer_within: String::new(),
         }
     }
 
@@ -52,6 +55,13 @@ impl Terminal {
         match &mut self.editor {
             Some((_, events)) => events.recv().await.unwrap_or(Event::Gone),
             None => std::future::pending().await,
+        }
+    }
+
+    /// It is the peer's turn; what there is to say about that.
+    fn listen(&self, state: &str) {
+        if let Some(editor) = self.editor() {
+            editor.listen(&format!("{state}Waiting for {}.", self.peer_within));
         }
     }
 
@@ -103,14 +113,13 @@ impl Speaker for Terminal {
 
     fn connected(&mut self, partner: &Partner) -> Result<(), Report> {
         self.peer = partner.short_name();
+        self.peer_within = partner.name_within();
         self.asked = None;
         self.console.say(&format!(
             "{} QUIT on a line of its own ends it.",
             partner.greeting()
         ));
-        if let Some(editor) = self.editor() {
-            editor.listen();
-        }
+        self.listen("");
         Ok(())
     }
 
@@ -151,6 +160,8 @@ impl Speaker for Terminal {
     }
 
     fn sent(&mut self, _turn: u64, text: &Text) -> Result<(), Report> {
+        self.asked = None;
+        self.listen("Sent. ");
         self.show(OURS, text.as_str())
     }
 
@@ -170,6 +181,14 @@ impl Speaker for Terminal {
 
     fn notice(&mut self, notice: Notice) -> Result<(), Report> {
         show_notice(&self.console, notice);
+        if self.asked.is_none() {
+            match notice {
+                Notice::Delivered { .. } => self.listen("Delivered. "),
+                Notice::Lost => self.listen("The link is lost. "),
+                Notice::Resumed => self.listen(""),
+                _ => {}
+            }
+        }
         Ok(())
     }
 
