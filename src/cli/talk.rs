@@ -130,7 +130,7 @@ pub async fn converse(
                 },
                 Err(over) => {
                     ending.over = Some(over);
-                    return ending;
+                    return unsaid(ending, speaker);
                 }
             },
             // It goes on later, as after a crash.
@@ -147,14 +147,26 @@ pub async fn converse(
             }
             (happened, turn) => {
                 match happened {
-                    Happened::Stop(stop) => ending.stop = Some(stop),
+                    Happened::Stop(stop) => {
+                        speaker.interrupted();
+                        ending.stop = Some(stop);
+                    }
                     Happened::Intent(Intent::Failed(report)) => ending.failure = Some(report),
                     Happened::Intent(_) | Happened::Progress => {}
                 }
-                return leave(turn, speaker, ending).await;
+                let ending = leave(turn, speaker, ending).await;
+                return unsaid(ending, speaker);
             }
         };
     }
+}
+
+/// What was entered just as the conversation ended is not said.
+fn unsaid(mut ending: Ending, speaker: &mut impl Speaker) -> Ending {
+    if let Some(text) = speaker.entered() {
+        ending.is_unsaid = speaker.unsaid(text) == Unsaid::Lost;
+    }
+    ending
 }
 
 /// Waits for what comes first, and tells the speaker what there is to know until then.

@@ -1,11 +1,16 @@
 //! [`Transcript`]: stdout, where the conversation stands and nothing else.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
+use std::os::fd::AsFd as _;
 
 use anstream::ColorChoice;
+use anstream::adapter::strip_str;
 use anstyle::{AnsiColor, Style};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::{SFlag, fstat};
+use nix::unistd::write;
 use terminal_size::{Width, terminal_size_of};
 
 use super::layout;
@@ -62,12 +67,34 @@ impl Transcript {
     }
 
     fn write(text: &str) -> Result<(), Report> {
-        let mut stdout = anstream::stdout().lock();
-        stdout
-            .write_all(text.as_bytes())
-            .and_then(|()| stdout.flush())
-            .map_err(|error| Report::stdout(&error))
+        match is_colourful() {
+            true => write_stdout(text),
+            false => write_stdout(&strip_str(text).to_string()),
+        }
     }
+}
+
+/// Writes all of it to stdout, past std's buffer. Waits where stdout is not ready, even if its
+/// other owner has made it non-blocking.
+///
+/// # Errors
+/// stdout is closed, or full for ever.
+pub fn write_stdout(text: &str) -> Result<(), Report> {
+    let stdout = io::stdout();
+    let mut left = text.as_bytes();
+    while !left.is_empty() {
+        match write(stdout.as_fd(), left) {
+            Ok(written) => left = left.get(written..).unwrap_or_default(),
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => {
+                let mut polled = [PollFd::new(stdout.as_fd(), PollFlags::POLLOUT)];
+                // The write that follows says what is wrong.
+                let _ = poll(&mut polled, PollTimeout::NONE);
+            }
+            Err(errno) => return Err(Report::stdout(&errno.into())),
+        }
+    }
+    Ok(())
 }
 
 /// Whether stdout is given colours: a terminal, unless that was refused.
@@ -95,7 +122,19 @@ fn style_of(whose: &str) -> Style {
     }
 }
 
+/// Of the terminal that the transcript stands on: also where it gets there through a pipe, as
+/// with `| tee`.
 fn columns() -> Option<usize> {
-    let (Width(columns), _) = terminal_size_of(io::stdout())?;
-    Some(columns.into())
+    let is_pipe = || {
+        let mode = fstat(io::stdout()).map_or(SFlag::empty(), |stat| {
+            SFlag::from_bits_truncate(stat.st_mode)
+        });
+        mode & SFlag::S_IFMT == SFlag::S_IFIFO
+    };
+    let size = match io::stdout().is_terminal() {
+        true => terminal_size_of(io::stdout()),
+        false if io::stdin().is_terminal() && is_pipe() => terminal_size_of(io::stdin()),
+        false => None,
+    };
+    size.map(|(Width(columns), _)| columns.into())
 }

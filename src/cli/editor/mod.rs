@@ -349,6 +349,12 @@ impl Screen {
         ))
     }
 
+    fn has_keys(&self) -> bool {
+        let stdin = io::stdin();
+        let mut polled = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+        self.is_raw && poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    }
+
     fn is_ready(&self) -> bool {
         let stdout = io::stdout();
         let mut polled = [PollFd::new(stdout.as_fd(), PollFlags::POLLOUT)];
@@ -428,7 +434,12 @@ impl Screen {
                 self.desk.ask(&question);
             }
             Order::Close(reply) => {
-                self.forget_keys();
+                // What was typed for it and not seen yet is named too; no Enter counts any more.
+                self.desk.listen("");
+                while self.has_keys() {
+                    self.read()?;
+                }
+                self.press();
                 let _ = reply.send(self.desk.close());
             }
             Order::Resized => {

@@ -1,8 +1,6 @@
 //! [`JsonLines`]: a program speaks, with `--json`. Commands are read at all times,
 //! one a line; events are written, one a line.
 
-use std::io::{self, Write as _};
-
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -12,6 +10,7 @@ use super::{Left, Speaker, Unsaid};
 use crate::cli::input::{Input, InputEvent};
 use crate::cli::report::{Exit, Report};
 use crate::cli::screen;
+use crate::cli::transcript::write_stdout;
 use crate::link::{Abandoned, Cause, Ended, LinkError, Notice};
 use crate::protocol::{ConversationId, Message, Role, Text};
 use crate::trust::KeyId;
@@ -80,7 +79,7 @@ impl JsonLines {
                             "Wait for the `your-turn` event.",
                         ),
                     },
-                    Err(error) => ("bad-input", error.to_string(), COMMANDS),
+                    Err(error) => ("bad-input", plain(&error), COMMANDS),
                 },
                 InputEvent::TooLong => (
                     "too-long",
@@ -141,11 +140,7 @@ impl JsonLines {
         }
         let mut line = printable(&Value::Object(event).to_string());
         line.push('\n');
-        let mut stdout = io::stdout().lock();
-        stdout
-            .write_all(line.as_bytes())
-            .and_then(|()| stdout.flush())
-            .map_err(|error| Report::stdout(&error))
+        write_stdout(&line)
     }
 }
 
@@ -243,6 +238,8 @@ impl Speaker for JsonLines {
         }
     }
 
+    fn interrupted(&mut self) {}
+
     fn leaving(&mut self) {}
 
     fn ended(&mut self, over: &Ended) -> Result<(), Report> {
@@ -336,6 +333,17 @@ impl Speaker for JsonLines {
 }
 
 const COMMANDS: &str = "A command is {\"say\":{\"text\":\"…\"}} or {\"quit\":{}}, one a line.";
+
+/// What is wrong with a command, without the words of the parser's language.
+fn plain(error: &serde_json::Error) -> String {
+    let at = error.column();
+    match error.classify() {
+        serde_json::error::Category::Data => {
+            format!("the line is no command (column {at})")
+        }
+        _ => format!("the line is not JSON (column {at})"),
+    }
+}
 
 /// A message, where there is one.
 fn insert_message(event: &mut Value, name: &str, message: Option<&Message>) {

@@ -7,7 +7,7 @@ use std::io;
 use nix::sys::termios::tcgetattr;
 
 use super::intent::Intent;
-use super::notices::{show_end, show_heard_again, show_leaving, show_notice};
+use super::notices::{INTERRUPTED, show_end, show_heard_again, show_leaving, show_notice};
 use super::partner::Partner;
 use super::{Answer, Left, Speaker, Unsaid};
 use crate::cli::console::Console;
@@ -125,6 +125,12 @@ impl Lines {
     }
 }
 
+impl Drop for Lines {
+    fn drop(&mut self) {
+        self.console.break_prompt();
+    }
+}
+
 impl Speaker for Lines {
     fn is_person(&self) -> bool {
         true
@@ -224,6 +230,10 @@ impl Speaker for Lines {
     fn notice(&mut self, notice: Notice) -> Result<(), Report> {
         show_notice(&self.console, notice);
         Ok(())
+    }
+
+    fn interrupted(&mut self) {
+        self.console.say(INTERRUPTED);
     }
 
     fn leaving(&mut self) {

@@ -95,6 +95,11 @@ pub trait Speaker {
     /// stdout is closed.
     fn sent(&mut self, turn: u64, text: &Text) -> Result<(), Report>;
 
+    /// What was entered, and is not taken yet.
+    fn entered(&mut self) -> Option<Text> {
+        None
+    }
+
     /// The conversation was over before this could be said. Says so, unless it is kept.
     fn unsaid(&mut self, text: Text) -> Unsaid;
 
@@ -119,6 +124,9 @@ pub trait Speaker {
     /// # Errors
     /// stdout is closed.
     fn notice(&mut self, notice: Notice) -> Result<(), Report>;
+
+    /// The end is to be told because of Ctrl-C, and may take a moment.
+    fn interrupted(&mut self);
 
     /// The link is lost, and the end still has to be told.
     fn leaving(&mut self);

@@ -24,6 +24,9 @@ pub(super) fn show_heard_again(console: &Console) {
     console.say("The last message, if you have not seen it:");
 }
 
+/// What Ctrl-C does.
+pub(super) const INTERRUPTED: &str = "Saying goodbye. Ctrl-C once more leaves at once.";
+
 /// The end cannot be told at once.
 pub(super) fn show_leaving(console: &Console) {
     console.say("Saying goodbye: the link is lost, so this takes up to 10 seconds.");

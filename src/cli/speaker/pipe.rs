@@ -2,7 +2,7 @@
 //! this side's turn, and the transcript reads as a typed one.
 
 use super::intent::Intent;
-use super::notices::{show_end, show_heard_again, show_leaving, show_notice};
+use super::notices::{INTERRUPTED, show_end, show_heard_again, show_leaving, show_notice};
 use super::partner::Partner;
 use super::{Left, Speaker, Unsaid};
 use crate::cli::console::Console;
@@ -139,6 +139,10 @@ impl Speaker for Pipe {
     fn notice(&mut self, notice: Notice) -> Result<(), Report> {
         show_notice(&self.console, notice);
         Ok(())
+    }
+
+    fn interrupted(&mut self) {
+        self.console.say(INTERRUPTED);
     }
 
     fn leaving(&mut self) {

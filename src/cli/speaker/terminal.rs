@@ -5,7 +5,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::intent::Intent;
-use super::notices::{show_end, show_heard_again, show_leaving, show_notice};
+use super::notices::{INTERRUPTED, show_end, show_heard_again, show_leaving, show_notice};
 use super::partner::Partner;
 use super::{Answer, Left, Speaker, Unsaid};
 use crate::cli::console::Console;
@@ -60,7 +60,8 @@ impl Terminal {
 
     /// It is the peer's turn; what there is to say about that.
     fn listen(&self, state: &str) {
-        if let Some(editor) = self.editor() {
+        // Before a conversation nobody is waited for.
+        if let Some(editor) = self.editor().filter(|_| !self.peer_within.is_empty()) {
             editor.listen(&format!("{state}Waiting for {}.", self.peer_within));
         }
     }
@@ -165,6 +166,17 @@ impl Speaker for Terminal {
         self.show(OURS, text.as_str())
     }
 
+    fn entered(&mut self) -> Option<Text> {
+        let (_, events) = self.editor.as_mut()?;
+        std::iter::from_fn(|| events.try_recv().ok()).find_map(|event| match event {
+            Event::Entered { text, .. } => match Typed::parse(&text) {
+                Typed::Message(words) => Text::new(words).ok(),
+                Typed::Quit => None,
+            },
+            _ => None,
+        })
+    }
+
     fn unsaid(&mut self, text: Text) -> Unsaid {
         self.console.unsaid(text.as_str());
         Unsaid::Lost
@@ -192,6 +204,12 @@ impl Speaker for Terminal {
         Ok(())
     }
 
+    fn interrupted(&mut self) {
+        if let Some(editor) = self.editor() {
+            editor.listen(INTERRUPTED);
+        }
+    }
+
     fn leaving(&mut self) {
         show_leaving(&self.console);
     }
@@ -199,16 +217,10 @@ impl Speaker for Terminal {
     fn ended(&mut self, over: &Ended) -> Result<(), Report> {
         let draft = self.editor().and_then(Editor::close);
         show_end(&self.console, &self.peer, over);
-        let entered = self.editor.as_mut().and_then(|(_, events)| {
-            std::iter::from_fn(|| events.try_recv().ok()).find_map(|event| match event {
-                Event::Entered { text, .. } => Some(text),
-                _ => None,
-            })
-        });
         // Whoever quits by QUIT or Ctrl-C and has written something else knows.
         let is_own = matches!(over.cause, Cause::Me);
-        for text in entered.into_iter().chain(draft.filter(|_| !is_own)) {
-            self.console.unsaid(&text);
+        if let Some(draft) = draft.filter(|_| !is_own) {
+            self.console.unsaid(&draft);
         }
         self.asked = None;
         Ok(())
