@@ -6,8 +6,9 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::num::NonZero;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,6 +16,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -527,9 +529,12 @@ impl Written {
 /// A program at a terminal of its own.
 pub(crate) struct Terminal {
     child: Child,
-    pty: Arc<pty_process::blocking::Pty>,
+    pty: Option<Arc<pty_process::blocking::Pty>>,
     output: Output,
-    columns: u16,
+    /// Its widths, and after how many bytes each began.
+    widths: Vec<(usize, u16)>,
+    /// Dropped, the terminal is read no longer.
+    reading: Option<PipeWriter>,
 }
 
 impl Terminal {
@@ -557,17 +562,65 @@ impl Terminal {
             .expect("a terminal has a size");
         let child = alone(|| command.spawn(pts)).expect("turnchat starts");
         let pty = Arc::new(pty);
+        let (until, reading) = io::pipe().expect("a pipe");
+        let master = Master(Arc::clone(&pty), until);
         Self {
             child,
-            output: Output::of("the terminal", Master(Arc::clone(&pty))),
-            pty,
-            columns,
+            output: Output::of("the terminal", master),
+            pty: Some(pty),
+            widths: vec![(0, columns)],
+            reading: Some(reading),
         }
+    }
+
+    /// A shell that runs the command as a job of its own: in the foreground or not, and again
+    /// once it was stopped and a line is typed. Its words are in brackets.
+    pub(crate) fn with_jobs(command: &Command, in_background: bool) -> Self {
+        let how = if in_background { " &" } else { "" };
+        let script = format!(
+            r#"set -m; "$0" "$@"{how}
+            echo "[stopped]"; read line; fg >/dev/null; echo "[ended with $?]""#
+        );
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script]).arg(command.get_program());
+        shell.args(command.get_args()).env_clear();
+        for (name, value) in command.get_envs() {
+            shell.env(name, value.expect("a value"));
+        }
+        shell.env("PATH", "/usr/bin:/bin");
+        Self::start(shell)
+    }
+
+    /// Gives it another width. What came up to now was laid out for the old one.
+    pub(crate) fn resize(&mut self, columns: u16) {
+        self.widths.push((self.output.so_far().len(), columns));
+        self.pty()
+            .resize(pty_process::Size::new(Self::ROWS, columns))
+            .expect("a terminal has a size");
+    }
+
+    /// Closes its window. The exit code.
+    #[track_caller]
+    pub(crate) fn close(mut self) -> Option<i32> {
+        drop(self.reading.take());
+        self.output
+            .wait("its end", |_, is_closed| is_closed.then_some(()));
+        let pty = self.pty.take().expect("a window");
+        // The thread that has read it ends by now.
+        while Arc::strong_count(&pty) > 1 {
+            thread::yield_now();
+        }
+        close(pty);
+        self.child.wait().expect("its exit code").code()
+    }
+
+    fn pty(&self) -> &pty_process::blocking::Pty {
+        self.pty.as_ref().expect("a window")
     }
 
     /// Types this; Enter is `\r`.
     pub(crate) fn types(&self, keys: &str) {
-        (&*self.pty)
+        self.pty()
             .write_all(keys.as_bytes())
             .expect("a terminal takes what is typed");
     }
@@ -584,9 +637,16 @@ impl Terminal {
 
     fn rows_of(&self, bytes: &[u8]) -> Vec<String> {
         let size = |cells| NonZero::new(cells).expect("a terminal has a size");
-        let mut parser = vt100::Parser::new(size(Self::ROWS), size(self.columns), 0);
-        parser.process(bytes);
-        let rows = parser.screen().rows(0, self.columns);
+        let mut widths = self.widths.iter().copied();
+        let (mut from, mut columns) = widths.next().expect("a width");
+        let mut parser = vt100::Parser::new(size(Self::ROWS), size(columns), 0);
+        for (at, next) in widths {
+            parser.process(&bytes[from..at]);
+            (from, columns) = (at, next);
+            parser.screen_mut().set_size(size(Self::ROWS), size(columns));
+        }
+        parser.process(&bytes[from..]);
+        let rows = parser.screen().rows(0, columns);
         let mut rows: Vec<_> = rows.map(|row| row.trim_end().to_owned()).collect();
         while rows.last().is_some_and(String::is_empty) {
             rows.pop();
@@ -635,12 +695,20 @@ impl Drop for Terminal {
     }
 }
 
-/// The terminal's other end, to be read on a thread.
-struct Master(Arc<pty_process::blocking::Pty>);
+/// The terminal's other end, to be read on a thread until the pipe is closed.
+struct Master(Arc<pty_process::blocking::Pty>, PipeReader);
 
 impl Read for Master {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        (&*self.0).read(buffer)
+        let mut polled = [
+            PollFd::new(self.0.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.1.as_fd(), PollFlags::POLLIN),
+        ];
+        poll(&mut polled, PollTimeout::NONE)?;
+        match polled[1].any() {
+            Some(true) => Ok(0),
+            _ => (&*self.0).read(buffer),
+        }
     }
 }
 

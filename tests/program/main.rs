@@ -11,6 +11,7 @@
 mod agent;
 mod conversation;
 mod descriptors;
+mod editor;
 mod full_disk;
 mod goodbye;
 mod harness;

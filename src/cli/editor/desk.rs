@@ -47,6 +47,8 @@ pub enum Act {
     Redraw,
     /// It cannot be done.
     Refused,
+    /// A pasted text finds no room.
+    TooLong,
 }
 
 /// What is written, and for what.
@@ -167,9 +169,13 @@ impl Desk {
             true => &mut self.answer,
             false => &mut self.draft,
         };
+        let refused = match key {
+            Key::Paste(_) => Act::TooLong,
+            _ => Act::Refused,
+        };
         let is_done = match key {
-            Key::Text(text) if is_answer => buffer.insert(&text.replace('\n', " ")),
-            Key::Text(text) => buffer.insert(&text),
+            Key::Paste(text) if is_answer => buffer.insert(&text.replace('\n', " ")),
+            Key::Text(text) | Key::Paste(text) => buffer.insert(&text),
             Key::LineFeed => is_answer || buffer.insert("\n"),
             Key::PutBack => buffer.put_back(),
             other => {
@@ -192,7 +198,7 @@ impl Desk {
                 true
             }
         };
-        (!is_done).then_some(Act::Refused)
+        (!is_done).then_some(refused)
     }
 
     fn enter(&mut self, has_more: bool) -> Option<Act> {
@@ -361,6 +367,9 @@ mod tests {
         let mut desk = Desk::new(4);
         desk.speak(1);
         assert_eq!(seen(&mut desk, "hello"), [Act::Refused]);
-        assert_eq!(seen(&mut desk, "hell\r"), [entered(1, "hell")]);
+        assert_eq!(
+            seen(&mut desk, "he\x1b[200~llo\x1b[201~ll\r"),
+            [Act::TooLong, entered(1, "hell")]
+        );
     }
 }

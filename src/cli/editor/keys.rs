@@ -6,8 +6,10 @@ use std::time::Duration;
 /// What a person has pressed, or pasted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Key {
-    /// Typed or pasted text; it may have several lines.
+    /// Typed text.
     Text(String),
+    /// A pasted text, whole; it may have several lines.
+    Paste(String),
     /// Enter; whether more had come right behind it, as in a paste.
     Enter {
         /// More had come.
@@ -161,7 +163,7 @@ fn push(keys: &mut Vec<Key>, key: Option<Key>) {
 /// A pasted line's end is CR at most terminals, CR LF or LF at others.
 fn paste(bytes: &[u8]) -> Key {
     let text = String::from_utf8_lossy(bytes);
-    Key::Text(text.replace("\r\n", "\n").replace('\r', "\n"))
+    Key::Paste(text.replace("\r\n", "\n").replace('\r', "\n"))
 }
 
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
@@ -357,9 +359,10 @@ mod tests {
     }
 
     #[test]
-    fn a_paste_is_one_text_with_its_lines() {
-        let pasted = keys(b"a\x1b[200~one\rtwo\r\nthree\n\x1b[31m\x03\x1b[201~b\r");
-        assert_eq!(pasted, [text("aone\ntwo\nthree\n\u{1b}[31m\u{3}b"), ENTER]);
+    fn a_paste_is_one_text_with_its_lines_and_not_what_is_typed_beside_it() {
+        let keys = keys(b"a\x1b[200~one\rtwo\r\nthree\n\x1b[31m\x03\x1b[201~b\r");
+        let pasted = Key::Paste("one\ntwo\nthree\n\u{1b}[31m\u{3}".to_owned());
+        assert_eq!(keys, [text("a"), pasted, text("b"), ENTER]);
     }
 
     #[test]
@@ -367,7 +370,8 @@ mod tests {
         let mut reader = Keys::default();
         assert!(reader.feed(b"\x1b[200~half\x03").is_empty());
         assert!(reader.patience().is_some());
-        assert_eq!(reader.expire(), [text("half"), Key::Interrupt]);
+        let half = Key::Paste("half".to_owned());
+        assert_eq!(reader.expire(), [half, Key::Interrupt]);
         assert_eq!(reader.patience(), None);
         assert_eq!(reader.feed(b"x"), [text("x")]);
     }

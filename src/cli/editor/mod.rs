@@ -79,6 +79,8 @@ pub enum Event {
     },
     /// Answered the question.
     Answered(String),
+    /// Pasted more than a message can have; nothing of it is taken.
+    TooLong,
     /// Ended the input (Ctrl-D).
     End,
     /// The terminal is gone.
@@ -410,6 +412,7 @@ impl Screen {
                     self.print(Stream::Stderr, row, None);
                     let _ = self.events.send(Event::Answered(answer));
                 }
+                Some(Act::TooLong) => _ = self.events.send(Event::TooLong),
                 Some(Act::End) => _ = self.events.send(Event::End),
                 Some(Act::Interrupt) => interrupt(),
                 Some(Act::Suspend) => self.suspend(),

@@ -52,9 +52,17 @@ impl Terminal {
 
     /// The next thing that the person does. May be dropped at any time.
     async fn next(&mut self) -> Event {
-        match &mut self.editor {
-            Some((_, events)) => events.recv().await.unwrap_or(Event::Gone),
-            None => std::future::pending().await,
+        let Some((_, events)) = &mut self.editor else {
+            return std::future::pending().await;
+        };
+        loop {
+            match events.recv().await.unwrap_or(Event::Gone) {
+                Event::TooLong => self.console.say(&format!(
+                    "What you pasted is not taken: a message has {} bytes at most.",
+                    Text::MAX
+                )),
+                event => return event,
+            }
         }
     }
 
@@ -150,7 +158,7 @@ impl Speaker for Terminal {
                 }
                 Event::End => return Intent::Quit,
                 Event::Gone => return Intent::HangUp,
-                Event::Entered { .. } | Event::Answered(_) => {}
+                Event::Entered { .. } | Event::Answered(_) | Event::TooLong => {}
             }
         }
     }
@@ -244,7 +252,7 @@ impl Speaker for Terminal {
                 Event::Answered(line) => Answer::Line(line),
                 Event::End => Answer::Left(Left::Input),
                 Event::Gone => Answer::Left(Left::Terminal),
-                Event::Entered { .. } => continue,
+                Event::Entered { .. } | Event::TooLong => continue,
             };
             self.is_asking = false;
             return Ok(answer);
