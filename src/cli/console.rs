@@ -12,7 +12,8 @@ use terminal_size::{Width, terminal_size_of};
 use tokio::sync::Notify;
 
 use super::editor::Editor;
-use super::layout;
+use super::layout::{self, Page};
+use super::locale::Letters;
 use super::report::Report;
 use super::screen;
 
@@ -75,12 +76,17 @@ impl Console {
 
     /// What has to be seen before a question is answered, however quiet it is.
     pub fn print_always(&self, line: &str) {
-        self.write(&format!("{}\n", screen::line(line)));
+        let line = screen::line(line);
+        let line = match page() {
+            Some(page) => page.letters.show(line),
+            None => line,
+        };
+        self.write(&format!("{line}\n"));
     }
 
     /// What a person has written and is not sent, so that it can be had back.
     pub fn unsaid(&self, text: &str) {
-        self.write(&layout::transcript("Not sent: ", text, columns()));
+        self.write(&layout::transcript("Not sent: ", text, page()));
     }
 
     /// From now on everything at the terminal goes through this editor.
@@ -124,7 +130,7 @@ impl Console {
 
     fn line(&self, style: Style, message: &str) {
         // Foreign text in it never begins at the left margin.
-        let rows = layout::transcript(PREFIX, &screen::line(message), columns());
+        let rows = layout::transcript(PREFIX, &screen::line(message), page());
         let words = rows.strip_prefix(PREFIX).unwrap_or(&rows);
         self.write(&format!("{style}{PREFIX}{style:#}{words}"));
     }
@@ -146,8 +152,11 @@ impl Console {
     }
 }
 
-/// The width of the terminal that stderr is, if it is one.
-fn columns() -> Option<usize> {
+/// The terminal that stderr is, if it is one.
+fn page() -> Option<Page> {
     let (Width(columns), _) = terminal_size_of(io::stderr())?;
-    Some(columns.into())
+    Some(Page {
+        columns: columns.into(),
+        letters: Letters::of_locale(),
+    })
 }

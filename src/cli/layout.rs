@@ -5,11 +5,24 @@
 //! our own literals stand. Which characters may be shown at all is not decided
 //! here; everything goes through [`screen::message`] first.
 
-use icu_properties::props::{BinaryProperty, EmojiPresentation};
+use icu_properties::props::{
+    BinaryProperty, EastAsianWidth, EmojiPresentation, EnumeratedProperty as _,
+};
 use unicode_segmentation::UnicodeSegmentation as _;
 use unicode_width::UnicodeWidthChar as _;
 
+use super::locale::Letters;
 use super::screen;
+
+/// The terminal that something is laid out for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Its number of columns, of which all but the last are used; 0 stands for 80, and less
+    /// than 7 for 7.
+    pub columns: usize,
+    /// What it makes of letters.
+    pub letters: Letters,
+}
 
 /// What every row but the first begins with.
 pub const INDENT: &str = "    ";
@@ -29,10 +42,8 @@ pub(super) const TAB: usize = 8;
 /// further lines, and every row made by wrapping, begin with [`INDENT`]. Every
 /// row ends with LF.
 ///
-/// `width` is the terminal's number of columns, of which all but the last are
-/// used; 0 stands for 80, and less than 7 for 7. `None`, for a pipe or a file,
-/// wraps nothing and keeps TAB; on a terminal TAB becomes the spaces up to the
-/// next multiple of eight.
+/// `None`, for a pipe or a file, wraps nothing and keeps TAB; on a terminal TAB becomes the
+/// spaces up to the next multiple of eight, and where its letters are ASCII, all else its number.
 ///
 /// Rows are broken behind a space or a wide character where there is one, else
 /// anywhere between two grapheme clusters; a cluster that no row could hold is
@@ -42,31 +53,36 @@ pub(super) const TAB: usize = 8;
 ///
 /// ```
 /// # use turnchat::cli::layout;
-/// let shown = layout::transcript("They say: ", "one\nYour message: ", Some(80));
+/// let shown = layout::transcript("They say: ", "one\nYour message: ", None);
 /// assert_eq!(shown, "They say: one\n    Your message: \n");
 /// ```
-pub fn transcript(prefix: &str, text: &str, width: Option<usize>) -> String {
-    let end = width.map(|columns| match columns {
-        0 => UNKNOWN_COLUMNS - 1,
-        _ => columns.max(MIN_COLUMNS) - 1,
-    });
+pub fn transcript(prefix: &str, text: &str, page: Option<Page>) -> String {
+    let mut shown = screen::message(text);
+    if let Some(page) = page {
+        shown = page.letters.show(shown);
+    }
     let mut out = String::from(prefix);
-    for (number, line) in screen::message(text).split('\n').enumerate() {
+    for (number, line) in shown.split('\n').enumerate() {
         if number > 0 {
             out.push_str(INDENT);
         }
-        match end {
+        match page {
             None => out.push_str(line),
-            Some(end) => {
+            Some(Page { columns, letters }) => {
                 let column = if number == 0 {
-                    cells(prefix)
+                    cells(prefix, letters)
                 } else {
                     INDENT.len()
+                };
+                let end = match columns {
+                    0 => UNKNOWN_COLUMNS - 1,
+                    _ => columns.max(MIN_COLUMNS) - 1,
                 };
                 Row {
                     out: &mut out,
                     column,
                     end,
+                    letters,
                     gap: None,
                 }
                 .fill(line);
@@ -78,11 +94,11 @@ pub fn transcript(prefix: &str, text: &str, width: Option<usize>) -> String {
 }
 
 /// How many columns `text` takes, at the most that a terminal gives it.
-pub(super) fn cells(text: &str) -> usize {
-    text.chars().map(cells_of).sum()
+pub(super) fn cells(text: &str, letters: Letters) -> usize {
+    text.chars().map(|c| cells_of(c, letters)).sum()
 }
 
-fn cells_of(c: char) -> usize {
+fn cells_of(c: char, letters: Letters) -> usize {
     match c {
         // Makes a narrow pictograph wide.
         '\u{fe0f}' => 1,
@@ -91,6 +107,7 @@ fn cells_of(c: char) -> usize {
         _ if EmojiPresentation::for_char(c) => 2,
         // The vowels of a Korean syllable have no width beside its consonant,
         // and one each where they stand alone.
+        _ if letters.are_wide() && EastAsianWidth::for_char(c) == EastAsianWidth::Ambiguous => 2,
         _ => c.width().unwrap_or(1).max(1),
     }
 }
@@ -102,6 +119,7 @@ struct Row<'a> {
     column: usize,
     /// The first column that stays free.
     end: usize,
+    letters: Letters,
     /// The last place in this row where it may be broken: index in `out`, column.
     gap: Option<(usize, usize)>,
 }
@@ -126,7 +144,7 @@ impl Row<'_> {
     }
 
     fn cluster(&mut self, cluster: &str) {
-        let cells = cells(cluster);
+        let cells = cells(cluster, self.letters);
         // The word that does not fit goes to the next row, and if it fills
         // that one too, it is cut.
         while self.column + cells > self.end {
@@ -142,12 +160,13 @@ impl Row<'_> {
             }
         }
         for c in cluster.chars() {
-            if self.column + cells_of(c) > self.end {
+            if self.column + cells_of(c, self.letters) > self.end {
                 self.begin();
             }
             self.push(c);
         }
-        if cluster.chars().next().is_some_and(|c| cells_of(c) > 1) {
+        let first = cluster.chars().next();
+        if first.is_some_and(|c| cells_of(c, self.letters) > 1) {
             self.mark_gap();
         }
     }
@@ -169,19 +188,49 @@ impl Row<'_> {
 
     fn push(&mut self, c: char) {
         self.out.push(c);
-        self.column += cells_of(c);
+        self.column += cells_of(c, self.letters);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{INDENT, cells, transcript};
+    use super::{INDENT, Page};
+    use crate::cli::locale::Letters;
     use crate::cli::screen::{is_hidden, tests::hostile};
     use proptest::prelude::{Just, prop_assert, prop_assert_eq, proptest};
     use proptest::prop_oneof;
     use unicode_width::UnicodeWidthStr as _;
 
     const THEY: &str = "They say: ";
+
+    fn transcript(prefix: &str, text: &str, width: Option<usize>) -> String {
+        let letters = Letters::default();
+        let page = width.map(|columns| Page { columns, letters });
+        super::transcript(prefix, text, page)
+    }
+
+    fn cells(text: &str) -> usize {
+        super::cells(text, Letters::default())
+    }
+
+    #[test]
+    fn ambiguous_letters_take_two_cells_where_they_may_be_drawn_so() {
+        let text = "α".repeat(60);
+        let page = |locale| Page {
+            columns: 80,
+            letters: Letters::named(locale),
+        };
+        let rows = |locale| super::transcript(THEY, &text, Some(page(locale)));
+        assert_eq!(rows("C.UTF-8").lines().count(), 1);
+        let wide = format!("They say: {}\n    {}\n", "α".repeat(34), "α".repeat(26));
+        assert_eq!(rows("ja_JP.UTF-8"), wide);
+        let numbers = rows("C");
+        assert!(
+            numbers.starts_with("They say: \\u{3b1}\\u{3b1}"),
+            "{numbers}"
+        );
+        assert!(numbers.is_ascii(), "{numbers}");
+    }
 
     #[test]
     fn a_message_stands_behind_its_prefix() {

@@ -11,6 +11,7 @@ pub mod editor;
 pub mod home;
 pub mod input;
 pub mod layout;
+pub mod locale;
 pub mod report;
 pub mod screen;
 pub mod signals;
@@ -18,7 +19,7 @@ pub mod speaker;
 pub mod talk;
 pub mod transcript;
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::thread::Scope;
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use console::Console;
 use editor::Editor;
 use home::Home;
 use input::Input;
+use locale::Letters;
 use report::{Exit, Report};
 use speaker::Speaker;
 use speaker::json::JsonLines;
@@ -59,7 +61,10 @@ pub fn run(arguments: Arguments) -> Exit {
 /// an argument may be somebody else's text, as a file's name is.
 pub fn refuse(arguments: clap::Error) -> Exit {
     if arguments.use_stderr() {
-        let told = screen::message(&arguments.render().to_string());
+        let mut told = screen::message(&arguments.render().to_string());
+        if std::io::stderr().is_terminal() {
+            told = Letters::of_locale().show(told);
+        }
         let _ = write!(anstream::stderr(), "{told}");
         return Exit::Usage;
     }

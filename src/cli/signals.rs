@@ -128,6 +128,8 @@ fn is_ignored(kind: SignalKind) -> bool {
 }
 
 fn exit_now(exit: Exit) -> ! {
-    editor::restore();
+    if !editor::restore() {
+        editor::end_row();
+    }
     std::process::exit(exit.code().into())
 }

@@ -13,7 +13,8 @@ use nix::sys::stat::{SFlag, fstat};
 use nix::unistd::write;
 use terminal_size::{Width, terminal_size_of};
 
-use super::layout;
+use super::layout::{self, Page};
+use super::locale::Letters;
 use super::report::Report;
 
 /// Before what the peer said.
@@ -104,7 +105,7 @@ pub fn is_colourful() -> bool {
 
 /// The rows of a message, as they stand on stdout.
 pub fn rows(whose: &str, text: &str) -> String {
-    let rows = layout::transcript(whose, text, columns());
+    let rows = layout::transcript(whose, text, page());
     let words = rows.strip_prefix(whose).unwrap_or(&rows);
     match is_colourful() {
         true => {
@@ -122,9 +123,9 @@ fn style_of(whose: &str) -> Style {
     }
 }
 
-/// Of the terminal that the transcript stands on: also where it gets there through a pipe, as
+/// The terminal that the transcript stands on: also where it gets there through a pipe, as
 /// with `| tee`.
-fn columns() -> Option<usize> {
+fn page() -> Option<Page> {
     let is_pipe = || {
         let mode = fstat(io::stdout()).map_or(SFlag::empty(), |stat| {
             SFlag::from_bits_truncate(stat.st_mode)
@@ -136,5 +137,8 @@ fn columns() -> Option<usize> {
         false if io::stdin().is_terminal() && is_pipe() => terminal_size_of(io::stdin()),
         false => None,
     };
-    size.map(|(Width(columns), _)| columns.into())
+    size.map(|(Width(columns), _)| Page {
+        columns: columns.into(),
+        letters: Letters::of_locale(),
+    })
 }

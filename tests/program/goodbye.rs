@@ -30,6 +30,34 @@ fn holding(hold: &str) -> (Pair, Terminal) {
 }
 
 #[test]
+fn lines_that_are_left_when_the_peer_quits_are_counted() {
+    let mut pair = Pair::new(&[]);
+    let mut client = pair.client(&[]);
+    client.write(b"one\ntwo\nthree\nthe last, without an end");
+    client.end_input();
+    pair.server.program.say("Hello");
+    pair.server.program.stdout.line_with("They say: one");
+    pair.server.program.say("QUIT");
+    let client = client.finish();
+    client.exits(0);
+    let told = "3 lines of standard input were not sent.";
+    assert!(client.stderr.contains(told), "{client:?}");
+}
+
+/// A server keeps them for the next.
+#[test]
+fn a_server_keeps_them_for_the_next() {
+    let pair = Pair::new(&[]);
+    let mut client = pair.client(&[]);
+    pair.server.program.write(b"one\ntwo\n");
+    client.shows("They say: one");
+    client.say("QUIT");
+    client.finish().exits(0);
+    let mut client = pair.client(&[]);
+    client.shows("They say: two");
+}
+
+#[test]
 fn a_quit_over_a_lost_link_is_seen_to_be_tried() {
     for quit in ["QUIT\r", "\u{3}"] {
         let (pair, terminal) = at_the_client();

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{self, Signal};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, tcgetpgrp};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -111,6 +111,7 @@ impl Person {
             .env("HOME", self.dir.path())
             .env("TURNCHAT_HOME", self.home())
             .env("TERM", "xterm")
+            .env("LANG", "C.UTF-8")
             .current_dir(self.dir.path());
         command
     }
@@ -551,7 +552,7 @@ impl Terminal {
     }
 
     /// A terminal for all but the transcript, which goes elsewhere.
-    pub(crate) fn without_transcript(command: Command, transcript: File) -> Self {
+    pub(crate) fn without_transcript(command: Command, transcript: impl Into<Stdio>) -> Self {
         let command = pty_process::blocking::Command::from(command);
         Self::with(command.stdout(transcript), Self::COLUMNS)
     }
@@ -589,6 +590,12 @@ impl Terminal {
         }
         shell.env("PATH", "/usr/bin:/bin");
         Self::start(shell)
+    }
+
+    /// To the job that is in the foreground.
+    pub(crate) fn send_to_job(&self, signal: Signal) {
+        let job = tcgetpgrp(self.pty()).expect("a job in the foreground");
+        signal::killpg(job, signal).expect("a signal is sent");
     }
 
     /// Gives it another width. What came up to now was laid out for the old one.
@@ -643,7 +650,9 @@ impl Terminal {
         for (at, next) in widths {
             parser.process(&bytes[from..at]);
             (from, columns) = (at, next);
-            parser.screen_mut().set_size(size(Self::ROWS), size(columns));
+            parser
+                .screen_mut()
+                .set_size(size(Self::ROWS), size(columns));
         }
         parser.process(&bytes[from..]);
         let rows = parser.screen().rows(0, columns);

@@ -92,9 +92,11 @@ fn a_server_tells_of_each_conversation_and_goes_on() {
     let mut ids = Vec::new();
     for _ in 0..2 {
         let mut client = pair.client(&[]);
-        ids.push(pair.server.program.expect("connected")["conversation"].clone());
+        let id = pair.server.program.expect("connected")["conversation"].clone();
         pair.server.program.expect("your-turn");
-        pair.server.program.say(&say("Hello"));
+        let hello = json!({ "say": { "text": "Hello", "conversation": id } });
+        pair.server.program.say(&hello.to_string());
+        ids.push(id);
         client.shows("They say: Hello");
         client.say("QUIT");
         client.finish().exits(0);
@@ -248,6 +250,43 @@ fn a_command_between_conversations_is_an_error() {
     server.program.say("Hello");
     is_error(&server.program.event(), "bad-input");
     server.program.without_input().finish().exits(0);
+}
+
+/// Written for the first, when that was just over.
+#[test]
+fn a_command_for_one_conversation_never_reaches_the_next() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let mut server = alice.serve(&["--allow-anyone", "--json"]);
+    server.program.expect("listening");
+    let client = bob.call(&server, &alice, &["--json"]);
+    let first = server.program.expect("connected")["conversation"].clone();
+    server.program.expect("your-turn");
+    client.say("{\"quit\":{}}");
+    server.program.expect("ended");
+    client.finish().exits(0);
+
+    let mut client = bob.call(&server, &alice, &["--json"]);
+    let second = server.program.expect("connected")["conversation"].clone();
+    server.program.expect("your-turn");
+    let say = |text: &str| json!({ "text": text, "turn": 1 });
+    for conversation in [Value::Null, first.clone()] {
+        let mut command = json!({ "say": say("for the first") });
+        command["say"]["conversation"] = conversation.clone();
+        server.program.say(&command.to_string());
+        is_error(&server.program.event(), "other-conversation");
+        let quit = json!({ "quit": { "conversation": conversation } });
+        server.program.say(&quit.to_string());
+        is_error(&server.program.event(), "other-conversation");
+    }
+    let mut command = json!({ "say": say("for the second") });
+    command["say"]["conversation"] = second.clone();
+    server.program.say(&command.to_string());
+    assert_eq!(server.program.expect("turn")["text"], "for the second");
+    client.expect("connected");
+    assert_eq!(client.expect("turn")["text"], "for the second");
+    let quit = json!({ "quit": { "conversation": second } });
+    server.program.say(&quit.to_string());
+    client.stdout.line_with("\"ended\"");
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! Readers that fail: what is acknowledged was shown, or is shown after a restart.
 
 use std::io::{self, BufRead as _, BufReader, PipeReader};
+use std::os::fd::AsFd as _;
 use std::process::Command;
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Value, json};
 
 use crate::harness::{JSON_SERVER, Pair, Person, Program, Server, close, json_client, say};
@@ -77,6 +80,28 @@ fn nor_at_the_server() {
 /// waits for its reader.
 fn long() -> String {
     "long ".repeat(13_108)[..65_536].to_owned()
+}
+
+/// Its owner may have made a stdout non-blocking, and a pipe holds less than a message.
+#[test]
+fn a_stdout_that_is_not_ready_is_waited_for() {
+    let pair = Pair::new(&[]);
+    let calling = pair.bob.calling(&pair.server, &pair.alice, &[]);
+    let (reader, writer) = io::pipe().unwrap();
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    let mut command = pair.bob.turnchat(&calling);
+    command.stdout(writer);
+    let client = Program::start_with(command);
+    pair.server.program.say(&long());
+    // It has begun to write, and cannot write it all.
+    let mut polled = [PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
+    poll(&mut polled, PollTimeout::NONE).unwrap();
+    let mut reader = BufReader::new(reader);
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    assert_eq!(line, format!("They say: {}\n", long()));
+    client.say("QUIT");
+    client.finish().exits(0);
 }
 
 const FORGETFUL: [&str; 4] = ["--allow-anyone", "--json", "--once", "--no-journal"];

@@ -36,13 +36,14 @@ use nix::unistd::{Pid, read, write};
 use terminal_size::{Height, Width, terminal_size_of};
 use tokio::sync::mpsc;
 
+use super::locale::Letters;
 use super::screen;
 use super::transcript::OURS;
 use desk::{Act, Desk, Line};
 use keys::{Key, Keys};
 use rows::{Painter, Size, View};
 
-pub use raw::restore;
+pub use raw::{end_row, restore};
 
 /// What a draft out of turn stands behind.
 const DRAFT: &str = "Not your turn: ";
@@ -409,6 +410,7 @@ impl Screen {
                 Some(Act::Answered { question, answer }) => {
                     // It stays on the screen, as at any other prompt.
                     let row = format!("{question}{}\n", screen::line(&answer));
+                    let row = Letters::of_locale().show(row);
                     self.print(Stream::Stderr, row, None);
                     let _ = self.events.send(Event::Answered(answer));
                 }
@@ -497,6 +499,7 @@ impl Screen {
     fn leave(&mut self) {
         let mut out = String::new();
         self.painter.erase(&mut out);
+        raw::set_in_row(false);
         self.put(Stream::Stdout, out, None);
         while !self.pending.is_empty() && self.is_ready() {
             if self.write().is_err() {
@@ -531,6 +534,7 @@ impl Screen {
             }
             _ => self.painter.erase(&mut out),
         }
+        raw::set_in_row(!self.painter.is_empty());
         self.painting = Some(self.desk.changes());
         self.put(Stream::Stdout, out, None);
     }
@@ -611,5 +615,6 @@ fn size() -> Size {
     Size {
         columns: columns.into(),
         rows: rows.into(),
+        letters: Letters::of_locale(),
     }
 }

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, Once};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -14,9 +15,19 @@ use nix::unistd::{getpgrp, tcgetpgrp, write};
 /// Bracketed paste: a terminal marks what was pasted.
 const BEGIN: &str = "\x1b[?2004h";
 const END: &str = "\x1b[?2004l";
+/// To the next row, with nothing in it or below.
+const NEW_ROW: &str = "\r\n\x1b[J";
 
 /// The mode to put back, while ours is on.
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
+
+/// The cursor stands in a row that is not at its end.
+static IN_ROW: AtomicBool = AtomicBool::new(false);
+
+/// What is written stands there now, or has been taken away.
+pub(super) fn set_in_row(is_in_row: bool) {
+    IN_ROW.store(is_in_row, Ordering::Relaxed);
+}
 
 /// Whether this process may read the terminal: it is in the foreground there.
 pub(super) fn is_foreground() -> bool {
@@ -49,18 +60,37 @@ pub(super) fn enter() -> io::Result<&'static str> {
 
 /// Puts the terminal back, if it was taken over. Takes no time: a terminal that is blocked
 /// is left as it is but for its mode.
-pub fn restore() {
+/// Says whether it was.
+pub fn restore() -> bool {
     // Whoever holds it is about to do the same.
     let Ok(Some(before)) = BEFORE.try_lock().map(|mut kept| kept.take()) else {
-        return;
+        return false;
     };
     let stdout = io::stdout();
     let mut polled = [PollFd::new(stdout.as_fd(), PollFlags::POLLOUT)];
     if poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0) {
         // In the worst case a paste is marked at the shell, too.
         let _ = write(stdout.as_fd(), END.as_bytes());
+        if IN_ROW.swap(false, Ordering::Relaxed) {
+            let _ = write(stdout.as_fd(), NEW_ROW.as_bytes());
+        }
     }
     let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, &before);
+    true
+}
+
+/// The terminal has echoed Ctrl-C, where this mode was not on: what the shell writes next is to
+/// begin a row. Takes no time either.
+pub fn end_row() {
+    let is_echoed = tcgetattr(io::stderr()).is_ok_and(|mode| {
+        mode.local_flags
+            .contains(LocalFlags::ECHO | LocalFlags::ECHOCTL)
+    });
+    let stderr = io::stderr();
+    let mut polled = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    if is_echoed && poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0) {
+        let _ = write(stderr.as_fd(), b"\n");
+    }
 }
 
 fn restore_at_panic() {

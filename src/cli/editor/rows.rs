@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use unicode_segmentation::UnicodeSegmentation as _;
 
 use crate::cli::layout::{INDENT, MIN_COLUMNS, TAB, cells};
+use crate::cli::locale::Letters;
 use crate::cli::screen;
 
 /// Where a prompt leaves less room than this many cells, a short one stands for it.
@@ -19,6 +20,8 @@ pub struct Size {
     pub columns: usize,
     /// Rows; the last of them stays free too where there are more.
     pub rows: usize,
+    /// What the terminal makes of letters.
+    pub letters: Letters,
 }
 
 /// What is to be painted.
@@ -51,6 +54,11 @@ pub struct Painter {
 }
 
 impl Painter {
+    /// Whether nothing stands there.
+    pub fn is_empty(&self) -> bool {
+        self.painted.is_empty()
+    }
+
     /// Takes away what stands there. The cursor is then where its first row began.
     pub fn erase(&mut self, out: &mut String) {
         if self.painted.is_empty() {
@@ -70,13 +78,11 @@ impl Painter {
     pub fn paint(&mut self, view: &View<'_>, size: Size, out: &mut String) {
         self.erase(out);
         let columns = size.columns.max(MIN_COLUMNS);
-        let is_narrow = cells(view.prompt) + NARROW > columns;
-        let prompt = if is_narrow {
-            NARROW_PROMPT
-        } else {
-            view.prompt
-        };
-        let (rows, cursor) = lay_out(prompt, view, columns);
+        let letters = size.letters;
+        let prompt = letters.show(view.prompt.to_owned());
+        let is_narrow = cells(&prompt, letters) + NARROW > columns;
+        let prompt = if is_narrow { NARROW_PROMPT } else { &prompt };
+        let (rows, cursor) = lay_out(prompt, view, columns, letters);
         // As many as the screen holds, with the cursor among them.
         let height = size.rows.saturating_sub(1).max(1);
         let first = (cursor.0 + 1).saturating_sub(height);
@@ -122,11 +128,16 @@ fn up(out: &mut String, rows: usize) {
 }
 
 /// The rows of this, and the row and column of the cursor.
-fn lay_out(prompt: &str, view: &View<'_>, columns: usize) -> (Vec<Row>, (usize, usize)) {
+fn lay_out(
+    prompt: &str,
+    view: &View<'_>,
+    columns: usize,
+    letters: Letters,
+) -> (Vec<Row>, (usize, usize)) {
     let mut rows = Vec::new();
     let mut row = Row {
         shown: prompt.to_owned(),
-        cells: cells(prompt),
+        cells: cells(prompt, letters),
     };
     let indented = || Row {
         shown: INDENT.to_owned(),
@@ -143,9 +154,9 @@ fn lay_out(prompt: &str, view: &View<'_>, columns: usize) -> (Vec<Row>, (usize, 
         }
         let shown = match cluster {
             "\t" => " ".repeat(TAB - row.cells % TAB),
-            _ => screen::line(cluster),
+            _ => letters.show(screen::line(cluster)),
         };
-        let width = cells(&shown);
+        let width = cells(&shown, letters);
         if row.cells + width >= columns && row.cells > INDENT.len() {
             rows.push(std::mem::replace(&mut row, indented()));
         }
@@ -155,7 +166,7 @@ fn lay_out(prompt: &str, view: &View<'_>, columns: usize) -> (Vec<Row>, (usize, 
         if row.cells + width >= columns {
             // A number that no row could hold.
             for c in shown.chars() {
-                let width = cells(c.encode_utf8(&mut [0; 4]));
+                let width = cells(c.encode_utf8(&mut [0; 4]), letters);
                 if row.cells + width >= columns {
                     rows.push(std::mem::replace(&mut row, indented()));
                 }
@@ -178,7 +189,7 @@ fn lay_out(prompt: &str, view: &View<'_>, columns: usize) -> (Vec<Row>, (usize, 
 
 #[cfg(test)]
 mod tests {
-    use super::{Painter, Size, View};
+    use super::{Letters, Painter, Size, View};
     use crate::cli::screen::tests::hostile;
     use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
 
@@ -203,6 +214,7 @@ mod tests {
                 size: Size {
                     columns: columns.into(),
                     rows: rows.into(),
+                    letters: Letters::default(),
                 },
             }
         }

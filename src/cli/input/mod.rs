@@ -27,6 +27,9 @@ use line::{Line, LineReader};
 /// line that was asked for.
 const CHUNK: usize = 4096;
 
+/// As many lines are counted at the end at most: a pipe may have no end.
+const COUNTED: usize = 1_000;
+
 /// What the person, or the pipe, gave.
 #[derive(Debug)]
 pub enum InputEvent {
@@ -99,6 +102,12 @@ impl Input {
     /// lines; a pipe may hold only the beginning of one.
     pub fn is_ready(&self) -> bool {
         self.source.is_ready()
+    }
+
+    /// How many lines there are that nobody has taken, as far as they can be read without
+    /// waiting; they are gone then. `Err`: more than so many.
+    pub fn count_left(&mut self) -> Result<usize, usize> {
+        self.source.count_left()
     }
 
     /// Throws away what was typed at a terminal and not yet taken, a line begun
@@ -208,6 +217,32 @@ impl Source {
         state.lines.has_line() || state.ended || self.poll(PollTimeout::ZERO).unwrap_or(true)
     }
 
+    fn count_left(&self) -> Result<usize, usize> {
+        let _taking = self.taking();
+        let mut count = 0;
+        while count < COUNTED {
+            let mut state = self.state();
+            if state.lines.next_line().is_some() {
+                count += 1;
+                continue;
+            }
+            if state.ended {
+                return Ok(count + usize::from(state.lines.finish().is_some()));
+            }
+            drop(state);
+            let read = match self.poll(PollTimeout::ZERO) {
+                Ok(true) => self.read(),
+                _ => return Ok(count),
+            };
+            match read {
+                Ok(Some(bytes)) if bytes.is_empty() => self.end(None),
+                Ok(Some(bytes)) => self.state().lines.feed(&bytes),
+                Ok(None) | Err(_) => return Ok(count),
+            }
+        }
+        Err(count)
+    }
+
     fn discard(&self) -> io::Result<bool> {
         let _taking = self.taking();
         let was_ready = self.is_ready();
@@ -244,9 +279,22 @@ impl Source {
         if !self.state().wanted || !self.poll(PollTimeout::ZERO)? {
             return Ok(());
         }
-        let mut chunk = [0; CHUNK];
-        let length = match (&self.file).read(&mut chunk) {
-            Ok(length) => length,
+        match self.read()? {
+            None => {}
+            Some(bytes) if bytes.is_empty() => self.end(None),
+            Some(bytes) => self.deliver(&bytes),
+        }
+        Ok(())
+    }
+
+    /// A chunk; `None` if there was nothing after all.
+    fn read(&self) -> io::Result<Option<Vec<u8>>> {
+        let mut chunk = vec![0; CHUNK];
+        match (&self.file).read(&mut chunk) {
+            Ok(length) => {
+                chunk.truncate(length);
+                Ok(Some(chunk))
+            }
             // A signal; or a descriptor that its owner made non-blocking, and
             // another reader was quicker.
             Err(e)
@@ -255,15 +303,10 @@ impl Source {
                     io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
                 ) =>
             {
-                return Ok(());
+                Ok(None)
             }
-            Err(e) => return Err(e),
-        };
-        match chunk.get(..length) {
-            None | Some([]) => self.end(None),
-            Some(bytes) => self.deliver(bytes),
+            Err(e) => Err(e),
         }
-        Ok(())
     }
 
     /// Keeps what was read, even if it is no longer wanted by now.

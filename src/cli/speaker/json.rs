@@ -8,9 +8,10 @@ use super::intent::Intent;
 use super::partner::Partner;
 use super::{Left, Speaker, Unsaid};
 use crate::cli::input::{Input, InputEvent};
+use crate::cli::locale::Letters;
 use crate::cli::report::{Exit, Report};
 use crate::cli::screen;
-use crate::cli::transcript::write_stdout;
+use crate::cli::transcript::{Transcript, write_stdout};
 use crate::link::{Abandoned, Cause, Ended, LinkError, Notice};
 use crate::protocol::{ConversationId, Message, Role, Text};
 use crate::trust::KeyId;
@@ -21,6 +22,8 @@ pub struct JsonLines {
     input: Input,
     first: Option<Text>,
     conversation: Option<ConversationId>,
+    /// A conversation is over, and a command may have been meant for it.
+    must_name: bool,
     /// The turn that `your-turn` was told of last.
     announced: Option<u64>,
     is_at_end: bool,
@@ -33,9 +36,18 @@ pub struct JsonLines {
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 enum JsonCommand {
-    Say { text: String, turn: Option<u64> },
-    Quit {},
+    Say {
+        text: String,
+        turn: Option<u64>,
+        conversation: Option<String>,
+    },
+    Quit {
+        conversation: Option<String>,
+    },
 }
+
+/// Why a command is not done: its code, what is wrong, and what to do.
+type Refusal = (&'static str, String, &'static str);
 
 impl JsonLines {
     /// Bytes that a line of commands may have, LF aside: what a frame may have.
@@ -47,6 +59,7 @@ impl JsonLines {
             input,
             first,
             conversation: None,
+            must_name: false,
             announced: None,
             is_at_end: false,
             told: None,
@@ -59,27 +72,9 @@ impl JsonLines {
     async fn command(&mut self, turn: Option<u64>) -> Intent {
         loop {
             let (code, what, advice) = match self.input.next().await {
-                InputEvent::Line(line) => match serde_json::from_str(&line) {
-                    Ok(JsonCommand::Quit {}) => return Intent::Quit,
-                    Ok(JsonCommand::Say { text, turn: wanted }) => match (turn, Text::new(text)) {
-                        (_, Err(error)) => {
-                            ("too-long", error.to_string(), "Say it in several turns.")
-                        }
-                        (Some(turn), Ok(text)) if wanted.is_none_or(|wanted| wanted == turn) => {
-                            return Intent::Message(text);
-                        }
-                        (Some(turn), Ok(_)) => (
-                            "not-your-turn",
-                            format!("it is turn {turn}"),
-                            "Answer what the last `your-turn` event asked.",
-                        ),
-                        (None, Ok(_)) => (
-                            "not-your-turn",
-                            "it is not your turn".to_owned(),
-                            "Wait for the `your-turn` event.",
-                        ),
-                    },
-                    Err(error) => ("bad-input", plain(&error), COMMANDS),
+                InputEvent::Line(line) => match self.understand(&line, turn) {
+                    Ok(intent) => return intent,
+                    Err(refusal) => refusal,
                 },
                 InputEvent::TooLong => (
                     "too-long",
@@ -99,6 +94,52 @@ impl JsonLines {
             if let Err(report) = self.error(code, &report) {
                 return Intent::Broken(report);
             }
+        }
+    }
+
+    /// What a command means in `turn`.
+    fn understand(&self, line: &str, turn: Option<u64>) -> Result<Intent, Refusal> {
+        let command = serde_json::from_str(line).map_err(|error| plain(&error))?;
+        let (JsonCommand::Say { conversation, .. } | JsonCommand::Quit { conversation }) = &command;
+        match (conversation, &self.conversation) {
+            (Some(named), Some(current)) if *named == current.to_string() => {}
+            (None, None) => {}
+            (None, Some(_)) if !self.must_name => {}
+            (None, Some(_)) => {
+                return Err((
+                    "other-conversation",
+                    "the command does not say which conversation it is for".to_owned(),
+                    "After the first, put the `conversation` of the last `connected` event into it.",
+                ));
+            }
+            (Some(_), _) => {
+                return Err((
+                    "other-conversation",
+                    "this conversation is not on".to_owned(),
+                    "Name the `conversation` of the last `connected` event.",
+                ));
+            }
+        }
+        let JsonCommand::Say {
+            text, turn: wanted, ..
+        } = command
+        else {
+            return Ok(Intent::Quit);
+        };
+        let text = Text::new(text)
+            .map_err(|error| ("too-long", error.to_string(), "Say it in several turns."))?;
+        match turn {
+            Some(turn) if wanted.is_none_or(|wanted| wanted == turn) => Ok(Intent::Message(text)),
+            Some(turn) => Err((
+                "not-your-turn",
+                format!("it is turn {turn}"),
+                "Answer what the last `your-turn` event asked.",
+            )),
+            None => Err((
+                "not-your-turn",
+                "it is not your turn".to_owned(),
+                "Wait for the `your-turn` event.",
+            )),
         }
     }
 
@@ -138,7 +179,8 @@ impl JsonLines {
         if let Value::Object(members) = members {
             event.extend(members);
         }
-        let mut line = printable(&Value::Object(event).to_string());
+        let is_ascii = Transcript::is_terminal() && Letters::of_locale().are_ascii();
+        let mut line = printable(&Value::Object(event).to_string(), is_ascii);
         line.push('\n');
         write_stdout(&line)
     }
@@ -265,6 +307,7 @@ impl Speaker for JsonLines {
         }
         self.event("ended", ended)?;
         self.conversation = None;
+        self.must_name = true;
         self.is_over = true;
         Ok(())
     }
@@ -334,15 +377,14 @@ impl Speaker for JsonLines {
 
 const COMMANDS: &str = "A command is {\"say\":{\"text\":\"…\"}} or {\"quit\":{}}, one a line.";
 
-/// What is wrong with a command, without the words of the parser's language.
-fn plain(error: &serde_json::Error) -> String {
+/// What is wrong with a line that is no command, without the words of the parser's language.
+fn plain(error: &serde_json::Error) -> Refusal {
+    let what = match error.classify() {
+        serde_json::error::Category::Data => "the line is no command",
+        _ => "the line is not JSON",
+    };
     let at = error.column();
-    match error.classify() {
-        serde_json::error::Category::Data => {
-            format!("the line is no command (column {at})")
-        }
-        _ => format!("the line is not JSON (column {at})"),
-    }
+    ("bad-input", format!("{what} (column {at})"), COMMANDS)
 }
 
 /// A message, where there is one.
@@ -353,12 +395,12 @@ fn insert_message(event: &mut Value, name: &str, message: Option<&Message>) {
     }
 }
 
-/// The same JSON, with all but printable characters escaped: a terminal may
+/// The same JSON, with all but printable characters escaped, or all but ASCII: a terminal may
 /// see it.
-fn printable(json: &str) -> String {
+fn printable(json: &str, is_ascii: bool) -> String {
     let mut shown = String::with_capacity(json.len());
     for c in json.chars() {
-        if !screen::is_hidden(c) {
+        if !screen::is_hidden(c) && (c.is_ascii() || !is_ascii) {
             shown.push(c);
             continue;
         }

@@ -7,7 +7,9 @@ use std::io;
 use nix::sys::termios::tcgetattr;
 
 use super::intent::Intent;
-use super::notices::{INTERRUPTED, show_end, show_heard_again, show_leaving, show_notice};
+use super::notices::{
+    INTERRUPTED, show_end, show_heard_again, show_leaving, show_letters, show_notice,
+};
 use super::partner::Partner;
 use super::{Answer, Left, Speaker, Unsaid};
 use crate::cli::console::Console;
@@ -132,6 +134,11 @@ impl Drop for Lines {
 }
 
 impl Speaker for Lines {
+    fn begin(&mut self) -> Result<(), Report> {
+        show_letters(&self.console);
+        Ok(())
+    }
+
     fn is_person(&self) -> bool {
         true
     }

@@ -1,6 +1,7 @@
 //! What a person is told of a conversation, at a terminal and with a pipe.
 
 use crate::cli::console::Console;
+use crate::cli::locale::Letters;
 use crate::cli::report::Report;
 use crate::link::{Cause, Ended, Notice};
 
@@ -16,6 +17,16 @@ pub(super) fn show_notice(console: &Console, notice: Notice) {
         Notice::Resumed => console.say("The link is back."),
         Notice::OtherKey { key } => console.fail(&Report::other_key(&key)),
         Notice::Delivered { turn } => console.detail(&format!("Turn {turn} is delivered.")),
+    }
+}
+
+/// Why letters are shown as numbers, where they are.
+pub(super) fn show_letters(console: &Console) {
+    if Letters::of_locale().are_ascii() {
+        console.say(
+            "The locale is not UTF-8: letters other than ASCII are shown as their numbers. \
+             LANG=C.UTF-8, for example, shows them.",
+        );
     }
 }
 

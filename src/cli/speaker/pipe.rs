@@ -11,7 +11,7 @@ use crate::cli::input::{Input, InputEvent};
 use crate::cli::report::{Exit, Report};
 use crate::cli::transcript::{OURS, THEIRS, Transcript};
 use crate::link::{Ended, Notice};
-use crate::protocol::{ConversationId, Message, Text};
+use crate::protocol::{ConversationId, Message, Role, Text};
 
 /// Lines from a pipe.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub struct Pipe {
     first: Option<Text>,
     /// Read, and not said yet.
     kept: Option<Text>,
+    /// Nobody comes after this conversation.
+    is_only: bool,
     peer: String,
 }
 
@@ -39,6 +41,7 @@ impl Pipe {
             console,
             first,
             kept: None,
+            is_only: false,
             peer: String::new(),
         }
     }
@@ -54,6 +57,17 @@ impl Pipe {
             }
         }
         std::future::pending().await
+    }
+
+    /// Says how much of the input will not be said.
+    fn tell_left(&mut self) {
+        let left = match self.input.count_left() {
+            Ok(0) => return,
+            Ok(1) => "One line of standard input was".to_owned(),
+            Ok(count) => format!("{count} lines of standard input were"),
+            Err(most) => format!("{most} lines of standard input, and maybe more, were"),
+        };
+        self.console.say(&format!("{left} not sent."));
     }
 
     async fn read(&mut self) -> Result<NextLine, Report> {
@@ -93,6 +107,7 @@ impl Speaker for Pipe {
 
     fn connected(&mut self, partner: &Partner) -> Result<(), Report> {
         self.peer = partner.short_name();
+        self.is_only = partner.role == Role::Client;
         self.console.say(&partner.greeting());
         Ok(())
     }
@@ -121,6 +136,10 @@ impl Speaker for Pipe {
 
     /// It is for whoever is next; a client has nobody.
     fn unsaid(&mut self, text: Text) -> Unsaid {
+        if self.is_only {
+            self.console.unsaid(text.as_str());
+            return Unsaid::Lost;
+        }
         if self.first.as_ref() != Some(&text) {
             self.kept = Some(text);
         }
@@ -151,6 +170,9 @@ impl Speaker for Pipe {
 
     fn ended(&mut self, over: &Ended) -> Result<(), Report> {
         show_end(&self.console, &self.peer, over);
+        if self.is_only {
+            self.tell_left();
+        }
         Ok(())
     }
 

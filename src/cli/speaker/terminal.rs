@@ -5,7 +5,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::intent::Intent;
-use super::notices::{INTERRUPTED, show_end, show_heard_again, show_leaving, show_notice};
+use super::notices::{
+    INTERRUPTED, show_end, show_heard_again, show_leaving, show_letters, show_notice,
+};
 use super::partner::Partner;
 use super::{Answer, Left, Speaker, Unsaid};
 use crate::cli::console::Console;
@@ -113,6 +115,7 @@ impl Speaker for Terminal {
         });
         self.console.attach(editor.clone());
         self.editor = Some((editor, events));
+        show_letters(&self.console);
         Ok(())
     }
 
