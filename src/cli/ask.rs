@@ -1,13 +1,72 @@
-//! Questions about unknown keys, put to a person. Only a whole word is an answer.
+//! Questions about unknown keys, put to a person. Only whole words are an answer.
 
+use super::book::Petname;
 use super::console::Console;
 use super::report::Report;
-use super::speaker::{Answer, Speaker};
-use crate::cli::book::Petname;
+use super::speaker::{self, Left, Speaker};
 use crate::trust::KeyId;
 
 /// The words that answer a question.
-const CHOICES: &str = "Type `accept` for this once, or `decline`: ";
+const CHOICES: &str = "Type `accept` for this once, `remember NAME`, or `decline`: ";
+
+/// How to find out whose key it is.
+const COMPARE: &str = "Compare it with what `turnchat fingerprint` prints on your peer's side.";
+
+/// What is not said again in full: the answer may have been a pasted text.
+const LONGEST: usize = 60;
+
+/// A question about this key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The key.
+    pub key: KeyId,
+}
+
+/// What a person says about a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It is right, this once.
+    Accept,
+    /// It is right, and goes into the address book under this name.
+    Remember(Petname),
+    /// It is not.
+    Decline,
+}
+
+impl Question {
+    /// What the line means. A key may be pasted: the same one is accepted for this once.
+    ///
+    /// # Errors
+    /// It is no answer: what to say about that.
+    pub fn parse(&self, line: &str) -> Result<Answer, String> {
+        let words: Vec<_> = line.split_whitespace().collect();
+        match words[..] {
+            ["accept"] => Ok(Answer::Accept),
+            ["decline"] => Ok(Answer::Decline),
+            ["remember"] => Err("`remember` needs a name, as in `remember bob`.".to_owned()),
+            ["remember", name] => name
+                .parse()
+                .map(Answer::Remember)
+                .map_err(|error| format!("`{}` is {error}.", shortened(name))),
+            [] => Err("Enter alone is no answer.".to_owned()),
+            [word] if word.starts_with("SHA256:") => match word.parse::<KeyId>() {
+                Ok(key) if key == self.key => Ok(Answer::Accept),
+                Ok(_) => Err("That is another key: the two do not match.".to_owned()),
+                Err(_) => Err(format!("`{}` is not a whole key.", shortened(word))),
+            },
+            _ => Err(format!("`{}` is no answer.", shortened(line.trim()))),
+        }
+    }
+}
+
+/// What came of a question about a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// This was answered.
+    Answered(Answer),
+    /// Nothing was, and nothing will be.
+    Left(Left),
+}
 
 /// Puts it to the person whether a server's key is the right one.
 ///
@@ -19,29 +78,31 @@ pub async fn about_server(
     host: &str,
     key: &KeyId,
     known_as: Option<&Petname>,
-) -> Result<bool, Report> {
-    console.print_always(&format!("{host} has a key that you don't know: {key}"));
+) -> Result<Asked, Report> {
+    console.print_always(&format!("{host} has a key that you don't know:"));
+    console.print_always(&format!("    {key}"));
     if let Some(name) = known_as {
         console.print_always(&format!("You know this key as {name}, at another address."));
     }
-    console.print_always("Compare it with what `turnchat fingerprint` prints on your peer's side.");
+    console.print_always(COMPARE);
+    let question = Question { key: *key };
     loop {
         ask_again(speaker);
         match speaker.answer().await? {
-            Answer::Line(line) => {
-                if let Some(answer) = parse_answer(&line) {
-                    return Ok(answer);
-                }
-                explain(console, &line);
-            }
-            Answer::Left(_) => return Ok(false),
+            speaker::Answer::Line(line) => match question.parse(&line) {
+                Ok(answer) => return Ok(Asked::Answered(answer)),
+                Err(why) => console.print_always(&why),
+            },
+            speaker::Answer::Left(left) => return Ok(Asked::Left(left)),
         }
     }
 }
 
 /// Begins to put it to the person whether a client may talk.
-pub fn about_client(speaker: &mut impl Speaker, console: &Console, key: &KeyId) {
-    console.print_always(&format!("A key that you don't know wants to talk: {key}"));
+pub fn about_client(speaker: &mut impl Speaker, console: &Console, from: &str, key: &KeyId) {
+    console.print_always(&format!("A key that you don't know wants to talk{from}:"));
+    console.print_always(&format!("    {key}"));
+    console.print_always(COMPARE);
     ask_again(speaker);
 }
 
@@ -50,18 +111,47 @@ pub fn ask_again(speaker: &mut impl Speaker) {
     speaker.question(CHOICES);
 }
 
-/// What was answered, if it was.
-pub fn parse_answer(line: &str) -> Option<bool> {
-    match line.trim() {
-        "accept" => Some(true),
-        "decline" => Some(false),
-        _ => None,
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(LONGEST) {
+        Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
+        None => text.to_owned(),
     }
 }
 
-/// Says that this is no answer.
-pub fn explain(console: &Console, line: &str) {
-    if !line.trim().is_empty() {
-        console.print_always(&format!("`{}` is no answer.", line.trim()));
+#[cfg(test)]
+mod tests {
+    use super::{Answer, Question};
+    use crate::trust::KeyId;
+
+    #[test]
+    fn whole_words_are_answers_and_nothing_else_is() {
+        let key = KeyId::of_spki(b"bob");
+        let question = Question { key };
+        let bob = || "bob".parse().unwrap();
+        for (line, answer) in [
+            (" accept ", Answer::Accept),
+            ("decline", Answer::Decline),
+            ("remember  bob", Answer::Remember(bob())),
+            (&key.to_string(), Answer::Accept),
+        ] {
+            assert_eq!(question.parse(line), Ok(answer), "{line}");
+        }
+        let other = KeyId::of_spki(b"mallory").to_string();
+        for (line, said) in [
+            ("", "Enter alone"),
+            ("y", "`y` is no answer"),
+            ("yes", "`yes` is no answer"),
+            ("ACCEPT", "`ACCEPT` is no answer"),
+            ("accept it", "no answer"),
+            ("remember", "needs a name"),
+            ("remember -x", "`-x` is not a name"),
+            ("remember bob alice", "no answer"),
+            (&other, "another key"),
+            ("SHA256:abc", "not a whole key"),
+            (&"x".repeat(500), "…` is no answer"),
+        ] {
+            let why = question.parse(line).unwrap_err();
+            assert!(why.contains(said) && why.len() < 200, "{why}");
+        }
     }
 }

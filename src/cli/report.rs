@@ -109,6 +109,24 @@ impl Report {
         )
     }
 
+    /// The person does not take the server's key for the right one.
+    pub fn declined(host: &str) -> Self {
+        Self::new(
+            Exit::Trust,
+            format!("You declined the key of {host}. Nothing was said to it."),
+            "Ask your peer for the output of `turnchat fingerprint`, and compare.",
+        )
+    }
+
+    /// The question about a server's key came to an end without an answer.
+    pub fn not_answered(host: &str) -> Self {
+        Self::new(
+            Exit::Trust,
+            format!("You have not answered about the key of {host}. Nothing was said to it."),
+            "Run the same command again, or give the key with `--pin`.",
+        )
+    }
+
     /// The line editor cannot run.
     pub fn terminal(error: &io::Error) -> Self {
         Self::new(

@@ -349,7 +349,7 @@ fn a_peer_that_leaves_while_the_person_decides_is_said() {
     server.terminal.shows("The next one has left.");
 }
 
-pub(crate) const CHOICES: &str = "Type `accept` for this once, or `decline`: ";
+pub(crate) const CHOICES: &str = "Type `accept` for this once, `remember NAME`, or `decline`: ";
 
 #[test]
 fn a_person_lets_an_unknown_key_in_with_a_whole_word() {
@@ -372,12 +372,104 @@ fn a_person_lets_an_unknown_key_in_with_a_whole_word() {
             asked.count() == number + 2
         });
     }
+    // And what was typed is said to be none.
+    let rows = server.terminal.screen().join("\n");
+    for said in ["Enter alone is", "`y` is", "`ACCEPT` is", "`accept it` is"] {
+        assert!(rows.contains(&format!("{said} no answer.")), "{rows}");
+    }
     server.terminal.types(" accept \r");
     client.expect("connected");
     server.terminal.ends_with(PROMPT);
     assert!(!server.alice.book().exists());
     server.terminal.types("Hello\r");
     assert_eq!(client.expect("turn")["text"], "Hello");
+}
+
+#[test]
+fn a_person_lets_an_unknown_key_in_and_remembers_it() {
+    let bob = Person::new();
+    let server = AtTheServer::start(Person::new(), &[]);
+    let mut client = server.call(&bob, &[]);
+    server.terminal.ends_with(CHOICES);
+    server.terminal.types("remember -bob\r");
+    server.terminal.shows("`-bob` is not a name");
+    server.terminal.ends_with(CHOICES);
+    server.terminal.types("remember bob\r");
+    server.terminal.shows(" as bob; from now on it is let");
+    let rows = server.terminal.ends_with(PROMPT);
+    let connected = rows
+        .iter()
+        .any(|row| row.contains("Connected with bob, from 127.0.0.1."));
+    assert!(connected, "{rows:#?}");
+    server.terminal.types("QUIT\r");
+    client.stderr.line_with("has ended the conversation");
+    server.terminal.shows("Waiting for the next one.");
+    // Nobody is asked, only called.
+    let _client = server.call(&bob, &[]);
+    server
+        .terminal
+        .ends_with("Next: bob is waiting. Press Enter to begin.");
+}
+
+#[test]
+fn a_name_that_is_taken_is_asked_for_again() {
+    let (alice, bob, other) = (Person::new(), Person::new(), Person::new());
+    alice.knows("bob", &bob);
+    let server = AtTheServer::start(alice, &[]);
+    let mut client = server.call(&other, &["--json"]);
+    client.expect("waiting");
+    server.terminal.ends_with(CHOICES);
+    server.terminal.types("remember bob\r");
+    server.terminal.shows("The name bob is taken.");
+    server.terminal.ends_with(CHOICES);
+    server.terminal.types("remember robert\r");
+    client.stdout.line_with("\"connected\"");
+}
+
+/// Both sides are told the truth: the one who would have been asked, and the one who waits.
+#[test]
+fn who_would_be_the_fourth_question_is_told_of_on_both_sides() {
+    let people: Vec<_> = (0..4).map(|_| Person::new()).collect();
+    let server = AtTheServer::start(Person::new(), &[]);
+    for bob in &people[..3] {
+        let client = server.call(bob, &[]);
+        server.terminal.shows(&bob.key());
+        server.terminal.ends_with(CHOICES);
+        server.terminal.types("decline\r");
+        client.finish().fails(3, &["declined"]);
+    }
+    let client = server.call(&people[3], &[]);
+    client.finish().fails(6, &["asked about too many keys", "ten minutes"]);
+    server
+        .terminal
+        .shows("you were asked about three in the last 10 minutes");
+}
+
+#[test]
+fn who_waits_for_an_answer_is_told_that_the_server_stops() {
+    for (keys, code) in [("\u{3}", 130), ("\u{4}", 0)] {
+        let bob = Person::new();
+        let server = AtTheServer::start(Person::new(), &[]);
+        let mut client = server.call(&bob, &["--json"]);
+        client.expect("waiting");
+        server.terminal.ends_with(CHOICES);
+        server.terminal.types(keys);
+        client.finish().fails(6, &["stopping"]);
+        assert_eq!(server.terminal.finish().0, Some(code));
+    }
+}
+
+#[test]
+fn who_comes_during_a_conversation_is_told_of() {
+    let (alice, bob, other) = (Person::new(), Person::new(), Person::new());
+    alice.knows("bob", &bob);
+    alice.knows("robert", &other);
+    let server = AtTheServer::start(alice, &[]);
+    let _talking = server.call(&bob, &["--json"]);
+    server.terminal.ends_with(PROMPT);
+    let _waiting = server.call(&other, &["--json"]);
+    server.terminal.shows("turnchat: robert is waiting.");
+    server.terminal.ends_with(PROMPT);
 }
 
 #[test]
@@ -540,6 +632,31 @@ fn a_person_accepts_an_unknown_server_once() {
     terminal.types("QUIT\r");
     assert_eq!(terminal.finish().0, Some(0));
     assert!(!bob.book().exists());
+}
+
+#[test]
+fn a_person_compares_an_unknown_server_by_pasting_its_key() {
+    let (server, alice, bob, terminal) = at_an_unknown_host(&[]);
+    terminal.ends_with(CHOICES);
+    terminal.types(&format!("{}\r", bob.key()));
+    terminal.shows("That is another key: the two do not match.");
+    terminal.ends_with(CHOICES);
+    terminal.types(&format!("{}\r", alice.key()));
+    terminal.shows("Connected with");
+    drop(server);
+}
+
+#[test]
+fn a_person_remembers_an_unknown_server() {
+    let (server, alice, bob, terminal) = at_an_unknown_host(&[]);
+    terminal.ends_with(CHOICES);
+    terminal.types("remember alice\r");
+    terminal.shows("Connected with alice.");
+    let book = bob.run(&["peers", "list"]).succeeds();
+    assert!(
+        book.contains(&alice.key()) && book.contains(&server.address),
+        "{book}"
+    );
 }
 
 #[test]

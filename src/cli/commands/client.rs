@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use crate::cli::abandoned;
 use crate::cli::args::ClientArgs;
-use crate::cli::ask;
+use crate::cli::ask::{self, Answer, Asked};
 use crate::cli::book::{AddressBook, BookError, Expected, Offer, Petname, Target, TargetError};
 use crate::cli::console::Console;
 use crate::cli::home::{Home, resolve_keys};
 use crate::cli::report::{Exit, Report};
 use crate::cli::signals::{Program, Signals, Stop};
-use crate::cli::speaker::{Intent, Partner, Speaker};
+use crate::cli::speaker::{Intent, Left, Partner, Speaker};
 use crate::cli::talk::{Ending, converse, quit_unbegun};
 use crate::link::{Abandoned, Cause, Client, Ended, Talk, Waiting, tcp};
 use crate::protocol::{Limits, Role};
@@ -84,6 +84,7 @@ pub async fn run(
     let partner = Partner {
         key: talk.peer.key(),
         petname: run.petname(&talk.peer.key(), new_name.as_ref()),
+        address: None,
         role: Role::Client,
         conversation: talk.conversation,
         is_resumed: talk.is_resumed,
@@ -141,7 +142,7 @@ impl ClientRun<'_> {
     /// Dials until there is a proven peer: once, or once more with the key
     /// that was approved.
     async fn connect(
-        &self,
+        &mut self,
         new_name: Option<&Petname>,
         speaker: &mut impl Speaker,
     ) -> Result<Waiting, Report> {
@@ -169,12 +170,25 @@ impl ClientRun<'_> {
         if !speaker.is_person() {
             return Err(Report::unknown_host(&host, &offered, known_as.as_ref()));
         }
-        if !ask::about_server(speaker, self.console, &host, &offered, known_as.as_ref()).await? {
-            return Err(Report::new(
-                Exit::Trust,
-                format!("You declined the key of {host}. Nothing was said to it."),
-                "Ask your peer for the output of `turnchat fingerprint`, and compare.",
-            ));
+        loop {
+            let known_as = known_as.as_ref();
+            let asked = ask::about_server(speaker, self.console, &host, &offered, known_as);
+            let not_answered = Report::not_answered(&host);
+            match asked.await? {
+                Asked::Answered(Answer::Accept) => break,
+                Asked::Answered(Answer::Remember(name)) => match self.store(&name, offered) {
+                    Ok(()) => break,
+                    Err(report) => self.console.fail(&report),
+                },
+                Asked::Answered(Answer::Decline) => return Err(Report::declined(&host)),
+                Asked::Left(Left::Input) => return Err(not_answered),
+                Asked::Left(Left::Terminal) => {
+                    return Err(Report {
+                        exit: Exit::HungUp,
+                        ..not_answered
+                    });
+                }
+            }
         }
         self.redial(offered, speaker).await
     }
@@ -227,7 +241,7 @@ impl ClientRun<'_> {
             .map_err(|other| Report::not_pinned(&host, &other))
     }
 
-    fn store(&self, name: &Petname, key: KeyId) -> Result<(), Report> {
+    fn store(&mut self, name: &Petname, key: KeyId) -> Result<(), Report> {
         let address = Some(self.target.address.clone());
         AddressBook::edit(&self.home.book_path(), |book| {
             book.add(name.clone(), key, address)
@@ -236,6 +250,7 @@ impl ClientRun<'_> {
         self.console.say(&format!(
             "Stored {key} as {name}; from now on only it is accepted there."
         ));
+        self.book = self.home.book()?;
         Ok(())
     }
 

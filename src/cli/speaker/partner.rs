@@ -1,5 +1,7 @@
 //! [`Partner`]: with whom a conversation is, and what a person is told of it.
 
+use std::net::IpAddr;
+
 use crate::protocol::{ConversationId, Role};
 use crate::trust::KeyId;
 
@@ -10,6 +12,8 @@ pub struct Partner {
     pub key: KeyId,
     /// What the address book calls it.
     pub petname: Option<String>,
+    /// Where it has called from, if it has.
+    pub address: Option<IpAddr>,
     /// Which side we are.
     pub role: Role,
     /// What both sides call the conversation.
@@ -38,9 +42,12 @@ impl Partner {
 
     /// What a person is told when the conversation is on.
     pub fn greeting(&self) -> String {
+        let name = self.name();
+        let from = self.address.map(|address| format!(", from {address}"));
+        let from = from.unwrap_or_default();
         match self.is_resumed {
-            true => format!("Going on with your conversation with {}.", self.name()),
-            false => format!("Connected with {}.", self.name()),
+            true => format!("Going on with your conversation with {name}{from}."),
+            false => format!("Connected with {name}{from}."),
         }
     }
 }

@@ -14,10 +14,11 @@ use crate::cli::report::{Report, shell_quoted};
 use crate::cli::speaker::Speaker;
 use crate::link::ServerEvent;
 use crate::protocol::Reason;
+use crate::trust::KeyId;
 
-/// Refused keys are told of this often at most.
-const REFUSALS_TOLD: usize = 5;
-const REFUSALS_WINDOW: Duration = Duration::from_secs(60);
+/// Others are told of this often at most: who can make keys cannot fill the screen.
+const TOLD: usize = 5;
+const WINDOW: Duration = Duration::from_secs(60);
 
 /// Tells of what came of others while the server runs.
 pub(super) struct EventReporter<'a> {
@@ -25,7 +26,7 @@ pub(super) struct EventReporter<'a> {
     home: &'a Home,
     console: &'a Console,
     rules: SharedRules,
-    /// When a refused key was last told of.
+    /// When somebody was told of lately.
     told: VecDeque<Instant>,
 }
 
@@ -54,24 +55,24 @@ impl<'a> EventReporter<'a> {
         match event {
             ServerEvent::Refused { key, reason } => {
                 speaker.refused(key, reason.word())?;
-                if *reason == Reason::UnknownPeer && self.may_tell_of_refusal() {
-                    let remedy = match self.args.allow.is_empty() {
-                        true => format!(
-                            "turnchat peers add NAME {key} --home {} && kill -HUP {}",
-                            shell_quoted(self.home.path()),
-                            std::process::id()
-                        ),
-                        false => format!("start the server with --allow {key} too"),
-                    };
-                    self.console.say(&format!(
-                        "Refused a key that is not known: {key}. To let it in: {remedy}"
-                    ));
-                } else {
-                    self.console.detail(&format!(
+                let why = match reason {
+                    Reason::UnknownPeer => Some("it is not known"),
+                    Reason::NoAnswer => Some("you have not answered about it"),
+                    Reason::AskedTooOften => {
+                        Some("you were asked about three in the last 10 minutes")
+                    }
+                    _ => None,
+                };
+                match why {
+                    Some(why) if self.may_tell() => self.console.say(&format!(
+                        "Refused {key}: {why}. To let it in: {}",
+                        self.remedy(key)
+                    )),
+                    _ => self.console.detail(&format!(
                         "Refused {}: {}.",
                         self.rules.name(key),
                         reason.word()
-                    ));
+                    )),
                 }
             }
             ServerEvent::GaveUp(abandoned) => {
@@ -111,11 +112,30 @@ impl<'a> EventReporter<'a> {
         }
     }
 
-    fn may_tell_of_refusal(&mut self) -> bool {
+    /// Somebody waits for the end of the conversation.
+    pub(super) fn tell_of_waiting(&mut self, key: &KeyId) {
+        if self.may_tell() {
+            self.console
+                .say(&format!("{} is waiting.", self.rules.name(key)));
+        }
+    }
+
+    /// How to let this key in.
+    fn remedy(&self, key: &KeyId) -> String {
+        match self.args.allow.is_empty() {
+            true => format!(
+                "turnchat peers add NAME {key} --home {} && kill -HUP {}",
+                shell_quoted(self.home.path()),
+                std::process::id()
+            ),
+            false => format!("start the server with --allow {key} too"),
+        }
+    }
+
+    fn may_tell(&mut self) -> bool {
         let now = Instant::now();
-        self.told
-            .retain(|told| now.duration_since(*told) < REFUSALS_WINDOW);
-        let may = self.told.len() < REFUSALS_TOLD;
+        self.told.retain(|told| now.duration_since(*told) < WINDOW);
+        let may = self.told.len() < TOLD;
         if may {
             self.told.push_back(now);
         }

@@ -1,6 +1,7 @@
 //! `turnchat server`: one conversation after another, and what happens between
 //! them.
 
+mod callers;
 mod events;
 mod listen;
 mod prompt;
@@ -12,18 +13,20 @@ use std::sync::Arc;
 use tokio::sync::{Notify, watch};
 
 use crate::cli::args::ServerArgs;
-use crate::cli::ask;
+use crate::cli::ask::{self, Answer, Question};
+use crate::cli::book::{AddressBook, BookError, Petname};
 use crate::cli::console::Console;
 use crate::cli::home::Home;
 use crate::cli::report::{Exit, Report};
 use crate::cli::signals::{Program, Signals, Stop};
-use crate::cli::speaker::{Answer, Left, Partner, Speaker};
+use crate::cli::speaker::{self, Left, Partner, Speaker};
 use crate::cli::talk::{Ending, converse, quit_unbegun};
 use crate::link::{
     Candidate, Server, ServerBuilder, ServerEvent, ServerEvents, Talk, Verdict, tcp,
 };
 use crate::protocol::{Limits, Reason, Role};
 use crate::trust::KeyId;
+use callers::Callers;
 use events::EventReporter;
 use listen::{announce, listen};
 use prompt::{PromptState, read_between};
@@ -56,8 +59,10 @@ pub async fn run(
         ..limits
     };
     let keeps = command.talk.keeps_journal(speaker);
-    let (judging, asking) = (rules.clone(), questions.clone());
+    let callers = Callers::default();
+    let (judging, asking, noting) = (rules.clone(), questions.clone(), callers.clone());
     let admit = move |candidate: Candidate| {
+        noting.note(&candidate);
         let (verdict, asking) = (judging.judge(&candidate.key), asking.clone());
         async move {
             match verdict {
@@ -86,6 +91,7 @@ pub async fn run(
         reporter: EventReporter::new(&command, home, console, rules.clone()),
         rules,
         questions,
+        callers,
         command: &command,
         home,
         console,
@@ -110,6 +116,7 @@ struct ServerRun<'a> {
     events: Option<ServerEvents>,
     rules: SharedRules,
     questions: Questions,
+    callers: Callers,
     reporter: EventReporter<'a>,
     command: &'a ServerArgs,
     home: &'a Home,
@@ -164,6 +171,12 @@ impl ServerRun<'_> {
                 ending = &mut conversing => return ending,
                 // The queue is judged by the new book at once.
                 () = self.reread.notified() => drop(self.reread_book()),
+                _ = self.next.changed() => {
+                    let next = *self.next.borrow_and_update();
+                    if let Some(next) = next {
+                        self.reporter.tell_of_waiting(&next);
+                    }
+                }
             }
         }
     }
@@ -200,6 +213,9 @@ impl ServerRun<'_> {
         is_first: bool,
     ) -> Result<NextStep, Report> {
         let mut prompt = PromptState::new(speaker, is_first);
+        if !is_first && self.next.borrow().is_none() {
+            self.console.say("Waiting for the next one.");
+        }
         loop {
             let next = *self.next.borrow_and_update();
             self.update_prompt(&mut prompt, next, speaker);
@@ -230,12 +246,12 @@ impl ServerRun<'_> {
                 _ = self.next.changed() => {}
                 () = self.questions.changed() => {}
                 answer = read_between(speaker, &prompt, is_first) => match answer? {
-                    Answer::Left(Left::Terminal) => return Ok(NextStep::Stop(Stop::HangUp)),
-                    Answer::Left(Left::Input) => {
+                    speaker::Answer::Left(Left::Terminal) => return Ok(NextStep::Stop(Stop::HangUp)),
+                    speaker::Answer::Left(Left::Input) => {
                         self.console.say("Standard input has ended: the server stops.");
                         return Ok(NextStep::End);
                     }
-                    Answer::Line(line) => {
+                    speaker::Answer::Line(line) => {
                         if let Some(talk) = self.ready.take() {
                             return Ok(NextStep::Talk(talk));
                         }
@@ -284,9 +300,11 @@ impl ServerRun<'_> {
             _ => {}
         }
         if matches!(prompt, PromptState::NotNeeded | PromptState::EnterNeeded)
-            && let Some(key) = self.questions.ask()
+            && let Some(candidate) = self.questions.ask()
         {
-            ask::about_client(speaker, self.console, &key);
+            let key = candidate.key;
+            let from = candidate.address.map(|address| format!(", from {address}"));
+            ask::about_client(speaker, self.console, &from.unwrap_or_default(), &key);
             *prompt = PromptState::Question(key, matches!(prompt, PromptState::NotNeeded));
         } else if let (PromptState::EnterNeeded, Some(next)) = (&prompt, next) {
             self.ask_to_begin(&next, speaker);
@@ -303,22 +321,40 @@ impl ServerRun<'_> {
     fn handle_line(&self, prompt: &mut PromptState, line: &str) {
         match *prompt {
             PromptState::Next(_) => *prompt = PromptState::NotNeeded,
-            PromptState::Question(key, _) => match ask::parse_answer(line) {
-                Some(true) => {
+            PromptState::Question(key, _) => match (Question { key }).parse(line) {
+                Ok(Answer::Accept) => {
                     self.questions.answer(key, true);
                     *prompt = PromptState::Accepted(key);
                 }
-                Some(false) => {
+                Ok(Answer::Remember(name)) => match self.remember(&name, key) {
+                    Ok(()) => *prompt = PromptState::Accepted(key),
+                    // It is asked again.
+                    Err(report) => self.console.fail(&report),
+                },
+                Ok(Answer::Decline) => {
                     self.questions.answer(key, false);
                     *prompt = prompt.before_question();
                 }
-                None => ask::explain(self.console, line),
+                Err(why) => self.console.print_always(&why),
             },
             PromptState::NotNeeded
             | PromptState::Accepted(_)
             | PromptState::EnterNeeded
             | PromptState::Welcomed(_) => {}
         }
+    }
+
+    /// Stores a key that somebody is asked about, which lets it in.
+    fn remember(&self, name: &Petname, key: KeyId) -> Result<(), Report> {
+        AddressBook::edit(&self.home.book_path(), |book| {
+            book.add(name.clone(), key, None)
+        })
+        .map_err(|error: BookError| Report::from(&error))?;
+        self.console.say(&format!(
+            "Stored {key} as {name}; from now on it is let in unasked."
+        ));
+        self.reread_book();
+        Ok(())
     }
 
     /// Reads the address book again; a damaged one changes nothing. Says whom nobody has
@@ -348,6 +384,7 @@ impl ServerRun<'_> {
         Partner {
             key,
             petname: self.rules.petname(&key),
+            address: self.callers.address(talk.conversation),
             role: Role::Server,
             conversation: talk.conversation,
             is_resumed: talk.is_resumed,

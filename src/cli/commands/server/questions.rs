@@ -41,7 +41,7 @@ struct State {
 
 struct Waiting {
     number: u64,
-    key: KeyId,
+    candidate: Candidate,
     answer: oneshot::Sender<Verdict>,
 }
 
@@ -67,13 +67,15 @@ impl Questions {
 
     /// Whether this key still waits for an answer.
     pub(super) fn is_waiting(&self, key: &KeyId) -> bool {
-        self.lock().waiting.iter().any(|of| of.key == *key)
+        let waiting = &self.lock().waiting;
+        waiting.iter().any(|of| of.candidate.key == *key)
     }
 
     /// Whom the person is asked about now. It counts.
-    pub(super) fn ask(&self) -> Option<KeyId> {
+    pub(super) fn ask(&self) -> Option<Candidate> {
         self.change(|state| {
-            let key = state.next()?;
+            let candidate = state.next()?;
+            let key = candidate.key;
             state.asked.push_back(Instant::now());
             if state.asked.len() > IN_WINDOW {
                 state.asked.pop_front();
@@ -83,7 +85,7 @@ impl Questions {
                 let too_often = Verdict::Refuse(Reason::AskedTooOften);
                 state.settle(|other| (*other != key).then_some(too_often));
             }
-            Some(key)
+            Some(candidate)
         })
     }
 
@@ -147,7 +149,7 @@ impl State {
         let number = self.numbered;
         self.waiting.push(Waiting {
             number,
-            key,
+            candidate,
             answer,
         });
         Ok(number)
@@ -165,20 +167,21 @@ impl State {
         }
     }
 
-    fn next(&self) -> Option<KeyId> {
+    fn next(&self) -> Option<Candidate> {
         let first = self.waiting.first().filter(|_| self.may_ask());
-        first.map(|of| of.key)
+        first.map(|of| of.candidate)
     }
 
     /// Answers those that this says something about.
     fn settle(&mut self, judge: impl Fn(&KeyId) -> Option<Verdict>) -> Vec<KeyId> {
         let mut settled = Vec::new();
         for of in std::mem::take(&mut self.waiting) {
-            match judge(&of.key) {
+            let key = of.candidate.key;
+            match judge(&key) {
                 Some(verdict) => {
                     // It may have left just now.
                     let _ = of.answer.send(verdict);
-                    settled.push(of.key);
+                    settled.push(key);
                 }
                 None => self.waiting.push(of),
             }

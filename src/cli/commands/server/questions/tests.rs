@@ -37,6 +37,10 @@ fn poll(asked: &mut Asked) -> Option<Verdict> {
     }
 }
 
+fn asked_about(questions: &Questions) -> Option<KeyId> {
+    questions.ask().map(|candidate| candidate.key)
+}
+
 const TOO_OFTEN: Verdict = Verdict::Refuse(Reason::AskedTooOften);
 
 #[tokio::test(start_paused = true)]
@@ -47,11 +51,11 @@ async fn the_longest_waiting_is_asked_about_first_and_who_leaves_is_not() {
     assert!(questions.is_waiting(&key(1)));
     drop(first);
     assert!(!questions.is_waiting(&key(1)));
-    assert_eq!(questions.ask(), Some(key(2)));
+    assert_eq!(asked_about(&questions), Some(key(2)));
     assert_eq!(poll(&mut second), None);
     questions.answer(key(2), true);
     assert_eq!(poll(&mut second), Some(Verdict::Admit));
-    assert_eq!(questions.ask(), None);
+    assert_eq!(asked_about(&questions), None);
 }
 
 /// Also once the first two have answers: it is how often that counts.
@@ -60,7 +64,7 @@ async fn a_person_is_asked_three_times_in_ten_minutes() {
     let questions = Questions::default();
     for n in 0..3 {
         let mut asked = questions.new_about(n);
-        assert_eq!(questions.ask(), Some(key(n)));
+        assert_eq!(asked_about(&questions), Some(key(n)));
         questions.answer(key(n), false);
         let declined = Verdict::Refuse(Reason::Declined);
         assert_eq!(asked.as_mut().await, declined);
@@ -77,7 +81,7 @@ async fn a_person_is_asked_three_times_in_ten_minutes() {
     );
     advance(Duration::from_secs(60)).await;
     let _asked = questions.new_about(3);
-    assert_eq!(questions.ask(), Some(key(3)));
+    assert_eq!(asked_about(&questions), Some(key(3)));
 }
 
 /// They would wait in vain.
@@ -89,7 +93,7 @@ async fn behind_the_last_question_nobody_waits() {
         questions.ask();
     }
     let (mut third, mut fourth) = (questions.new_about(2), questions.new_about(3));
-    assert_eq!(questions.ask(), Some(key(2)));
+    assert_eq!(asked_about(&questions), Some(key(2)));
     assert_eq!(poll(&mut fourth), Some(TOO_OFTEN));
     assert_eq!(poll(&mut third), None);
     questions.answer(key(2), true);
@@ -144,7 +148,7 @@ async fn who_was_declined_twice_is_not_asked_about_again_for_a_while() {
     let declined = Verdict::Refuse(Reason::Declined);
     for _ in 0..2 {
         let mut asked = questions.new_about(1);
-        assert_eq!(questions.ask(), Some(key(1)));
+        assert_eq!(asked_about(&questions), Some(key(1)));
         questions.answer(key(1), false);
         assert_eq!(poll(&mut asked), Some(declined));
     }
