@@ -83,12 +83,12 @@ mod trust;
 
 pub use link::{
     Abandoned, Candidate, Cause, Client, ConnectError, ConnectionError, Ended, HandshakeError,
-    IoError, Journal, JournalError, LinkError, MyTurn, Notice, Server, ServerBuilder, ServerEvent,
-    ServerEvents, Talk, TheirTurn, Turn, Verdict, Waiting, tcp,
+    IoError, Journal, JournalError, LinkError, MyTurn, Notice, OpenConversation, Server,
+    ServerBuilder, ServerEvent, ServerEvents, Talk, TheirTurn, Turn, Verdict, Waiting, tcp,
 };
 pub use protocol::{
-    Code, ConversationId, Detail, FrameError, Limits, MalformedId, Message, Overdue, Reason, Text,
-    TooLong, Violation,
+    Code, ConversationId, Detail, FrameError, Limits, MalformedId, Message, Overdue, Reason, Role,
+    Text, TooLong, Violation,
 };
 pub use trust::{
     Algorithm, HandshakeFailure, Identity, IdentityError, KeyId, MalformedCertificate,

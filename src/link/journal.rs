@@ -169,7 +169,27 @@ impl Records {
     }
 }
 
-/// A conversation that was read from its file.
+/// Where a conversation stands on the disk. The file's name tells our role in it.
+#[derive(Debug)]
+pub(super) struct PageFile {
+    role: Role,
+    path: PathBuf,
+}
+
+/// A conversation as its file says, whoever holds it.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) role: Role,
+    pub(super) peer: KeyId,
+    pub(super) conversation: Conversation,
+    /// When, in seconds since 1970.
+    pub(super) written: u64,
+    is_live: bool,
+    clienthello: u64,
+    path: PathBuf,
+}
+
+/// A conversation that was read from its file, under its lock.
 #[derive(Debug)]
 pub(crate) struct Stored {
     pub(crate) record: Arc<Record>,
@@ -190,6 +210,17 @@ impl Journal {
         }
     }
 
+    /// The journals below this directory: one for each identity that has used it. None where
+    /// there is no such directory. Nothing is made here.
+    ///
+    /// # Errors
+    /// [`JournalError::Unreadable`]: the directory.
+    pub fn all(dir: &Path) -> Result<Vec<Self>, JournalError> {
+        let entries = entries(dir)?.into_iter();
+        let owners = entries.filter_map(|path| KeyId::of_file_name(path.file_name()?.to_str()?));
+        Ok(owners.map(|own| Self::new(dir, &own)).collect())
+    }
+
     /// A client's record for its conversation with this peer, and what is in
     /// it.
     pub(crate) fn client(
@@ -197,15 +228,19 @@ impl Journal {
         peer: &KeyId,
     ) -> Result<(Record, Option<Conversation>), JournalError> {
         let name = format!("client-{}", peer.file_name());
-        let record = Record {
+        let file = PageFile {
+            role: Role::Client,
             path: self.dir.join(format!("{name}.json")),
-            peer: *peer,
-            _lock: Arc::new(self.lock(&name)?),
         };
+        let lock = Arc::new(self.lock(&name)?);
         self.sweep(&name);
-        let stored = Contents::read(&record.path)?;
-        let conversation = stored.map(|contents| contents.restore(Role::Client, &record.path));
-        Ok((record, conversation.transpose()?))
+        let stored = file.read()?;
+        let record = Record {
+            path: file.path,
+            peer: *peer,
+            _lock: lock,
+        };
+        Ok((record, stored.map(|page| page.conversation)))
     }
 
     /// Whether there is a client's conversation with this peer to go on with.
@@ -219,13 +254,9 @@ impl Journal {
         let lock = Arc::new(self.lock("server")?);
         self.sweep("server-");
         let mut stored = Vec::new();
-        let entries = fs::read_dir(&self.dir).map_err(|source| self.unreadable(source))?;
-        for entry in entries {
-            let path = entry.map_err(|source| self.unreadable(source))?.path();
-            let name = path.file_name().and_then(|name| name.to_str());
-            if name.is_some_and(|n| n.starts_with("server-") && n.ends_with(".json")) {
-                stored.extend(Stored::read(path, &lock)?);
-            }
+        let files = self.files()?.into_iter();
+        for file in files.filter(|file| file.role == Role::Server) {
+            stored.extend(file.read()?.map(|page| page.held(&lock)));
         }
         stored.sort_by_key(|stored| (stored.clienthello, stored.written));
         let ends = stored.iter().filter(|s| s.conversation.has_quit()).count();
@@ -272,14 +303,28 @@ impl Journal {
         }
     }
 
-    fn unreadable(&self, source: io::Error) -> JournalError {
-        JournalError::Unreadable {
-            path: self.dir.clone(),
-            source: source.into(),
+    /// The files of all its conversations, on either side; none before the first use.
+    pub(super) fn files(&self) -> Result<Vec<PageFile>, JournalError> {
+        let entries = entries(&self.dir)?.into_iter();
+        Ok(entries.filter_map(PageFile::of).collect())
+    }
+
+    /// Whether somebody holds this lock. Makes nothing. It has the lock shared for an instant:
+    /// a server or client that starts just then waits for it.
+    pub(super) fn is_held(&self, name: &str) -> Result<bool, JournalError> {
+        let path = self.dir.join(format!("{name}.lock"));
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            opened => opened.map_err(|source| unreadable(&path, source))?,
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(source)) => Err(unreadable(&path, source)),
         }
     }
 
-    fn lock(&self, name: &str) -> Result<File, JournalError> {
+    pub(super) fn lock(&self, name: &str) -> Result<File, JournalError> {
         let unwritable = |path: &Path, source: io::Error| JournalError::Unwritable {
             path: path.to_owned(),
             source: source.into(),
@@ -295,30 +340,67 @@ impl Journal {
     }
 }
 
-impl Stored {
-    /// A server's conversation, unless its file has just gone.
-    fn read(path: PathBuf, lock: &Arc<File>) -> Result<Option<Self>, JournalError> {
-        let Some(contents) = Contents::read(&path)? else {
-            return Ok(None);
+impl PageFile {
+    /// `None`: it is no conversation's file.
+    fn of(path: PathBuf) -> Option<Self> {
+        let name = path.file_name()?.to_str()?.strip_suffix(".json")?;
+        let role = match name.split_once('-')? {
+            ("server", _) => Role::Server,
+            ("client", _) => Role::Client,
+            _ => return None,
         };
-        let (peer, is_live, written) = (contents.peer, contents.live, contents.written);
-        let clienthello = contents.clienthello;
-        let conversation = contents.restore(Role::Server, &path)?;
-        let record = Record {
-            path,
-            peer,
-            _lock: Arc::clone(lock),
-        };
-        Ok(Some(Self {
-            record: Arc::new(record),
-            peer,
-            conversation,
-            is_live,
-            clienthello,
-            written,
-        }))
+        Some(Self { role, path })
     }
 
+    /// The lock of whoever goes on with it: a server has one for all of its conversations.
+    pub(super) fn lock_name(&self) -> String {
+        let own = self.path.file_stem().unwrap_or_default();
+        match self.role {
+            Role::Server => "server".to_owned(),
+            Role::Client => own.to_string_lossy().into_owned(),
+        }
+    }
+
+    /// What stands in it; `None` if there is none, or no longer.
+    pub(super) fn read(&self) -> Result<Option<Page>, JournalError> {
+        let path = &self.path;
+        let Some(contents) = Contents::read(path)? else {
+            return Ok(None);
+        };
+        let damaged = || JournalError::Damaged { path: path.clone() };
+        let conversation = Conversation::restore(self.role, contents.conversation);
+        Ok(Some(Page {
+            role: self.role,
+            peer: contents.peer,
+            conversation: conversation.ok_or_else(damaged)?,
+            written: contents.written,
+            is_live: contents.live,
+            clienthello: contents.clienthello,
+            path: path.clone(),
+        }))
+    }
+}
+
+impl Page {
+    /// To go on with, or to end, by whoever has its lock.
+    pub(super) fn held(self, lock: &Arc<File>) -> Stored {
+        let record = Record {
+            path: self.path,
+            peer: self.peer,
+            _lock: Arc::clone(lock),
+        };
+        Stored {
+            record: Arc::new(record),
+            peer: self.peer,
+            conversation: self.conversation,
+            is_live: self.is_live,
+            clienthello: self.clienthello,
+            written: self.written,
+        }
+    }
+}
+
+impl Stored {
     /// How long ago it was stored.
     pub(crate) fn age(&self) -> Duration {
         Duration::from_secs(now().saturating_sub(self.written))
@@ -379,15 +461,11 @@ impl Record {
 
 impl Contents {
     fn read(path: &Path) -> Result<Option<Self>, JournalError> {
-        let path = path.to_owned();
-        let json = match fs::read(&path) {
-            Ok(json) => json,
+        let json = match fs::read(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => {
-                let source = source.into();
-                return Err(JournalError::Unreadable { path, source });
-            }
+            read => read.map_err(|source| unreadable(path, source))?,
         };
+        let path = path.to_owned();
         let damaged = || JournalError::Damaged { path: path.clone() };
         match serde_json::from_slice(&json) {
             Ok(AnyContents { version: VERSION }) => {}
@@ -402,12 +480,23 @@ impl Contents {
             false => Ok(Some(contents)),
         }
     }
+}
 
-    fn restore(self, role: Role, path: &Path) -> Result<Conversation, JournalError> {
-        let damaged = || JournalError::Damaged {
-            path: path.to_owned(),
-        };
-        Conversation::restore(role, self.conversation).ok_or_else(damaged)
+/// What is in a directory; nothing where there is none.
+fn entries(dir: &Path) -> Result<Vec<PathBuf>, JournalError> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(|source| unreadable(dir, source))?,
+    };
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    let paths: io::Result<_> = paths.collect();
+    paths.map_err(|source| unreadable(dir, source))
+}
+
+fn unreadable(path: &Path, source: io::Error) -> JournalError {
+    JournalError::Unreadable {
+        path: path.to_owned(),
+        source: source.into(),
     }
 }
 

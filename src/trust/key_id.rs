@@ -43,6 +43,12 @@ impl KeyId {
     pub fn file_name(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)
     }
+
+    /// The key that a file is named for by [`file_name`](Self::file_name); `None` if by none.
+    pub fn of_file_name(name: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(name).ok()?;
+        bytes.try_into().ok().map(Self)
+    }
 }
 
 /// A malformed key: not `SHA256:` and 43 characters of base64.
@@ -95,6 +101,15 @@ mod tests {
         let key = KeyId::of_spki(b"a key");
         assert_eq!(key.to_string().parse(), Ok(key));
         assert_eq!(key.to_string().len(), 7 + 43);
+    }
+
+    #[test]
+    fn a_file_s_name_is_read_back() {
+        let key = KeyId::of_spki(b"a key");
+        assert_eq!(KeyId::of_file_name(&key.file_name()), Some(key));
+        for name in ["", "old", "lost+found", &key.to_string()] {
+            assert_eq!(KeyId::of_file_name(name), None, "{name}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod hub;
 mod hub_event;
 mod question;
 mod timers;
-mod untold;
+pub(super) mod untold;
 
 use std::future::pending;
 use std::io;

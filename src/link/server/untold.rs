@@ -11,7 +11,7 @@ use crate::trust::KeyId;
 /// a message that nobody has taken, or one that was not acknowledged. After a crash the next
 /// start tells of it.
 #[derive(Debug)]
-pub(super) struct Untold {
+pub(in crate::link) struct Untold {
     record: Arc<Record>,
     stored: Snapshot,
     remains: Remains,
@@ -46,7 +46,7 @@ impl Untold {
     ///
     /// # Errors
     /// It cannot be stored, and has not ended.
-    pub(super) fn end(
+    pub(in crate::link) fn end(
         key: KeyId,
         record: &Arc<Record>,
         mut conversation: Conversation,
@@ -110,7 +110,7 @@ impl Untold {
     }
 
     /// Its user knows. What fails here is told of again at the next start.
-    pub(super) fn told(&self) {
+    pub(in crate::link) fn told(&self) {
         // Its peer can have begun it anew if that took very long.
         if self.record.holds(&self.stored) {
             let _ = self.remains.store(&self.record);
