@@ -11,22 +11,28 @@ pub fn ended_before(name: &str) -> String {
     format!("You had ended the conversation with {name}, before the program was stopped.")
 }
 
+/// What became of it, and what is not known to have arrived.
+pub fn told(what: String, abandoned: &Abandoned) -> String {
+    match &abandoned.unacknowledged {
+        None => what,
+        Some(Message { turn, .. }) => format!(
+            "{what} Your message of turn {turn} in it was not acknowledged: \
+             say it again, your peer may not have it."
+        ),
+    }
+}
+
 /// Tells what became of it, and what is not known to have arrived.
 ///
 /// # Errors
 /// stdout cannot be written.
 pub fn tell(
-    mut what: String,
+    what: String,
     abandoned: &Abandoned,
     console: &Console,
     speaker: &mut impl Speaker,
 ) -> Result<(), Report> {
-    if let Some(Message { turn, .. }) = &abandoned.unacknowledged {
-        what += &format!(
-            " Your message of turn {turn} in it was not acknowledged: \
-             say it again, your peer may not have it."
-        );
-    }
+    let what = told(what, abandoned);
     console.say(&what);
     speaker.abandoned(&what, abandoned)
 }

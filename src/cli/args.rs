@@ -80,6 +80,9 @@ pub enum Command {
     /// List and change the address book
     #[command(subcommand)]
     Peers(PeersCommand),
+    /// List and give up the conversations that can go on later
+    #[command(subcommand)]
+    Conversations(ConversationsCommand),
 }
 
 /// `turnchat gen-cert`
@@ -265,6 +268,37 @@ pub enum PeersCommand {
         /// What you want to call it
         #[arg(value_parser = Petname::from_str)]
         new: Petname,
+    },
+}
+
+/// `turnchat conversations`
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+They stand in the journal in the home. One that a running program holds is listed, and cannot be
+given up from here.
+
+Examples:
+  turnchat conversations list
+  turnchat conversations end bob")]
+pub enum ConversationsCommand {
+    /// List them: name, key, your role, turns, when last written, and whether a program holds it
+    #[command(after_help = "Example:\n  turnchat conversations list")]
+    List {
+        /// As JSON, one object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give up the conversation with a peer, on either side
+    #[command(after_help = "\
+What you said last and was not acknowledged is named. A client that comes back to a conversation
+given up here is told that it has ended; a server is told when you call it again.
+
+Example:
+  turnchat conversations end bob")]
+    End {
+        /// With whom: a name in the address book, or a key
+        #[arg(value_name = "PEER", value_parser = KeyArg::from_str)]
+        peer: KeyArg,
     },
 }
 

@@ -48,7 +48,19 @@ impl Home {
 
     /// Where open conversations are kept.
     pub fn journal(&self, own: &KeyId) -> Journal {
-        Journal::new(&self.0.join("journal"), own)
+        Journal::new(&self.journals_path(), own)
+    }
+
+    /// The journals of all identities that have used this home.
+    ///
+    /// # Errors
+    /// Their directory cannot be read.
+    pub fn journals(&self) -> Result<Vec<Journal>, Report> {
+        Ok(Journal::all(&self.journals_path())?)
+    }
+
+    fn journals_path(&self) -> PathBuf {
+        self.0.join("journal")
     }
 
     /// The address book; empty where there is none.

@@ -24,7 +24,7 @@ use std::thread::Scope;
 use std::time::Duration;
 
 use args::{Arguments, ClientArgs, Color, Command, ServerArgs};
-use commands::{client, fingerprint, gen_cert, peers, server};
+use commands::{client, conversations, fingerprint, gen_cert, peers, server};
 use console::Console;
 use editor::Editor;
 use home::Home;
@@ -78,6 +78,7 @@ fn execute(command: Command, home: &Home, console: &Console) -> Result<Exit, Rep
         Command::GenCert(command) => gen_cert::run(&command, home, console)?,
         Command::Fingerprint(command) => fingerprint::run(&command, home)?,
         Command::Peers(command) => peers::run(&command, home, console)?,
+        Command::Conversations(command) => return conversations::run(&command, home, console),
         Command::Server(command) => return serve(command, home, console),
         Command::Client(command) => {
             descriptors::suffice_for_client(descriptors::raise())?;

@@ -27,6 +27,14 @@ impl Role {
             Self::Client => turn.is_multiple_of(2),
         }
     }
+
+    /// What it is called: `server` or `client`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Client => "client",
+        }
+    }
 }
 
 /// When the peer's message counts as heard and is acknowledged: once it is safe, on the disk

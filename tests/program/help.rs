@@ -34,6 +34,7 @@ fn the_help_names_every_subcommand_and_exit_code() {
             "client",
             "fingerprint",
             "peers",
+            "conversations",
             "--version",
             "130",
             "143",
@@ -108,6 +109,13 @@ fn the_help_of_peers_names_its_commands() {
 }
 
 #[test]
+fn the_help_of_conversations_names_its_commands() {
+    explains(&["conversations"], &["list", "end"]);
+    explains(&["conversations", "list"], &["--json"]);
+    explains(&["conversations", "end"], &["<PEER>"]);
+}
+
+#[test]
 fn the_version_is_the_crate_version() {
     let printed = Person::without_identity().run(&["--version"]).succeeds();
     assert_eq!(printed, format!("turnchat {}\n", env!("CARGO_PKG_VERSION")));
@@ -123,6 +131,7 @@ fn an_unknown_option_is_misuse() {
         &["client", "localhost"],
         &["fingerprint"],
         &["peers", "list"],
+        &["conversations", "list"],
     ] {
         person
             .run(&[command, &["--bogus"]].concat())

@@ -10,6 +10,7 @@
 
 mod agent;
 mod conversation;
+mod conversations;
 mod descriptors;
 mod editor;
 mod full_disk;

@@ -164,17 +164,27 @@ fn the_table_of_commands_is_the_programs_help() {
     let everywhere = shared(&table, "everywhere");
     assert_eq!(listed(&help(&[])), everywhere);
 
-    let commands = ["gen-cert", "server", "client", "fingerprint", "peers"];
+    let commands = [
+        "gen-cert",
+        "server",
+        "client",
+        "fingerprint",
+        "peers",
+        "conversations",
+    ];
     for command in commands {
         let mut expected = everywhere.clone();
         expected.extend(options(&row(&table, command)));
         expected.extend(shared(&table, command));
         let mut found = listed(&help(&[command]));
-        if command == "peers" {
-            for verb in ["list", "add", "remove", "rename"] {
-                assert!(row(&table, command).contains(verb), "{verb}");
-                found.extend(listed(&help(&[command, verb])));
-            }
+        let verbs: &[&str] = match command {
+            "peers" => &["list", "add", "remove", "rename"],
+            "conversations" => &["list", "end"],
+            _ => &[],
+        };
+        for verb in verbs {
+            assert!(row(&table, command).contains(verb), "{verb}");
+            found.extend(listed(&help(&[command, verb])));
         }
         assert_eq!(found, expected, "{command}");
     }

@@ -1,6 +1,7 @@
 //! The commands, a file each. What runs one is called `run` in all of them.
 
 pub mod client;
+pub mod conversations;
 pub mod fingerprint;
 pub mod gen_cert;
 pub mod peers;

@@ -194,10 +194,7 @@ impl Speaker for JsonLines {
         if let (Some(petname), Some(peer)) = (&partner.petname, peer.as_object_mut()) {
             peer.insert("petname".to_owned(), petname.clone().into());
         }
-        let role = match partner.role {
-            Role::Server => "server",
-            Role::Client => "client",
-        };
+        let role = partner.role.word();
         self.event(
             "connected",
             json!({ "peer": peer, "role": role, "resumed": partner.is_resumed }),
