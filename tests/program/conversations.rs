@@ -295,7 +295,8 @@ fn whose_conversation_a_client_gave_up_is_told() {
     let connected = event(&mut client, "connected");
     assert_ne!(connected["conversation"], id);
     server.program.stdout.line_with("\"your-turn\"");
-    server.program.say("{\"quit\":{}}");
+    let quit = json!({ "quit": { "conversation": connected["conversation"] } });
+    server.program.say(&quit.to_string());
     client.finish().exits(0);
 }
 

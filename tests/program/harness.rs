@@ -678,6 +678,13 @@ impl Terminal {
         self.until(words, |rows| rows.iter().any(|row| row.contains(words)))
     }
 
+    /// Waits until these words stand there, in however many rows.
+    #[track_caller]
+    pub(crate) fn says(&self, words: &str) {
+        let joined = |rows: &[String]| rows.join(" ").replace("     ", " ");
+        self.until(words, |rows| joined(rows).contains(words));
+    }
+
     /// Waits until the last row is this.
     #[track_caller]
     pub(crate) fn ends_with(&self, row: &str) -> Vec<String> {

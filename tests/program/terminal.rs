@@ -395,7 +395,9 @@ fn a_person_lets_an_unknown_key_in_and_remembers_it() {
     server.terminal.shows("`-bob` is not a name");
     server.terminal.ends_with(CHOICES);
     server.terminal.types("remember bob\r");
-    server.terminal.shows(" as bob; from now on it is let");
+    server
+        .terminal
+        .says("as bob; from now on it is let in unasked.");
     let rows = server.terminal.ends_with(PROMPT);
     let connected = rows
         .iter()
@@ -439,10 +441,12 @@ fn who_would_be_the_fourth_question_is_told_of_on_both_sides() {
         client.finish().fails(3, &["declined"]);
     }
     let client = server.call(&people[3], &[]);
-    client.finish().fails(6, &["asked about too many keys", "ten minutes"]);
+    client
+        .finish()
+        .fails(6, &["asked about too many keys", "ten minutes"]);
     server
         .terminal
-        .shows("you were asked about three in the last 10 minutes");
+        .says("you were asked about three in the last 10 minutes");
 }
 
 #[test]
