@@ -73,20 +73,20 @@ impl Questions {
 
     /// Whom the person is asked about now. It counts.
     pub(super) fn ask(&self) -> Option<Candidate> {
-        self.change(|state| {
-            let candidate = state.next()?;
-            let key = candidate.key;
-            state.asked.push_back(Instant::now());
-            if state.asked.len() > IN_WINDOW {
-                state.asked.pop_front();
-            }
-            if !state.may_ask() {
-                // Nobody will be asked about the others in time.
-                let too_often = Verdict::Refuse(Reason::AskedTooOften);
-                state.settle(|other| (*other != key).then_some(too_often));
-            }
-            Some(candidate)
-        })
+        // It is asked for at each change, and is none itself.
+        let mut state = self.lock();
+        let candidate = state.next()?;
+        let key = candidate.key;
+        state.asked.push_back(Instant::now());
+        if state.asked.len() > IN_WINDOW {
+            state.asked.pop_front();
+        }
+        if !state.may_ask() {
+            // Nobody will be asked about the others in time.
+            let too_often = Verdict::Refuse(Reason::AskedTooOften);
+            state.settle(|other| (*other != key).then_some(too_often));
+        }
+        Some(candidate)
     }
 
     /// The person lets this key in, or does not.

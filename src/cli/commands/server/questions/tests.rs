@@ -1,7 +1,7 @@
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use tokio::time::advance;
+use tokio::time::{advance, timeout};
 
 use super::*;
 use crate::protocol::ConversationId;
@@ -56,6 +56,18 @@ async fn the_longest_waiting_is_asked_about_first_and_who_leaves_is_not() {
     questions.answer(key(2), true);
     assert_eq!(poll(&mut second), Some(Verdict::Admit));
     assert_eq!(asked_about(&questions), None);
+}
+
+/// Else whoever waits for a change never comes to rest.
+#[tokio::test(start_paused = true)]
+async fn to_ask_is_no_change() {
+    let questions = Questions::default();
+    assert_eq!(asked_about(&questions), None);
+    assert!(timeout(WINDOW, questions.changed()).await.is_err());
+    let _asked = questions.new_about(1);
+    assert!(timeout(WINDOW, questions.changed()).await.is_ok());
+    assert_eq!(asked_about(&questions), Some(key(1)));
+    assert!(timeout(WINDOW, questions.changed()).await.is_err());
 }
 
 /// Also once the first two have answers: it is how often that counts.
