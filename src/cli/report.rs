@@ -100,6 +100,15 @@ impl Report {
         )
     }
 
+    /// The terminal was closed.
+    pub fn hung_up() -> Self {
+        Self::new(
+            Exit::HungUp,
+            "The terminal was closed.",
+            "Run the same command again: with a journal the conversation goes on.",
+        )
+    }
+
     /// stdin cannot be read.
     pub fn stdin(error: &io::Error) -> Self {
         Self::new(

@@ -499,21 +499,27 @@ impl Output {
 
     /// Waits until `found` finds something in all that came.
     #[track_caller]
-    pub(crate) fn wait<T>(
+    pub(crate) fn wait<T>(&self, for_what: &str, found: impl FnMut(&[u8], bool) -> Option<T>) -> T {
+        self.wait_until(self.deadline, found).unwrap_or_else(|why| {
+            let bytes = self.so_far();
+            let shown = String::from_utf8_lossy(&bytes);
+            panic!("{} {why} before {for_what} came:\n{shown}", self.name)
+        })
+    }
+
+    fn wait_until<T>(
         &self,
-        for_what: &str,
+        end: Instant,
         mut found: impl FnMut(&[u8], bool) -> Option<T>,
-    ) -> T {
+    ) -> Result<T, &'static str> {
         let mut state = self.written.lock();
         loop {
             if let Some(value) = found(&state.bytes, state.is_closed) {
-                return value;
+                return Ok(value);
             }
-            let left = self.deadline.saturating_duration_since(Instant::now());
+            let left = end.saturating_duration_since(Instant::now());
             if state.is_closed || left.is_zero() {
-                let why = if state.is_closed { "ended" } else { "hangs" };
-                let shown = String::from_utf8_lossy(&state.bytes);
-                panic!("{} {why} before {for_what} came:\n{shown}", self.name);
+                return Err(if state.is_closed { "ended" } else { "hangs" });
             }
             let waited = self.written.grown.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -534,8 +540,35 @@ pub(crate) struct Terminal {
     output: Output,
     /// Its widths, and after how many bytes each began.
     widths: Vec<(usize, u16)>,
+    rows: u16,
+    /// Whether it shows what is written to it: else it is as slow as can be.
+    gate: Arc<Gate>,
     /// Dropped, the terminal is read no longer.
     reading: Option<PipeWriter>,
+}
+
+/// Closed, nothing is read behind it.
+#[derive(Default)]
+struct Gate {
+    is_closed: Mutex<bool>,
+    moved: Condvar,
+}
+
+impl Gate {
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        self.is_closed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, is_closed: bool) {
+        *self.lock() = is_closed;
+        self.moved.notify_all();
+    }
+
+    fn pass(&self) {
+        let _open = self.moved.wait_while(self.lock(), |is_closed| *is_closed);
+    }
 }
 
 impl Terminal {
@@ -548,28 +581,36 @@ impl Terminal {
 
     /// A terminal with this many columns.
     pub(crate) fn sized(command: Command, columns: u16) -> Self {
-        Self::with(command.into(), columns)
+        Self::with(command.into(), Self::ROWS, columns)
+    }
+
+    /// A terminal that keeps on its screen all that has ever stood there.
+    pub(crate) fn tall(command: Command) -> Self {
+        Self::with(command.into(), 1_000, Self::COLUMNS)
     }
 
     /// A terminal for all but the transcript, which goes elsewhere.
     pub(crate) fn without_transcript(command: Command, transcript: impl Into<Stdio>) -> Self {
         let command = pty_process::blocking::Command::from(command);
-        Self::with(command.stdout(transcript), Self::COLUMNS)
+        Self::with(command.stdout(transcript), Self::ROWS, Self::COLUMNS)
     }
 
-    fn with(command: pty_process::blocking::Command, columns: u16) -> Self {
+    fn with(command: pty_process::blocking::Command, rows: u16, columns: u16) -> Self {
         let (pty, pts) = pty_process::blocking::open().expect("a terminal");
-        pty.resize(pty_process::Size::new(Self::ROWS, columns))
+        pty.resize(pty_process::Size::new(rows, columns))
             .expect("a terminal has a size");
         let child = alone(|| command.spawn(pts)).expect("turnchat starts");
         let pty = Arc::new(pty);
         let (until, reading) = io::pipe().expect("a pipe");
-        let master = Master(Arc::clone(&pty), until);
+        let gate = Arc::new(Gate::default());
+        let master = Master(Arc::clone(&pty), until, Arc::clone(&gate));
         Self {
             child,
             output: Output::of("the terminal", master),
             pty: Some(pty),
             widths: vec![(0, columns)],
+            rows,
+            gate,
             reading: Some(reading),
         }
     }
@@ -598,17 +639,44 @@ impl Terminal {
         signal::killpg(job, signal).expect("a signal is sent");
     }
 
+    /// Types Ctrl-Z where no shell stops the program, and waits until it has the terminal again.
+    #[track_caller]
+    pub(crate) fn presses_ctrl_z(&self) {
+        let taken = |bytes: &[u8]| bytes.windows(8).filter(|at| at == b"\x1b[?2004h").count();
+        let before = taken(&self.output.so_far());
+        self.types("\x1a");
+        self.output
+            .wait("it again", |bytes, _| (taken(bytes) > before).then_some(()));
+    }
+
     /// Gives it another width. What came up to now was laid out for the old one.
     pub(crate) fn resize(&mut self, columns: u16) {
         self.widths.push((self.output.so_far().len(), columns));
         self.pty()
-            .resize(pty_process::Size::new(Self::ROWS, columns))
+            .resize(pty_process::Size::new(self.rows, columns))
             .expect("a terminal has a size");
+    }
+
+    /// Whether it takes what is written to it.
+    pub(crate) fn set_stalled(&self, is_stalled: bool) {
+        self.gate.set(is_stalled);
+    }
+
+    /// Ends it by force. The screen at its end.
+    #[track_caller]
+    pub(crate) fn kill(mut self) -> Vec<String> {
+        self.set_stalled(false);
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        self.output.wait("its end", |bytes, is_closed| {
+            is_closed.then(|| self.rows_of(bytes))
+        })
     }
 
     /// Closes its window. The exit code.
     #[track_caller]
     pub(crate) fn close(mut self) -> Option<i32> {
+        self.set_stalled(false);
         drop(self.reading.take());
         self.output
             .wait("its end", |_, is_closed| is_closed.then_some(()));
@@ -646,13 +714,11 @@ impl Terminal {
         let size = |cells| NonZero::new(cells).expect("a terminal has a size");
         let mut widths = self.widths.iter().copied();
         let (mut from, mut columns) = widths.next().expect("a width");
-        let mut parser = vt100::Parser::new(size(Self::ROWS), size(columns), 0);
+        let mut parser = vt100::Parser::new(size(self.rows), size(columns), 0);
         for (at, next) in widths {
             parser.process(&bytes[from..at]);
             (from, columns) = (at, next);
-            parser
-                .screen_mut()
-                .set_size(size(Self::ROWS), size(columns));
+            parser.screen_mut().set_size(size(self.rows), size(columns));
         }
         parser.process(&bytes[from..]);
         let rows = parser.screen().rows(0, columns);
@@ -670,6 +736,25 @@ impl Terminal {
             let rows = self.rows_of(bytes);
             is_so(&rows).then_some(rows)
         })
+    }
+
+    /// Waits until the screen is so, but no longer than this.
+    pub(crate) fn within(&self, time: Duration, is_so: impl Fn(&[String]) -> bool) -> bool {
+        let end = Instant::now() + time;
+        let waited = self
+            .output
+            .wait_until(end, |bytes, _| is_so(&self.rows_of(bytes)).then_some(()));
+        waited.is_ok()
+    }
+
+    /// Whether the program takes longer than it may.
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.output.is_overdue()
+    }
+
+    /// Whether all that it has written is there.
+    pub(crate) fn is_over(&self) -> bool {
+        self.output.written.lock().is_closed
     }
 
     /// Waits until these words stand somewhere on the screen.
@@ -712,7 +797,7 @@ impl Drop for Terminal {
 }
 
 /// The terminal's other end, to be read on a thread until the pipe is closed.
-struct Master(Arc<pty_process::blocking::Pty>, PipeReader);
+struct Master(Arc<pty_process::blocking::Pty>, PipeReader, Arc<Gate>);
 
 impl Read for Master {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -721,6 +806,7 @@ impl Read for Master {
             PollFd::new(self.1.as_fd(), PollFlags::POLLIN),
         ];
         poll(&mut polled, PollTimeout::NONE)?;
+        self.2.pass();
         match polled[1].any() {
             Some(true) => Ok(0),
             _ => (&*self.0).read(buffer),

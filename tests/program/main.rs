@@ -27,6 +27,7 @@ mod refusals;
 mod returning;
 mod serving;
 mod stopping;
+mod storm;
 mod strangers;
 mod terminal;
 mod trust;

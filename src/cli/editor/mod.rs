@@ -453,9 +453,13 @@ impl Screen {
             }
             Order::Continued => {
                 if !std::mem::take(&mut self.has_resumed) {
-                    // The shell has had the terminal, and written on it.
+                    // The shell has had the terminal, and written on it; or nobody has, and
+                    // what was being written stands there still.
                     self.is_raw = false;
                     self.painter = Painter::default();
+                    if raw::is_foreground() {
+                        self.put(Stream::Stdout, "\r\x1b[K".to_owned(), None);
+                    }
                     self.resume();
                 }
             }

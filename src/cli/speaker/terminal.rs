@@ -81,7 +81,7 @@ impl Terminal {
         match self.editor() {
             Some(editor) => editor
                 .print(Stream::Stdout, &rows)
-                .map_err(|error| Report::stdout(&error)),
+                .map_err(|_| Report::hung_up()),
             None => Ok(()),
         }
     }
@@ -127,11 +127,12 @@ impl Speaker for Terminal {
         self.peer = partner.short_name();
         self.peer_within = partner.name_within();
         self.asked = None;
+        // Whoever has read the greeting can type.
+        self.listen("");
         self.console.say(&format!(
             "{} QUIT on a line of its own ends it.",
             partner.greeting()
         ));
-        self.listen("");
         Ok(())
     }
 
