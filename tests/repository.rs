@@ -13,6 +13,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+#[path = "repository/advice.rs"]
+mod advice;
 #[path = "repository/documents.rs"]
 mod documents;
 #[path = "repository/face.rs"]

@@ -2,6 +2,7 @@
 
 use super::book::Petname;
 use super::console::Console;
+use super::proposal::theirs;
 use super::report::Report;
 use super::speaker::{self, Left, Speaker};
 use crate::trust::KeyId;
@@ -10,7 +11,12 @@ use crate::trust::KeyId;
 const CHOICES: &str = "Type `accept` for this once, `remember NAME`, or `decline`: ";
 
 /// How to find out whose key it is.
-const COMPARE: &str = "Compare it with what `turnchat fingerprint` prints on your peer's side.";
+fn compare() -> String {
+    format!(
+        "Compare it with what {} prints on your peer's side.",
+        theirs("fingerprint")
+    )
+}
 
 /// What is not said again in full: the answer may have been a pasted text.
 const LONGEST: usize = 60;
@@ -84,7 +90,7 @@ pub async fn about_server(
     if let Some(name) = known_as {
         console.print_always(&format!("You know this key as {name}, at another address."));
     }
-    console.print_always(COMPARE);
+    console.print_always(&compare());
     let question = Question { key: *key };
     loop {
         ask_again(speaker);
@@ -102,7 +108,7 @@ pub async fn about_server(
 pub fn about_client(speaker: &mut impl Speaker, console: &Console, from: &str, key: &KeyId) {
     console.print_always(&format!("A key that you don't know wants to talk{from}:"));
     console.print_always(&format!("    {key}"));
-    console.print_always(COMPARE);
+    console.print_always(&compare());
     ask_again(speaker);
 }
 

@@ -56,7 +56,7 @@ fn suffice(descriptors: usize, least: usize) -> Result<(), Report> {
             Exit::Failure,
             format!("The system lets this program open {descriptors} files and connections only."),
             format!(
-                "Raise the limit, for example with `ulimit -n {}`.",
+                "Raise the limit, for example with `ulimit -n {}` in a new shell; where that is refused, root can.",
                 10 * least
             ),
         )),

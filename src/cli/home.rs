@@ -1,19 +1,25 @@
 //! [`Home`]: the one directory that everything is kept in.
 
+use std::env;
 use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy as _;
 
 use super::args::{IdentityArgs, KeyArg};
 use super::console::Console;
+use super::proposal::yours;
+use super::remedy;
 use super::report::{Exit, Report};
 use crate::cli::book::{AddressBook, BOOK_FILE};
 use crate::link::Journal;
-use crate::trust::{Algorithm, Identity, KeyId, key_of_certificate_file};
+use crate::trust::{Algorithm, Identity, IdentityError, KeyId, key_of_certificate_file};
 
 /// Certificate, key and address book. Deleting it deletes everything.
 #[derive(Debug, Clone)]
-pub struct Home(PathBuf);
+pub struct Home {
+    directory: PathBuf,
+    taken_from: &'static str,
+}
 
 impl Home {
     /// `--home`, else `$TURNCHAT_HOME`, else `turnchat` in the XDG
@@ -22,28 +28,47 @@ impl Home {
     /// # Errors
     /// Where none of them says anything.
     pub fn find(argument: Option<PathBuf>) -> Result<Self, Report> {
-        let from_environment = || std::env::var_os("TURNCHAT_HOME").filter(|dir| !dir.is_empty());
-        if let Some(dir) = argument.or_else(|| from_environment().map(PathBuf::from)) {
-            return Ok(Self(dir));
+        let variable = |name| env::var_os(name).filter(|dir| !dir.is_empty());
+        let found = |directory, taken_from| {
+            Ok(Self {
+                directory,
+                taken_from,
+            })
+        };
+        if let Some(dir) = argument {
+            return found(dir, "--home");
         }
-        let base = etcetera::base_strategy::Xdg::new().map_err(|_| {
+        if let Some(dir) = variable("TURNCHAT_HOME") {
+            return found(dir.into(), "TURNCHAT_HOME");
+        }
+        let base = etcetera::base_strategy::Xdg::new().ok();
+        // A relative one would be another home in each directory.
+        let base = base.map(|base| base.config_dir());
+        let base = base.filter(|dir| dir.is_absolute()).ok_or_else(|| {
             Report::new(
                 Exit::Failure,
                 "There is no home directory to keep your key in.",
-                "Set HOME, or give a directory with `--home DIR`.",
+                "Set HOME to its absolute path, or give a directory with `--home DIR`.",
             )
         })?;
-        Ok(Self(base.config_dir().join("turnchat")))
+        let is_of_xdg = variable("XDG_CONFIG_HOME").is_some_and(|dir| Path::new(&dir) == base);
+        let taken_from = if is_of_xdg { "XDG_CONFIG_HOME" } else { "HOME" };
+        found(base.join("turnchat"), taken_from)
     }
 
     /// The directory.
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.directory
+    }
+
+    /// The option or variable that names the directory, or one above it.
+    pub fn taken_from(&self) -> &'static str {
+        self.taken_from
     }
 
     /// Where the address book is.
     pub fn book_path(&self) -> PathBuf {
-        self.0.join(BOOK_FILE)
+        self.directory.join(BOOK_FILE)
     }
 
     /// Where open conversations are kept.
@@ -60,7 +85,7 @@ impl Home {
     }
 
     fn journals_path(&self) -> PathBuf {
-        self.0.join("journal")
+        self.directory.join("journal")
     }
 
     /// The address book; empty where there is none.
@@ -79,16 +104,16 @@ impl Home {
     pub fn identity(&self, files: &IdentityArgs, console: &Console) -> Result<Identity, Report> {
         let identity = match (&files.cert, &files.key) {
             (Some(cert), Some(key)) => Identity::load(cert, key).map(Some),
-            _ => Identity::load_from(&self.0),
+            _ => Identity::load_from(&self.directory),
         };
         let made = match identity.map_err(|error| Report::from(&error))? {
             Some(identity) => return Ok(identity),
-            None => Identity::create(&self.0, Algorithm::default()),
+            None => Identity::create(&self.directory, Algorithm::default()),
         };
         let made = made.map_err(|error| Report::from(&error))?;
         console.say(&format!(
             "You had no key: made one in {}, {}.",
-            self.0.display(),
+            self.directory.display(),
             made.key_id()
         ));
         Ok(made)
@@ -111,7 +136,10 @@ pub fn resolve_keys(named: &[KeyArg], book: &AddressBook) -> Result<Vec<KeyId>, 
                     return Err(Report::new(
                         Exit::Usage,
                         format!("Nobody in the address book is called {name}."),
-                        "See `turnchat peers list`; a certificate is named by a path with `/` or ending in `.pem`.",
+                        format!(
+                            "See {}; a certificate is named by a path with `/` or ending in `.pem`.",
+                            yours("peers list")
+                        ),
                     ));
                 }
             },
@@ -125,9 +153,15 @@ pub fn resolve_keys(named: &[KeyArg], book: &AddressBook) -> Result<Vec<KeyId>, 
 /// # Errors
 /// It cannot be read, or holds no certificate.
 pub fn certificate_key(path: &Path) -> Result<KeyId, Report> {
-    key_of_certificate_file(path).map_err(|error| Report {
-        advice: "Check the path, and that it is the certificate (`cert.pem`) of your peer."
-            .to_owned(),
-        ..Report::from(&error)
+    key_of_certificate_file(path).map_err(|error| {
+        let advice = match &error {
+            IdentityError::Unreadable { source, .. } => remedy::for_named(path, source),
+            _ => "Give a certificate as PEM, such as the `cert.pem` that `gen-cert` makes."
+                .to_owned(),
+        };
+        Report {
+            advice,
+            ..Report::from(&error)
+        }
     })
 }

@@ -12,6 +12,8 @@ pub mod home;
 pub mod input;
 pub mod layout;
 pub mod locale;
+pub mod proposal;
+pub mod remedy;
 pub mod report;
 pub mod screen;
 pub mod signals;
@@ -19,17 +21,18 @@ pub mod speaker;
 pub mod talk;
 pub mod transcript;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::thread::Scope;
 use std::time::Duration;
 
-use args::{Arguments, ClientArgs, Color, Command, ServerArgs};
+use args::{Arguments, ClientArgs, Color, Command, GenCertArgs, ServerArgs};
 use commands::{client, conversations, fingerprint, gen_cert, peers, server};
 use console::Console;
 use editor::Editor;
 use home::Home;
 use input::Input;
 use locale::Letters;
+use proposal::Called;
 use report::{Exit, Report};
 use speaker::Speaker;
 use speaker::json::JsonLines;
@@ -49,12 +52,35 @@ pub fn run(arguments: Arguments) -> Exit {
     }
     .write_global();
     let console = Console::new(arguments.common.quiet, arguments.common.verbose);
-    let done = Home::find(arguments.common.home)
-        .and_then(|home| execute(arguments.command, &home, &console));
+    let done = Home::find(arguments.common.home.clone()).and_then(|home| {
+        called(&arguments, &home).remember();
+        execute(arguments.command, &home, &console)
+    });
     done.unwrap_or_else(|report| {
         console.fail(&report);
         report.exit
     })
+}
+
+/// What a proposed command has to repeat of these arguments.
+fn called(arguments: &Arguments, home: &Home) -> Called {
+    let files = match &arguments.command {
+        Command::Server(command) => Some(&command.talk.identity),
+        Command::Client(command) => Some(&command.talk.identity),
+        Command::Fingerprint(command) => Some(&command.identity),
+        Command::GenCert(_) | Command::Peers(_) | Command::Conversations(_) => None,
+    };
+    let identity = files.and_then(|files| Some([files.cert.clone()?, files.key.clone()?]));
+    let (directory, taken_from) = match &arguments.command {
+        Command::GenCert(GenCertArgs { out: Some(out), .. }) => (out.clone(), "--out"),
+        _ => (home.path().to_owned(), home.taken_from()),
+    };
+    Called {
+        directory,
+        home: arguments.common.home.clone(),
+        taken_from,
+        identity,
+    }
 }
 
 /// Tells what is wrong with the arguments, or what was asked for: help. Even
@@ -62,15 +88,21 @@ pub fn run(arguments: Arguments) -> Exit {
 pub fn refuse(arguments: clap::Error) -> Exit {
     if arguments.use_stderr() {
         let mut told = screen::message(&arguments.render().to_string());
-        if std::io::stderr().is_terminal() {
+        if io::stderr().is_terminal() {
             told = Letters::of_locale().show(told);
         }
         let _ = write!(anstream::stderr(), "{told}");
         return Exit::Usage;
     }
-    // That stdout is closed is nothing to tell.
-    let _ = arguments.print();
-    Exit::Success
+    match arguments.print() {
+        // Whoever has left wants no more of it.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let report = Report::output("The help", &error);
+            Console::new(false, 0).fail(&report);
+            report.exit
+        }
+        _ => Exit::Success,
+    }
 }
 
 fn execute(command: Command, home: &Home, console: &Console) -> Result<Exit, Report> {
@@ -218,7 +250,10 @@ fn block_on(run: impl Future<Output = Result<Exit, Report>>) -> Result<Exit, Rep
             Report::new(
                 Exit::Failure,
                 format!("No thread can be started: {error}."),
-                "Close other programs, or raise the limit of processes.",
+                remedy::for_too_many(&error).unwrap_or_else(|| {
+                    "Close other programs, or raise the limit of processes (`ulimit -u`)."
+                        .to_owned()
+                }),
             )
         })?;
     let exit = runtime.block_on(run);

@@ -5,11 +5,13 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::cli::book::{BookError, Petname};
+use crate::cli::book::{Address, BookError, Petname};
+use crate::cli::proposal::{self, Called, shell_quoted, theirs, yours};
+use crate::cli::remedy::{self, Wanted};
 use crate::link::error::chain;
 use crate::link::{Cause, ConnectError, Ended, HandshakeError, JournalError, LinkError};
 use crate::protocol::{Code, Message, Overdue, Reason};
-use crate::trust::{HandshakeFailure, IdentityError, KeyId};
+use crate::trust::{CERTIFICATE_FILE, HandshakeFailure, IdentityError, KEY_FILE, KeyId};
 
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,12 +93,27 @@ impl Report {
         Self { exit, what, advice }
     }
 
-    /// stdout cannot be written.
+    /// stdout cannot be written in a conversation.
     pub fn stdout(error: &io::Error) -> Self {
+        let advice = match error.kind() {
+            io::ErrorKind::BrokenPipe => {
+                "Keep what reads standard output running for as long as the conversation goes on."
+            }
+            _ => SEND_OUTPUT_ELSEWHERE,
+        };
         Self::new(
             Exit::Failure,
             format!("The transcript cannot be written: {error}."),
-            "Keep standard output open for as long as the conversation goes on.",
+            advice,
+        )
+    }
+
+    /// What a command prints, such as `The list`, cannot be written to stdout.
+    pub fn output(what: &str, error: &io::Error) -> Self {
+        Self::new(
+            Exit::Failure,
+            format!("{what} cannot be written to standard output: {error}."),
+            SEND_OUTPUT_ELSEWHERE,
         )
     }
 
@@ -123,7 +140,10 @@ impl Report {
         Self::new(
             Exit::Trust,
             format!("You declined the key of {host}. Nothing was said to it."),
-            "Ask your peer for the output of `turnchat fingerprint`, and compare.",
+            format!(
+                "Ask your peer for the output of {}, and compare.",
+                theirs("fingerprint")
+            ),
         )
     }
 
@@ -141,7 +161,7 @@ impl Report {
         Self::new(
             Exit::Failure,
             format!("The terminal cannot be used: {error}."),
-            "Close other programs, or run turnchat with `TERM=dumb`.",
+            "Run turnchat with `TERM=dumb` in its environment: it then needs no line editor.",
         )
     }
 
@@ -160,9 +180,12 @@ impl Report {
             io::ErrorKind::AddrInUse => {
                 "Stop the program that listens there, or choose another port with `--listen`."
             }
-            io::ErrorKind::PermissionDenied => "Choose a port above 1023 with `--listen`.",
-            _ => "Choose an address of this machine with `--listen`.",
+            io::ErrorKind::PermissionDenied => {
+                "Choose another port with `--listen`: those below 1024 often need root, and a sandbox may forbid more."
+            }
+            _ => "Choose an address of this machine, or a name of it, with `--listen`.",
         };
+        let advice = remedy::for_too_many(error).unwrap_or_else(|| advice.to_owned());
         Self::new(
             Exit::Failure,
             format!("Cannot listen on {address}: {error}."),
@@ -174,8 +197,10 @@ impl Report {
     pub fn signals(error: &io::Error) -> Self {
         Self::new(
             Exit::Failure,
-            format!("Signals cannot be listened to: {error}."),
-            "Run turnchat outside of the sandbox that forbids it.",
+            format!("Cannot install signal handlers: {error}."),
+            remedy::for_too_many(error).unwrap_or_else(|| {
+                "Run turnchat outside of the sandbox that forbids it.".to_owned()
+            }),
         )
     }
 
@@ -184,17 +209,37 @@ impl Report {
         Self::new(
             Exit::Trust,
             format!("{host} has another key than the one pinned: {key}. Nothing was said to it."),
-            "Ask your peer for the output of `turnchat fingerprint`; if it is this key, pin it with `--pin`. If not, somebody else answers there.",
+            format!(
+                "Ask your peer for the output of {}; if it is this key, pin it with `--pin`. If not, somebody else answers there.",
+                theirs("fingerprint")
+            ),
+        )
+    }
+
+    /// The key that was accepted for a host does not answer there a moment later.
+    pub fn not_accepted(host: &str, key: &KeyId) -> Self {
+        Self::new(
+            Exit::Trust,
+            format!(
+                "{host} has another key than a moment ago, when one was accepted: {key}. Nothing was said to it."
+            ),
+            format!(
+                "Somebody else may answer there. Ask your peer for the output of {}, and pin that key with `--pin`.",
+                theirs("fingerprint")
+            ),
         )
     }
 
     /// A known peer has another key than the book says.
-    pub fn changed(name: &Petname, key: &KeyId) -> Self {
+    pub fn changed(name: &Petname, address: &Address, key: &KeyId) -> Self {
+        let address = shell_quoted(Path::new(&address.to_string()));
         Self::new(
             Exit::Trust,
             format!("The key of {name} has changed: {key}. Nothing was said to it."),
             format!(
-                "Somebody else may answer in the place of {name}. If your peer has a new key and tells you so, run `turnchat peers remove {name}`, then add it anew with `turnchat peers add`."
+                "Somebody else may answer in the place of {name}. If your peer has a new key and tells you so, run {}, then add it anew with {}.",
+                yours(&format!("peers remove {name}")),
+                yours(&format!("peers add {name} KEY --address {address}"))
             ),
         )
     }
@@ -208,8 +253,18 @@ impl Report {
         )
     }
 
-    /// A host that the book does not know, and nobody to ask.
-    pub fn unknown_host(host: &str, key: &KeyId, known_as: Option<&Petname>) -> Self {
+    /// A host that the book does not know, and nobody to ask; `with_accept_new` if the key was
+    /// to be stored, which `--pin` excludes.
+    pub fn unknown_host(
+        host: &str,
+        key: &KeyId,
+        known_as: Option<&Petname>,
+        with_accept_new: bool,
+    ) -> Self {
+        let instead = match with_accept_new {
+            true => " in place of `--accept-new`",
+            false => "",
+        };
         let known = known_as.map_or(String::new(), |name| {
             format!(" You know this key as {name}, at another address.")
         });
@@ -217,7 +272,8 @@ impl Report {
             Exit::Trust,
             format!("{host} has a key that you don't know: {key}.{known} Nothing was said to it."),
             format!(
-                "Ask your peer to run `turnchat fingerprint`; if it prints this key, run the same command with `--pin {key}`."
+                "Ask your peer to run {}; if it prints this key, run the same command with `--pin {key}`{instead}.",
+                theirs("fingerprint")
             ),
         )
     }
@@ -252,7 +308,11 @@ fn refused(reason: Reason) -> Report {
         Reason::UnknownPeer => Report::new(
             Exit::Trust,
             "The server does not know your key.",
-            "Give your peer the output of `turnchat fingerprint`, to be allowed there with `--allow` or `turnchat peers add`.",
+            format!(
+                "Give your peer the output of {}, to be allowed there with `--allow` or {}.",
+                proposal::fingerprint(),
+                theirs("peers add")
+            ),
         ),
         Reason::Declined => Report::new(
             Exit::Trust,
@@ -263,12 +323,18 @@ fn refused(reason: Reason) -> Report {
         Reason::NoAnswer => Report::new(
             Exit::Busy,
             "Your peer was asked about your key, and has not answered.",
-            "Give your peer the output of `turnchat fingerprint`, and call again when your peer is there.",
+            format!(
+                "Give your peer the output of {}, and call again when your peer is there.",
+                proposal::fingerprint()
+            ),
         ),
         Reason::AskedTooOften => Report::new(
             Exit::Busy,
             "Your peer was asked about too many keys in the last minutes.",
-            "Call again in ten minutes, or ask your peer to add your key with `turnchat peers add`.",
+            format!(
+                "Call again in ten minutes, or ask your peer to add your key with {}.",
+                theirs("peers add")
+            ),
         ),
         Reason::Closing => Report::new(
             Exit::Busy,
@@ -285,7 +351,8 @@ fn refused(reason: Reason) -> Report {
 
 impl From<&LinkError> for Report {
     fn from(error: &LinkError) -> Self {
-        let again = "Run the same command again: it goes on where a journal was kept, and else begins anew.";
+        // Told on a server too, which may go on and need no command.
+        let again = "On the client's side, run the same command again: the conversation goes on where a journal was kept, and else begins anew.";
         match error {
             LinkError::Cut => Self::new(Exit::Link, "The connection was lost.", again),
             LinkError::Io(io) => match HandshakeFailure::of(io) {
@@ -322,7 +389,7 @@ impl From<&LinkError> for Report {
             LinkError::ReaderFailed => Self::new(
                 Exit::Failure,
                 "The conversation was stopped: its messages cannot be shown here.",
-                "Mend what reads them, and begin a new one.",
+                "Repair what reads standard output, then run the same command again.",
             ),
             LinkError::Journal(error) => Self::from(error),
             LinkError::OtherKey(key) => Self::other_key(key),
@@ -373,7 +440,12 @@ impl Report {
             ConnectError::Dial(error) => Self::new(
                 Exit::Link,
                 format!("Cannot reach {host}: {error}."),
-                "Check the name and the port, and that `turnchat server` runs there.",
+                remedy::for_too_many(error).unwrap_or_else(|| {
+                    format!(
+                        "Check the name and the port, and that {} runs there.",
+                        theirs("server")
+                    )
+                }),
             ),
             ConnectError::Journal(error) => Self::from(error),
             ConnectError::Handshake(error) => match error {
@@ -401,7 +473,15 @@ fn handshake(failure: &HandshakeFailure, host: &str) -> Report {
         HandshakeFailure::CertificateRefused(alert) => Report::new(
             Exit::Trust,
             format!("The peer does not accept our certificate ({alert:?})."),
-            "Make a new one for the same key with `turnchat gen-cert --renew`.",
+            match Called::get().identity {
+                None => format!(
+                    "Make a new one for the same key with {}.",
+                    yours("gen-cert --renew")
+                ),
+                Some(_) => {
+                    "Make a new certificate for the same key, and give it with `--cert`.".to_owned()
+                }
+            },
         ),
         HandshakeFailure::NotAsked => Report::new(
             Exit::Trust,
@@ -438,69 +518,105 @@ fn handshake(failure: &HandshakeFailure, host: &str) -> Report {
 
 impl From<&IdentityError> for Report {
     fn from(error: &IdentityError) -> Self {
-        let what = format!("{}.", capitalized(&chain(error)));
-        let (exit, advice) = match error {
-            IdentityError::Exists { .. } => (
-                Exit::Failure,
-                "Nothing was changed. Choose another directory with `--out`, or renew the certificate with `--renew`.".to_owned(),
-            ),
-            IdentityError::CertificateMissing { key, .. } => (
-                Exit::Failure,
-                format!(
-                    "Make a new certificate for the same key with `turnchat gen-cert --renew --out {}`; the fingerprint stays.",
-                    shell_quoted(key.parent().unwrap_or(key))
-                ),
-            ),
-            IdentityError::KeyMissing { certificate, key } => (
-                Exit::Failure,
-                format!(
-                    "Restore {} from a backup. Without one, move the certificate away with `mv {} {}`, and a new identity can be made.",
-                    key.display(),
-                    shell_quoted(certificate),
-                    shell_quoted(&certificate.with_extension("pem.old"))
-                ),
-            ),
-            IdentityError::LooseKey { path, .. } => (
-                Exit::Trust,
-                format!("Close it with `chmod 600 {}`.", shell_quoted(path)),
-            ),
-            IdentityError::Mismatch { .. } => (
-                Exit::Failure,
-                "Give the certificate and the key of one identity, or renew the certificate with `turnchat gen-cert --renew`.".to_owned(),
-            ),
-            IdentityError::Unwritable { .. } => (
-                Exit::Failure,
-                "Check that the directory can be written and the disk is not full.".to_owned(),
-            ),
-            IdentityError::Unreadable { .. } => (
-                Exit::Failure,
-                "Check the path and its permissions; `turnchat gen-cert` makes a new identity.".to_owned(),
-            ),
-            _ => (
-                Exit::Failure,
-                "Restore the file from a backup, or make a new identity with `turnchat gen-cert --out DIR`.".to_owned(),
-            ),
+        let exit = match error {
+            IdentityError::LooseKey { .. } => Exit::Trust,
+            _ => Exit::Failure,
         };
-        Self { exit, what, advice }
+        Self::new(exit, sentence(error), identity_advice(error))
     }
+}
+
+fn identity_advice(error: &IdentityError) -> String {
+    match error {
+        IdentityError::Exists { path } => format!(
+            "Nothing was changed. Choose another directory with `--out DIR`, or make a new certificate for the same key with {}.",
+            proposal::renewal(directory_of(path))
+        ),
+        IdentityError::CertificateMissing { key, .. } => format!(
+            "Make a new certificate for the same key with {}; the fingerprint stays.",
+            proposal::renewal(directory_of(key))
+        ),
+        IdentityError::KeyMissing { certificate, key } => format!(
+            "Restore {} from a backup. Without one, move the certificate away with `mv {} {}`, and a new identity can be made.",
+            key.display(),
+            shell_quoted(certificate),
+            shell_quoted(&certificate.with_extension("pem.old"))
+        ),
+        IdentityError::LooseKey { path, .. } => remedy::for_loose_key(path),
+        IdentityError::Mismatch { certificate, key } => match is_home_of_both(certificate, key) {
+            true => format!(
+                "Restore the file that is not of this identity; or, if the key is the right one, make a new certificate for it with {}.",
+                proposal::renewal(directory_of(key))
+            ),
+            false => "Give the certificate and the key of one identity.".to_owned(),
+        },
+        IdentityError::Unreadable { path, source } if is_absent_key(path, source) => {
+            "There is no key to make a certificate for: leave `--renew` out to make both."
+                .to_owned()
+        }
+        IdentityError::Unreadable { path, source } => remedy::for_own(Wanted::Read, path, source),
+        IdentityError::Unwritable { path, source } => remedy::for_own(Wanted::Write, path, source),
+        IdentityError::TooLong { path }
+        | IdentityError::NoCertificate { path }
+        | IdentityError::NoKey { path }
+        | IdentityError::Malformed { path, .. }
+        | IdentityError::UnsupportedKey { path } => damaged_advice(path),
+        IdentityError::NotMade { .. } => {
+            "Check that the system gives random numbers: a sandbox may forbid it.".to_owned()
+        }
+    }
+}
+
+/// The file is there and is of no use as it is.
+fn damaged_advice(path: &Path) -> String {
+    let key = path.with_file_name(KEY_FILE);
+    if path.ends_with(CERTIFICATE_FILE) && key.exists() {
+        return format!(
+            "If the key beside it is whole, make a new certificate for it with {}; the fingerprint stays.",
+            proposal::renewal(directory_of(path))
+        );
+    }
+    "Restore it from a backup, or give another with `--cert FILE` and `--key FILE`: a certificate and a key, ECDSA P-256 or Ed25519, as PEM without a passphrase.".to_owned()
+}
+
+fn directory_of(file: &Path) -> &Path {
+    match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Whether both are where `gen-cert` would make them.
+fn is_home_of_both(certificate: &Path, key: &Path) -> bool {
+    certificate.ends_with(CERTIFICATE_FILE)
+        && key.ends_with(KEY_FILE)
+        && certificate.parent() == key.parent()
+}
+
+/// Only `gen-cert --renew` looks for a key in a directory that has neither file.
+fn is_absent_key(path: &Path, error: &io::Error) -> bool {
+    Called::get().identity.is_none()
+        && error.kind() == io::ErrorKind::NotFound
+        && path.ends_with(KEY_FILE)
+        && !path.is_symlink()
 }
 
 impl From<&BookError> for Report {
     fn from(error: &BookError) -> Self {
         let advice = match error {
-            BookError::Refused(_) => "See `turnchat peers list`; nothing was changed.",
-            BookError::Unwritable { .. } => {
-                "Check that the directory can be written and the disk is not full; nothing was changed."
+            BookError::Refused(_) => {
+                format!("See {}; nothing was changed.", yours("peers list"))
             }
-            _ => {
-                "Mend the file, or move it away to begin with an empty address book; it was left as it is."
+            BookError::Unwritable { path, source } => format!(
+                "{} Nothing was changed.",
+                remedy::for_own(Wanted::Write, path, source)
+            ),
+            BookError::Unreadable { path, source } => remedy::for_own(Wanted::Read, path, source),
+            BookError::Damaged { .. } => {
+                "Repair the file, or move it away to begin with an empty address book; it was left as it is.".to_owned()
             }
         };
-        Self::new(
-            Exit::Failure,
-            format!("{}.", capitalized(&chain(error))),
-            advice,
-        )
+        Self::new(Exit::Failure, sentence(error), advice)
     }
 }
 
@@ -512,50 +628,165 @@ impl From<JournalError> for Report {
 
 impl From<&JournalError> for Report {
     fn from(error: &JournalError) -> Self {
+        let without = "Or run the same command with `--no-journal`.";
         let advice = match error {
             JournalError::InUse { .. } => {
-                "Go on there, or end that process first; or run this one with another `--home` or with `--no-journal`."
+                "Go on there, or end that process first; or run this one with `--no-journal`."
+                    .to_owned()
             }
-            JournalError::Unwritable { .. } => {
-                "Check that the directory can be written and the disk is not full; or run the same command with `--no-journal`."
+            JournalError::Unwritable { path, source } => {
+                let remedy = remedy::for_own(Wanted::Write, path, source);
+                format!("{remedy} {without}")
             }
-            JournalError::Unreadable { .. } => "Check its permissions; it was left as it is.",
+            JournalError::Unreadable { path, source } => {
+                let remedy = remedy::for_own(Wanted::Read, path, source);
+                format!("{remedy} {without}")
+            }
             JournalError::OtherVersion { .. } => {
-                "Go on with the version that wrote it, or give the conversation up by removing the file."
+                "Go on with the version of turnchat that wrote it, or run this one with `--no-journal`."
+                    .to_owned()
             }
-            _ => {
+            JournalError::Damaged { .. } => {
                 "Restore it from a backup, or give the conversation up by removing the file; it was left as it is."
+                    .to_owned()
             }
         };
-        Self::new(
-            Exit::Failure,
-            format!("{}.", capitalized(&chain(error))),
-            advice,
-        )
+        Self::new(Exit::Failure, sentence(error), advice)
     }
 }
 
-/// A path as a shell takes it.
-pub fn shell_quoted(path: &Path) -> String {
-    let path = path.display().to_string();
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
-    match !path.is_empty() && path.chars().all(is_plain) {
-        true => path,
-        false => format!("'{}'", path.replace('\'', r"'\''")),
-    }
-}
+const SEND_OUTPUT_ELSEWHERE: &str = "Send standard output elsewhere, for example to a file on a disk with free space, and run the same command again.";
 
-fn capitalized(sentence: &str) -> String {
-    let mut chars = sentence.chars();
-    match chars.next() {
-        Some(first) => first.to_uppercase().chain(chars).collect(),
-        None => String::new(),
-    }
+/// An error and its sources as a sentence. None of ours begins with a path or a name, which
+/// have to stay as they are.
+fn sentence(error: &dyn std::error::Error) -> String {
+    let chain = chain(error);
+    let mut chars = chain.chars();
+    let first = chars.next().map(|first| first.to_uppercase());
+    format!(
+        "{}{}.",
+        first.into_iter().flatten().collect::<String>(),
+        chars.as_str()
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::book::Damage;
+
+    /// Every error that names a file.
+    fn errors_about(path: &Path) -> Vec<Report> {
+        let path = || path.to_owned();
+        let source = || io::Error::from(io::ErrorKind::TimedOut);
+        let identity = [
+            IdentityError::Exists { path: path() },
+            IdentityError::KeyMissing {
+                certificate: path(),
+                key: path(),
+            },
+            IdentityError::CertificateMissing {
+                certificate: path(),
+                key: path(),
+            },
+            IdentityError::Unreadable {
+                path: path(),
+                source: source(),
+            },
+            IdentityError::Unwritable {
+                path: path(),
+                source: source(),
+            },
+            IdentityError::TooLong { path: path() },
+            IdentityError::NoCertificate { path: path() },
+            IdentityError::NoKey { path: path() },
+            IdentityError::Malformed {
+                path: path(),
+                what: "it is not PEM".to_owned(),
+            },
+            IdentityError::LooseKey {
+                path: path(),
+                mode: 0o644,
+            },
+            IdentityError::UnsupportedKey { path: path() },
+            IdentityError::Mismatch {
+                certificate: path(),
+                key: path(),
+            },
+        ];
+        let book = [
+            BookError::Unreadable {
+                path: path(),
+                source: source(),
+            },
+            BookError::Unwritable {
+                path: path(),
+                source: source(),
+            },
+            BookError::Damaged {
+                path: path(),
+                line: Some(3),
+                damage: Damage::NotUtf8,
+            },
+        ];
+        let journal = [
+            JournalError::Unreadable {
+                path: path(),
+                source: source().into(),
+            },
+            JournalError::Unwritable {
+                path: path(),
+                source: source().into(),
+            },
+            JournalError::Damaged { path: path() },
+            JournalError::OtherVersion {
+                path: path(),
+                version: 1,
+            },
+            JournalError::InUse { path: path() },
+        ];
+        let mut reports: Vec<_> = identity.iter().map(Report::from).collect();
+        reports.extend(book.iter().map(Report::from));
+        reports.extend(journal.iter().map(Report::from));
+        reports
+    }
+
+    #[test]
+    fn a_path_is_told_as_it_is() {
+        for report in errors_about(Path::new("certs/alice/file")) {
+            assert!(report.what.contains("certs/alice/file"), "{report:?}");
+            for part in [&report.what, &report.advice] {
+                assert!(part.starts_with(char::is_uppercase), "{report:?}");
+                assert!(!part.contains("Certs"), "{report:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_is_damaged_may_be_given_up() {
+        let throws = [
+            "remov",
+            "delet",
+            "move it away",
+            "makes a new",
+            "make a new identity",
+        ];
+        for report in errors_about(Path::new("certs/alice/file")) {
+            let is_whole = !report.what.contains("is damaged");
+            let is_thrown = throws.iter().any(|word| report.advice.contains(word));
+            assert!(!(is_whole && is_thrown), "{report:?}");
+        }
+    }
+
+    #[test]
+    fn advice_about_stdout_fits_what_is_wrong_with_it() {
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        assert!(Report::stdout(&full).advice.contains("free space"));
+        let closed = io::Error::from(io::ErrorKind::BrokenPipe);
+        let closed = Report::stdout(&closed);
+        assert!(closed.advice.contains("what reads"), "{closed:?}");
+        assert!(!closed.advice.contains("free space"), "{closed:?}");
+    }
 
     #[test]
     fn what_tls_finds_wrong_in_mid_conversation_is_a_lost_connection() {

@@ -75,12 +75,20 @@ impl Transcript {
     }
 }
 
+/// Writes all of it to stdout, for a conversation.
+///
+/// # Errors
+/// stdout is closed, or full for ever.
+pub fn write_stdout(text: &str) -> Result<(), Report> {
+    write_all(text).map_err(|error| Report::stdout(&error))
+}
+
 /// Writes all of it to stdout, past std's buffer. Waits where stdout is not ready, even if its
 /// other owner has made it non-blocking.
 ///
 /// # Errors
 /// stdout is closed, or full for ever.
-pub fn write_stdout(text: &str) -> Result<(), Report> {
+pub fn write_all(text: &str) -> io::Result<()> {
     let stdout = io::stdout();
     let mut left = text.as_bytes();
     while !left.is_empty() {
@@ -92,7 +100,7 @@ pub fn write_stdout(text: &str) -> Result<(), Report> {
                 // The write that follows says what is wrong.
                 let _ = poll(&mut polled, PollTimeout::NONE);
             }
-            Err(errno) => return Err(Report::stdout(&errno.into())),
+            Err(errno) => return Err(errno.into()),
         }
     }
     Ok(())

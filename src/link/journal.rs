@@ -63,13 +63,13 @@ pub enum JournalError {
         source: IoError,
     },
     /// A file's content is not what this program writes. To begin anew, move it away.
-    #[error("{} is damaged", path.display())]
+    #[error("the journal file {} is damaged", path.display())]
     Damaged {
         /// Which.
         path: PathBuf,
     },
     /// A file was written by another version of this program.
-    #[error("{} has the form of version {version}", path.display())]
+    #[error("the journal file {} has the form of version {version}", path.display())]
     OtherVersion {
         /// Which.
         path: PathBuf,

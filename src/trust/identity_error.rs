@@ -11,14 +11,14 @@ use std::path::{Path, PathBuf};
 pub enum IdentityError {
     /// A key or certificate exists already. Use it, renew its certificate, or choose another
     /// directory; it is never overwritten.
-    #[error("{} exists already", path.display())]
+    #[error("the file {} exists already", path.display())]
     Exists {
         /// What was found.
         path: PathBuf,
     },
     /// There is a certificate without its key, which proves nothing: restore the key, or make
     /// another identity.
-    #[error("{} is there without its key, {}", certificate.display(), key.display())]
+    #[error("the certificate {} is there without its key, {}", certificate.display(), key.display())]
     KeyMissing {
         /// The certificate's file.
         certificate: PathBuf,
@@ -26,7 +26,7 @@ pub enum IdentityError {
         key: PathBuf,
     },
     /// There is a key, and no certificate for it. [`Identity::renew`](super::Identity::renew) makes one.
-    #[error("{} is there without its certificate, {}", key.display(), certificate.display())]
+    #[error("the key {} is there without its certificate, {}", key.display(), certificate.display())]
     CertificateMissing {
         /// The certificate's file.
         certificate: PathBuf,
@@ -50,7 +50,7 @@ pub enum IdentityError {
         source: io::Error,
     },
     /// A file has more than 65,536 bytes; a key or a certificate has about 1,000.
-    #[error("{} is too long for a key or a certificate", path.display())]
+    #[error("the file {} is too long for a key or a certificate", path.display())]
     TooLong {
         /// The file.
         path: PathBuf,

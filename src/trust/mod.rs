@@ -13,6 +13,8 @@ mod verifier;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use certificate::MalformedCertificate;
+#[cfg(feature = "cli")]
+pub(crate) use identity::{CERTIFICATE_FILE, KEY_FILE};
 pub use identity::{Identity, key_of_certificate_file};
 pub use identity_error::IdentityError;
 pub use key_id::{KeyId, MalformedKey};

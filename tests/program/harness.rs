@@ -820,7 +820,9 @@ pub(crate) fn close<T>(reader: T) {
     alone(|| drop(reader));
 }
 
-fn alone<T>(act: impl FnOnce() -> T) -> T {
+/// Does it while no program is being started: one that is has all open files of this process,
+/// until it runs.
+pub(crate) fn alone<T>(act: impl FnOnce() -> T) -> T {
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     act()

@@ -8,6 +8,7 @@
     reason = "a test may stop at the first surprise, and so may what it calls"
 )]
 
+mod advice;
 mod agent;
 mod conversation;
 mod conversations;

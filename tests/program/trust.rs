@@ -404,7 +404,7 @@ fn accept_new_stores_the_key_and_then_only_it_is_accepted() {
             let dialled = [&["client", &address], flags].concat();
             is_turned_away(
                 bob.start(&dialled),
-                &["has changed", &other.key(), "peers remove"],
+                &["has changed", &other.key(), "peers remove", "KEY --address"],
             );
         }
         is_turned_away(bob.start(&["client", name]), &["has changed"]);

@@ -101,15 +101,16 @@ impl AddressBook {
         path: &Path,
         change: impl FnOnce(&mut Self) -> Result<T, Refusal>,
     ) -> Result<T, BookError> {
-        let unwritable = |source| BookError::Unwritable {
+        let unwritable = |path: &Path, source| BookError::Unwritable {
             path: path.to_owned(),
             source,
         };
         if let Some(home) = path.parent() {
-            durable::create_private_dir(home).map_err(unwritable)?;
+            durable::create_private_dir(home).map_err(|error| unwritable(home, error))?;
         }
         let mut lock_path = path.as_os_str().to_owned();
         lock_path.push(".lock");
+        let lock_path = PathBuf::from(lock_path);
         // Released when it is dropped. It is a file of its own, since the
         // book's is another one after each edit.
         let lock = OpenOptions::new()
@@ -117,14 +118,14 @@ impl AddressBook {
             .create(true)
             .truncate(false)
             .mode(durable::PRIVATE)
-            .open(lock_path)
-            .map_err(unwritable)?;
-        lock.lock().map_err(unwritable)?;
+            .open(&lock_path)
+            .map_err(|error| unwritable(&lock_path, error))?;
+        lock.lock().map_err(|error| unwritable(&lock_path, error))?;
 
         let mut book = Self::load(path)?;
         let done = change(&mut book)?;
         durable::replace(path, book.document.to_string().as_bytes(), durable::PRIVATE)
-            .map_err(unwritable)?;
+            .map_err(|error| unwritable(path, error))?;
         Ok(done)
     }
 
@@ -346,14 +347,14 @@ pub enum BookError {
     /// The file, its lock or its directory could not be written.
     #[error("cannot write {}", path.display())]
     Unwritable {
-        /// The address book's file.
+        /// Which of them.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
     },
     /// The file is no address book, or one of another version. It is for a
     /// person to mend.
-    #[error("{}{} is damaged: {damage}", path.display(), at_line(*line))]
+    #[error("the address book {}{} is damaged: {damage}", path.display(), at_line(*line))]
     Damaged {
         /// The address book's file.
         path: PathBuf,

@@ -7,6 +7,6 @@ mod petname;
 mod verdict;
 
 pub use address::Address;
-pub use address_book::{AddressBook, BOOK_FILE, BookError, Entry, Refusal};
+pub use address_book::{AddressBook, BOOK_FILE, BookError, Damage, Entry, Refusal};
 pub use petname::Petname;
 pub use verdict::{Expected, KeyVerdict, Offer, ServerTrust, Target, TargetError};

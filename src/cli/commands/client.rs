@@ -8,6 +8,7 @@ use crate::cli::ask::{self, Answer, Asked};
 use crate::cli::book::{AddressBook, BookError, Expected, Offer, Petname, Target, TargetError};
 use crate::cli::console::Console;
 use crate::cli::home::{Home, resolve_keys};
+use crate::cli::proposal::yours;
 use crate::cli::report::{Exit, Report};
 use crate::cli::signals::{Program, Signals, Stop};
 use crate::cli::speaker::{Intent, Left, Partner, Speaker};
@@ -30,7 +31,7 @@ pub async fn run(
     let book = home.book()?;
     let pins = resolve_keys(&command.pin, &AddressBook::default())?;
     let target = Target::resolve(&command.peer, pins, &book)
-        .map_err(|error| no_target(&error, &command.peer))?;
+        .map_err(|error| no_target(&error, &command.peer, &book, home))?;
     let new_name = match command.accept_new {
         true => Some(name_for(&command, &target, &book)?),
         false => None,
@@ -155,20 +156,26 @@ impl ClientRun<'_> {
         };
         let host = self.target.address.to_string();
         let known_as = match self.target.expected.judge(&offered, &self.book) {
-            Offer::Changed(name) => return Err(Report::changed(&name, &offered)),
+            Offer::Changed(name) => {
+                return Err(Report::changed(&name, &self.target.address, &offered));
+            }
             Offer::NotPinned | Offer::Expected => return Err(Report::not_pinned(&host, &offered)),
             Offer::Unknown { known_as } => known_as,
         };
+        let unknown = || {
+            let with_accept_new = new_name.is_some();
+            Report::unknown_host(&host, &offered, known_as.as_ref(), with_accept_new)
+        };
         if let Some(name) = new_name {
             if known_as.is_some() {
-                return Err(Report::unknown_host(&host, &offered, known_as.as_ref()));
+                return Err(unknown());
             }
             let waiting = self.redial(offered, speaker).await?;
             self.store(name, offered)?;
             return Ok(waiting);
         }
         if !speaker.is_person() {
-            return Err(Report::unknown_host(&host, &offered, known_as.as_ref()));
+            return Err(unknown());
         }
         loop {
             let known_as = known_as.as_ref();
@@ -238,7 +245,7 @@ impl ClientRun<'_> {
         let host = self.target.address.to_string();
         self.dial(vec![approved], speaker)
             .await?
-            .map_err(|other| Report::not_pinned(&host, &other))
+            .map_err(|other| Report::not_accepted(&host, &other))
     }
 
     fn store(&mut self, name: &Petname, key: KeyId) -> Result<(), Report> {
@@ -357,25 +364,37 @@ fn name_for(command: &ClientArgs, target: &Target, book: &AddressBook) -> Result
         (Expected::Unknown, Some(_)) => Err(Report::new(
             Exit::Usage,
             format!("The name {name} is in the address book already."),
-            "Choose another with `--as NAME`; see `turnchat peers list`.",
+            format!(
+                "Choose another with `--as NAME`; see {}.",
+                yours("peers list")
+            ),
         )),
         _ => Ok(name),
     }
 }
 
-fn no_target(error: &TargetError, argument: &str) -> Report {
+fn no_target(error: &TargetError, argument: &str, book: &AddressBook, home: &Home) -> Report {
     match error {
-        TargetError::NoAddress(name) => Report::new(
-            Exit::Usage,
-            format!("The address book does not say where to reach {name}."),
-            format!(
-                "Dial its host with `turnchat client HOST`, or add `address = \"HOST:PORT\"` to {name} in the book."
-            ),
-        ),
+        TargetError::NoAddress(name) => {
+            let known = book.get(name).and_then(|entry| entry.keys().first());
+            let pin = known.map_or(String::new(), |key| format!(" --pin {key}"));
+            Report::new(
+                Exit::Usage,
+                format!("The address book does not say where to reach {name}."),
+                format!(
+                    "Dial its host with {}, or write `address = \"HOST:PORT\"` below `[{name}]` in {}.",
+                    yours(&format!("client HOST{pin}")),
+                    home.book_path().display()
+                ),
+            )
+        }
         _ => Report::new(
             Exit::Usage,
             format!("`{argument}` is neither a name in the address book nor a host."),
-            "Give HOST, HOST:PORT or [IPv6]:PORT; see `turnchat peers list` for names.",
+            format!(
+                "Give HOST, HOST:PORT or [IPv6]:PORT; see {} for names.",
+                yours("peers list")
+            ),
         ),
     }
 }

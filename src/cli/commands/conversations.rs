@@ -11,6 +11,7 @@ use crate::cli::args::{ConversationsCommand, KeyArg};
 use crate::cli::book::AddressBook;
 use crate::cli::console::Console;
 use crate::cli::home::{Home, resolve_keys};
+use crate::cli::proposal::yours;
 use crate::cli::report::{Exit, Report};
 use crate::cli::transcript::{THEIRS, Transcript};
 use crate::link::{Abandoned, JournalError, OpenConversation};
@@ -41,15 +42,15 @@ fn list(as_json: bool, home: &Home, console: &Console) -> Result<Exit, Report> {
         }
     }
     open.sort_by_key(|of| (Reverse(of.written), of.key, of.conversation));
-    let lines = match as_json {
+    let lines: Vec<_> = match as_json {
         true => open
             .iter()
             .map(|of| object(of, &book).to_string())
             .collect(),
         false => rows(&open, &book, SystemTime::now()),
     };
-    for line in lines {
-        print(&line)?;
+    if !lines.is_empty() {
+        print("The list", &lines.join("\n"))?;
     }
     for error in &unreadable {
         console.fail(&Report::from(error));
@@ -162,7 +163,7 @@ fn end(peer: &KeyArg, home: &Home, console: &Console) -> Result<Exit, Report> {
 }
 
 fn nothing(what: String) -> Report {
-    let advice = "See `turnchat conversations list`; nothing was changed.";
+    let advice = format!("See {}; nothing was changed.", yours("conversations list"));
     Report::new(Exit::Failure, what, advice)
 }
 

@@ -27,5 +27,5 @@ pub fn run(command: &GenCertArgs, home: &Home, console: &Console) -> Result<(), 
         },
         dir.display()
     ));
-    print(&identity.key_id().to_string())
+    print("The fingerprint", &identity.key_id().to_string())
 }

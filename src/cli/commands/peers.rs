@@ -5,6 +5,7 @@ use crate::cli::args::{KeyArg, PeersCommand};
 use crate::cli::book::AddressBook;
 use crate::cli::console::Console;
 use crate::cli::home::{Home, resolve_keys};
+use crate::cli::proposal::yours;
 use crate::cli::report::{Exit, Report};
 use crate::trust::KeyId;
 
@@ -53,14 +54,16 @@ fn only_key(named: &KeyArg) -> Result<KeyId, Report> {
 fn list(book: &AddressBook, console: &Console) -> Result<(), Report> {
     let width = book.iter().map(|(name, _)| name.as_str().len()).max();
     let Some(width) = width else {
-        console.say("The address book is empty. Add a peer with `turnchat peers add NAME KEY`.");
+        console.say(&format!(
+            "The address book is empty. Add a peer with {}.",
+            yours("peers add NAME KEY")
+        ));
         return Ok(());
     };
-    for (name, entry) in book.iter() {
-        for key in entry.keys() {
-            let address = entry.address().map_or(String::new(), |a| format!("  {a}"));
-            print(&format!("{:width$}  {key}{address}", name.as_str()))?;
-        }
-    }
-    Ok(())
+    let rows = book.iter().flat_map(|(name, entry)| {
+        let address = entry.address().map_or(String::new(), |a| format!("  {a}"));
+        let row = move |key| format!("{:width$}  {key}{address}", name.as_str());
+        entry.keys().iter().map(row)
+    });
+    print("The list", &rows.collect::<Vec<_>>().join("\n"))
 }

@@ -1,13 +1,20 @@
 //! The output of the commands that hold no conversation.
 
-use std::io::{self, Write as _};
+use std::io;
 
 use crate::cli::report::Report;
+use crate::cli::transcript::write_all;
 
-/// Prints one line.
+/// Prints lines that are `what`, such as `The list`. A reader that has left wants no more of
+/// them: that is no failure, and nothing is said.
 ///
 /// # Errors
-/// stdout is closed.
-pub(super) fn print(line: &str) -> Result<(), Report> {
-    writeln!(io::stdout(), "{line}").map_err(|error| Report::stdout(&error))
+/// stdout cannot be written.
+pub(super) fn print(what: &str, lines: &str) -> Result<(), Report> {
+    match write_all(&format!("{lines}\n")) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Report::output(what, &error))
+        }
+        _ => Ok(()),
+    }
 }

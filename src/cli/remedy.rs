@@ -1,0 +1,436 @@
+//! What helps where the system refuses a file: found out on the disk, and said in words that
+//! are true of the case at hand. Nothing whole is ever to be thrown away.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, Uid, User, access, geteuid};
+
+use super::proposal::{Called, another_directory, shell_quoted};
+
+/// What was to be done with a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// To read it.
+    Read,
+    /// To make, replace or lock it.
+    Write,
+}
+
+/// Whose a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// It lies in the directory that this program keeps, and is the person's own.
+    Own,
+    /// It was named in an argument, and may be anybody's.
+    Named,
+}
+
+/// What stands in the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Obstacle {
+    /// A file, where a directory has to be.
+    File(PathBuf),
+    /// A directory, where a file has to be.
+    Directory(PathBuf),
+    /// A link to nowhere.
+    Link(PathBuf),
+    /// There is no such file.
+    Absent,
+    /// The permissions of this one.
+    Permissions {
+        path: PathBuf,
+        is_dir: bool,
+        owner: Owner,
+    },
+    /// It is forbidden, and not by permissions.
+    Forbidden(PathBuf),
+    /// A file system that is read-only.
+    ReadOnly(PathBuf),
+    /// No space, a quota, or the limit of a file's size.
+    Full,
+    /// This process has too many files open.
+    TooManyHere,
+    /// All processes together have.
+    TooManyEverywhere,
+    /// Something else.
+    Unknown,
+}
+
+/// Who owns what stands in the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Owner {
+    /// Who runs this program, by this number.
+    Me,
+    /// Another, by this name; and the number of who runs this program.
+    Other { name: String, me: u32 },
+}
+
+/// What helps where a file of one's own cannot be read or written: one sentence or more.
+pub fn for_own(wanted: Wanted, path: &Path, error: &io::Error) -> String {
+    let is_named = Called::get().identity.iter().flatten().any(|it| it == path);
+    let place = if is_named { Place::Named } else { Place::Own };
+    words(&Obstacle::find(wanted, path, error), place)
+}
+
+/// What helps where a file that was named in an argument cannot be read: one sentence or more.
+pub fn for_named(path: &Path, error: &io::Error) -> String {
+    words(&Obstacle::find(Wanted::Read, path, error), Place::Named)
+}
+
+/// What helps where a private key of one's own is open to others.
+pub fn for_loose_key(path: &Path) -> String {
+    let owner = fs::metadata(path).map_or(Owner::Me, |found| owner(found.uid()));
+    loose_words(path, &owner)
+}
+
+/// What helps where the system has no more files to give; `None` for any other error.
+pub fn for_too_many(error: &io::Error) -> Option<String> {
+    let obstacle = Obstacle::without_path(error)?;
+    let is_it = matches!(
+        obstacle,
+        Obstacle::TooManyHere | Obstacle::TooManyEverywhere
+    );
+    is_it.then(|| words(&obstacle, Place::Own))
+}
+
+impl Obstacle {
+    fn find(wanted: Wanted, path: &Path, error: &io::Error) -> Self {
+        if let Some(found) = Self::without_path(error) {
+            return found;
+        }
+        match error.kind() {
+            io::ErrorKind::NotFound if path.is_symlink() => Self::Link(path.to_owned()),
+            io::ErrorKind::NotFound if wanted == Wanted::Read => Self::Absent,
+            // A directory was to be made where a file is.
+            io::ErrorKind::AlreadyExists => file_on_the_way(path, path),
+            io::ErrorKind::NotADirectory => file_on_the_way(path.parent().unwrap_or(path), path),
+            io::ErrorKind::IsADirectory => Self::Directory(path.to_owned()),
+            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly(path.to_owned()),
+            io::ErrorKind::PermissionDenied => denied(wanted, path),
+            _ => Self::Unknown,
+        }
+    }
+
+    fn without_path(error: &io::Error) -> Option<Self> {
+        match Errno::from_raw(error.raw_os_error()?) {
+            Errno::EMFILE => Some(Self::TooManyHere),
+            Errno::ENFILE => Some(Self::TooManyEverywhere),
+            Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG => Some(Self::Full),
+            _ => None,
+        }
+    }
+}
+
+/// The first on the way to `path` that is no directory.
+fn file_on_the_way(to: &Path, path: &Path) -> Obstacle {
+    let way: Vec<_> = to.ancestors().collect();
+    let is_file = |it: &&&Path| fs::metadata(it).is_ok_and(|found| !found.is_dir());
+    match way.iter().rev().find(is_file) {
+        Some(file) => Obstacle::File(file.to_path_buf()),
+        None => Obstacle::Forbidden(path.to_owned()),
+    }
+}
+
+/// Whose permissions forbid it.
+fn denied(wanted: Wanted, path: &Path) -> Obstacle {
+    // What a link leads to is replaced, beside itself.
+    let target = path.is_symlink().then(|| fs::canonicalize(path).ok());
+    let path = target.flatten().unwrap_or_else(|| path.to_owned());
+    let way = || path.ancestors().skip(1).map(or_here);
+    let is_closed = |dir: &&Path| dir.exists() && access(*dir, AccessFlags::X_OK).is_err();
+    let closed = way().collect::<Vec<_>>().into_iter().rev().find(is_closed);
+    let nearest = || way().find(|dir| dir.exists());
+    let is_unwritable = |it: &&Path| access(*it, AccessFlags::W_OK).is_err();
+    let culprit = closed.or_else(|| match wanted {
+        Wanted::Read => Some(path.as_path()).filter(|it| access(*it, AccessFlags::R_OK).is_err()),
+        Wanted::Write => nearest()
+            .filter(is_unwritable)
+            .or(Some(path.as_path()).filter(|it| it.exists() && is_unwritable(it))),
+    });
+    let found = culprit.and_then(|it| Some((it, fs::metadata(it).ok()?)));
+    match found {
+        Some((culprit, found)) => Obstacle::Permissions {
+            path: culprit.to_owned(),
+            is_dir: found.is_dir(),
+            owner: owner(found.uid()),
+        },
+        None => Obstacle::Forbidden(path.to_owned()),
+    }
+}
+
+/// The directory that an empty path stands for.
+fn or_here(dir: &Path) -> &Path {
+    match dir.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => dir,
+    }
+}
+
+fn owner(uid: u32) -> Owner {
+    let me = geteuid();
+    if me.as_raw() == uid {
+        return Owner::Me;
+    }
+    let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+    Owner::Other {
+        name: user.map_or_else(|| format!("user {uid}"), |user| user.name),
+        me: me.as_raw(),
+    }
+}
+
+fn words(obstacle: &Obstacle, place: Place) -> String {
+    let elsewhere = || match place {
+        Place::Own => capital(&another_directory()),
+        Place::Named => "Check the path".to_owned(),
+    };
+    match obstacle {
+        Obstacle::File(path) => {
+            format!(
+                "A directory is needed where the file {} is. {}.",
+                path.display(),
+                elsewhere()
+            )
+        }
+        Obstacle::Directory(path) => match place {
+            Place::Own => format!(
+                "A file is needed where the directory {} is: rename that.",
+                path.display()
+            ),
+            Place::Named => "It is a directory: give a file in it.".to_owned(),
+        },
+        Obstacle::Link(path) => format!(
+            "The link {} leads to a file that is not there: restore that file, or correct the link.",
+            path.display()
+        ),
+        Obstacle::Absent => "Check the path: there is no such file.".to_owned(),
+        Obstacle::Permissions {
+            path,
+            is_dir,
+            owner: Owner::Me,
+        } => {
+            let mode = if *is_dir { "u+rwx" } else { "u+rw" };
+            format!(
+                "You own {}: get access to it with `chmod {mode} {}`.",
+                path.display(),
+                shell_quoted(path)
+            )
+        }
+        Obstacle::Permissions {
+            path,
+            is_dir,
+            owner: Owner::Other { name, me },
+        } => {
+            let whose = format!("The owner of {} is {name}.", path.display());
+            match place {
+                Place::Named => format!("{whose} Ask for a copy that you can read."),
+                // Somebody else's directory is not to be taken over.
+                Place::Own if *is_dir && !is_own(path, Called::get()) => format!(
+                    "{whose} Ask for access there, or {}.",
+                    another_directory()
+                ),
+                Place::Own => {
+                    let all = if *is_dir { "-R " } else { "" };
+                    format!(
+                        "{whose} Make it yours: as root, run `chown {all}{me} {}`.",
+                        shell_quoted(path)
+                    )
+                }
+            }
+        }
+        Obstacle::Forbidden(path) => format!(
+            "Its permissions allow it: see what else forbids it for {}, such as an attribute, an access list or a sandbox.",
+            path.display()
+        ),
+        Obstacle::ReadOnly(path) => format!(
+            "The file system of {} is read-only. {}.",
+            path.display(),
+            elsewhere()
+        ),
+        Obstacle::Full => {
+            "Check that the disk is not full, and that no quota and no limit (`ulimit -f`) is in the way.".to_owned()
+        }
+        Obstacle::TooManyHere => {
+            "Raise the limit of open files, for example with `ulimit -n 1024` in a new shell, and run the same command there.".to_owned()
+        }
+        Obstacle::TooManyEverywhere => {
+            "Close other programs: all of them together have too many files open.".to_owned()
+        }
+        Obstacle::Unknown => "Check the path, and the disk that it is on.".to_owned(),
+    }
+}
+
+fn loose_words(path: &Path, owner: &Owner) -> String {
+    let quoted = shell_quoted(path);
+    match owner {
+        Owner::Me => format!("Close it with `chmod 600 {quoted}`."),
+        Owner::Other { name, me } => format!(
+            "Its owner is {name}. If it is to be yours, run as root `chown {me} {quoted} && chmod 600 {quoted}`."
+        ),
+    }
+}
+
+/// Whether it is the person's own for sure: in the home, or the home where this program has
+/// named it. Any other directory may have been given by mistake.
+fn is_own(path: &Path, called: &Called) -> bool {
+    let whole = |path| fs::canonicalize(path).ok();
+    let (Some(path), Some(home)) = (whole(path), whole(&called.directory)) else {
+        return false;
+    };
+    let is_named_by_us = ["HOME", "XDG_CONFIG_HOME"].contains(&called.taken_from);
+    path.starts_with(&home) && (path != home || is_named_by_us)
+}
+
+/// The sentence that these words of ours are.
+fn capital(words: &str) -> String {
+    let mut chars = words.chars();
+    chars.next().map_or(String::new(), |first| {
+        first.to_uppercase().chain(chars).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(errno: Errno) -> io::Error {
+        errno.into()
+    }
+
+    #[test]
+    fn the_advice_is_about_what_stands_in_the_way() {
+        let file = || PathBuf::from("home/peers.toml");
+        let denied = |is_dir, owner| Obstacle::Permissions {
+            path: file(),
+            is_dir,
+            owner,
+        };
+        let root = || Owner::Other {
+            name: "root".to_owned(),
+            me: 1000,
+        };
+        let own = [
+            (Obstacle::File(file()), "the file home/peers.toml"),
+            (Obstacle::Directory(file()), "the directory home/peers.toml"),
+            (Obstacle::Link(file()), "restore that file"),
+            (Obstacle::Absent, "no such file"),
+            (denied(false, Owner::Me), "`chmod u+rw home/peers.toml`"),
+            (denied(true, Owner::Me), "`chmod u+rwx home/peers.toml`"),
+            (
+                denied(false, root()),
+                "as root, run `chown 1000 home/peers.toml`",
+            ),
+            (denied(true, root()), "choose another directory"),
+            (Obstacle::Forbidden(file()), "what else forbids it"),
+            (Obstacle::ReadOnly(file()), "read-only"),
+            (Obstacle::Full, "disk is not full"),
+            (Obstacle::TooManyHere, "`ulimit -n 1024`"),
+            (Obstacle::TooManyEverywhere, "Close other programs"),
+            (Obstacle::Unknown, "Check the path"),
+        ];
+        for (obstacle, expected) in own {
+            let told = words(&obstacle, Place::Own);
+            assert!(told.contains(expected), "{told}");
+            assert!(told.ends_with('.'), "{told}");
+        }
+        for (obstacle, expected) in [
+            (denied(false, root()), "Ask for a copy"),
+            (Obstacle::File(file()), "Check the path"),
+            (Obstacle::Directory(file()), "give a file in it"),
+        ] {
+            let told = words(&obstacle, Place::Named);
+            assert!(told.contains(expected), "{told}");
+            assert!(
+                !told.contains("chown") && !told.contains("rename"),
+                "{told}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_stands_in_the_way_is_found_on_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::write(path("file"), "").unwrap();
+        std::os::unix::fs::symlink(path("nowhere"), path("link")).unwrap();
+        let find = |wanted, name, errno| Obstacle::find(wanted, &path(name), &error(errno));
+        let (read, write) = (Wanted::Read, Wanted::Write);
+        for (found, expected) in [
+            (
+                find(read, "file/below/cert.pem", Errno::ENOTDIR),
+                Obstacle::File(path("file")),
+            ),
+            (
+                find(write, "file", Errno::EEXIST),
+                Obstacle::File(path("file")),
+            ),
+            (
+                find(read, "link", Errno::ENOENT),
+                Obstacle::Link(path("link")),
+            ),
+            (find(read, "nowhere", Errno::ENOENT), Obstacle::Absent),
+            (find(write, "nowhere", Errno::ENOENT), Obstacle::Unknown),
+            (find(read, "", Errno::EISDIR), Obstacle::Directory(path(""))),
+            // Nothing here forbids it.
+            (
+                find(write, "file", Errno::EPERM),
+                Obstacle::Forbidden(path("file")),
+            ),
+            (
+                find(write, "file", Errno::EROFS),
+                Obstacle::ReadOnly(path("file")),
+            ),
+            (find(write, "file", Errno::EFBIG), Obstacle::Full),
+            (find(write, "file", Errno::EDQUOT), Obstacle::Full),
+            (find(read, "file", Errno::EMFILE), Obstacle::TooManyHere),
+            (
+                find(read, "file", Errno::ENFILE),
+                Obstacle::TooManyEverywhere,
+            ),
+            (find(read, "file", Errno::EIO), Obstacle::Unknown),
+        ] {
+            assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn only_what_is_ones_own_may_be_taken_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().join("turnchat");
+        fs::create_dir_all(home.join("journal")).unwrap();
+        for (taken_from, is_home_own) in [("HOME", true), ("--home", false), ("--out", false)] {
+            let called = Called {
+                directory: home.clone(),
+                taken_from,
+                ..Called::default()
+            };
+            assert!(is_own(&home.join("journal"), &called));
+            assert_eq!(is_own(&home, &called), is_home_own, "{taken_from}");
+            assert!(!is_own(dir.path(), &called));
+            assert!(!is_own(Path::new("/"), &called));
+        }
+    }
+
+    #[test]
+    fn a_key_of_somebody_else_is_not_closed_by_chmod_alone() {
+        let path = Path::new("home/key.pem");
+        let mine = loose_words(path, &Owner::Me);
+        assert_eq!(mine, "Close it with `chmod 600 home/key.pem`.");
+        let other = Owner::Other {
+            name: "root".to_owned(),
+            me: 1000,
+        };
+        let told = loose_words(path, &other);
+        assert!(told.contains("chown 1000 home/key.pem &&"), "{told}");
+    }
+
+    #[test]
+    fn only_what_is_about_the_number_of_files_is_taken_for_it() {
+        assert!(for_too_many(&error(Errno::EMFILE)).is_some());
+        assert!(for_too_many(&error(Errno::ENOSPC)).is_none());
+        assert!(for_too_many(&io::Error::other("something")).is_none());
+    }
+}
