@@ -1,12 +1,12 @@
 //! The command line. Stable: scripts are written against it.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use super::listen_at::ListenAt;
 use super::speaker::Speaker;
 use crate::cli::book::{Address, Petname};
 use crate::protocol::Text;
@@ -116,9 +116,10 @@ after the conversation, with --json also before the first one.
 Example:
   turnchat server --allow certs/bob/cert.pem")]
 pub struct ServerArgs {
-    /// The address and port to listen at; port 0 takes any free one
-    #[arg(long, value_name = "ADDR:PORT", default_value = "[::]:8876")]
-    pub listen: SocketAddr,
+    /// The port to listen at, on all addresses of this machine, or on the first free one of a
+    /// host: 9000, localhost:9000, [fe80::1%eth0]:9000; port 0 takes any free one
+    #[arg(long, value_name = "[HOST:]PORT", default_value = "[::]:8876", value_parser = ListenAt::from_str)]
+    pub listen: ListenAt,
     /// Let in exactly this peer, by fingerprint, certificate or name in the address book; may be repeated
     #[arg(long, value_name = "KEY|CERT.pem|PEER", value_parser = KeyArg::from_str)]
     pub allow: Vec<KeyArg>,

@@ -11,6 +11,7 @@ pub mod editor;
 pub mod home;
 pub mod input;
 pub mod layout;
+pub mod listen_at;
 pub mod locale;
 pub mod proposal;
 pub mod remedy;

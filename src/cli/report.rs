@@ -193,6 +193,17 @@ impl Report {
         )
     }
 
+    /// The name to listen at cannot be resolved.
+    pub fn no_such_host(address: &str, error: &io::Error) -> Self {
+        Self::new(
+            Exit::Failure,
+            format!("Cannot listen on {address}: {error}."),
+            remedy::for_too_many(error).unwrap_or_else(|| {
+                "Check the name, or choose an address of this machine with `--listen`.".to_owned()
+            }),
+        )
+    }
+
     /// The signal handlers cannot be installed.
     pub fn signals(error: &io::Error) -> Self {
         Self::new(

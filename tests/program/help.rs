@@ -66,7 +66,7 @@ const TALK: [&str; 4] = [
 #[test]
 fn the_help_of_server_names_its_options() {
     let own = [
-        "--listen <ADDR:PORT>",
+        "--listen <[HOST:]PORT>",
         "[::]:8876",
         "--allow <KEY|CERT.pem|PEER>",
         "--allow-anyone",

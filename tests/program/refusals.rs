@@ -22,6 +22,32 @@ fn an_address_of_another_machine_cannot_be_listened_at() {
 }
 
 #[test]
+fn a_server_listens_where_it_is_told_in_every_way_to_say_it() {
+    let alice = Person::new();
+    for (listen, shown) in [
+        ("0", "]:"),
+        (":0", "]:"),
+        ("localhost:0", "1:"),
+        ("127.0.0.1:0", "127.0.0.1:"),
+    ] {
+        let server = Server::of(alice.start(&["server", "--listen", listen]));
+        // Where there is no IPv6, all addresses are those of IPv4.
+        let found = &server.address;
+        let is_there = found.contains(shown) || found.starts_with("0.0.0.0:");
+        assert!(is_there, "{listen}: {found}");
+        let (_, port) = found.rsplit_once(':').unwrap();
+        std::net::TcpStream::connect(format!("localhost:{port}")).unwrap();
+    }
+}
+
+#[test]
+fn a_name_to_listen_at_that_does_not_resolve_is_said() {
+    // A name that never resolves (RFC 6761, section 6.4).
+    let refused = Person::new().run(&["server", "--listen", "nobody.invalid:0"]);
+    refused.fails(1, &["nobody.invalid:0", "Check the name"]);
+}
+
+#[test]
 fn a_host_that_does_not_resolve_is_said() {
     // A name that never resolves (RFC 6761, section 6.4).
     let refused = Person::new().run(&["client", "nobody.invalid"]);

@@ -1,28 +1,57 @@
 //! Where the server listens.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use nix::errno::Errno;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, lookup_host};
 
 use crate::cli::book::address::DEFAULT_PORT;
 use crate::cli::console::Console;
+use crate::cli::listen_at::ListenAt;
 use crate::cli::report::Report;
 use crate::cli::speaker::Speaker;
 use crate::link::tcp;
 use crate::trust::KeyId;
 
-/// Binds the address of `--listen`.
-pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, Report> {
-    let everywhere = address.ip() == Ipv6Addr::UNSPECIFIED;
-    match tcp::listen(address) {
-        // A machine without IPv6.
-        Err(error) if everywhere && error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32) => {
-            tcp::listen((Ipv4Addr::UNSPECIFIED, address.port()).into())
-        }
+/// Listens where `--listen` says. A name is resolved, and of its addresses the first one that
+/// is free is taken. May be dropped at any time.
+pub(super) async fn listen(at: &ListenAt) -> Result<TcpListener, Report> {
+    let listener = match at.host() {
+        None => everywhere(at.port()),
+        Some(host) => match lookup_host((host, at.port())).await {
+            Ok(addresses) => first(addresses),
+            Err(error) => return Err(Report::no_such_host(&at.to_string(), &error)),
+        },
+    };
+    listener.map_err(|error| Report::listen(&at.to_string(), &error))
+}
+
+/// On all addresses of this machine, of IPv6 and IPv4.
+fn everywhere(port: u16) -> io::Result<TcpListener> {
+    let has_no_ipv6 = |error: &io::Error| {
+        let absent = [Errno::EAFNOSUPPORT, Errno::EADDRNOTAVAIL];
+        absent
+            .map(|errno| Some(errno as i32))
+            .contains(&error.raw_os_error())
+    };
+    match tcp::listen((Ipv6Addr::UNSPECIFIED, port).into()) {
+        Err(error) if has_no_ipv6(&error) => tcp::listen((Ipv4Addr::UNSPECIFIED, port).into()),
         listener => listener,
     }
-    .map_err(|error| Report::listen(&address.to_string(), &error))
+}
+
+/// On the first of these that can be had; the error is that of the first that cannot.
+fn first(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpListener> {
+    let mut first_error = None;
+    for address in addresses {
+        match tcp::listen(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => _ = first_error.get_or_insert(error),
+        }
+    }
+    let none = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    Err(first_error.unwrap_or_else(none))
 }
 
 /// Tells where the server listens, and what its peer runs.
@@ -47,13 +76,32 @@ fn reachable(address: SocketAddr) -> String {
             .ok()
             .and_then(|name| name.into_string().ok())
             .unwrap_or_else(|| "HOST".to_owned()),
-        IpAddr::V6(v6) if address.port() != DEFAULT_PORT => {
-            format!("[{v6}]")
-        }
+        // The peer reaches it through an interface of its own, which has a name there.
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => format!("{v6}%INTERFACE"),
         ip => ip.to_string(),
     };
     match address.port() {
         DEFAULT_PORT => host,
+        port if host.contains(':') => format!("[{host}]:{port}"),
         port => format!("{host}:{port}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_is_told_what_it_can_dial() {
+        for (address, told) in [
+            ("192.0.2.7:8876", "192.0.2.7"),
+            ("192.0.2.7:9000", "192.0.2.7:9000"),
+            ("[2001:db8::1]:8876", "2001:db8::1"),
+            ("[2001:db8::1]:9000", "[2001:db8::1]:9000"),
+            ("[fe80::1%2]:8876", "fe80::1%INTERFACE"),
+            ("[fe80::1%2]:9000", "[fe80::1%INTERFACE]:9000"),
+        ] {
+            assert_eq!(reachable(address.parse().unwrap()), told);
+        }
     }
 }

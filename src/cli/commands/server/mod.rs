@@ -48,7 +48,10 @@ pub async fn run(
     let rules = Rules::read(&command, home)?;
     let identity = home.identity(&command.talk.identity, console)?;
     let own = identity.key_id();
-    let listener = listen(command.listen)?;
+    let listener = tokio::select! {
+        listener = listen(&command.listen) => listener?,
+        stop = signals.stop() => return Ok(exit_for(stop)),
+    };
 
     speaker.begin()?;
     let is_person = speaker.is_person();
@@ -144,9 +147,8 @@ impl ServerRun<'_> {
         loop {
             let talk = match self.wait_for_next(speaker, signals, is_first).await? {
                 NextStep::Talk(talk) => talk,
-                NextStep::Stop(Stop::Interrupt) => return Ok(Exit::Interrupted),
-                NextStep::Stop(Stop::HangUp) => return Ok(Exit::HungUp),
-                NextStep::Stop(Stop::Terminate) | NextStep::End => return Ok(Exit::Success),
+                NextStep::Stop(stop) => return Ok(exit_for(stop)),
+                NextStep::End => return Ok(Exit::Success),
             };
             is_first = false;
             let partner = self.partner(&talk);
@@ -389,6 +391,15 @@ impl ServerRun<'_> {
             conversation: talk.conversation,
             is_resumed: talk.is_resumed,
         }
+    }
+}
+
+/// What a server that holds no conversation exits with.
+fn exit_for(stop: Stop) -> Exit {
+    match stop {
+        Stop::Interrupt => Exit::Interrupted,
+        Stop::HangUp => Exit::HungUp,
+        Stop::Terminate => Exit::Success,
     }
 }
 
