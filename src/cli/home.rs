@@ -12,7 +12,9 @@ use super::remedy;
 use super::report::{Exit, Report};
 use crate::cli::book::{AddressBook, BOOK_FILE};
 use crate::link::Journal;
-use crate::trust::{Algorithm, Identity, IdentityError, KeyId, key_of_certificate_file};
+use crate::trust::{
+    Algorithm, CERTIFICATE_FILE, Identity, IdentityError, KeyId, key_of_certificate_file,
+};
 
 /// Certificate, key and address book. Deleting it deletes everything.
 #[derive(Debug, Clone)]
@@ -94,6 +96,12 @@ impl Home {
     /// It is damaged, or cannot be read.
     pub fn book(&self) -> Result<AddressBook, Report> {
         AddressBook::load(&self.book_path()).map_err(|error| Report::from(&error))
+    }
+
+    /// One's own key, as far as a certificate in the home names one: it is not proven that
+    /// the private key is there too.
+    pub fn own_key(&self) -> Option<KeyId> {
+        key_of_certificate_file(&self.directory.join(CERTIFICATE_FILE)).ok()
     }
 
     /// One's own identity: from these files, or the home's. Where the home has

@@ -241,6 +241,15 @@ impl Report {
         )
     }
 
+    /// The key of a host is one's own.
+    pub fn own_key(host: &str) -> Self {
+        Self::new(
+            Exit::Trust,
+            format!("{host} has your own key: you have called yourself."),
+            "Check the address; your peer needs a key of its own.",
+        )
+    }
+
     /// A known peer has another key than the book says.
     pub fn changed(name: &Petname, address: &Address, key: &KeyId) -> Self {
         let address = shell_quoted(Path::new(&address.to_string()));

@@ -65,6 +65,19 @@ fn an_edit_that_contradicts_the_book_changes_nothing() {
 }
 
 #[test]
+fn ones_own_key_is_no_peer() {
+    let alice = Person::new();
+    for own in [alice.key(), alice.certificate()] {
+        let refused = alice.run(&["peers", "add", "alice", &own]);
+        refused.fails(1, &["your own key", "`turnchat fingerprint`"]);
+    }
+    assert!(!alice.book().exists());
+    // Nobody has one yet in a home without an identity.
+    let new = Person::without_identity();
+    new.knows("alice", &alice);
+}
+
+#[test]
 fn malformed_names_keys_and_addresses_are_misuse() {
     let (alice, bob) = (Person::new(), Person::new());
     let key = bob.key();

@@ -236,6 +236,25 @@ fn ones_own_key_is_declined_whatever_is_allowed() {
 }
 
 #[test]
+fn ones_own_key_is_not_stored_as_a_peers() {
+    let alice = Person::new();
+    let server = alice.serve(&["--allow-anyone"]);
+    let calling = ["client", &server.address, "--accept-new", "--as", "bob"];
+    alice.run(&calling).fails(3, &["your own key", "yourself"]);
+    assert!(!alice.book().exists());
+}
+
+#[test]
+fn a_key_that_another_name_has_is_pinned_without_accept_new() {
+    let (alice, bob) = (Person::new(), Person::new());
+    bob.knows("alice", &alice);
+    let server = alice.serve(&["--allow-anyone"]);
+    let calling = ["client", &server.address, "--accept-new", "--as", "other"];
+    let pin = format!("`--pin {}` in place of `--accept-new`", alice.key());
+    bob.run(&calling).fails(3, &["as alice", &pin]);
+}
+
+#[test]
 fn an_unknown_name_in_allow_is_misuse() {
     let alice = Person::new();
     let refused = alice.run(&["server", "--listen", "127.0.0.1:0", "--allow", "bob"]);

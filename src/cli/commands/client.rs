@@ -162,6 +162,9 @@ impl ClientRun<'_> {
             Offer::NotPinned | Offer::Expected => return Err(Report::not_pinned(&host, &offered)),
             Offer::Unknown { known_as } => known_as,
         };
+        if offered == self.identity.key_id() {
+            return Err(Report::own_key(&host));
+        }
         let unknown = || {
             let with_accept_new = new_name.is_some();
             Report::unknown_host(&host, &offered, known_as.as_ref(), with_accept_new)

@@ -5,7 +5,7 @@ use crate::cli::args::{KeyArg, PeersCommand};
 use crate::cli::book::AddressBook;
 use crate::cli::console::Console;
 use crate::cli::home::{Home, resolve_keys};
-use crate::cli::proposal::yours;
+use crate::cli::proposal::{theirs, yours};
 use crate::cli::report::{Exit, Report};
 use crate::trust::KeyId;
 
@@ -20,6 +20,9 @@ pub fn run(command: &PeersCommand, home: &Home, console: &Console) -> Result<(),
         PeersCommand::List => return list(&home.book()?, console),
         PeersCommand::Add { name, key, address } => {
             let key = only_key(key)?;
+            if home.own_key() == Some(key) {
+                return Err(own_key());
+            }
             AddressBook::edit(&path, |book| book.add(name.clone(), key, address.clone()))
         }
         PeersCommand::Remove { name } => {
@@ -49,6 +52,17 @@ fn only_key(named: &KeyArg) -> Result<KeyId, Report> {
     };
     let keys = resolve_keys(std::slice::from_ref(named), &AddressBook::default())?;
     keys.first().copied().ok_or_else(nobody)
+}
+
+fn own_key() -> Report {
+    Report::new(
+        Exit::Failure,
+        "This is your own key; nothing was changed.",
+        format!(
+            "Give your peer's: ask for the output of {} on that side.",
+            theirs("fingerprint")
+        ),
+    )
 }
 
 fn list(book: &AddressBook, console: &Console) -> Result<(), Report> {
