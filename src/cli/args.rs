@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::listen_at::ListenAt;
@@ -19,7 +20,9 @@ use crate::trust::{Algorithm, KeyId};
 #[derive(Debug, Parser)]
 #[command(
     version,
-    max_term_width = 100,
+    // A terminal that is narrower wraps sooner.
+    max_term_width = 80,
+    disable_help_flag = true,
     after_help = "\
 Example, in two terminals:
   turnchat gen-cert --out certs/alice
@@ -27,7 +30,8 @@ Example, in two terminals:
   turnchat server --home certs/alice --allow certs/bob/cert.pem
   turnchat client localhost --home certs/bob --pin certs/alice/cert.pem
 
-Exit codes: 0 over, 1 our failure, 2 usage, 3 trust, 4 link, 5 protocol, 6 not now, 129 hang-up, 130 Ctrl-C, 143 SIGTERM"
+Exit codes: 0 over, 1 our failure, 2 usage, 3 trust, 4 link, 5 protocol,
+6 not now, 129 hang-up, 130 Ctrl-C, 143 SIGTERM"
 )]
 pub struct Arguments {
     /// What everything needs.
@@ -40,36 +44,41 @@ pub struct Arguments {
 
 /// Options that stand before or after the subcommand.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Everywhere")]
 pub struct CommonArgs {
     /// Where your certificate, key and address book are [default: $TURNCHAT_HOME, else turnchat in $XDG_CONFIG_HOME or ~/.config]
     #[arg(long, global = true, value_name = "DIR")]
     pub home: Option<PathBuf>,
-    /// Tell details
+    /// Print details too
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
-    /// Tell nothing but errors
+    /// Print only errors, questions and results
     #[arg(long, global = true)]
     pub quiet: bool,
-    /// When to use colours
+    /// When to use colours; auto: on a terminal, unless NO_COLOR is set
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: Color,
+    /// Print this help
+    #[arg(short, long, global = true, action = ArgAction::Help)]
+    help: Option<bool>,
 }
 
 /// When to use colours.
 #[derive(Clone, Copy, Debug, ValueEnum)]
+#[expect(
+    missing_docs,
+    reason = "with a text for each, the help would be a table of words that say it"
+)]
 pub enum Color {
-    /// On a terminal, unless NO_COLOR is set.
     Auto,
-    /// Always.
     Always,
-    /// Never.
     Never,
 }
 
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make a key and a self-signed certificate; print the key's fingerprint
+    /// Make a key and its certificate; print the fingerprint
     GenCert(GenCertArgs),
     /// Wait for a peer, and speak first
     Server(ServerArgs),
@@ -88,7 +97,8 @@ pub enum Command {
 /// `turnchat gen-cert`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Writes cert.pem and key.pem, and overwrites neither. Hand out cert.pem or the fingerprint; keep key.pem.
+Writes cert.pem and key.pem, and overwrites neither. Hand out cert.pem or the
+fingerprint; keep key.pem.
 
 Example:
   turnchat gen-cert --out certs/alice")]
@@ -120,19 +130,19 @@ pub struct ServerArgs {
     /// host: 9000, localhost:9000, [fe80::1%eth0]:9000; port 0 takes any free one
     #[arg(long, value_name = "[HOST:]PORT", default_value = "[::]:8876", value_parser = ListenAt::from_str)]
     pub listen: ListenAt,
-    /// Let in exactly this peer, by fingerprint, certificate or name in the address book; may be repeated
+    /// Let in exactly this peer, by fingerprint, certificate or name in the address book; may be repeated [default: everyone in the address book]
     #[arg(long, value_name = "KEY|CERT.pem|PEER", value_parser = KeyArg::from_str)]
     pub allow: Vec<KeyArg>,
     /// Let in everyone who proves a key: for public bots
     #[arg(long, conflicts_with = "allow")]
     pub allow_anyone: bool,
-    /// How many admitted peers may wait in the queue while a conversation is on
+    /// How many admitted peers may wait while a conversation is on
     #[arg(long, value_name = "N", default_value_t = 16)]
     pub queue: usize,
     /// Hold one conversation, and exit with its exit code
     #[arg(long)]
     pub once: bool,
-    /// Say this in turn 1 of every conversation
+    /// Say this in turn 1 of every conversation [default: you are asked]
     #[arg(long, value_name = "TEXT", value_parser = text)]
     pub first: Option<Text>,
     /// How both sides talk.
@@ -155,7 +165,7 @@ pub struct ClientArgs {
     /// A name in the address book, or a host; IPv6 with a port in brackets
     #[arg(value_name = "PEER|HOST[:PORT]")]
     pub peer: String,
-    /// Accept exactly this key, given as fingerprint or certificate; may be repeated
+    /// Accept exactly this key, given as fingerprint or certificate; may be repeated [default: the keys in the address book]
     #[arg(long, value_name = "KEY|CERT.pem", value_parser = pin)]
     pub pin: Vec<KeyArg>,
     /// Store the key of a host that has none in the address book yet, and trust it from now on
@@ -175,7 +185,7 @@ pub struct ClientArgs {
 /// Options of `server` and `client`.
 #[derive(Debug, Args)]
 pub struct TalkArgs {
-    /// How long a conversation that was cut is held (15m; 0s: a cut ends it)
+    /// How long a conversation that was cut is held, with its unit: 90s, 15m, 1h; with 0s a cut ends it
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = humantime::parse_duration)]
     pub hold: Duration,
     /// Keep the open conversation on disk, and go on with it after a restart [default: at a terminal and with --json]
@@ -205,10 +215,10 @@ impl TalkArgs {
 /// An identity that is not in the home.
 #[derive(Debug, Args)]
 pub struct IdentityArgs {
-    /// Your certificate, where it is not in the home
+    /// Your certificate [default: cert.pem in the home]
     #[arg(long, value_name = "FILE", requires = "key")]
     pub cert: Option<PathBuf>,
-    /// Your private key, where it is not in the home
+    /// Your private key [default: key.pem in the home]
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub key: Option<PathBuf>,
 }
@@ -249,7 +259,7 @@ pub enum PeersCommand {
         /// Its key, as fingerprint or certificate
         #[arg(value_name = "KEY|CERT.pem", value_parser = pin)]
         key: KeyArg,
-        /// Where it can be reached
+        /// Where it can be reached, on port 8876 if none is given [default: not known]
         #[arg(long, value_name = "HOST[:PORT]", value_parser = Address::from_str)]
         address: Option<Address>,
     },
@@ -301,6 +311,44 @@ Example:
         #[arg(value_name = "PEER", value_parser = KeyArg::from_str)]
         peer: KeyArg,
     },
+}
+
+/// What those who come from other programs call our commands.
+const CALLED_ELSEWHERE: [(&str, &[&str]); 4] = [
+    ("server", &["listen", "serve", "host", "accept", "wait"]),
+    ("client", &["connect", "call", "dial", "join", "chat"]),
+    (
+        "gen-cert",
+        &["keygen", "genkey", "gen-key", "cert", "init", "new"],
+    ),
+    ("peers", &["peer", "contacts", "book", "known", "trust"]),
+];
+/// The same for `turnchat peers`.
+const PEERS_CALLED_ELSEWHERE: [(&str, &[&str]); 3] = [
+    ("list", &["ls", "show"]),
+    ("remove", &["rm", "del", "delete", "forget"]),
+    ("rename", &["mv", "move"]),
+];
+
+/// Has a command that is none suggest the one that may be meant.
+pub fn suggest(error: &mut clap::Error) {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
+        return;
+    };
+    let is_of_peers = error
+        .get(ContextKind::Usage)
+        .is_some_and(|usage| usage.to_string().contains("turnchat peers"));
+    let table = match is_of_peers {
+        true => PEERS_CALLED_ELSEWHERE.as_slice(),
+        false => &CALLED_ELSEWHERE,
+    };
+    let meant = table
+        .iter()
+        .find(|(_, names)| names.contains(&word.as_str()));
+    if let Some((command, _)) = meant {
+        let suggested = ContextValue::Strings(vec![(*command).to_owned()]);
+        error.insert(ContextKind::SuggestedSubcommand, suggested);
+    }
 }
 
 /// How a key is named on the command line.

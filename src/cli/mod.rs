@@ -86,8 +86,9 @@ fn called(arguments: &Arguments, home: &Home) -> Called {
 
 /// Tells what is wrong with the arguments, or what was asked for: help. Even
 /// an argument may be somebody else's text, as a file's name is.
-pub fn refuse(arguments: clap::Error) -> Exit {
+pub fn refuse(mut arguments: clap::Error) -> Exit {
     if arguments.use_stderr() {
+        args::suggest(&mut arguments);
         let mut told = screen::message(&arguments.render().to_string());
         if io::stderr().is_terminal() {
             told = Letters::of_locale().show(told);

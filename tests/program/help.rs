@@ -1,8 +1,151 @@
 //! What the program says about itself, and to those who call it wrongly.
 
-use crate::harness::Person;
+use crate::harness::{Person, Program, Server};
 
 const EVERYWHERE: [&str; 4] = ["--home <DIR>", "-v, --verbose", "--quiet", "--color <WHEN>"];
+
+/// Every command that has a help of its own.
+const COMMANDS: [&[&str]; 10] = [
+    &[],
+    &["gen-cert"],
+    &["server"],
+    &["client"],
+    &["fingerprint"],
+    &["peers"],
+    &["peers", "list"],
+    &["peers", "add"],
+    &["peers", "remove"],
+    &["peers", "rename"],
+];
+
+/// The help of each, in a terminal of this width if one is given.
+fn helps(columns: Option<&str>) -> impl Iterator<Item = (&'static [&'static str], String)> {
+    let person = Person::without_identity();
+    let ways = COMMANDS
+        .into_iter()
+        .flat_map(|it| [(it, "--help"), (it, "-h")]);
+    ways.map(move |(command, flag)| {
+        let mut asked = person.turnchat(&[command, &[flag]].concat());
+        asked.envs(columns.map(|columns| ("COLUMNS", columns)));
+        (command, Program::start(asked).finish().succeeds())
+    })
+}
+
+#[test]
+fn no_line_of_the_help_is_wider_than_the_terminal() {
+    for (columns, most) in [
+        (None, 80),
+        (Some("80"), 80),
+        (Some("200"), 80),
+        (Some("60"), 60),
+    ] {
+        for (command, help) in helps(columns) {
+            for line in help.lines() {
+                assert!(
+                    line.chars().count() <= most,
+                    "{command:?}, {columns:?}: {line}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_for_all_commands_stands_under_one_heading() {
+    for (command, help) in helps(None) {
+        let (own, everywhere) = help.split_once("\nEverywhere:\n").expect(&help);
+        let (everywhere, _) = everywhere.split_once("\nExample").expect(&help);
+        for option in EVERYWHERE.iter().chain(&["-h, --help"]) {
+            assert!(
+                everywhere.contains(option),
+                "no {option} in {command:?}:\n{help}"
+            );
+            assert!(!own.contains(option), "{option} in {command:?}:\n{help}");
+        }
+        let options = everywhere
+            .lines()
+            .filter(|line| line.trim_start().starts_with('-'));
+        assert_eq!(options.count(), EVERYWHERE.len() + 1, "{help}");
+    }
+}
+
+#[test]
+fn an_option_with_a_value_says_its_default() {
+    for (command, help) in helps(None) {
+        let (options, _) = help.split_once("\nExample").expect(&help);
+        // An option, and all below it up to the next one.
+        let texts = options
+            .split("\n      --")
+            .skip(1)
+            .filter(|text| text.contains('<'));
+        for text in texts.filter(|text| {
+            text.split_whitespace()
+                .nth(1)
+                .is_some_and(|it| it.starts_with('<'))
+        }) {
+            assert!(text.contains("[default:"), "{command:?}: --{text}");
+        }
+    }
+}
+
+/// The examples of a help, as words.
+fn examples(help: &str) -> Vec<Vec<&str>> {
+    let (_, examples) = help.split_once("\nExample").expect(help);
+    let lines = examples
+        .lines()
+        .filter_map(|line| line.strip_prefix("  turnchat "));
+    lines
+        .map(|line| line.split_whitespace().collect())
+        .collect()
+}
+
+#[test]
+fn the_examples_of_the_help_work() {
+    let mut run = 0;
+    for command in COMMANDS {
+        let (alice, bob) = (Person::new(), Person::new());
+        alice.run(&["gen-cert", "--out", "certs/bob"]).succeeds();
+        if matches!(command, ["peers", "remove" | "rename"]) {
+            alice.knows("bob", &bob);
+        }
+        let help = alice.run(&[command, &["--help"]].concat()).succeeds();
+        let found = examples(&help);
+        assert!(!found.is_empty(), "no example in {command:?}");
+        for mut words in found {
+            match words[0] {
+                // What needs two people is held as a conversation by the README's tests.
+                _ if command.is_empty() => continue,
+                "client" => continue,
+                "server" => {
+                    words.extend(["--listen", "127.0.0.1:0"]);
+                    Server::of(alice.start(&words));
+                }
+                _ => _ = alice.run(&words).succeeds(),
+            }
+            run += 1;
+        }
+    }
+    assert!(run >= 9, "{run}");
+}
+
+#[test]
+fn a_command_of_another_program_is_told_ours() {
+    let person = Person::without_identity();
+    for (word, ours) in [
+        ("listen", "server"),
+        ("serve", "server"),
+        ("connect", "client"),
+        ("keygen", "gen-cert"),
+        ("gencert", "gen-cert"),
+    ] {
+        let refused = person.run(&[word]);
+        refused.misuses(&[&format!("'{word}'"), &format!("'{ours}'")]);
+    }
+    person.run(&["peers", "rm"]).misuses(&["'remove'"]);
+    let refused = person.run(&["peers", "listen"]);
+    refused.misuses(&["'listen'"]);
+    assert!(!refused.stderr.contains("'server'"), "{refused:?}");
+}
 
 #[track_caller]
 fn explains(command: &[&str], words: &[&str]) {
