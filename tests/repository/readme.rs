@@ -6,18 +6,25 @@
 //! - `sh run`: the simplest path. What is marked as a terminal's is held as a
 //!   conversation by the transcripts in `text alice` and `text bob`. Not run is
 //!   `cargo install`; the port is a free one, not the default.
-//! - `text json`: a client with `--json`, its commands behind `> `.
+//! - `sh run bot`: the bot in `python bot`, by the same keys; the client's is the transcript
+//!   in `text bot`.
+//! - `text json`, in docs/JSON.md: a client with `--json`, its commands behind `> `.
 //!
 //! `…` stands for anything.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::fs::symlink;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdin, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use super::read;
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
+
+use super::{read, root};
 
 /// How long a program may take. Reached only where something hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -131,6 +138,7 @@ impl Program {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            .process_group(0)
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -175,7 +183,10 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        // A pipeline is more than the shell that runs it.
+        if let Ok(id) = self.child.id().try_into() {
+            let _ = signal::killpg(Pid::from_raw(id), Signal::SIGKILL);
+        }
         let _ = self.child.wait();
     }
 }
@@ -239,7 +250,7 @@ fn the_simplest_path_leads_to_the_conversation_that_is_shown() {
 
 #[test]
 fn the_events_shown_are_those_that_come() {
-    let shown = block(&read("README.md"), "text json");
+    let shown = block(&read("docs/JSON.md"), "text json");
     let directory = tempfile::tempdir().unwrap();
     let (server, client) = terminals(directory.path());
     let (mut server, address, _stderr) = serve(&server, directory.path());
@@ -262,6 +273,34 @@ fn the_events_shown_are_those_that_come() {
         }
     }
     assert_eq!(client.end(), (Some(0), String::new()));
+}
+
+#[test]
+fn the_bot_answers_as_shown() {
+    let readme = read("README.md");
+    let bot = block(&readme, "python bot") + "\n";
+    assert_eq!(bot, read("examples/bot.py"));
+    let directory = tempfile::tempdir().unwrap();
+    terminals(directory.path());
+    symlink(root().join("examples"), directory.path().join("examples")).unwrap();
+
+    let commands = block(&readme, "sh run bot");
+    let (commands, client) = commands.rsplit_once('\n').unwrap();
+    let commands = commands.replace(
+        "turnchat server",
+        "turnchat server --listen 127.0.0.1:0 --once",
+    );
+    let (prepare, server) = commands.split_once('\n').unwrap();
+    let prepared = shell(prepare, directory.path()).output().unwrap();
+    assert!(prepared.status.success(), "{prepared:?}");
+    let (mut server, address, _stderr) = serve(server, directory.path());
+    let client = client.replace(" localhost ", &format!(" {address} "));
+    let (mut client, _stderr) = Program::start(&client, directory.path());
+
+    let transcript = block(&readme, "text bot") + "\n";
+    typed(&transcript).for_each(|line| client.write(line));
+    assert_eq!(client.end(), (Some(0), transcript));
+    assert_eq!(server.end(), (Some(0), String::new()));
 }
 
 /// An example's program, which cargo has built beside ours.
