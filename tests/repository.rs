@@ -29,6 +29,8 @@ mod imports;
 mod picture;
 #[path = "repository/readme.rs"]
 mod readme;
+#[path = "repository/recording.rs"]
+mod recording;
 #[path = "repository/rules.rs"]
 mod rules;
 #[path = "repository/rust.rs"]
