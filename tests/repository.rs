@@ -25,6 +25,8 @@ mod floors;
 mod held;
 #[path = "repository/imports.rs"]
 mod imports;
+#[path = "repository/machines.rs"]
+mod machines;
 #[path = "repository/picture.rs"]
 mod picture;
 #[path = "repository/readme.rs"]

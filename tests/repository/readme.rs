@@ -8,6 +8,7 @@
 //!   `cargo install`; the port is a free one, not the default.
 //! - `sh run bot`: the bot in `python bot`, by the same keys; the client's is the transcript
 //!   in `text bot`.
+//! - `text machines`: two people at terminals, as machines.rs does it.
 //! - `text json`, in docs/JSON.md: a client with `--json`, its commands behind `> `.
 //!
 //! `…` stands for anything.
@@ -27,7 +28,7 @@ use nix::unistd::Pid;
 use super::{read, root};
 
 /// How long a program may take. Reached only where something hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The bodies of the fenced blocks with this behind the fence.
 pub(crate) fn blocks(page: &str, info: &str) -> Vec<String> {
@@ -60,7 +61,7 @@ pub(crate) fn block(page: &str, info: &str) -> String {
 }
 
 /// Whether a line is what is shown, `…` standing for anything.
-fn matches(line: &str, shown: &str) -> bool {
+pub(crate) fn matches(line: &str, shown: &str) -> bool {
     let mut pieces = shown.split('…');
     let first = pieces.next().unwrap_or_default();
     let Some(mut rest) = line.strip_prefix(first) else {
@@ -85,7 +86,7 @@ fn an_ellipsis_stands_for_anything() {
 }
 
 /// A shell's command, in an empty home, with the built program on its path.
-fn shell(script: &str, directory: &Path) -> Command {
+pub(crate) fn shell(script: &str, directory: &Path) -> Command {
     let program = Path::new(env!("CARGO_BIN_EXE_turnchat"));
     let path = std::env::var("PATH").unwrap();
     let path = format!("{}:{path}", program.parent().unwrap().display());
