@@ -13,5 +13,6 @@ for line in sys.stdin:
     elif event["event"] == "turn" and event["speaker"] == "peer":
         answer = "You said: " + event["text"]
     elif event["event"] == "your-turn":
-        say = {"text": answer, "turn": event["turn"]}
+        on = event["conversation"]
+        say = {"text": answer, "turn": event["turn"], "conversation": on}
         print(json.dumps({"say": say}), flush=True)

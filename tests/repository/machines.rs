@@ -132,9 +132,10 @@ fn two_machines_meet_as_shown() {
 
     let question = page.rsplit("\n\n").next().unwrap();
     for row in question.lines() {
-        alice.row(&row[7..].replace("9aQ…", "…"));
+        let row = row[7..].replace("9aQ…", "…");
+        alice.row(&row.replace("192.0.2.9", "127.0.0.1"));
     }
-    alice.types("accept");
+    alice.types("remember bob");
     alice.row("Your message:");
     bob.row("Waiting for your peer.");
 }
