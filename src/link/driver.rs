@@ -101,6 +101,8 @@ struct State<S> {
     put: Option<Result<(), JournalError>>,
     heard: Option<Message>,
     ended: Option<Ended>,
+    /// News of a silence of the peer.
+    silence: Option<Notice>,
     chores: VecDeque<Chore<S>>,
     /// The user has polled since the keeper last looked, or soon will because the link is new.
     has_polled: bool,
@@ -174,6 +176,7 @@ where
             put: None,
             heard: None,
             ended: None,
+            silence: None,
             chores: VecDeque::new(),
             has_polled: false,
             is_welcome_new: false,
@@ -381,7 +384,7 @@ where
             // Other notices wait until the user has the conversation.
             return Some(self.session.poll_place());
         }
-        if let Some(notice) = self.session.poll_notice() {
+        if let Some(notice) = self.session.poll_notice().or_else(|| self.silence.take()) {
             return Some(Some(notice));
         }
         let is_over = self.ended.is_some() || self.session.awaits_taking();
@@ -543,7 +546,20 @@ where
 
     fn link_lost(&mut self, error: LinkError) {
         info!(parent: &self.span, why = chain(&error), "lost its connection");
+        self.silence = None;
         self.session.link_lost(error);
+    }
+
+    /// Looks whether the peer has fallen silent, or is heard of again.
+    fn listen(&mut self) {
+        if let Some(wire) = &mut self.wire
+            && self.session.has_link()
+            && let Some(is_silent) = wire.poll_silence()
+        {
+            let is_over = !is_silent;
+            self.silence = Some(Notice::Silence { is_over });
+            self.after.wake_user = true;
+        }
     }
 
     /// Reads frames into the session, up to a message for the user. If there is none yet, the
@@ -620,7 +636,11 @@ where
                 self.process();
             } else {
                 is_ticking |= wire.has_unsent();
-                wake_at = wake_at.into_iter().chain([wire.wake_at()]).min();
+                self.listen();
+                let of_wire = self.wire.iter();
+                let wakes =
+                    of_wire.flat_map(|wire| wire.silent_at().into_iter().chain([wire.wake_at()]));
+                wake_at = wake_at.into_iter().chain(wakes).min();
             }
         }
         let chore = self.chores.pop_front();
@@ -654,6 +674,7 @@ where
             state.has_polled = true;
             state.after.wake_keeper |= std::mem::take(&mut state.keeper_reads);
             state.read(cx);
+            state.listen();
             if let Some(notice) = state.take_notice(awaits_welcome) {
                 return Poll::Ready(notice);
             }

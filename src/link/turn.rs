@@ -390,7 +390,12 @@ impl Handle {
         let notice = poll_fn(|cx| self.conversation.poll_notice(cx, awaits_welcome)).await;
         match notice {
             Some(Notice::Lost) => self.is_lost = true,
-            Some(Notice::Waiting { .. } | Notice::Delivered { .. } | Notice::OtherKey { .. }) => {}
+            Some(
+                Notice::Waiting { .. }
+                | Notice::Delivered { .. }
+                | Notice::OtherKey { .. }
+                | Notice::Silence { .. },
+            ) => {}
             // It is back, or not needed any more.
             Some(Notice::Resumed) | None => self.is_lost = false,
         }

@@ -174,6 +174,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.liveness.overdue(now())
     }
 
+    /// News of a silence of the peer, and whether it has begun.
+    pub(crate) fn poll_silence(&mut self) -> Option<bool> {
+        self.liveness.poll_silence(now())
+    }
+
+    /// When to ask that again.
+    pub(crate) fn silent_at(&self) -> Option<Instant> {
+        self.liveness.silent_at().map(Instant::from_std)
+    }
+
     /// When to ask [`overdue`](Self::overdue) and
     /// [`poll_write`](Self::poll_write) again, if nothing happens before.
     pub(crate) fn wake_at(&self) -> Instant {

@@ -31,6 +31,7 @@ pub struct Liveness {
     pinged: bool,
     /// When the last one went out.
     pinged_at: Option<Instant>,
+    silence: Silence,
     pong_owed: bool,
     /// Our first frame has gone.
     spoke: bool,
@@ -40,6 +41,17 @@ pub struct Liveness {
     line_since: Option<Instant>,
     writing_since: Option<Instant>,
     first_frame_by: Option<Instant>,
+}
+
+/// Whether the user knows that the peer is silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Silence {
+    /// There is nothing to know.
+    None,
+    /// It has been told.
+    Told,
+    /// It has been told, and is over.
+    Over,
 }
 
 /// What took too long (PROTOCOL 5.1 to 5.3). The link is lost; a slow line is also answered
@@ -69,6 +81,7 @@ impl Liveness {
             received: now,
             pinged: false,
             pinged_at: None,
+            silence: Silence::None,
             pong_owed: false,
             spoke: false,
             greeted: false,
@@ -98,6 +111,9 @@ impl Liveness {
     pub fn received(&mut self, now: Instant) {
         self.received = now;
         self.pinged = false;
+        if self.silence == Silence::Told {
+            self.silence = Silence::Over;
+        }
     }
 
     /// The bytes so far have ended a line, or are still inside one.
@@ -169,6 +185,31 @@ impl Liveness {
             .filter(|(at, _)| now >= *at)
             .map(|(_, overdue)| overdue)
             .next()
+    }
+
+    /// News of a silence: `true` once a `ping` is unanswered for a quarter of the time that it
+    /// may take, and `false` once something has come after that.
+    pub fn poll_silence(&mut self, now: Instant) -> Option<bool> {
+        if self.silence == Silence::Over {
+            self.silence = Silence::None;
+            return Some(false);
+        }
+        let is_news = self.silent_at().is_some_and(|at| now >= at);
+        is_news.then(|| {
+            self.silence = Silence::Told;
+            true
+        })
+    }
+
+    /// When to ask that again.
+    pub fn silent_at(&self) -> Option<Instant> {
+        let Limits {
+            ping_after,
+            silence,
+            ..
+        } = self.limits;
+        let is_asked = self.pinged && self.silence == Silence::None;
+        is_asked.then(|| self.received + ping_after + silence.saturating_sub(ping_after) / 4)
     }
 
     /// When to ask [`poll_frame`](Self::poll_frame) and

@@ -48,6 +48,7 @@ pub(crate) enum Told {
     Began,
     Heard(u64, String),
     Delivered(u64),
+    Silence { is_over: bool },
     Ended(Ended),
 }
 
@@ -285,6 +286,7 @@ fn tell(teller: &mpsc::UnboundedSender<Told>, notice: Notice) {
         Notice::Delivered { turn } => Told::Delivered(turn),
         // What comes of it shows at the end, or on the wire.
         Notice::Lost | Notice::Resumed => return,
+        Notice::Silence { is_over } => Told::Silence { is_over },
         other => panic!("{other:?}"),
     };
     let _ = teller.send(told);
@@ -299,6 +301,7 @@ pub(crate) async fn told(tale: &mut Tale) -> (Vec<String>, Ended) {
             Told::Began => words.push("began".to_owned()),
             Told::Heard(turn, text) => words.push(format!("heard {turn} {text}")),
             Told::Delivered(turn) => words.push(format!("delivered {turn}")),
+            Told::Silence { .. } => {}
             Told::Ended(over) => return (words, over),
         }
     }

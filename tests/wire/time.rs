@@ -10,7 +10,7 @@ use turnchat::Overdue;
 use turnchat::{Algorithm, Identity, Message};
 use turnchat::{Cause, Client, Ended, LinkError, Notice, Turn, Waiting};
 
-use super::ours::{Habit, House, Tale, called, told, unheld, welcomed};
+use super::ours::{Habit, House, Tale, Told, called, next_told, told, unheld, welcomed};
 use super::raw::{Came, Face, ID, PING, PONG, Papers, QUIT, Raw, heard, hello, say, welcome};
 use super::streams::Mute;
 
@@ -49,6 +49,35 @@ async fn a_peer_that_falls_silent_is_asked_and_then_lost() {
     raw.hello().await;
     raw.send("{\"wait\":{\"ahead\":0}}").await;
     falls_silent(&mut raw, &mut tale).await;
+}
+
+/// Once, while the link may still be there, and once more if it is.
+#[tokio::test(start_paused = true)]
+async fn a_silence_is_told_of_before_the_link_is_lost() {
+    let (mut raw, mut tale) = welcomed(Habit::Thinks).await;
+    let start = Instant::now();
+    while !matches!(next_told(&mut tale).await, Told::Silence { is_over: false }) {}
+    assert_eq!(start.elapsed().as_secs(), 30);
+    raw.expect(PING).await;
+    sleep(10 * SECOND).await;
+    raw.send(PONG).await;
+    assert!(matches!(
+        next_told(&mut tale).await,
+        Told::Silence { is_over: true }
+    ));
+    assert_eq!(start.elapsed().as_secs(), 40);
+    // And anew with the next one.
+    assert!(matches!(
+        next_told(&mut tale).await,
+        Told::Silence { is_over: false }
+    ));
+    assert_eq!(start.elapsed().as_secs(), 70);
+    raw.expect(PING).await;
+    raw.send(PONG).await;
+    assert!(matches!(
+        next_told(&mut tale).await,
+        Told::Silence { is_over: true }
+    ));
 }
 
 #[tokio::test(start_paused = true)]
@@ -424,7 +453,7 @@ async fn a_storm_of_waits_is_told_at_a_bounded_rate() {
         for ahead in 0..20_000 {
             raw.send(&wait(ahead)).await;
         }
-        sleep(60 * SECOND).await;
+        sleep(20 * SECOND).await;
     };
     let mut told = Vec::new();
     let telling = async {

@@ -269,6 +269,7 @@ impl Speaker for JsonLines {
             Notice::Waiting { ahead } => self.event("waiting", json!({ "ahead": ahead })),
             Notice::Lost => self.event("lost", json!({})),
             Notice::Resumed => self.event("resumed", json!({})),
+            Notice::Silence { is_over } => self.event("silence", json!({ "over": is_over })),
             Notice::OtherKey { key } => {
                 let report = Report::other_key(&key);
                 self.error(report.exit.event_code(), &report)

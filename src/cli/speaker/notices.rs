@@ -15,6 +15,8 @@ pub(super) fn show_notice(console: &Console, notice: Notice) {
             "The link is lost. Nothing is delivered until it is back; then all goes on where it was.",
         ),
         Notice::Resumed => console.say("The link is back."),
+        Notice::Silence { is_over: false } => console.say(SILENCE),
+        Notice::Silence { is_over: true } => console.say("Your peer is there again."),
         Notice::OtherKey { key } => console.fail(&Report::other_key(&key)),
         Notice::Delivered { turn } => console.detail(&format!("Turn {turn} is delivered.")),
     }
@@ -34,6 +36,10 @@ pub(super) fn show_letters(console: &Console) {
 pub(super) fn show_heard_again(console: &Console) {
     console.say("The last message, if you have not seen it:");
 }
+
+/// It may be the link, or the peer's program.
+pub(super) const SILENCE: &str =
+    "Nothing has come from your peer for 30 seconds: the link may be gone.";
 
 /// What Ctrl-C does.
 pub(super) const INTERRUPTED: &str = "Saying goodbye. Ctrl-C once more leaves at once.";

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use super::intent::Intent;
 use super::notices::{
-    INTERRUPTED, show_end, show_heard_again, show_leaving, show_letters, show_notice,
+    INTERRUPTED, SILENCE, show_end, show_heard_again, show_leaving, show_letters, show_notice,
 };
 use super::partner::Partner;
 use super::{Answer, Left, Speaker, Unsaid};
@@ -204,6 +204,14 @@ impl Speaker for Terminal {
     }
 
     fn notice(&mut self, notice: Notice) -> Result<(), Report> {
+        // It stands where the state stands, and goes with it.
+        if let (None, Notice::Silence { is_over }) = (self.asked, notice) {
+            match self.editor().filter(|_| !is_over) {
+                Some(editor) => editor.listen(SILENCE),
+                None => self.listen(""),
+            }
+            return Ok(());
+        }
         show_notice(&self.console, notice);
         if self.asked.is_none() {
             match notice {

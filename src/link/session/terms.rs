@@ -91,6 +91,13 @@ pub enum Notice {
     Lost,
     /// The link is back, and the conversation goes on where it was.
     Resumed,
+    /// Nothing comes from the peer, not even an answer to `ping`, since 30 s
+    /// ([`Limits::ping_after`](crate::protocol::Limits::ping_after) and a quarter of the time from
+    /// there to [`Limits::silence`](crate::protocol::Limits::silence), when the link is lost).
+    Silence {
+        /// Something has come again.
+        is_over: bool,
+    },
     /// Another key answers where the peer was. Nothing was sent to it, and the conversation is
     /// held for the peer's own key.
     OtherKey {
