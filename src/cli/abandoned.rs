@@ -1,6 +1,6 @@
 //! Tells of a conversation that nobody goes on with.
 
-use super::console::Console;
+use super::display::Display;
 use super::report::Report;
 use super::speaker::Speaker;
 use crate::link::Abandoned;
@@ -29,10 +29,10 @@ pub fn told(what: String, abandoned: &Abandoned) -> String {
 pub fn tell(
     what: String,
     abandoned: &Abandoned,
-    console: &Console,
+    display: &Display,
     speaker: &mut impl Speaker,
 ) -> Result<(), Report> {
     let what = told(what, abandoned);
-    console.say(&what);
+    display.say(&what);
     speaker.abandoned(&what, abandoned)
 }

@@ -1,7 +1,7 @@
 //! Questions about unknown keys, put to a person. Only whole words are an answer.
 
 use super::book::Petname;
-use super::console::Console;
+use super::display::Display;
 use super::proposal::theirs;
 use super::report::Report;
 use super::speaker::{self, Left, Speaker};
@@ -80,24 +80,24 @@ pub enum Asked {
 /// The terminal cannot be read.
 pub async fn about_server(
     speaker: &mut impl Speaker,
-    console: &Console,
+    display: &Display,
     host: &str,
     key: &KeyId,
     known_as: Option<&Petname>,
 ) -> Result<Asked, Report> {
-    console.print_always(&format!("{host} has a key that you don't know:"));
-    console.print_always(&format!("    {key}"));
+    display.print_always(&format!("{host} has a key that you don't know:"));
+    display.print_always(&format!("    {key}"));
     if let Some(name) = known_as {
-        console.print_always(&format!("You know this key as {name}, at another address."));
+        display.print_always(&format!("You know this key as {name}, at another address."));
     }
-    console.print_always(&compare());
+    display.print_always(&compare());
     let question = Question { key: *key };
     loop {
         ask_again(speaker);
         match speaker.answer().await? {
             speaker::Answer::Line(line) => match question.parse(&line) {
                 Ok(answer) => return Ok(Asked::Answered(answer)),
-                Err(why) => console.print_always(&why),
+                Err(why) => display.print_always(&why),
             },
             speaker::Answer::Left(left) => return Ok(Asked::Left(left)),
         }
@@ -105,10 +105,10 @@ pub async fn about_server(
 }
 
 /// Begins to put it to the person whether a client may talk.
-pub fn about_client(speaker: &mut impl Speaker, console: &Console, from: &str, key: &KeyId) {
-    console.print_always(&format!("A key that you don't know wants to talk{from}:"));
-    console.print_always(&format!("    {key}"));
-    console.print_always(&compare());
+pub fn about_client(speaker: &mut impl Speaker, display: &Display, from: &str, key: &KeyId) {
+    display.print_always(&format!("A key that you don't know wants to talk{from}:"));
+    display.print_always(&format!("    {key}"));
+    display.print_always(&compare());
     ask_again(speaker);
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use etcetera::BaseStrategy as _;
 
 use super::args::{IdentityArgs, KeyArg};
-use super::console::Console;
+use super::display::Display;
 use super::proposal::yours;
 use super::remedy;
 use super::report::{Exit, Report};
@@ -109,7 +109,7 @@ impl Home {
     ///
     /// # Errors
     /// It is damaged, open to others, or cannot be read or written.
-    pub fn identity(&self, files: &IdentityArgs, console: &Console) -> Result<Identity, Report> {
+    pub fn identity(&self, files: &IdentityArgs, display: &Display) -> Result<Identity, Report> {
         let identity = match (&files.cert, &files.key) {
             (Some(cert), Some(key)) => Identity::load(cert, key).map(Some),
             _ => Identity::load_from(&self.directory),
@@ -119,7 +119,7 @@ impl Home {
             None => Identity::create(&self.directory, Algorithm::default()),
         };
         let made = made.map_err(|error| Report::from(&error))?;
-        console.say(&format!(
+        display.say(&format!(
             "You had no key: made one in {}, {}.",
             self.directory.display(),
             made.key_id()

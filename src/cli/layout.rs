@@ -24,6 +24,11 @@ pub struct Page {
     pub letters: Letters,
 }
 
+/// Before what the peer said.
+pub const THEIRS: &str = "They say: ";
+/// Before what was said here, and the prompt for it.
+pub const OURS: &str = "Your message: ";
+
 /// What every row but the first begins with.
 pub const INDENT: &str = "    ";
 

@@ -5,8 +5,8 @@ pub mod args;
 pub mod ask;
 pub mod book;
 pub mod commands;
-pub mod console;
 pub mod descriptors;
+pub mod display;
 pub mod editor;
 pub mod home;
 pub mod input;
@@ -20,7 +20,6 @@ pub mod screen;
 pub mod signals;
 pub mod speaker;
 pub mod talk;
-pub mod transcript;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::thread::Scope;
@@ -28,7 +27,7 @@ use std::time::Duration;
 
 use args::{Arguments, ClientArgs, Color, Command, GenCertArgs, ServerArgs};
 use commands::{client, conversations, fingerprint, gen_cert, peers, server};
-use console::Console;
+use display::Display;
 use editor::Editor;
 use home::Home;
 use input::Input;
@@ -40,7 +39,6 @@ use speaker::json::JsonLines;
 use speaker::lines::Lines;
 use speaker::pipe::Pipe;
 use speaker::terminal::Terminal;
-use transcript::Transcript;
 
 use crate::protocol::{Limits, Role, Text};
 
@@ -52,13 +50,13 @@ pub fn run(arguments: Arguments) -> Exit {
         Color::Never => anstream::ColorChoice::Never,
     }
     .write_global();
-    let console = Console::new(arguments.common.quiet, arguments.common.verbose);
+    let display = Display::new(arguments.common.quiet, arguments.common.verbose);
     let done = Home::find(arguments.common.home.clone()).and_then(|home| {
         called(&arguments, &home).remember();
-        execute(arguments.command, &home, &console)
+        execute(arguments.command, &home, &display)
     });
     done.unwrap_or_else(|report| {
-        console.fail(&report);
+        display.fail(&report);
         report.exit
     })
 }
@@ -100,20 +98,20 @@ pub fn refuse(mut arguments: clap::Error) -> Exit {
         // Whoever has left wants no more of it.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             let report = Report::output("The help", &error);
-            Console::new(false, 0).fail(&report);
+            Display::new(false, 0).fail(&report);
             report.exit
         }
         _ => Exit::Success,
     }
 }
 
-fn execute(command: Command, home: &Home, console: &Console) -> Result<Exit, Report> {
+fn execute(command: Command, home: &Home, display: &Display) -> Result<Exit, Report> {
     match command {
-        Command::GenCert(command) => gen_cert::run(&command, home, console)?,
+        Command::GenCert(command) => gen_cert::run(&command, home, display)?,
         Command::Fingerprint(command) => fingerprint::run(&command, home)?,
-        Command::Peers(command) => peers::run(&command, home, console)?,
-        Command::Conversations(command) => return conversations::run(&command, home, console),
-        Command::Server(command) => return serve(command, home, console),
+        Command::Peers(command) => peers::run(&command, home, display)?,
+        Command::Conversations(command) => return conversations::run(&command, home, display),
+        Command::Server(command) => return serve(command, home, display),
         Command::Client(command) => {
             descriptors::suffice_for_client(descriptors::raise())?;
             let as_asked = As {
@@ -123,11 +121,11 @@ fn execute(command: Command, home: &Home, console: &Console) -> Result<Exit, Rep
             };
             return speak(
                 as_asked,
-                console,
+                display,
                 Calling {
                     command,
                     home,
-                    console,
+                    display,
                 },
             );
         }
@@ -135,7 +133,7 @@ fn execute(command: Command, home: &Home, console: &Console) -> Result<Exit, Rep
     Ok(Exit::Success)
 }
 
-fn serve(command: ServerArgs, home: &Home, console: &Console) -> Result<Exit, Report> {
+fn serve(command: ServerArgs, home: &Home, display: &Display) -> Result<Exit, Report> {
     std::thread::scope(|scope| {
         seed(scope);
         // Before anything is opened: with too few, nothing else says what is wrong.
@@ -151,12 +149,12 @@ fn serve(command: ServerArgs, home: &Home, console: &Console) -> Result<Exit, Re
         };
         speak(
             as_asked,
-            console,
+            display,
             Serving {
                 command,
                 limits,
                 home,
-                console,
+                display,
             },
         )
     })
@@ -179,14 +177,14 @@ trait Side {
 struct Calling<'a> {
     command: ClientArgs,
     home: &'a Home,
-    console: &'a Console,
+    display: &'a Display,
 }
 
 impl Side for Calling<'_> {
     const ROLE: Role = Role::Client;
 
     async fn run(self, speaker: &mut impl Speaker) -> Result<Exit, Report> {
-        client::run(self.command, self.home, self.console, speaker).await
+        client::run(self.command, self.home, self.display, speaker).await
     }
 }
 
@@ -194,24 +192,24 @@ struct Serving<'a> {
     command: ServerArgs,
     limits: Limits,
     home: &'a Home,
-    console: &'a Console,
+    display: &'a Display,
 }
 
 impl Side for Serving<'_> {
     const ROLE: Role = Role::Server;
 
     async fn run(self, speaker: &mut impl Speaker) -> Result<Exit, Report> {
-        server::run(self.command, self.limits, self.home, self.console, speaker).await
+        server::run(self.command, self.limits, self.home, self.display, speaker).await
     }
 }
 
 /// The one place that knows who speaks.
-fn speak(of: As, console: &Console, side: impl Side) -> Result<Exit, Report> {
-    Transcript::check()?;
+fn speak(of: As, display: &Display, side: impl Side) -> Result<Exit, Report> {
+    Display::check()?;
     let input = |limit| Input::stdin(limit).map_err(|error| Report::stdin(&error));
-    let own = console.clone();
+    let own = display.clone();
     if of.json {
-        return hold(JsonLines::new(input(JsonLines::LINE)?, of.first), side);
+        return hold(JsonLines::new(input(JsonLines::LINE)?, own, of.first), side);
     }
     if Editor::can_run() {
         return hold(Terminal::new(own, of.first, of.bell), side);

@@ -6,7 +6,7 @@ use crate::cli::abandoned;
 use crate::cli::args::ClientArgs;
 use crate::cli::ask::{self, Answer, Asked};
 use crate::cli::book::{AddressBook, BookError, Expected, Offer, Petname, Target, TargetError};
-use crate::cli::console::Console;
+use crate::cli::display::Display;
 use crate::cli::home::{Home, resolve_keys};
 use crate::cli::proposal::yours;
 use crate::cli::report::{Exit, Report};
@@ -24,7 +24,7 @@ use crate::trust::{Identity, KeyId};
 pub async fn run(
     command: ClientArgs,
     home: &Home,
-    console: &Console,
+    display: &Display,
     speaker: &mut impl Speaker,
 ) -> Result<Exit, Report> {
     let mut signals = Signals::listen(Program::Client).map_err(|error| Report::signals(&error))?;
@@ -36,7 +36,7 @@ pub async fn run(
         true => Some(name_for(&command, &target, &book)?),
         false => None,
     };
-    let identity = home.identity(&command.talk.identity, console)?;
+    let identity = home.identity(&command.talk.identity, display)?;
     speaker.begin()?;
     let mut run = ClientRun {
         identity,
@@ -46,7 +46,7 @@ pub async fn run(
         keeps_journal: command.talk.keeps_journal(speaker),
         gives_up: command.new,
         home,
-        console,
+        display,
     };
 
     let talk = loop {
@@ -59,7 +59,7 @@ pub async fn run(
         if let Some(left) = waiting.abandoned() {
             let name = run.petname(&key, new_name.as_ref());
             let name = name.unwrap_or_else(|| key.to_string());
-            abandoned::tell(abandoned::ended_before(&name), left, console, speaker)?;
+            abandoned::tell(abandoned::ended_before(&name), left, display, speaker)?;
         }
         let ending = match run.wait(waiting, speaker, &mut signals).await? {
             Ok(talk) => break talk,
@@ -76,7 +76,7 @@ pub async fn run(
                     unacknowledged: over.unacknowledged.clone(),
                     untaken: None,
                 };
-                tell_ended_meanwhile(&left, console, speaker)?;
+                tell_ended_meanwhile(&left, display, speaker)?;
                 run.target.expected = Expected::Pins(vec![key]);
             }
             _ => return finish(&ending, speaker),
@@ -106,14 +106,14 @@ fn finish(ending: &Ending, speaker: &mut impl Speaker) -> Result<Exit, Report> {
 /// A conversation that was to go on, and cannot.
 fn tell_ended_meanwhile(
     left: &Abandoned,
-    console: &Console,
+    display: &Display,
     speaker: &mut impl Speaker,
 ) -> Result<(), Report> {
     let what = "Your last conversation was ended meanwhile; this is a new one.";
     match left.unacknowledged {
-        Some(_) => abandoned::tell(what.to_owned(), left, console, speaker),
+        Some(_) => abandoned::tell(what.to_owned(), left, display, speaker),
         None => {
-            console.say(what);
+            display.say(what);
             Ok(())
         }
     }
@@ -136,7 +136,7 @@ struct ClientRun<'a> {
     keeps_journal: bool,
     gives_up: bool,
     home: &'a Home,
-    console: &'a Console,
+    display: &'a Display,
 }
 
 impl ClientRun<'_> {
@@ -182,13 +182,13 @@ impl ClientRun<'_> {
         }
         loop {
             let known_as = known_as.as_ref();
-            let asked = ask::about_server(speaker, self.console, &host, &offered, known_as);
+            let asked = ask::about_server(speaker, self.display, &host, &offered, known_as);
             let not_answered = Report::not_answered(&host);
             match asked.await? {
                 Asked::Answered(Answer::Accept) => break,
                 Asked::Answered(Answer::Remember(name)) => match self.store(&name, offered) {
                     Ok(()) => break,
-                    Err(report) => self.console.fail(&report),
+                    Err(report) => self.display.fail(&report),
                 },
                 Asked::Answered(Answer::Decline) => return Err(Report::declined(&host)),
                 Asked::Left(Left::Input) => return Err(not_answered),
@@ -222,7 +222,7 @@ impl ClientRun<'_> {
         if self.gives_up {
             self.give_up(&client, speaker)?;
         }
-        self.console.detail(&format!("Dialling {address}."));
+        self.display.detail(&format!("Dialling {address}."));
         let error = match client
             .connect(tcp::dialer(address.host(), address.port()))
             .await
@@ -240,7 +240,7 @@ impl ClientRun<'_> {
     fn give_up(&self, client: &Client, speaker: &mut impl Speaker) -> Result<(), Report> {
         client.give_up(|given_up| {
             let what = "Gave up the last conversation.".to_owned();
-            abandoned::tell(what, given_up, self.console, speaker)
+            abandoned::tell(what, given_up, self.display, speaker)
         })
     }
 
@@ -257,7 +257,7 @@ impl ClientRun<'_> {
             book.add(name.clone(), key, address)
         })
         .map_err(|error: BookError| Report::from(&error))?;
-        self.console.say(&format!(
+        self.display.say(&format!(
             "Stored {key} as {name}; from now on only it is accepted there."
         ));
         self.book = self.home.book()?;

@@ -9,11 +9,11 @@ use super::stdout::print;
 use crate::cli::abandoned;
 use crate::cli::args::{ConversationsCommand, KeyArg};
 use crate::cli::book::AddressBook;
-use crate::cli::console::Console;
+use crate::cli::display::Display;
 use crate::cli::home::{Home, resolve_keys};
+use crate::cli::layout::THEIRS;
 use crate::cli::proposal::yours;
 use crate::cli::report::{Exit, Report};
-use crate::cli::transcript::{THEIRS, Transcript};
 use crate::link::{Abandoned, JournalError, OpenConversation};
 use crate::protocol::Role;
 use crate::trust::KeyId;
@@ -23,14 +23,14 @@ use crate::trust::KeyId;
 /// # Errors
 /// The address book or the journal cannot be read, there is nothing to give up, or a running
 /// program holds it.
-pub fn run(command: &ConversationsCommand, home: &Home, console: &Console) -> Result<Exit, Report> {
+pub fn run(command: &ConversationsCommand, home: &Home, display: &Display) -> Result<Exit, Report> {
     match command {
-        ConversationsCommand::List { json } => list(*json, home, console),
-        ConversationsCommand::End { peer } => end(peer, home, console),
+        ConversationsCommand::List { json } => list(*json, home, display),
+        ConversationsCommand::End { peer } => end(peer, home, display),
     }
 }
 
-fn list(as_json: bool, home: &Home, console: &Console) -> Result<Exit, Report> {
+fn list(as_json: bool, home: &Home, display: &Display) -> Result<Exit, Report> {
     let book = home.book()?;
     let (mut open, mut unreadable) = (Vec::new(), Vec::new());
     for journal in home.journals()? {
@@ -53,13 +53,13 @@ fn list(as_json: bool, home: &Home, console: &Console) -> Result<Exit, Report> {
         print("The list", &lines.join("\n"))?;
     }
     for error in &unreadable {
-        console.fail(&Report::from(error));
+        display.fail(&Report::from(error));
     }
     if !unreadable.is_empty() {
         return Ok(Exit::Failure);
     }
     if open.is_empty() {
-        console.say("No conversation is open.");
+        display.say("No conversation is open.");
     }
     Ok(Exit::Success)
 }
@@ -129,7 +129,7 @@ fn short(age: Duration) -> String {
     }
 }
 
-fn end(peer: &KeyArg, home: &Home, console: &Console) -> Result<Exit, Report> {
+fn end(peer: &KeyArg, home: &Home, display: &Display) -> Result<Exit, Report> {
     let book = home.book()?;
     let (name, keys) = match peer {
         KeyArg::Peer(name) => match book.get(name) {
@@ -149,7 +149,7 @@ fn end(peer: &KeyArg, home: &Home, console: &Console) -> Result<Exit, Report> {
     for journal in home.journals()? {
         let given_up = journal.give_up(&keys, |open, left| {
             has_ended = true;
-            tell(open, left, &name, console)
+            tell(open, left, &name, display)
         });
         given_up.map_err(|Unended(report)| report)?;
     }
@@ -173,7 +173,7 @@ fn tell(
     open: &OpenConversation,
     left: &Abandoned,
     name: &str,
-    console: &Console,
+    display: &Display,
 ) -> Result<(), Unended> {
     let learns = match open.role {
         Role::Server => "your peer is told when it comes back",
@@ -188,9 +188,9 @@ fn tell(
     if left.untaken.is_some() {
         what += " Its last message, if you have not seen it:";
     }
-    console.say(&what);
+    display.say(&what);
     match &left.untaken {
-        Some(message) => Ok(Transcript::message(THEIRS, message.text.as_str())?),
+        Some(message) => Ok(display.message(THEIRS, message.text.as_str())?),
         None => Ok(()),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::stdout::print;
 use crate::cli::args::GenCertArgs;
-use crate::cli::console::Console;
+use crate::cli::display::Display;
 use crate::cli::home::Home;
 use crate::cli::report::Report;
 use crate::trust::Identity;
@@ -11,14 +11,14 @@ use crate::trust::Identity;
 ///
 /// # Errors
 /// There is an identity already, or it cannot be written.
-pub fn run(command: &GenCertArgs, home: &Home, console: &Console) -> Result<(), Report> {
+pub fn run(command: &GenCertArgs, home: &Home, display: &Display) -> Result<(), Report> {
     let dir = command.out.as_deref().unwrap_or(home.path());
     let identity = match command.renew {
         true => Identity::renew(dir),
         false => Identity::create(dir, command.algorithm),
     };
     let identity = identity.map_err(|error| Report::from(&error))?;
-    console.say(&format!(
+    display.say(&format!(
         "{} cert.pem in {}. Hand out cert.pem, or the fingerprint; key.pem stays with you.",
         if command.renew {
             "Renewed"

@@ -3,7 +3,7 @@
 use super::stdout::print;
 use crate::cli::args::{KeyArg, PeersCommand};
 use crate::cli::book::AddressBook;
-use crate::cli::console::Console;
+use crate::cli::display::Display;
 use crate::cli::home::{Home, resolve_keys};
 use crate::cli::proposal::{theirs, yours};
 use crate::cli::report::{Exit, Report};
@@ -14,10 +14,10 @@ use crate::trust::KeyId;
 /// # Errors
 /// It is damaged or cannot be written, or the change is refused; the file is
 /// as it was then.
-pub fn run(command: &PeersCommand, home: &Home, console: &Console) -> Result<(), Report> {
+pub fn run(command: &PeersCommand, home: &Home, display: &Display) -> Result<(), Report> {
     let path = home.book_path();
     let edited = match command {
-        PeersCommand::List => return list(&home.book()?, console),
+        PeersCommand::List => return list(&home.book()?, display),
         PeersCommand::Add { name, key, address } => {
             let key = only_key(key)?;
             if home.own_key() == Some(key) {
@@ -33,7 +33,7 @@ pub fn run(command: &PeersCommand, home: &Home, console: &Console) -> Result<(),
         }
     };
     edited.map_err(|error| Report::from(&error))?;
-    console.say(&match command {
+    display.say(&match command {
         PeersCommand::List => return Ok(()),
         PeersCommand::Add { name, .. } => format!("Added {name}."),
         PeersCommand::Remove { name } => format!("Removed {name}."),
@@ -65,10 +65,10 @@ fn own_key() -> Report {
     )
 }
 
-fn list(book: &AddressBook, console: &Console) -> Result<(), Report> {
+fn list(book: &AddressBook, display: &Display) -> Result<(), Report> {
     let width = book.iter().map(|(name, _)| name.as_str().len()).max();
     let Some(width) = width else {
-        console.say(&format!(
+        display.say(&format!(
             "The address book is empty. Add a peer with {}.",
             yours("peers add NAME KEY")
         ));

@@ -2,8 +2,8 @@
 
 use std::io;
 
+use crate::cli::display::write_all;
 use crate::cli::report::Report;
-use crate::cli::transcript::write_all;
 
 /// Prints lines that are `what`, such as `The list`. A reader that has left wants no more of
 /// them: that is no failure, and nothing is said.

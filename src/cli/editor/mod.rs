@@ -36,9 +36,9 @@ use nix::unistd::{Pid, read, write};
 use terminal_size::{Height, Width, terminal_size_of};
 use tokio::sync::mpsc;
 
+use super::layout::OURS;
 use super::locale::Letters;
 use super::screen;
-use super::transcript::OURS;
 use desk::{Act, Desk, Line};
 use keys::{Key, Keys};
 use rows::{Painter, Size, View};

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use super::intent::Intent;
 use super::partner::Partner;
 use super::{Left, Speaker, Unsaid};
+use crate::cli::display::Display;
 use crate::cli::input::{Input, InputEvent};
 use crate::cli::locale::Letters;
 use crate::cli::report::{Exit, Report};
 use crate::cli::screen;
-use crate::cli::transcript::{Transcript, write_stdout};
 use crate::link::{Abandoned, Cause, Ended, LinkError, Notice};
 use crate::protocol::{ConversationId, Message, Role, Text};
 use crate::trust::KeyId;
@@ -20,6 +20,7 @@ use crate::trust::KeyId;
 #[derive(Debug)]
 pub struct JsonLines {
     input: Input,
+    display: Display,
     first: Option<Text>,
     conversation: Option<ConversationId>,
     /// A conversation is over, and a command may have been meant for it.
@@ -54,9 +55,10 @@ impl JsonLines {
     pub const LINE: usize = 524_288;
 
     /// Reads from `input`; `first` is said in turn 1 before the program is asked.
-    pub fn new(input: Input, first: Option<Text>) -> Self {
+    pub fn new(input: Input, display: Display, first: Option<Text>) -> Self {
         Self {
             input,
+            display,
             first,
             conversation: None,
             must_name: false,
@@ -179,10 +181,9 @@ impl JsonLines {
         if let Value::Object(members) = members {
             event.extend(members);
         }
-        let is_ascii = Transcript::is_terminal() && Letters::of_locale().are_ascii();
-        let mut line = printable(&Value::Object(event).to_string(), is_ascii);
-        line.push('\n');
-        write_stdout(&line)
+        let is_ascii = Display::has_terminal() && Letters::of_locale().are_ascii();
+        self.display
+            .event(&printable(&Value::Object(event).to_string(), is_ascii))
     }
 }
 

@@ -12,11 +12,11 @@ use super::notices::{
 };
 use super::partner::Partner;
 use super::{Answer, Left, Speaker, Unsaid};
-use crate::cli::console::Console;
+use crate::cli::display::Display;
 use crate::cli::input::line::Typed;
 use crate::cli::input::{Input, InputEvent};
+use crate::cli::layout::{OURS, THEIRS};
 use crate::cli::report::Report;
-use crate::cli::transcript::{OURS, THEIRS, Transcript};
 use crate::link::{Cause, Ended, Notice};
 use crate::protocol::{ConversationId, Message, Text};
 
@@ -27,7 +27,7 @@ const LONGEST: usize = 4_095;
 #[derive(Debug)]
 pub struct Lines {
     input: Input,
-    console: Console,
+    display: Display,
     first: Option<Text>,
     /// The turn whose prompt was begun; what came before it was typed ahead.
     asked: Option<u64>,
@@ -41,10 +41,10 @@ pub struct Lines {
 
 impl Lines {
     /// Reads from `input`; `first` is said in turn 1 before the person is asked.
-    pub fn new(input: Input, console: Console, first: Option<Text>) -> Self {
+    pub fn new(input: Input, display: Display, first: Option<Text>) -> Self {
         Self {
             input,
-            console,
+            display,
             first,
             asked: None,
             typed_ahead: None,
@@ -78,25 +78,19 @@ impl Lines {
         }
         if lines.iter().any(|line| !line.trim().is_empty()) {
             let text = lines.join("\n");
-            self.console
+            self.display
                 .say(&format!("Typed before your turn, and not sent: {text}"));
-            self.console
+            self.display
                 .say("Enter alone sends it; anything else is sent in its place.");
             self.typed_ahead = Some(text);
         }
     }
 
     fn prompt(&mut self) -> Result<(), Report> {
-        if self.console.has_prompt() {
+        if self.display.has_prompt() {
             return Ok(());
         }
-        match Transcript::is_terminal() {
-            true => Transcript::prompt()?,
-            // The transcript goes elsewhere, whole; the person is asked here.
-            false => self.console.ask(OURS),
-        }
-        self.console.set_prompt(true);
-        Ok(())
+        self.display.prompt()
     }
 
     /// `None` for an empty line, which is asked again.
@@ -105,7 +99,7 @@ impl Lines {
             (true, None) => None,
             (true, Some(ahead)) => Some(Typed::parse(&ahead)),
             (false, _) => {
-                self.is_echoed = Transcript::is_terminal();
+                self.is_echoed = Display::has_terminal();
                 Some(Typed::parse(&line))
             }
         }
@@ -113,7 +107,7 @@ impl Lines {
 
     fn quit(&mut self) -> Intent {
         if !self.is_echoed
-            && let Err(report) = Transcript::message(OURS, "QUIT")
+            && let Err(report) = self.display.message(OURS, "QUIT")
         {
             return Intent::Broken(report);
         }
@@ -121,7 +115,7 @@ impl Lines {
     }
 
     fn too_long(&self, most: usize) {
-        self.console.say(&format!(
+        self.display.say(&format!(
             "That was over {most} bytes, and was not sent. Say it in several turns."
         ));
     }
@@ -129,13 +123,13 @@ impl Lines {
 
 impl Drop for Lines {
     fn drop(&mut self) {
-        self.console.break_prompt();
+        self.display.break_prompt();
     }
 }
 
 impl Speaker for Lines {
     fn begin(&mut self) -> Result<(), Report> {
-        show_letters(&self.console);
+        show_letters(&self.display);
         Ok(())
     }
 
@@ -147,12 +141,12 @@ impl Speaker for Lines {
         self.peer = partner.short_name();
         // Typed for nobody, or for whoever came before.
         if self.input.discard().unwrap_or(false) {
-            self.console
+            self.display
                 .say("What you typed before is not sent; it is discarded.");
         }
         self.asked = None;
         self.typed_ahead = None;
-        self.console.say(&format!(
+        self.display.say(&format!(
             "{} QUIT on a line of its own ends it.",
             partner.greeting()
         ));
@@ -174,12 +168,12 @@ impl Speaker for Lines {
             }
             let event = tokio::select! {
                 event = self.input.next() => event,
-                () = self.console.prompt_broken() => continue,
+                () = self.display.prompt_broken() => continue,
             };
             // Enter has ended the row; at the end of input nothing has.
             match &event {
-                InputEvent::End | InputEvent::Failed(_) => self.console.break_prompt(),
-                _ => self.console.set_prompt(false),
+                InputEvent::End | InputEvent::Failed(_) => self.display.break_prompt(),
+                _ => self.display.set_prompt(false),
             }
             match event {
                 // As long as it can be, it was cut.
@@ -196,7 +190,7 @@ impl Speaker for Lines {
                     None => {}
                 },
                 InputEvent::TooLong => self.too_long(Text::MAX),
-                InputEvent::NotUtf8 => self.console.say(
+                InputEvent::NotUtf8 => self.display.say(
                     "That was not UTF-8, and was not sent. Set the terminal to UTF-8 and type it again.",
                 ),
                 InputEvent::End => {
@@ -215,52 +209,50 @@ impl Speaker for Lines {
         if self.is_echoed {
             return Ok(());
         }
-        self.console.break_prompt();
-        Transcript::message(OURS, text.as_str())
+        self.display.message(OURS, text.as_str())
     }
 
     fn unsaid(&mut self, text: Text) -> Unsaid {
-        self.console.unsaid(text.as_str());
+        self.display.unsaid(text.as_str());
         Unsaid::Lost
     }
 
     fn heard(&mut self, message: &Message) -> Result<(), Report> {
-        self.console.break_prompt();
-        Transcript::message(THEIRS, message.text.as_str())
+        self.display.message(THEIRS, message.text.as_str())
     }
 
     fn heard_again(&mut self, _: ConversationId, message: &Message) -> Result<(), Report> {
-        show_heard_again(&self.console);
+        show_heard_again(&self.display);
         self.heard(message)
     }
 
     fn notice(&mut self, notice: Notice) -> Result<(), Report> {
-        show_notice(&self.console, notice);
+        show_notice(&self.display, notice);
         Ok(())
     }
 
     fn interrupted(&mut self) {
-        self.console.say(INTERRUPTED);
+        self.display.say(INTERRUPTED);
     }
 
     fn leaving(&mut self) {
-        show_leaving(&self.console);
+        show_leaving(&self.display);
     }
 
     fn ended(&mut self, over: &Ended) -> Result<(), Report> {
-        let had_prompt = self.console.has_prompt();
-        show_end(&self.console, &self.peer, over);
+        let had_prompt = self.display.has_prompt();
+        show_end(&self.display, &self.peer, over);
         let was_ours = matches!(over.cause, Cause::Me);
         let has_typed = self.input.discard().unwrap_or(false);
         match self.typed_ahead.take() {
-            Some(text) if !was_ours => self.console.unsaid(&text),
+            Some(text) if !was_ours => self.display.unsaid(&text),
             // The terminal keeps a line to itself until Enter.
             _ if !was_ours && (had_prompt || has_typed) => self
-                .console
+                .display
                 .say("If you were typing something, it is not sent; it is discarded."),
             _ => {}
         }
-        self.console.break_prompt();
+        self.display.break_prompt();
         Ok(())
     }
 
@@ -273,12 +265,12 @@ impl Speaker for Lines {
 
     fn question(&mut self, question: &str) {
         let _ = self.input.discard();
-        self.console.ask(question);
+        self.display.ask(question);
     }
 
     async fn answer(&mut self) -> Result<Answer, Report> {
         let event = self.input.next().await;
-        self.console.set_prompt(false);
+        self.display.set_prompt(false);
         match event {
             InputEvent::Line(line) => Ok(Answer::Line(line)),
             InputEvent::TooLong | InputEvent::NotUtf8 => Ok(Answer::Line(String::new())),
@@ -288,11 +280,11 @@ impl Speaker for Lines {
     }
 
     fn is_asking(&self) -> bool {
-        self.console.has_prompt()
+        self.display.has_prompt()
     }
 
     fn withdraw(&mut self) {
         let _ = self.input.discard();
-        self.console.break_prompt();
+        self.display.break_prompt();
     }
 }

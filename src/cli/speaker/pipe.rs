@@ -5,11 +5,11 @@ use super::intent::Intent;
 use super::notices::{INTERRUPTED, show_end, show_heard_again, show_leaving, show_notice};
 use super::partner::Partner;
 use super::{Left, Speaker, Unsaid};
-use crate::cli::console::Console;
+use crate::cli::display::Display;
 use crate::cli::input::line::Typed;
 use crate::cli::input::{Input, InputEvent};
+use crate::cli::layout::{OURS, THEIRS};
 use crate::cli::report::{Exit, Report};
-use crate::cli::transcript::{OURS, THEIRS, Transcript};
 use crate::link::{Ended, Notice};
 use crate::protocol::{ConversationId, Message, Role, Text};
 
@@ -17,7 +17,7 @@ use crate::protocol::{ConversationId, Message, Role, Text};
 #[derive(Debug)]
 pub struct Pipe {
     input: Input,
-    console: Console,
+    display: Display,
     first: Option<Text>,
     /// Read, and not said yet.
     kept: Option<Text>,
@@ -35,10 +35,10 @@ enum NextLine {
 
 impl Pipe {
     /// Reads from `input`; `first` is said in turn 1 before anything is read.
-    pub fn new(input: Input, console: Console, first: Option<Text>) -> Self {
+    pub fn new(input: Input, display: Display, first: Option<Text>) -> Self {
         Self {
             input,
-            console,
+            display,
             first,
             kept: None,
             is_only: false,
@@ -67,7 +67,7 @@ impl Pipe {
             Ok(count) => format!("{count} lines of standard input were"),
             Err(most) => format!("{most} lines of standard input, and maybe more, were"),
         };
-        self.console.say(&format!("{left} not sent."));
+        self.display.say(&format!("{left} not sent."));
     }
 
     async fn read(&mut self) -> Result<NextLine, Report> {
@@ -108,7 +108,7 @@ impl Speaker for Pipe {
     fn connected(&mut self, partner: &Partner) -> Result<(), Report> {
         self.peer = partner.short_name();
         self.is_only = partner.role == Role::Client;
-        self.console.say(&partner.greeting());
+        self.display.say(&partner.greeting());
         Ok(())
     }
 
@@ -121,7 +121,7 @@ impl Speaker for Pipe {
         }
         match self.read().await {
             Ok(NextLine::Message(text)) => Intent::Message(text),
-            Ok(NextLine::Quit) => match Transcript::message(OURS, "QUIT") {
+            Ok(NextLine::Quit) => match self.display.message(OURS, "QUIT") {
                 Ok(()) => Intent::Quit,
                 Err(report) => Intent::Broken(report),
             },
@@ -131,13 +131,13 @@ impl Speaker for Pipe {
     }
 
     fn sent(&mut self, _turn: u64, text: &Text) -> Result<(), Report> {
-        Transcript::message(OURS, text.as_str())
+        self.display.message(OURS, text.as_str())
     }
 
     /// It is for whoever is next; a client has nobody.
     fn unsaid(&mut self, text: Text) -> Unsaid {
         if self.is_only {
-            self.console.unsaid(text.as_str());
+            self.display.unsaid(text.as_str());
             return Unsaid::Lost;
         }
         if self.first.as_ref() != Some(&text) {
@@ -147,29 +147,29 @@ impl Speaker for Pipe {
     }
 
     fn heard(&mut self, message: &Message) -> Result<(), Report> {
-        Transcript::message(THEIRS, message.text.as_str())
+        self.display.message(THEIRS, message.text.as_str())
     }
 
     fn heard_again(&mut self, _: ConversationId, message: &Message) -> Result<(), Report> {
-        show_heard_again(&self.console);
+        show_heard_again(&self.display);
         self.heard(message)
     }
 
     fn notice(&mut self, notice: Notice) -> Result<(), Report> {
-        show_notice(&self.console, notice);
+        show_notice(&self.display, notice);
         Ok(())
     }
 
     fn interrupted(&mut self) {
-        self.console.say(INTERRUPTED);
+        self.display.say(INTERRUPTED);
     }
 
     fn leaving(&mut self) {
-        show_leaving(&self.console);
+        show_leaving(&self.display);
     }
 
     fn ended(&mut self, over: &Ended) -> Result<(), Report> {
-        show_end(&self.console, &self.peer, over);
+        show_end(&self.display, &self.peer, over);
         if self.is_only {
             self.tell_left();
         }

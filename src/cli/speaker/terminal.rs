@@ -10,18 +10,18 @@ use super::notices::{
 };
 use super::partner::Partner;
 use super::{Answer, Left, Speaker, Unsaid};
-use crate::cli::console::Console;
-use crate::cli::editor::{Editor, Event, Stream};
+use crate::cli::display::Display;
+use crate::cli::editor::{Editor, Event};
 use crate::cli::input::line::Typed;
+use crate::cli::layout::{OURS, THEIRS};
 use crate::cli::report::Report;
-use crate::cli::transcript::{self, OURS, THEIRS};
 use crate::link::{Cause, Ended, Notice};
 use crate::protocol::{ConversationId, Message, Text};
 
 /// A person at a terminal.
 #[derive(Debug)]
 pub struct Terminal {
-    console: Console,
+    display: Display,
     first: Option<Text>,
     rings: bool,
     editor: Option<(Editor, mpsc::UnboundedReceiver<Event>)>,
@@ -35,9 +35,9 @@ pub struct Terminal {
 
 impl Terminal {
     /// `first` is said in turn 1 before the person is asked; `rings`: the bell, at each turn.
-    pub fn new(console: Console, first: Option<Text>, rings: bool) -> Self {
+    pub fn new(display: Display, first: Option<Text>, rings: bool) -> Self {
         Self {
-            console,
+            display,
             first,
             rings,
             editor: None,
@@ -59,7 +59,7 @@ impl Terminal {
         };
         loop {
             match events.recv().await.unwrap_or(Event::Gone) {
-                Event::TooLong => self.console.say(&format!(
+                Event::TooLong => self.display.say(&format!(
                     "What you pasted is not taken: a message has {} bytes at most.",
                     Text::MAX
                 )),
@@ -75,16 +75,6 @@ impl Terminal {
             editor.listen(&format!("{state}Waiting for {}.", self.peer_within));
         }
     }
-
-    fn show(&self, whose: &str, text: &str) -> Result<(), Report> {
-        let rows = transcript::rows(whose, text);
-        match self.editor() {
-            Some(editor) => editor
-                .print(Stream::Stdout, &rows)
-                .map_err(|_| Report::hung_up()),
-            None => Ok(()),
-        }
-    }
 }
 
 impl Drop for Terminal {
@@ -98,8 +88,7 @@ impl Drop for Terminal {
 impl Speaker for Terminal {
     fn begin(&mut self) -> Result<(), Report> {
         let unusable = |error| Report::terminal(&error);
-        let (editor, events) =
-            Editor::start(Text::MAX, transcript::is_colourful()).map_err(unusable)?;
+        let (editor, events) = self.display.edit(Text::MAX).map_err(unusable)?;
         // Linux and macOS number SIGCONT differently.
         let continued = SignalKind::from_raw(nix::sys::signal::Signal::SIGCONT as i32);
         let mut resized = signal(SignalKind::window_change()).map_err(unusable)?;
@@ -113,9 +102,8 @@ impl Speaker for Terminal {
                 }
             }
         });
-        self.console.attach(editor.clone());
         self.editor = Some((editor, events));
-        show_letters(&self.console);
+        show_letters(&self.display);
         Ok(())
     }
 
@@ -129,7 +117,7 @@ impl Speaker for Terminal {
         self.asked = None;
         // Whoever has read the greeting can type.
         self.listen("");
-        self.console.say(&format!(
+        self.display.say(&format!(
             "{} QUIT on a line of its own ends it.",
             partner.greeting()
         ));
@@ -150,7 +138,7 @@ impl Speaker for Terminal {
             match self.next().await {
                 Event::Entered { turn: of, text } if of == turn => {
                     return match Typed::parse(&text) {
-                        Typed::Quit => match self.show(OURS, "QUIT") {
+                        Typed::Quit => match self.display.message(OURS, "QUIT") {
                             Ok(()) => Intent::Quit,
                             Err(report) => Intent::Broken(report),
                         },
@@ -175,7 +163,7 @@ impl Speaker for Terminal {
     fn sent(&mut self, _turn: u64, text: &Text) -> Result<(), Report> {
         self.asked = None;
         self.listen("Sent. ");
-        self.show(OURS, text.as_str())
+        self.display.message(OURS, text.as_str())
     }
 
     fn entered(&mut self) -> Option<Text> {
@@ -190,16 +178,16 @@ impl Speaker for Terminal {
     }
 
     fn unsaid(&mut self, text: Text) -> Unsaid {
-        self.console.unsaid(text.as_str());
+        self.display.unsaid(text.as_str());
         Unsaid::Lost
     }
 
     fn heard(&mut self, message: &Message) -> Result<(), Report> {
-        self.show(THEIRS, message.text.as_str())
+        self.display.message(THEIRS, message.text.as_str())
     }
 
     fn heard_again(&mut self, _: ConversationId, message: &Message) -> Result<(), Report> {
-        show_heard_again(&self.console);
+        show_heard_again(&self.display);
         self.heard(message)
     }
 
@@ -212,7 +200,7 @@ impl Speaker for Terminal {
             }
             return Ok(());
         }
-        show_notice(&self.console, notice);
+        show_notice(&self.display, notice);
         if self.asked.is_none() {
             match notice {
                 Notice::Delivered { .. } => self.listen("Delivered. "),
@@ -231,16 +219,16 @@ impl Speaker for Terminal {
     }
 
     fn leaving(&mut self) {
-        show_leaving(&self.console);
+        show_leaving(&self.display);
     }
 
     fn ended(&mut self, over: &Ended) -> Result<(), Report> {
         let draft = self.editor().and_then(Editor::close);
-        show_end(&self.console, &self.peer, over);
+        show_end(&self.display, &self.peer, over);
         // Whoever quits by QUIT or Ctrl-C and has written something else knows.
         let is_own = matches!(over.cause, Cause::Me);
         if let Some(draft) = draft.filter(|_| !is_own) {
-            self.console.unsaid(&draft);
+            self.display.unsaid(&draft);
         }
         self.asked = None;
         Ok(())

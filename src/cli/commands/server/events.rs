@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::rules::SharedRules;
 use crate::cli::abandoned;
 use crate::cli::args::ServerArgs;
-use crate::cli::console::Console;
+use crate::cli::display::Display;
 use crate::cli::home::Home;
 use crate::cli::proposal::shell_quoted;
 use crate::cli::report::Report;
@@ -25,7 +25,7 @@ const WINDOW: Duration = Duration::from_secs(60);
 pub(super) struct EventReporter<'a> {
     args: &'a ServerArgs,
     home: &'a Home,
-    console: &'a Console,
+    display: &'a Display,
     rules: SharedRules,
     /// When somebody was told of lately.
     told: VecDeque<Instant>,
@@ -35,13 +35,13 @@ impl<'a> EventReporter<'a> {
     pub(super) fn new(
         args: &'a ServerArgs,
         home: &'a Home,
-        console: &'a Console,
+        display: &'a Display,
         rules: SharedRules,
     ) -> Self {
         Self {
             args,
             home,
-            console,
+            display,
             rules,
             told: VecDeque::new(),
         }
@@ -65,11 +65,11 @@ impl<'a> EventReporter<'a> {
                     _ => None,
                 };
                 match why {
-                    Some(why) if self.may_tell() => self.console.say(&format!(
+                    Some(why) if self.may_tell() => self.display.say(&format!(
                         "Refused {key}: {why}. To let it in: {}",
                         self.remedy(key)
                     )),
-                    _ => self.console.detail(&format!(
+                    _ => self.display.detail(&format!(
                         "Refused {}: {}.",
                         self.rules.name(key),
                         reason.word()
@@ -79,22 +79,22 @@ impl<'a> EventReporter<'a> {
             ServerEvent::GaveUp(abandoned) => {
                 let name = self.rules.name(&abandoned.key);
                 let what = format!("{name} has given up the conversation that was cut.");
-                abandoned::tell(what, abandoned, self.console, speaker)?;
+                abandoned::tell(what, abandoned, self.display, speaker)?;
             }
             ServerEvent::Ended(abandoned) => {
                 let name = self.rules.name(&abandoned.key);
                 let what = abandoned::ended_before(&name);
-                abandoned::tell(what, abandoned, self.console, speaker)?;
+                abandoned::tell(what, abandoned, self.display, speaker)?;
             }
             ServerEvent::Expired(abandoned) => {
                 let name = self.rules.name(&abandoned.key);
                 let what = format!(
                     "The conversation with {name} that was cut is given up: it is too old to go on."
                 );
-                abandoned::tell(what, abandoned, self.console, speaker)?;
+                abandoned::tell(what, abandoned, self.display, speaker)?;
             }
             ServerEvent::Failed(incident) => {
-                self.console
+                self.display
                     .detail(&format!("A connection failed: {incident}."));
             }
         }
@@ -116,7 +116,7 @@ impl<'a> EventReporter<'a> {
     /// Somebody waits for the end of the conversation.
     pub(super) fn tell_of_waiting(&mut self, key: &KeyId) {
         if self.may_tell() {
-            self.console
+            self.display
                 .say(&format!("{} is waiting.", self.rules.name(key)));
         }
     }

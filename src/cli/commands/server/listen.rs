@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use tokio::net::{TcpListener, lookup_host};
 
 use crate::cli::book::address::DEFAULT_PORT;
-use crate::cli::console::Console;
+use crate::cli::display::Display;
 use crate::cli::listen_at::ListenAt;
 use crate::cli::report::Report;
 use crate::cli::speaker::Speaker;
@@ -58,11 +58,11 @@ fn first(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpListener>
 pub(super) fn announce(
     address: SocketAddr,
     own: &KeyId,
-    console: &Console,
+    display: &Display,
     speaker: &mut impl Speaker,
 ) -> Result<(), Report> {
-    console.announce(&format!("Listening on {address}"));
-    console.announce(&format!(
+    display.announce(&format!("Listening on {address}"));
+    display.announce(&format!(
         "Your peer runs: turnchat client {} --pin {own}",
         reachable(address)
     ));

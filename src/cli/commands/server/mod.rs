@@ -15,7 +15,7 @@ use tokio::sync::{Notify, watch};
 use crate::cli::args::ServerArgs;
 use crate::cli::ask::{self, Answer, Question};
 use crate::cli::book::{AddressBook, BookError, Petname};
-use crate::cli::console::Console;
+use crate::cli::display::Display;
 use crate::cli::home::Home;
 use crate::cli::report::{Exit, Report};
 use crate::cli::signals::{Program, Signals, Stop};
@@ -41,12 +41,12 @@ pub async fn run(
     command: ServerArgs,
     limits: Limits,
     home: &Home,
-    console: &Console,
+    display: &Display,
     speaker: &mut impl Speaker,
 ) -> Result<Exit, Report> {
     let mut signals = Signals::listen(Program::Server).map_err(|error| Report::signals(&error))?;
     let rules = Rules::read(&command, home)?;
-    let identity = home.identity(&command.talk.identity, console)?;
+    let identity = home.identity(&command.talk.identity, display)?;
     let own = identity.key_id();
     let listener = tokio::select! {
         listener = listen(&command.listen) => listener?,
@@ -85,19 +85,19 @@ pub async fn run(
     let starting = builder.start(tcp::acceptor(listener));
     let mut server = starting.await.map_err(|error| Report::from(&error))?;
     // Only now it is true.
-    announce(address, &own, console, speaker)?;
+    announce(address, &own, display, speaker)?;
 
     let mut run = ServerRun {
         next: server.first_in_queue(),
         events: server.events(),
         server,
-        reporter: EventReporter::new(&command, home, console, rules.clone()),
+        reporter: EventReporter::new(&command, home, display, rules.clone()),
         rules,
         questions,
         callers,
         command: &command,
         home,
-        console,
+        display,
         reread: signals.reread(),
         ready: None,
     };
@@ -123,7 +123,7 @@ struct ServerRun<'a> {
     reporter: EventReporter<'a>,
     command: &'a ServerArgs,
     home: &'a Home,
-    console: &'a Console,
+    display: &'a Display,
     reread: Arc<Notify>,
     /// Welcomed while the person was about another; an Enter begins it.
     ready: Option<Talk>,
@@ -203,7 +203,7 @@ impl ServerRun<'_> {
         }
         // What ended one conversation does not end the server.
         if let Err(report) = exit {
-            self.console.fail(&report);
+            self.display.fail(&report);
         }
         Ok(None)
     }
@@ -216,7 +216,7 @@ impl ServerRun<'_> {
     ) -> Result<NextStep, Report> {
         let mut prompt = PromptState::new(speaker, is_first);
         if !is_first && self.next.borrow().is_none() {
-            self.console.say("Waiting for the next one.");
+            self.display.say("Waiting for the next one.");
         }
         loop {
             let next = *self.next.borrow_and_update();
@@ -250,7 +250,7 @@ impl ServerRun<'_> {
                 answer = read_between(speaker, &prompt, is_first) => match answer? {
                     speaker::Answer::Left(Left::Terminal) => return Ok(NextStep::Stop(Stop::HangUp)),
                     speaker::Answer::Left(Left::Input) => {
-                        self.console.say("Standard input has ended: the server stops.");
+                        self.display.say("Standard input has ended: the server stops.");
                         return Ok(NextStep::End);
                     }
                     speaker::Answer::Line(line) => {
@@ -285,13 +285,13 @@ impl ServerRun<'_> {
         match *prompt {
             PromptState::Question(key, _) if !self.questions.is_waiting(&key) => {
                 speaker.withdraw();
-                self.console
+                self.display
                     .say("The key that you were asked about waits no longer.");
                 *prompt = prompt.before_question();
             }
             PromptState::Next(key) if next != Some(key) => {
                 speaker.withdraw();
-                self.console.say("The next one has left.");
+                self.display.say("The next one has left.");
                 *prompt = PromptState::EnterNeeded;
             }
             // An answer that was none, or something that was said over it.
@@ -306,7 +306,7 @@ impl ServerRun<'_> {
         {
             let key = candidate.key;
             let from = candidate.address.map(|address| format!(", from {address}"));
-            ask::about_client(speaker, self.console, &from.unwrap_or_default(), &key);
+            ask::about_client(speaker, self.display, &from.unwrap_or_default(), &key);
             *prompt = PromptState::Question(key, matches!(prompt, PromptState::NotNeeded));
         } else if let (PromptState::EnterNeeded, Some(next)) = (&prompt, next) {
             self.ask_to_begin(&next, speaker);
@@ -331,13 +331,13 @@ impl ServerRun<'_> {
                 Ok(Answer::Remember(name)) => match self.remember(&name, key) {
                     Ok(()) => *prompt = PromptState::Accepted(key),
                     // It is asked again.
-                    Err(report) => self.console.fail(&report),
+                    Err(report) => self.display.fail(&report),
                 },
                 Ok(Answer::Decline) => {
                     self.questions.answer(key, false);
                     *prompt = prompt.before_question();
                 }
-                Err(why) => self.console.print_always(&why),
+                Err(why) => self.display.print_always(&why),
             },
             PromptState::NotNeeded
             | PromptState::Accepted(_)
@@ -352,7 +352,7 @@ impl ServerRun<'_> {
             book.add(name.clone(), key, None)
         })
         .map_err(|error: BookError| Report::from(&error))?;
-        self.console.say(&format!(
+        self.display.say(&format!(
             "Stored {key} as {name}; from now on it is let in unasked."
         ));
         self.reread_book();
@@ -362,10 +362,10 @@ impl ServerRun<'_> {
     /// Reads the address book again; a damaged one changes nothing. Says whom nobody has
     /// to be asked about any more.
     fn reread_book(&self) -> Vec<KeyId> {
-        let rules = match Rules::reread(self.command, self.home, self.console) {
+        let rules = match Rules::reread(self.command, self.home, self.display) {
             Ok(rules) => rules,
             Err(report) => {
-                self.console.fail(&report);
+                self.display.fail(&report);
                 return Vec::new();
             }
         };
@@ -377,7 +377,7 @@ impl ServerRun<'_> {
                 self.server.expel(key);
             }
         }
-        self.console.say("Read the address book again.");
+        self.display.say("Read the address book again.");
         self.questions.judge_again(|key| self.rules.judge(key))
     }
 

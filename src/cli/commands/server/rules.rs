@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::cli::args::{KeyArg, ServerArgs};
 use crate::cli::book::{AddressBook, KeyVerdict, ServerTrust};
-use crate::cli::console::Console;
+use crate::cli::display::Display;
 use crate::cli::home::{Home, resolve_keys};
 use crate::cli::report::Report;
 use crate::link::Verdict;
@@ -28,13 +28,13 @@ impl Rules {
     pub(super) fn reread(
         command: &ServerArgs,
         home: &Home,
-        console: &Console,
+        display: &Display,
     ) -> Result<Self, Report> {
         let book = home.book()?;
         let mut allowed = Vec::new();
         for named in &command.allow {
             match named {
-                KeyArg::Peer(name) if book.get(name).is_none() => console.say(&format!(
+                KeyArg::Peer(name) if book.get(name).is_none() => display.say(&format!(
                     "Nobody in the address book is called {name} now: nobody is let in for it."
                 )),
                 named => allowed.extend(resolve_keys(std::slice::from_ref(named), &book)?),

@@ -1,5 +1,8 @@
-//! [`Console`]: stderr, where everything goes but the transcript. A line a
-//! message, through the one door for foreign text.
+//! [`Display`]: all that the program shows. The transcript goes to stdout; everything else goes
+//! to stderr, a line a message, through the one door for foreign text. At a terminal both share
+//! its last row, which belongs to the line editor where that runs.
+
+mod stdout;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,33 +13,38 @@ use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 use terminal_size::{Width, terminal_size_of};
 use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::editor::Editor;
-use super::layout::{self, Page};
+use super::editor::{Editor, Event, Stream};
+use super::layout::{self, OURS, Page, THEIRS};
 use super::locale::Letters;
 use super::report::Report;
 use super::screen;
 
-/// Where messages to the person go, and which of them.
+pub use stdout::write_all;
+
+/// The handle on what is shown; behind it is the line editor, or nothing but the two streams.
 #[derive(Clone, Debug)]
-pub struct Console {
+pub struct Display {
     is_quiet: bool,
     verbosity: u8,
     /// A prompt stands on the terminal's last row, without an end.
     prompt: Arc<AtomicBool>,
     broken: Arc<Notify>,
-    /// The terminal's last row is this one's, where it runs.
+    /// The terminal's last row is its, where it runs.
     editor: Arc<OnceLock<Editor>>,
 }
 
 /// Before every message.
 const PREFIX: &str = "turnchat: ";
 
+const THEIR_STYLE: Style = AnsiColor::Green.on_default().bold();
+const OUR_STYLE: Style = AnsiColor::Cyan.on_default().bold();
 const NAME: Style = Style::new().dimmed();
 const FAILURE: Style = AnsiColor::Red.on_default().bold();
 
-impl Console {
-    /// A console that is quiet but for errors, or tells details at `-v`.
+impl Display {
+    /// A display that is quiet but for errors, or tells details at `-v`.
     pub fn new(is_quiet: bool, verbosity: u8) -> Self {
         Self {
             is_quiet,
@@ -89,11 +97,74 @@ impl Console {
         self.write(&layout::transcript("Not sent: ", text, page()));
     }
 
-    /// From now on everything at the terminal goes through this editor.
-    pub fn attach(&self, editor: Editor) {
-        if io::stderr().is_terminal() {
-            let _ = self.editor.set(editor);
+    /// One message in the transcript, with whose it is before it.
+    ///
+    /// # Errors
+    /// stdout is closed.
+    pub fn message(&self, whose: &str, text: &str) -> Result<(), Report> {
+        let rows = layout::transcript(whose, text, stdout::page());
+        let words = rows.strip_prefix(whose).unwrap_or(&rows);
+        let style = style_of(whose);
+        let rows = coloured(&format!("{style}{whose}{style:#}{words}"));
+        match self.editor.get() {
+            Some(editor) => editor
+                .print(Stream::Stdout, &rows)
+                .map_err(|_| Report::hung_up()),
+            None => {
+                self.break_prompt();
+                write_all(&rows).map_err(|error| Report::stdout(&error))
+            }
         }
+    }
+
+    /// A line for a program, in the place of the transcript.
+    ///
+    /// # Errors
+    /// stdout is closed.
+    pub fn event(&self, line: &str) -> Result<(), Report> {
+        write_all(&format!("{line}\n")).map_err(|error| Report::stdout(&error))
+    }
+
+    /// Whether the transcript can be written at all.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub fn check() -> Result<(), Report> {
+        stdout::check().map_err(|error| Report::stdout(&error))
+    }
+
+    /// Whether the transcript stands on a terminal.
+    pub fn has_terminal() -> bool {
+        io::stdout().is_terminal()
+    }
+
+    /// Starts the line editor, for texts of at most so many bytes. From now on everything at the
+    /// terminal goes through it.
+    ///
+    /// # Errors
+    /// The terminal cannot be taken over.
+    pub fn edit(&self, limit: usize) -> io::Result<(Editor, UnboundedReceiver<Event>)> {
+        let (editor, events) = Editor::start(limit, stdout::is_colourful())?;
+        let _ = self.editor.set(editor.clone());
+        Ok((editor, events))
+    }
+
+    /// The prompt for a message, where the terminal gives whole lines.
+    ///
+    /// # Errors
+    /// stdout is closed.
+    pub fn prompt(&self) -> Result<(), Report> {
+        match Self::has_terminal() {
+            true => {
+                let style = style_of(OURS);
+                let prompt = coloured(&format!("{style}{OURS}{style:#}"));
+                write_all(&prompt).map_err(|error| Report::stdout(&error))?;
+            }
+            // The transcript goes elsewhere, whole; the person is asked here.
+            false => self.ask(OURS),
+        }
+        self.set_prompt(true);
+        Ok(())
     }
 
     /// A question; the answer is typed behind it.
@@ -137,7 +208,7 @@ impl Console {
 
     /// Whole rows.
     fn write(&self, rows: &str) {
-        if let Some(editor) = self.editor.get() {
+        if let Some(editor) = self.editor.get().filter(|_| io::stderr().is_terminal()) {
             let shown = match AutoStream::choice(&io::stderr()) {
                 ColorChoice::Never => strip_str(rows).to_string(),
                 _ => rows.to_owned(),
@@ -149,6 +220,21 @@ impl Console {
         self.break_prompt();
         // That stderr is closed can be told nowhere.
         let _ = write!(anstream::stderr(), "{rows}");
+    }
+}
+
+fn style_of(whose: &str) -> Style {
+    match whose {
+        THEIRS => THEIR_STYLE,
+        _ => OUR_STYLE,
+    }
+}
+
+/// As stdout is given it.
+fn coloured(text: &str) -> String {
+    match stdout::is_colourful() {
+        true => text.to_owned(),
+        false => strip_str(text).to_string(),
     }
 }
 

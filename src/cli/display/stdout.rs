@@ -1,0 +1,76 @@
+//! stdout, where the transcript stands and nothing else.
+
+use std::io::{self, IsTerminal as _};
+use std::os::fd::AsFd as _;
+
+use anstream::ColorChoice;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::{SFlag, fstat};
+use nix::unistd::write;
+use terminal_size::{Width, terminal_size_of};
+
+use crate::cli::layout::Page;
+use crate::cli::locale::Letters;
+
+/// Whether it can be written to at all: std takes what it writes to a descriptor that is for
+/// reading only for written.
+///
+/// # Errors
+/// It cannot.
+pub(super) fn check() -> io::Result<()> {
+    let flags = fcntl(io::stdout(), FcntlArg::F_GETFL)?;
+    match OFlag::from_bits_truncate(flags) & OFlag::O_ACCMODE == OFlag::O_RDONLY {
+        true => Err(Errno::EBADF.into()),
+        false => Ok(()),
+    }
+}
+
+/// Writes all of it, past std's buffer. Waits where stdout is not ready, even if its other owner
+/// has made it non-blocking.
+///
+/// # Errors
+/// It is closed, or full for ever.
+pub fn write_all(text: &str) -> io::Result<()> {
+    let stdout = io::stdout();
+    let mut left = text.as_bytes();
+    while !left.is_empty() {
+        match write(stdout.as_fd(), left) {
+            Ok(written) => left = left.get(written..).unwrap_or_default(),
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => {
+                let mut polled = [PollFd::new(stdout.as_fd(), PollFlags::POLLOUT)];
+                // The write that follows says what is wrong.
+                let _ = poll(&mut polled, PollTimeout::NONE);
+            }
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Whether it is given colours: a terminal, unless that was refused.
+pub(super) fn is_colourful() -> bool {
+    anstream::AutoStream::choice(&io::stdout()) != ColorChoice::Never
+}
+
+/// The terminal that the transcript stands on: also where it gets there through a pipe, as
+/// with `| tee`.
+pub(super) fn page() -> Option<Page> {
+    let is_pipe = || {
+        let mode = fstat(io::stdout()).map_or(SFlag::empty(), |stat| {
+            SFlag::from_bits_truncate(stat.st_mode)
+        });
+        mode & SFlag::S_IFMT == SFlag::S_IFIFO
+    };
+    let size = match io::stdout().is_terminal() {
+        true => terminal_size_of(io::stdout()),
+        false if io::stdin().is_terminal() && is_pipe() => terminal_size_of(io::stdin()),
+        false => None,
+    };
+    size.map(|(Width(columns), _)| Page {
+        columns: columns.into(),
+        letters: Letters::of_locale(),
+    })
+}
