@@ -116,3 +116,21 @@ fn a_line_that_the_terminal_has_cut_is_not_sent() {
     pair.server.program.shows("Your message: Hello");
     pair.server.program.shows("They say: Hi");
 }
+
+/// The terminal echoes what is typed at any time: behind that, a row would be wrapped where the
+/// peer's words would begin the next one.
+#[test]
+fn what_is_typed_ahead_does_not_shift_the_peers_rows() {
+    let (pair, terminal) = at_the_client();
+    terminal.types("half");
+    terminal.ends_with("half");
+    let forged = format!("{}Your message: yes", "x".repeat(89));
+    pair.server.program.say(&forged);
+    let rows = terminal.ends_with(PROMPT);
+    assert!(
+        rows.contains(&format!("They say: {}", "x".repeat(89))),
+        "{rows:#?}"
+    );
+    let first = rows.iter().position(|row| row.starts_with("They say"));
+    assert_eq!(rows[first.unwrap() + 1], "    Your message: yes");
+}

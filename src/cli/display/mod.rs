@@ -31,6 +31,8 @@ pub struct Display {
     /// A prompt stands on the terminal's last row, without an end.
     prompt: Arc<AtomicBool>,
     broken: Arc<Notify>,
+    /// The terminal echoes what is typed, at any time: where the cursor is nobody knows.
+    has_echo: Arc<AtomicBool>,
     /// The terminal's last row is its, where it runs.
     editor: Arc<OnceLock<Editor>>,
 }
@@ -51,6 +53,7 @@ impl Display {
             verbosity,
             prompt: Arc::default(),
             broken: Arc::default(),
+            has_echo: Arc::default(),
             editor: Arc::default(),
         }
     }
@@ -71,6 +74,7 @@ impl Display {
 
     /// A failure, in its two parts.
     pub fn fail(&self, report: &Report) {
+        self.begin_row();
         self.line(FAILURE, &report.what);
         self.line(FAILURE, &report.advice);
     }
@@ -106,6 +110,9 @@ impl Display {
         let words = rows.strip_prefix(whose).unwrap_or(&rows);
         let style = style_of(whose);
         let rows = coloured(&format!("{style}{whose}{style:#}{words}"));
+        if whose == THEIRS {
+            self.begin_row();
+        }
         match self.editor.get() {
             Some(editor) => editor
                 .print(Stream::Stdout, &rows)
@@ -160,6 +167,11 @@ impl Display {
                 let prompt = coloured(&format!("{style}{OURS}{style:#}"));
                 write_all(&prompt).map_err(|error| Report::stdout(&error))?;
             }
+            // Through a pipe the transcript may still come here, and begins a row then.
+            false if stdout::page().is_some() => {
+                self.print_always(OURS.trim_end());
+                return Ok(());
+            }
             // The transcript goes elsewhere, whole; the person is asked here.
             false => self.ask(OURS),
         }
@@ -183,6 +195,20 @@ impl Display {
     /// A prompt was written, or answered with Enter.
     pub fn set_prompt(&self, stands: bool) {
         self.prompt.store(stands, Ordering::Relaxed);
+    }
+
+    /// From now on the terminal echoes what is typed.
+    pub fn set_echo(&self) {
+        self.has_echo.store(true, Ordering::Relaxed);
+    }
+
+    /// Foreign text may follow: behind an echo its rows would not end where we end them, but
+    /// at column 0.
+    fn begin_row(&self) {
+        if self.has_echo.load(Ordering::Relaxed) && io::stderr().is_terminal() {
+            self.set_prompt(true);
+            self.break_prompt();
+        }
     }
 
     /// Ends the row of a prompt that stands there.

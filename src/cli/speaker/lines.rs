@@ -129,6 +129,7 @@ impl Drop for Lines {
 
 impl Speaker for Lines {
     fn begin(&mut self) -> Result<(), Report> {
+        self.display.set_echo();
         show_letters(&self.display);
         Ok(())
     }
@@ -232,6 +233,8 @@ impl Speaker for Lines {
     }
 
     fn interrupted(&mut self) {
+        // The terminal has echoed the key.
+        self.display.set_prompt(true);
         self.display.say(INTERRUPTED);
     }
 
