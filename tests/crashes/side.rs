@@ -140,13 +140,15 @@ impl Side {
     /// after which the client quits.
     pub(crate) fn on(&mut self, event: &Value, last: u64) {
         let turn = event["turn"].as_u64().unwrap_or(0);
+        let on = &event["conversation"];
         match event["event"].as_str().unwrap() {
             "your-turn" if turn > last && self.who == Who::Client => {
-                self.command(&json!({"quit": {}}))
+                self.command(&json!({"quit": {"conversation": on}}))
             }
             "your-turn" => {
                 let text = words(self.who, turn);
-                self.command(&json!({"say": {"text": text, "turn": turn}}));
+                let say = json!({"text": text, "turn": turn, "conversation": on});
+                self.command(&json!({ "say": say }));
             }
             "turn" if event["speaker"] == "peer" => {
                 let text = event["text"].as_str().unwrap().to_owned();

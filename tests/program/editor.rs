@@ -6,6 +6,7 @@ use std::io::{BufRead as _, BufReader};
 use nix::sys::signal::Signal;
 
 use crate::harness::{JSON_SERVER, Pair, Person, Server, Terminal, json_client, say};
+use crate::storm::Link;
 use crate::terminal::PROMPT;
 
 /// Bob at a terminal, whose turn it is, and alice's server with a pipe.
@@ -381,4 +382,61 @@ fn a_client_whose_window_is_closed_parks_its_conversation() {
         server.program.stdout.line_with("\"resumed\"");
         drop(again);
     }
+}
+
+#[test]
+fn a_draft_outlives_a_cut() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let mut server = Server::of(alice.start(&JSON_SERVER));
+    let link = Link::to(server.address.rsplit(':').next().unwrap().parse().unwrap());
+    let address = format!("127.0.0.1:{}", link.port);
+    let terminal = Terminal::start(bob.turnchat(&["client", &address, "--pin", &alice.key()]));
+    terminal.shows("Connected with");
+    server.program.say(&say("Hello"));
+    terminal.ends_with(PROMPT);
+    terminal.types("half a line");
+    terminal.ends_with("Your message: half a line");
+    link.cut();
+    terminal.shows("The link is lost.");
+    terminal.shows("The link is back.");
+    terminal.ends_with("Your message: half a line");
+    terminal.types(", and the rest\r");
+    server
+        .program
+        .stdout
+        .line_with("\"text\":\"half a line, and the rest\"");
+}
+
+/// A terminal that is told `--color never` gets no colours; what paints the last row is none.
+#[test]
+fn without_colour_no_style_is_written() {
+    for (color, has_style) in [("never", false), ("auto", true)] {
+        let pair = Pair::new(&["--first", "Hello"]);
+        let calling = pair
+            .bob
+            .calling(&pair.server, &pair.alice, &["--color", color]);
+        let terminal = Terminal::start(pair.bob.turnchat(&calling));
+        terminal.ends_with(PROMPT);
+        let written = String::from_utf8(terminal.written()).unwrap();
+        let styles = written.split("\x1b[").skip(1);
+        let mut styles = styles.filter(|rest| {
+            let end = rest.find(|c: char| !c.is_ascii_digit() && c != ';');
+            end.is_some_and(|end| rest[end..].starts_with('m'))
+        });
+        assert_eq!(styles.next().is_some(), has_style, "{written:?}");
+    }
+}
+
+#[test]
+fn without_a_terminal_there_is_no_esc_and_no_cr() {
+    let mut pair = Pair::new(&["--first", "Hello"]);
+    let client = pair.client(&["--color", "auto"]);
+    client.say("one\nQUIT");
+    pair.server.program.shows("Your message: Hello");
+    pair.server.program.shows("They say: one");
+    pair.server.program.say("two");
+    let client = client.finish();
+    client.exits(0);
+    let written = client.stdout + &client.stderr;
+    assert!(!written.contains(['\x1b', '\r']), "{written:?}");
 }

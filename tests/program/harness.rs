@@ -710,6 +710,11 @@ impl Terminal {
         self.rows_of(&self.output.so_far())
     }
 
+    /// The bytes that it was sent.
+    pub(crate) fn written(&self) -> Vec<u8> {
+        self.output.so_far()
+    }
+
     fn rows_of(&self, bytes: &[u8]) -> Vec<String> {
         let size = |cells| NonZero::new(cells).expect("a terminal has a size");
         let mut widths = self.widths.iter().copied();

@@ -96,7 +96,8 @@ fn a_stdout_that_is_not_ready_is_waited_for() {
     // It has begun to write, and cannot write it all.
     let mut polled = [PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
     poll(&mut polled, PollTimeout::NONE).unwrap();
-    let mut reader = BufReader::new(reader);
+    // Byte by byte, so that there is no room for more for long enough.
+    let mut reader = BufReader::with_capacity(1, reader);
     let mut line = String::new();
     reader.read_line(&mut line).unwrap();
     assert_eq!(line, format!("They say: {}\n", long()));

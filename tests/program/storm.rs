@@ -22,13 +22,13 @@ use crate::harness::{Person, Terminal};
 const A_WHILE: Duration = Duration::from_millis(300);
 
 /// A link that can be cut, and is there again at once.
-struct Link {
-    port: u16,
+pub(crate) struct Link {
+    pub(crate) port: u16,
     on: Arc<Mutex<Vec<TcpStream>>>,
 }
 
 impl Link {
-    fn to(server: u16) -> Self {
+    pub(crate) fn to(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let on: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
@@ -58,7 +58,7 @@ impl Link {
         Self { port, on }
     }
 
-    fn cut(&self) {
+    pub(crate) fn cut(&self) {
         for end in self.on.lock().unwrap().drain(..) {
             let _ = end.shutdown(Shutdown::Both);
         }

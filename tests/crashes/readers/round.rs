@@ -305,7 +305,8 @@ impl Round {
                 "is killed"
             }
             _ if side.is_json => {
-                life.enter(json!({"quit": {}}).to_string());
+                let conversation = side.diary.open.as_deref();
+                life.enter(json!({"quit": {"conversation": conversation}}).to_string());
                 figures.quits += 1;
                 "quits"
             }
@@ -329,10 +330,12 @@ impl Round {
                     let turn = event["turn"].as_u64().unwrap();
                     let conversation = event["conversation"].as_str().unwrap();
                     let command = match turn > last {
-                        true => json!({"quit": {}}),
+                        true => json!({"quit": {"conversation": conversation}}),
                         false => {
                             let text = side.diary.compose(conversation, turn, life);
-                            json!({"say": {"text": text, "turn": turn}})
+                            json!({"say": {
+                                "text": text, "turn": turn, "conversation": conversation
+                            }})
                         }
                     };
                     if let Some(life) = &side.life {
