@@ -37,6 +37,8 @@ pub enum Answer {
     Remember(Petname),
     /// It is not.
     Decline,
+    /// Another key was pasted: the two do not match.
+    OtherKey,
 }
 
 impl Question {
@@ -57,7 +59,7 @@ impl Question {
             [] => Err("Enter alone is no answer.".to_owned()),
             [word] if word.starts_with("SHA256:") => match word.parse::<KeyId>() {
                 Ok(key) if key == self.key => Ok(Answer::Accept),
-                Ok(_) => Err("That is another key: the two do not match.".to_owned()),
+                Ok(_) => Ok(Answer::OtherKey),
                 Err(_) => Err(format!("`{}` is not a whole key.", shortened(word))),
             },
             _ => Err(format!("`{}` is no answer.", shortened(line.trim()))),
@@ -139,10 +141,10 @@ mod tests {
             ("decline", Answer::Decline),
             ("remember  bob", Answer::Remember(bob())),
             (&key.to_string(), Answer::Accept),
+            (&KeyId::of_spki(b"mallory").to_string(), Answer::OtherKey),
         ] {
             assert_eq!(question.parse(line), Ok(answer), "{line}");
         }
-        let other = KeyId::of_spki(b"mallory").to_string();
         for (line, said) in [
             ("", "Enter alone"),
             ("y", "`y` is no answer"),
@@ -152,7 +154,6 @@ mod tests {
             ("remember", "needs a name"),
             ("remember -x", "`-x` is not a name"),
             ("remember bob alice", "no answer"),
-            (&other, "another key"),
             ("SHA256:abc", "not a whole key"),
             (&"x".repeat(500), "…` is no answer"),
         ] {

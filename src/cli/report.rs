@@ -147,6 +147,17 @@ impl Report {
         )
     }
 
+    /// The key that the person has pasted is not the server's.
+    pub fn other_than_pasted(host: &str, key: &KeyId) -> Self {
+        Self::new(
+            Exit::Trust,
+            format!(
+                "The key that you pasted is not that of {host}, which is {key}. Nothing was said to it."
+            ),
+            "Somebody may stand in between. Ask your peer for the fingerprint once more, on another way.",
+        )
+    }
+
     /// The question about a server's key came to an end without an answer.
     pub fn not_answered(host: &str) -> Self {
         Self::new(

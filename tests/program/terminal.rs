@@ -640,14 +640,25 @@ fn a_person_accepts_an_unknown_server_once() {
 
 #[test]
 fn a_person_compares_an_unknown_server_by_pasting_its_key() {
-    let (server, alice, bob, terminal) = at_an_unknown_host(&[]);
-    terminal.ends_with(CHOICES);
-    terminal.types(&format!("{}\r", bob.key()));
-    terminal.shows("That is another key: the two do not match.");
+    let (_server, alice, _, terminal) = at_an_unknown_host(&[]);
     terminal.ends_with(CHOICES);
     terminal.types(&format!("{}\r", alice.key()));
     terminal.shows("Connected with");
-    drop(server);
+}
+
+/// Whoever pastes a key has it from the peer: another one is a hard stop.
+#[test]
+fn another_key_than_the_one_that_was_pasted_is_a_hard_stop() {
+    let (_server, _, bob, terminal) = at_an_unknown_host(&[]);
+    terminal.ends_with(CHOICES);
+    terminal.types(&format!("{}\r", bob.key()));
+    let (code, rows) = terminal.finish();
+    assert_eq!(code, Some(3));
+    let said = rows.join(" ");
+    assert!(
+        said.contains("The key that you pasted is not that of"),
+        "{said}"
+    );
 }
 
 #[test]

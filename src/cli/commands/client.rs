@@ -191,6 +191,9 @@ impl ClientRun<'_> {
                     Err(report) => self.display.fail(&report),
                 },
                 Asked::Answered(Answer::Decline) => return Err(Report::declined(&host)),
+                Asked::Answered(Answer::OtherKey) => {
+                    return Err(Report::other_than_pasted(&host, &offered));
+                }
                 Asked::Left(Left::Input) => return Err(not_answered),
                 Asked::Left(Left::Terminal) => {
                     return Err(Report {

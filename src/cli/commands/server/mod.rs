@@ -337,6 +337,10 @@ impl ServerRun<'_> {
                     self.questions.answer(key, false);
                     *prompt = prompt.before_question();
                 }
+                // It is asked again.
+                Ok(Answer::OtherKey) => self
+                    .display
+                    .print_always("That is another key: the two do not match."),
                 Err(why) => self.display.print_always(&why),
             },
             PromptState::NotNeeded
