@@ -639,12 +639,12 @@ impl Terminal {
         signal::killpg(job, signal).expect("a signal is sent");
     }
 
-    /// Types Ctrl-Z where no shell stops the program, and waits until it has the terminal again.
+    /// Does something that makes the program take the terminal anew, and waits for that.
     #[track_caller]
-    pub(crate) fn presses_ctrl_z(&self) {
+    pub(crate) fn begins_anew(&self, act: impl FnOnce()) {
         let taken = |bytes: &[u8]| bytes.windows(8).filter(|at| at == b"\x1b[?2004h").count();
         let before = taken(&self.output.so_far());
-        self.types("\x1a");
+        act();
         self.output
             .wait("it again", |bytes, _| (taken(bytes) > before).then_some(()));
     }

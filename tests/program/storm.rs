@@ -296,11 +296,15 @@ fn act(side: &mut Side, action: u32, link: &Link) {
         79..82 => side.breaks(false),
         82..85 => side.breaks(true),
         // Nobody stops it, and it goes on; until then what is typed is not for it.
-        85..89 if !side.is_stalled => side.terminal().presses_ctrl_z(),
-        89..92 => {
+        85..89 if !side.is_stalled => {
+            let terminal = side.terminal();
+            terminal.begins_anew(|| terminal.types("\x1a"));
+        }
+        89..92 if !side.is_stalled && Side::is_greeted(&side.terminal().screen()) => {
             side.terminal().send(Signal::SIGSTOP);
             side.type_word("", " ");
-            side.terminal().send(Signal::SIGCONT);
+            let terminal = side.terminal();
+            terminal.begins_anew(|| terminal.send(Signal::SIGCONT));
         }
         92..95 => side.stalls(true),
         95..98 => side.stalls(false),
