@@ -452,7 +452,11 @@ impl Screen {
                 self.paint();
             }
             Order::Continued => {
-                if !std::mem::take(&mut self.has_resumed) {
+                if std::mem::take(&mut self.has_resumed) && self.is_raw {
+                    // Or nobody has sent it for that, and this is another one.
+                    self.put(Stream::Stdout, raw::BEGIN.to_owned(), None);
+                    self.paint();
+                } else {
                     // The shell has had the terminal, and written on it; or nobody has, and
                     // what was being written stands there still.
                     self.is_raw = false;

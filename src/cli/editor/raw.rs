@@ -13,7 +13,7 @@ use nix::sys::termios::{
 use nix::unistd::{getpgrp, tcgetpgrp, write};
 
 /// Bracketed paste: a terminal marks what was pasted.
-const BEGIN: &str = "\x1b[?2004h";
+pub(super) const BEGIN: &str = "\x1b[?2004h";
 const END: &str = "\x1b[?2004l";
 /// To the next row, with nothing in it or below.
 const NEW_ROW: &str = "\r\n\x1b[J";
