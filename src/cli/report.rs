@@ -657,25 +657,22 @@ impl From<JournalError> for Report {
     }
 }
 
-impl From<&JournalError> for Report {
-    fn from(error: &JournalError) -> Self {
-        let without = "Or run the same command with `--no-journal`.";
+impl Report {
+    /// What is wrong with a journal, for a command that is about nothing else.
+    pub fn journal(error: &JournalError) -> Self {
         let advice = match error {
             JournalError::InUse { .. } => {
-                "Go on there, or end that process first; or run this one with `--no-journal`."
+                "Stop the turnchat that runs there, then run this command again; nothing was changed."
                     .to_owned()
             }
             JournalError::Unwritable { path, source } => {
-                let remedy = remedy::for_own(Wanted::Write, path, source);
-                format!("{remedy} {without}")
+                remedy::for_own(Wanted::Write, path, source)
             }
             JournalError::Unreadable { path, source } => {
-                let remedy = remedy::for_own(Wanted::Read, path, source);
-                format!("{remedy} {without}")
+                remedy::for_own(Wanted::Read, path, source)
             }
             JournalError::OtherVersion { .. } => {
-                "Go on with the version of turnchat that wrote it, or run this one with `--no-journal`."
-                    .to_owned()
+                "Use the version of turnchat that wrote it.".to_owned()
             }
             JournalError::Damaged { .. } => {
                 "Restore it from a backup, or give the conversation up by removing the file; it was left as it is."
@@ -683,6 +680,23 @@ impl From<&JournalError> for Report {
             }
         };
         Self::new(Exit::Failure, sentence(error), advice)
+    }
+}
+
+/// For a conversation, which can do without one.
+impl From<&JournalError> for Report {
+    fn from(error: &JournalError) -> Self {
+        let mut report = Self::journal(error);
+        match error {
+            JournalError::InUse { .. } => {
+                report.advice =
+                    "Go on there, or end that process first; or run this one with `--no-journal`."
+                        .to_owned();
+            }
+            JournalError::Damaged { .. } => {}
+            _ => report.advice += " Or run the same command with `--no-journal`.",
+        }
+        report
     }
 }
 

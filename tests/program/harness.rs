@@ -618,12 +618,17 @@ impl Terminal {
     /// A shell that runs the command as a job of its own: in the foreground or not, and again
     /// once it was stopped and a line is typed. Its words are in brackets.
     pub(crate) fn with_jobs(command: &Command, in_background: bool) -> Self {
+        Self::with_jobs_of("sh", command, in_background)
+    }
+
+    /// The same with this shell: they differ in what signals they send.
+    pub(crate) fn with_jobs_of(shell: &str, command: &Command, in_background: bool) -> Self {
         let how = if in_background { " &" } else { "" };
         let script = format!(
             r#"set -m; "$0" "$@"{how}
             echo "[stopped]"; read line; fg >/dev/null; echo "[ended with $?]""#
         );
-        let mut shell = Command::new("sh");
+        let mut shell = Command::new(shell);
         shell.args(["-c", &script]).arg(command.get_program());
         shell.args(command.get_args()).env_clear();
         for (name, value) in command.get_envs() {
@@ -660,6 +665,15 @@ impl Terminal {
     /// Whether it takes what is written to it.
     pub(crate) fn set_stalled(&self, is_stalled: bool) {
         self.gate.set(is_stalled);
+    }
+
+    /// Shows all that it was sent up to now.
+    pub(crate) fn catches_up(&self) {
+        self.set_stalled(false);
+        let mut polled = [PollFd::new(self.pty().as_fd(), PollFlags::POLLIN)];
+        while poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0) {
+            thread::yield_now();
+        }
     }
 
     /// Ends it by force. The screen at its end.

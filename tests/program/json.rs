@@ -1,5 +1,6 @@
 //! `--json`: a program speaks on one side, in events and commands.
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::harness::{Pair, Person, Program};
@@ -252,6 +253,36 @@ fn a_command_between_conversations_is_an_error() {
     server.program.without_input().finish().exits(0);
 }
 
+/// It was in the pipe when the peer quit.
+#[test]
+fn a_say_that_meets_the_peers_quit_is_told_of_once() {
+    let (mut pair, mut client) = client_on_its_turn();
+    client.send(Signal::SIGSTOP);
+    pair.server.program.send(Signal::SIGINT);
+    client.say(&say("Are you there?"));
+    pair.server.program.stderr.line_with("Saying goodbye");
+    client.send(Signal::SIGCONT);
+    let mut told = Vec::new();
+    let ended = loop {
+        let event = client.event();
+        match event["event"].as_str().unwrap() {
+            "ended" => break event,
+            "error" => told.push(event),
+            _ => {}
+        }
+    };
+    // Unless it was on its way already.
+    match ended.get("unacknowledged") {
+        Some(message) => assert_eq!(message["text"], "Are you there?"),
+        None => {
+            assert_eq!(told.len(), 1, "{told:?}");
+            assert_eq!(told[0]["code"], "not-sent");
+            assert_eq!(told[0]["text"], "Are you there?");
+        }
+    }
+    client.finish().exits(4);
+}
+
 /// Written for the first, when that was just over.
 #[test]
 fn a_command_for_one_conversation_never_reaches_the_next() {
@@ -331,7 +362,7 @@ fn a_lost_link_is_an_error_and_the_end() {
 #[test]
 fn a_message_that_was_not_acknowledged_is_named_at_the_end() {
     let (pair, mut client) = client_on_its_turn();
-    pair.server.program.send(nix::sys::signal::Signal::SIGSTOP);
+    pair.server.program.send(Signal::SIGSTOP);
     client.say(&say("Did you get this?"));
     client.expect("turn");
     drop(pair.server);

@@ -1,5 +1,7 @@
 //! A person at a terminal where the line editor cannot run: the terminal gives whole lines.
 
+use nix::sys::signal::Signal;
+
 use crate::harness::{Pair, Terminal};
 use crate::terminal::PROMPT;
 
@@ -97,8 +99,7 @@ fn a_message_arriving_leaves_the_prompt_alone_and_other_words_do_not() {
         .position(|row| row == "Your message: half a line");
     let prompt = prompt.expect("the prompt stands on a row of its own");
     let said = rows[prompt + 1..].join(" ");
-    assert!(said.starts_with("turnchat: "), "{said}");
-    assert!(said.contains("it is not sent"), "{said}");
+    assert!(said.starts_with("Not sent: half a line"), "{said}");
     assert!(said.contains("The connection was lost"), "{said}");
 }
 
@@ -133,4 +134,64 @@ fn what_is_typed_ahead_does_not_shift_the_peers_rows() {
     );
     let first = rows.iter().position(|row| row.starts_with("They say"));
     assert_eq!(rows[first.unwrap() + 1], "    Your message: yes");
+}
+
+/// The terminal holds a half line back until Enter: then it would be sent with what was typed
+/// at the prompt, and nobody has seen it there.
+#[test]
+fn half_a_line_typed_ahead_is_shown_at_the_prompt_too() {
+    for end in ["", "\u{4}"] {
+        let (mut pair, terminal) = at_the_client();
+        terminal.types(&format!("half{end}"));
+        terminal.ends_with("half");
+        pair.server.program.say("Hello");
+        terminal.shows("not sent: half");
+        terminal.ends_with(PROMPT);
+        terminal.types("whole\r");
+        pair.server.program.shows("Your message: Hello");
+        pair.server.program.shows("They say: whole");
+    }
+}
+
+#[test]
+fn lines_typed_ahead_are_shown_as_lines() {
+    let (pair, terminal) = at_the_client();
+    terminal.types("one\rtwo\r");
+    terminal.ends_with("two");
+    pair.server.program.say("Hello");
+    let rows = terminal.ends_with(PROMPT);
+    let quoted = rows.iter().position(|row| row.ends_with("not sent: one"));
+    assert_eq!(rows[quoted.unwrap() + 1], "    two", "{rows:#?}");
+}
+
+#[test]
+fn what_was_half_typed_at_the_end_is_named_and_nothing_else() {
+    for typed in ["half", ""] {
+        let (pair, terminal) = at_the_client();
+        pair.server.program.say("Hello");
+        terminal.ends_with(PROMPT);
+        terminal.types(typed);
+        terminal.ends_with(&format!("{PROMPT}{typed}"));
+        pair.server.program.send(Signal::SIGINT);
+        let (_, rows) = terminal.finish();
+        let named: Vec<_> = rows.iter().filter(|row| row.contains("ot sent")).collect();
+        match typed {
+            "" => assert!(named.is_empty(), "{rows:#?}"),
+            _ => assert_eq!(named, ["Not sent: half"], "{rows:#?}"),
+        }
+    }
+}
+
+#[test]
+fn the_prompt_is_there_again_after_ctrl_z() {
+    let pair = Pair::new(&["--first", "Hello"]);
+    let calling = pair.bob.calling(&pair.server, &pair.alice, &[]);
+    let mut command = pair.bob.turnchat(&calling);
+    command.env("TERM", "dumb");
+    let terminal = Terminal::with_jobs(&command, false);
+    terminal.ends_with(PROMPT);
+    terminal.types("\u{1a}");
+    terminal.shows("[stopped]");
+    terminal.types("\r");
+    terminal.ends_with(PROMPT);
 }

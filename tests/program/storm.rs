@@ -166,6 +166,7 @@ impl Side {
         let terminal = self.terminal.take().expect("a program");
         let rows = match is_closed {
             true => {
+                terminal.catches_up();
                 let rows = terminal.screen();
                 let code = terminal.close();
                 // Before it listens for signals, one ends it.

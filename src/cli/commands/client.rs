@@ -52,7 +52,12 @@ pub async fn run(
     let talk = loop {
         let waiting = tokio::select! {
             waiting = run.connect(new_name.as_ref(), speaker) => waiting?,
-            stop = signals.stop() => return Ok(exit_for(stop)),
+            stop = signals.stop() => {
+                if stop == Stop::Interrupt {
+                    speaker.stopping();
+                }
+                return Ok(exit_for(stop));
+            }
         };
         let is_resuming = waiting.is_resuming();
         let (key, conversation) = (waiting.peer().key(), waiting.conversation());

@@ -52,10 +52,12 @@ fn list(as_json: bool, home: &Home, display: &Display) -> Result<Exit, Report> {
     if !lines.is_empty() {
         print("The list", &lines.join("\n"))?;
     }
-    for error in &unreadable {
-        display.fail(&Report::from(error));
+    let has_failed = !unreadable.is_empty();
+    for error in unreadable {
+        let Unended(report) = error.into();
+        display.fail(&report);
     }
-    if !unreadable.is_empty() {
+    if has_failed {
         return Ok(Exit::Failure);
     }
     if open.is_empty() {
@@ -206,17 +208,7 @@ impl From<Report> for Unended {
 
 impl From<JournalError> for Unended {
     fn from(error: JournalError) -> Self {
-        let report = Report::from(&error);
-        let advice = match error {
-            JournalError::InUse { .. } => {
-                "Stop the turnchat that runs there, then run this command again; nothing was changed."
-            }
-            JournalError::Unwritable { .. } => {
-                "Check that the directory can be written and the disk is not full, then run this command again."
-            }
-            _ => return Self(report),
-        };
-        Self(Report::new(report.exit, report.what, advice))
+        Self(Report::journal(&error))
     }
 }
 

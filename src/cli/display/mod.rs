@@ -98,7 +98,12 @@ impl Display {
 
     /// What a person has written and is not sent, so that it can be had back.
     pub fn unsaid(&self, text: &str) {
-        self.write(&layout::transcript("Not sent: ", text, page()));
+        self.quote("Not sent: ", text);
+    }
+
+    /// What a person has written, behind these words.
+    pub fn quote(&self, words: &str, text: &str) {
+        self.write(&layout::transcript(words, text, page()));
     }
 
     /// One message in the transcript, with whose it is before it.
@@ -156,11 +161,12 @@ impl Display {
         Ok((editor, events))
     }
 
-    /// The prompt for a message, where the terminal gives whole lines.
+    /// The prompt for a message, where the terminal gives whole lines. Whether it stands there,
+    /// without an end.
     ///
     /// # Errors
     /// stdout is closed.
-    pub fn prompt(&self) -> Result<(), Report> {
+    pub fn prompt(&self) -> Result<bool, Report> {
         match Self::has_terminal() {
             true => {
                 let style = style_of(OURS);
@@ -170,13 +176,13 @@ impl Display {
             // Through a pipe the transcript may still come here, and begins a row then.
             false if stdout::page().is_some() => {
                 self.print_always(OURS.trim_end());
-                return Ok(());
+                return Ok(false);
             }
             // The transcript goes elsewhere, whole; the person is asked here.
             false => self.ask(OURS),
         }
         self.set_prompt(true);
-        Ok(())
+        Ok(true)
     }
 
     /// A question; the answer is typed behind it.
@@ -215,6 +221,13 @@ impl Display {
     pub fn break_prompt(&self) {
         if self.prompt.swap(false, Ordering::Relaxed) {
             let _ = writeln!(anstream::stderr());
+            self.broken.notify_one();
+        }
+    }
+
+    /// The prompt is where it cannot be seen any more.
+    pub fn forget_prompt(&self) {
+        if self.prompt.swap(false, Ordering::Relaxed) {
             self.broken.notify_one();
         }
     }

@@ -56,6 +56,8 @@ const CHUNK: usize = 4096;
 const PIECE: usize = 256;
 /// How long the end waits for a screen that is not ready.
 const LAST_MOMENT: Duration = Duration::from_millis(200);
+/// How often it is looked whether the terminal is ours, while it is not.
+const BACKGROUND: Duration = Duration::from_millis(500);
 /// How long it takes all threads to stop at Ctrl-Z.
 const STOPPING: Duration = Duration::from_millis(50);
 
@@ -292,6 +294,7 @@ impl Screen {
     fn turn(&mut self) -> Result<(), Over> {
         let patience = self.keys.patience().filter(|_| self.is_raw);
         let (keys, orders, room) = self.wait(patience)?;
+        self.resume();
         if orders {
             let mut woken = [0; 64];
             let _ = self.woken.read(&mut woken);
@@ -329,6 +332,8 @@ impl Screen {
                 wanted(!self.pending.is_empty(), PollFlags::POLLOUT),
             ),
         ];
+        // A job that runs is brought to the foreground without a signal.
+        let patience = patience.or((!self.is_raw).then_some(BACKGROUND));
         let timeout = patience.map_or(PollTimeout::NONE, |patience| {
             PollTimeout::try_from(patience).unwrap_or(PollTimeout::NONE)
         });

@@ -18,7 +18,8 @@ use std::thread;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::termios::{FlushArg, tcflush};
+use nix::sys::termios::{FlushArg, LocalFlags, SetArg, tcflush, tcgetattr, tcsetattr};
+use nix::unistd::{getpgrp, tcgetpgrp};
 use tokio::sync::Notify;
 
 use line::{Line, LineReader};
@@ -108,6 +109,12 @@ impl Input {
     /// waiting; they are gone then. `Err`: more than so many.
     pub fn count_left(&mut self) -> Result<usize, usize> {
         self.source.count_left()
+    }
+
+    /// What there is that nobody has taken: lines, and at a terminal the half line that it holds
+    /// back. A line that is no text is left out. The end of the input stays to be told.
+    pub fn take_typed(&mut self) -> Vec<String> {
+        self.source.take_typed()
     }
 
     /// Throws away what was typed at a terminal and not yet taken, a line begun
@@ -215,6 +222,37 @@ impl Source {
     fn is_ready(&self) -> bool {
         let state = self.state();
         state.lines.has_line() || state.ended || self.poll(PollTimeout::ZERO).unwrap_or(true)
+    }
+
+    fn take_typed(&self) -> Vec<String> {
+        let _taking = self.taking();
+        // A terminal gives what it holds back to whoever wants single characters.
+        let before = tcgetattr(&self.file).ok().filter(|_| {
+            let own = tcgetpgrp(&self.file);
+            own.is_ok_and(|group| group == getpgrp())
+        });
+        if let Some(mut mode) = before.clone() {
+            mode.local_flags &= !LocalFlags::ICANON;
+            let _ = tcsetattr(&self.file, SetArg::TCSANOW, &mode);
+        }
+        let mut typed = Vec::new();
+        while !self.state().ended && self.poll(PollTimeout::ZERO).unwrap_or(false) {
+            match self.read() {
+                Ok(Some(bytes)) if bytes.is_empty() => self.end(None),
+                Ok(Some(bytes)) => self.state().lines.feed(&bytes),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        if let Some(mode) = before {
+            let _ = tcsetattr(&self.file, SetArg::TCSANOW, &mode);
+        }
+        let mut state = self.state();
+        while let Some(line) = state.lines.finish() {
+            if let Line::Text(text) = line {
+                typed.push(text);
+            }
+        }
+        typed
     }
 
     fn count_left(&self) -> Result<usize, usize> {

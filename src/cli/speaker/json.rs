@@ -23,6 +23,7 @@ pub struct JsonLines {
     display: Display,
     first: Option<Text>,
     conversation: Option<ConversationId>,
+    role: Option<Role>,
     /// A conversation is over, and a command may have been meant for it.
     must_name: bool,
     /// The turn that `your-turn` was told of last.
@@ -61,6 +62,7 @@ impl JsonLines {
             display,
             first,
             conversation: None,
+            role: None,
             must_name: false,
             announced: None,
             is_at_end: false,
@@ -101,7 +103,12 @@ impl JsonLines {
 
     /// What a command means in `turn`.
     fn understand(&self, line: &str, turn: Option<u64>) -> Result<Intent, Refusal> {
-        let command = serde_json::from_str(line).map_err(|error| plain(&error))?;
+        let value: Value = serde_json::from_str(line).map_err(|error| {
+            let what = format!("the line is not JSON (column {})", error.column());
+            ("bad-input", what, COMMANDS)
+        })?;
+        let no_command = |_| ("bad-input", "the line is no command".to_owned(), COMMANDS);
+        let command = serde_json::from_value(value).map_err(no_command)?;
         let (JsonCommand::Say { conversation, .. } | JsonCommand::Quit { conversation }) = &command;
         match (conversation, &self.conversation) {
             (Some(named), Some(current)) if *named == current.to_string() => {}
@@ -190,6 +197,8 @@ impl JsonLines {
 impl Speaker for JsonLines {
     fn connected(&mut self, partner: &Partner) -> Result<(), Report> {
         self.conversation = Some(partner.conversation);
+        self.role = Some(partner.role);
+        self.told = None;
         self.announced = None;
         let mut peer = json!({ "key": partner.key.to_string() });
         if let (Some(petname), Some(peer)) = (&partner.petname, peer.as_object_mut()) {
@@ -229,8 +238,25 @@ impl Speaker for JsonLines {
         self.turn(turn, "me", text)
     }
 
+    /// On a client nobody comes after this conversation: what was written for it, and not read,
+    /// is told of. On a server it is an error in the next one.
+    fn entered(&mut self) -> Option<Text> {
+        if self.role != Some(Role::Client) {
+            return None;
+        }
+        let commands = self.input.take_typed();
+        let mut commands = commands
+            .iter()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        commands.find_map(|command| match command {
+            JsonCommand::Say { text, .. } => Text::new(text).ok(),
+            JsonCommand::Quit { .. } => None,
+        })
+    }
+
     fn unsaid(&mut self, text: Text) -> Unsaid {
         let report = Report::unsaid();
+        self.told = Some(report.clone());
         // Where stdout is closed, there is nobody to tell.
         let _ = self.event(
             "error",
@@ -312,6 +338,9 @@ impl Speaker for JsonLines {
     }
 
     fn failed(&mut self, report: &Report) -> Result<(), Report> {
+        if self.told.as_ref() == Some(report) {
+            return Ok(());
+        }
         self.told = Some(report.clone());
         self.error(report.exit.event_code(), report)
     }
@@ -375,16 +404,6 @@ impl Speaker for JsonLines {
 }
 
 const COMMANDS: &str = "A command is {\"say\":{\"text\":\"…\"}} or {\"quit\":{}}, one a line.";
-
-/// What is wrong with a line that is no command, without the words of the parser's language.
-fn plain(error: &serde_json::Error) -> Refusal {
-    let what = match error.classify() {
-        serde_json::error::Category::Data => "the line is no command",
-        _ => "the line is not JSON",
-    };
-    let at = error.column();
-    ("bad-input", format!("{what} (column {at})"), COMMANDS)
-}
 
 /// A message, where there is one.
 fn insert_message(event: &mut Value, name: &str, message: Option<&Message>) {

@@ -5,6 +5,7 @@
 use std::io;
 
 use nix::sys::termios::tcgetattr;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::intent::Intent;
 use super::notices::{
@@ -31,6 +32,8 @@ pub struct Lines {
     first: Option<Text>,
     /// The turn whose prompt was begun; what came before it was typed ahead.
     asked: Option<u64>,
+    /// The prompt has been written, in a row of its own.
+    is_prompted: bool,
     /// Typed before the prompt, and sent at Enter.
     typed_ahead: Option<String>,
     /// What is said stands on the screen already, as it was typed there.
@@ -47,6 +50,7 @@ impl Lines {
             display,
             first,
             asked: None,
+            is_prompted: false,
             typed_ahead: None,
             is_echoed: false,
             is_at_end: false,
@@ -67,19 +71,18 @@ impl Lines {
         }
     }
 
-    async fn take_typed_ahead(&mut self) {
-        let mut lines = Vec::new();
-        while self.input.is_ready() {
-            match self.input.next().await {
-                InputEvent::Line(line) => lines.push(line),
-                InputEvent::TooLong | InputEvent::NotUtf8 => {}
-                InputEvent::End | InputEvent::Failed(_) => break,
-            }
-        }
-        if lines.iter().any(|line| !line.trim().is_empty()) {
-            let text = lines.join("\n");
+    /// What was typed, if it was more than blanks.
+    fn typed(&mut self) -> Option<String> {
+        let text = self.input.take_typed().join("\n");
+        Some(text).filter(|text| !text.trim().is_empty())
+    }
+
+    fn take_typed_ahead(&mut self) {
+        if let Some(text) = self.typed() {
+            // What the terminal has echoed may have no end.
+            self.display.set_prompt(true);
             self.display
-                .say(&format!("Typed before your turn, and not sent: {text}"));
+                .quote("Typed before your turn, and not sent: ", &text);
             self.display
                 .say("Enter alone sends it; anything else is sent in its place.");
             self.typed_ahead = Some(text);
@@ -87,10 +90,12 @@ impl Lines {
     }
 
     fn prompt(&mut self) -> Result<(), Report> {
-        if self.display.has_prompt() {
+        if self.display.has_prompt() || self.is_prompted {
             return Ok(());
         }
-        self.display.prompt()
+        // One that has ended its row is not written twice.
+        self.is_prompted = !self.display.prompt()?;
+        Ok(())
     }
 
     /// `None` for an empty line, which is asked again.
@@ -131,6 +136,15 @@ impl Speaker for Lines {
     fn begin(&mut self) -> Result<(), Report> {
         self.display.set_echo();
         show_letters(&self.display);
+        let continued = SignalKind::from_raw(nix::sys::signal::Signal::SIGCONT as i32);
+        let mut continued = signal(continued).map_err(|error| Report::signals(&error))?;
+        let display = self.display.clone();
+        tokio::spawn(async move {
+            // The shell has had the terminal, and a prompt of its own.
+            while continued.recv().await.is_some() {
+                display.forget_prompt();
+            }
+        });
         Ok(())
     }
 
@@ -161,8 +175,9 @@ impl Speaker for Lines {
         }
         loop {
             if self.asked != Some(turn) {
-                self.take_typed_ahead().await;
+                self.take_typed_ahead();
                 self.asked = Some(turn);
+                self.is_prompted = false;
             }
             if let Err(report) = self.prompt() {
                 return Intent::Broken(report);
@@ -233,9 +248,13 @@ impl Speaker for Lines {
     }
 
     fn interrupted(&mut self) {
+        self.stopping();
+        self.display.say(INTERRUPTED);
+    }
+
+    fn stopping(&mut self) {
         // The terminal has echoed the key.
         self.display.set_prompt(true);
-        self.display.say(INTERRUPTED);
     }
 
     fn leaving(&mut self) {
@@ -243,17 +262,12 @@ impl Speaker for Lines {
     }
 
     fn ended(&mut self, over: &Ended) -> Result<(), Report> {
-        let had_prompt = self.display.has_prompt();
         show_end(&self.display, &self.peer, over);
+        let typed = self.typed();
+        let left = [self.typed_ahead.take(), typed];
         let was_ours = matches!(over.cause, Cause::Me);
-        let has_typed = self.input.discard().unwrap_or(false);
-        match self.typed_ahead.take() {
-            Some(text) if !was_ours => self.display.unsaid(&text),
-            // The terminal keeps a line to itself until Enter.
-            _ if !was_ours && (had_prompt || has_typed) => self
-                .display
-                .say("If you were typing something, it is not sent; it is discarded."),
-            _ => {}
+        for text in left.into_iter().flatten().filter(|_| !was_ours) {
+            self.display.unsaid(&text);
         }
         self.display.break_prompt();
         Ok(())
@@ -273,7 +287,10 @@ impl Speaker for Lines {
 
     async fn answer(&mut self) -> Result<Answer, Report> {
         let event = self.input.next().await;
-        self.display.set_prompt(false);
+        match event {
+            InputEvent::End | InputEvent::Failed(_) => self.display.break_prompt(),
+            _ => self.display.set_prompt(false),
+        }
         match event {
             InputEvent::Line(line) => Ok(Answer::Line(line)),
             InputEvent::TooLong | InputEvent::NotUtf8 => Ok(Answer::Line(String::new())),

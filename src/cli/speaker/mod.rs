@@ -128,6 +128,9 @@ pub trait Speaker {
     /// The end is to be told because of Ctrl-C, and may take a moment.
     fn interrupted(&mut self);
 
+    /// The program stops because of Ctrl-C, and no conversation is on.
+    fn stopping(&mut self) {}
+
     /// The link is lost, and the end still has to be told.
     fn leaving(&mut self);
 

@@ -225,6 +225,7 @@ impl ServerRun<'_> {
                 biased;
                 stop = signals.stop() => {
                     if stop == Stop::Interrupt {
+                        speaker.stopping();
                         let ending = self.quit_ready(speaker).await;
                         if let Some(failure) = ending.failure {
                             return Err(failure);
@@ -291,7 +292,8 @@ impl ServerRun<'_> {
             }
             PromptState::Next(key) if next != Some(key) => {
                 speaker.withdraw();
-                self.display.say("The next one has left.");
+                self.display
+                    .say("The next one has left: waiting for another.");
                 *prompt = PromptState::EnterNeeded;
             }
             // An answer that was none, or something that was said over it.
