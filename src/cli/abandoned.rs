@@ -16,8 +16,8 @@ pub fn told(what: String, abandoned: &Abandoned) -> String {
     match &abandoned.unacknowledged {
         None => what,
         Some(Message { turn, .. }) => format!(
-            "{what} Your message of turn {turn} in it was not acknowledged: \
-             say it again, your peer may not have it."
+            "{what} Your message of turn {turn} in it was not acknowledged, as far as \
+             is known here: your peer may have it or not. Ask, or say it again."
         ),
     }
 }

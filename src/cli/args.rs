@@ -285,8 +285,7 @@ pub enum PeersCommand {
 /// `turnchat conversations`
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
-They stand in the journal in the home. One that a running program holds is listed, and cannot be
-given up from here.
+They stand in the journal in the home. One that a running program holds is listed, and cannot be given up from here.
 
 Examples:
   turnchat conversations list
@@ -301,8 +300,7 @@ pub enum ConversationsCommand {
     },
     /// Give up the conversation with a peer, on either side
     #[command(after_help = "\
-What you said last and was not acknowledged is named. A client that comes back to a conversation
-given up here is told that it has ended; a server is told when you call it again.
+What you said last and was not acknowledged is named. A client that comes back to a conversation given up here is told that it has ended; a server is told when you call it again.
 
 Example:
   turnchat conversations end bob")]

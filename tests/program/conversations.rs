@@ -219,7 +219,7 @@ fn whose_conversation_a_server_gave_up_is_told() {
         assert!(ended.stderr.contains(words), "{ended:?}");
     }
     // That hers has arrived is not on the disk before she hears the answer.
-    let words = "turn 1 in it was not acknowledged: say it again";
+    let words = "turn 1 in it was not acknowledged, as far as is known here";
     assert!(ended.stderr.contains(words), "{ended:?}");
     assert_eq!(ended.succeeds(), "");
     lists_nothing(&alice);

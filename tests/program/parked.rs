@@ -154,7 +154,7 @@ fn a_message_that_was_not_acknowledged_says_which_conversation_it_was_said_in() 
     client.expect("connected");
     let line = client.stderr.line_with("ended meanwhile");
     assert!(
-        line.contains("turn 2 in it was not acknowledged: say it again"),
+        line.contains("turn 2 in it was not acknowledged, as far as"),
         "{line}"
     );
 }

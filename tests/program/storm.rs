@@ -138,6 +138,11 @@ impl Side {
         joined.contains("Connected with") || joined.contains("Going on with")
     }
 
+    /// Whether what is written is no longer than a row.
+    fn has_one_row(rows: &[String]) -> bool {
+        Self::is_greeted(rows) && rows.last().is_some_and(|row| !row.starts_with("    "))
+    }
+
     /// The draft at the prompt that stands there.
     fn at_prompt(rows: &[String]) -> Option<String> {
         match blocks(rows).pop() {
@@ -297,11 +302,12 @@ fn act(side: &mut Side, action: u32, link: &Link) {
         79..82 => side.breaks(false),
         82..85 => side.breaks(true),
         // Nobody stops it, and it goes on; until then what is typed is not for it.
-        85..89 if !side.is_stalled => {
+        85..89 if !side.is_stalled && Side::is_greeted(&side.terminal().screen()) => {
             let terminal = side.terminal();
             terminal.begins_anew(|| terminal.types("\x1a"));
         }
-        89..92 if !side.is_stalled && Side::is_greeted(&side.terminal().screen()) => {
+        // Where nobody has stopped it, more than a row of a draft stands there twice then.
+        89..92 if !side.is_stalled && Side::has_one_row(&side.terminal().screen()) => {
             side.terminal().send(Signal::SIGSTOP);
             side.type_word("", " ");
             let terminal = side.terminal();

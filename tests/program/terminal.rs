@@ -346,7 +346,9 @@ fn a_peer_that_leaves_while_the_person_decides_is_said() {
         .ends_with("Next: bob is waiting. Press Enter to begin.");
     again.say("{\"quit\":{}}");
     again.finish().exits(0);
-    server.terminal.shows("The next one has left: waiting for another.");
+    server
+        .terminal
+        .shows("The next one has left: waiting for another.");
 }
 
 pub(crate) const CHOICES: &str = "Type `accept` for this once, `remember NAME`, or `decline`: ";

@@ -366,7 +366,9 @@ impl Speaker for JsonLines {
 
     fn abandoned(&mut self, what: &str, abandoned: &Abandoned) -> Result<(), Report> {
         let advice = match &abandoned.unacknowledged {
-            Some(_) => "Your peer may not have it: say it again in the next conversation.",
+            Some(_) => {
+                "Your peer may have it or not: ask, or say it again in the next conversation."
+            }
             None => "Nothing of yours is lost; the next conversation begins anew.",
         };
         let mut error = json!({

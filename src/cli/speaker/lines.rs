@@ -18,7 +18,7 @@ use crate::cli::input::line::Typed;
 use crate::cli::input::{Input, InputEvent};
 use crate::cli::layout::{OURS, THEIRS};
 use crate::cli::report::Report;
-use crate::link::{Cause, Ended, Notice};
+use crate::link::{Ended, Notice};
 use crate::protocol::{ConversationId, Message, Text};
 
 /// What a terminal gives of a line at most; it cuts a longer one without a word.
@@ -162,7 +162,7 @@ impl Speaker for Lines {
         self.asked = None;
         self.typed_ahead = None;
         self.display.say(&format!(
-            "{} QUIT on a line of its own ends it.",
+            "{} QUIT in your turn ends it, Ctrl-C at any time.",
             partner.greeting()
         ));
         Ok(())
@@ -265,8 +265,7 @@ impl Speaker for Lines {
         show_end(&self.display, &self.peer, over);
         let typed = self.typed();
         let left = [self.typed_ahead.take(), typed];
-        let was_ours = matches!(over.cause, Cause::Me);
-        for text in left.into_iter().flatten().filter(|_| !was_ours) {
+        for text in left.into_iter().flatten() {
             self.display.unsaid(&text);
         }
         self.display.break_prompt();

@@ -8,9 +8,7 @@ use crate::link::{Cause, Ended, Notice};
 /// A notice, as words.
 pub(super) fn show_notice(display: &Display, notice: Notice) {
     match notice {
-        Notice::Waiting { ahead: 0 } => display.say("Waiting: nobody is before you."),
-        Notice::Waiting { ahead: 1 } => display.say("Waiting: one is before you."),
-        Notice::Waiting { ahead } => display.say(&format!("Waiting: {ahead} are before you.")),
+        Notice::Waiting { ahead } => display.say(&waiting(ahead)),
         Notice::Lost => display.say(
             "The link is lost. Nothing is delivered until it is back; then all goes on where it was.",
         ),
@@ -35,6 +33,15 @@ pub(super) fn show_letters(display: &Display) {
 /// What comes next was heard before a restart.
 pub(super) fn show_heard_again(display: &Display) {
     display.say("The last message, if you have not seen it:");
+}
+
+/// The place in the queue.
+pub(super) fn waiting(ahead: u64) -> String {
+    match ahead {
+        0 => "Waiting: nobody is before you.".to_owned(),
+        1 => "Waiting: one is before you.".to_owned(),
+        _ => format!("Waiting: {ahead} are before you."),
+    }
 }
 
 /// It may be the link, or the peer's program.

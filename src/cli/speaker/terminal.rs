@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use super::intent::Intent;
 use super::notices::{
     INTERRUPTED, SILENCE, show_end, show_heard_again, show_leaving, show_letters, show_notice,
+    waiting,
 };
 use super::partner::Partner;
 use super::{Answer, Left, Speaker, Unsaid};
@@ -15,7 +16,7 @@ use crate::cli::editor::{Editor, Event};
 use crate::cli::input::line::Typed;
 use crate::cli::layout::{OURS, THEIRS};
 use crate::cli::report::Report;
-use crate::link::{Cause, Ended, Notice};
+use crate::link::{Ended, Notice};
 use crate::protocol::{ConversationId, Message, Text};
 
 /// A person at a terminal.
@@ -80,6 +81,10 @@ impl Terminal {
 impl Drop for Terminal {
     fn drop(&mut self) {
         if let Some(editor) = self.editor() {
+            // The conversation may go on later, and the draft is in nobody's journal.
+            if let Some(draft) = editor.close() {
+                self.display.unsaid(&draft);
+            }
             editor.stop();
         }
     }
@@ -118,7 +123,7 @@ impl Speaker for Terminal {
         // Whoever has read the greeting can type.
         self.listen("");
         self.display.say(&format!(
-            "{} QUIT on a line of its own ends it.",
+            "{} QUIT in your turn ends it, Ctrl-C at any time.",
             partner.greeting()
         ));
         Ok(())
@@ -200,6 +205,11 @@ impl Speaker for Terminal {
             }
             return Ok(());
         }
+        if let (Notice::Waiting { ahead }, Some(editor)) = (notice, self.editor()) {
+            // What is typed now is a draft for the conversation that is waited for.
+            editor.listen(&waiting(ahead));
+            return Ok(());
+        }
         show_notice(&self.display, notice);
         if self.asked.is_none() {
             match notice {
@@ -214,6 +224,9 @@ impl Speaker for Terminal {
 
     fn interrupted(&mut self) {
         if let Some(editor) = self.editor() {
+            if let Some(draft) = editor.close() {
+                self.display.unsaid(&draft);
+            }
             editor.listen(INTERRUPTED);
         }
     }
@@ -225,12 +238,11 @@ impl Speaker for Terminal {
     fn ended(&mut self, over: &Ended) -> Result<(), Report> {
         let draft = self.editor().and_then(Editor::close);
         show_end(&self.display, &self.peer, over);
-        // Whoever quits by QUIT or Ctrl-C and has written something else knows.
-        let is_own = matches!(over.cause, Cause::Me);
-        if let Some(draft) = draft.filter(|_| !is_own) {
+        if let Some(draft) = draft {
             self.display.unsaid(&draft);
         }
         self.asked = None;
+        self.peer_within.clear();
         Ok(())
     }
 
