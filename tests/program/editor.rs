@@ -447,3 +447,45 @@ fn without_a_terminal_there_is_no_esc_and_no_cr() {
     let written = client.stdout + &client.stderr;
     assert!(!written.contains(['\x1b', '\r']), "{written:?}");
 }
+
+#[test]
+fn an_unsent_draft_is_shown_once_more_at_every_end() {
+    for has_turn in [true, false] {
+        for way in ["\x03", "SIGTERM"] {
+            let (_pair, terminal) = if has_turn { in_turn() } else { out_of_turn() };
+            terminal.types("half a line");
+            terminal.until("the draft", |rows| {
+                rows.last()
+                    .is_some_and(|row| row.ends_with(": half a line"))
+            });
+            match way {
+                "SIGTERM" => terminal.send(Signal::SIGTERM),
+                keys => terminal.types(keys),
+            }
+            let (_, rows) = terminal.finish();
+            let named = rows.iter().any(|row| row == "Not sent: half a line");
+            assert!(named, "{has_turn} {way:?} {rows:#?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_written_in_the_queue_is_a_draft_for_the_conversation() {
+    let (alice, bob, other) = (Person::new(), Person::new(), Person::new());
+    let mut server = Server::of(alice.start(&JSON_SERVER));
+    let first = crate::harness::Program::start(json_client(&other, &server, &alice));
+    server.program.stdout.line_with("\"your-turn\"");
+    let calling = ["client", &server.address, "--pin", &alice.key()];
+    let terminal = Terminal::start(bob.turnchat(&calling));
+    terminal.ends_with("Waiting: nobody is before you.");
+    terminal.types("half a line");
+    terminal.ends_with("Not your turn: half a line");
+    first.send(Signal::SIGTERM);
+    server.program.say(r#"{"quit":{}}"#);
+    let connected = server.program.stdout.line_with("\"connected\"");
+    let connected: serde_json::Value = serde_json::from_str(&connected).unwrap();
+    let on = &connected["conversation"];
+    let hello = serde_json::json!({ "say": { "text": "Hello", "conversation": on } });
+    server.program.say(&hello.to_string());
+    terminal.ends_with("Your message: half a line");
+}
