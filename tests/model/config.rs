@@ -52,6 +52,8 @@ pub(crate) struct Size {
     pub(crate) stores_late: bool,
     /// What is handed over is in its reader's hands only after a while.
     pub(crate) takes_late: bool,
+    /// What the hub tells a session is on its way for a while.
+    pub(crate) tells_late: bool,
 }
 
 /// Nothing goes wrong.
@@ -64,6 +66,7 @@ pub(crate) const NOTHING: Size = Size {
     quits: Quits::AnyTime,
     stores_late: false,
     takes_late: false,
+    tells_late: false,
 };
 
 /// Who keeps a journal: server, client.

@@ -158,6 +158,17 @@ fn a_quit_that_waits_for_a_reader_in_vain_costs_nothing() {
 }
 
 #[test]
+fn a_session_that_learns_late_of_another_conversation_costs_nothing() {
+    prove(Size {
+        turns: 3,
+        cuts: 1,
+        crashes: 1,
+        tells_late: true,
+        ..NOTHING
+    });
+}
+
+#[test]
 fn another_program_with_the_same_key_changes_nothing() {
     prove(Size {
         cuts: 1,
@@ -186,6 +197,7 @@ fn full() {
         },
         stores_late: number("STORES", 0) > 0,
         takes_late: number("TAKES", 0) > 0,
+        tells_late: number("TELLS", 0) > 0,
     };
     let journals = match std::env::var("JOURNALS").as_deref() {
         Err(_) => JOURNALS.to_vec(),

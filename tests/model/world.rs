@@ -159,6 +159,7 @@ impl World {
                 driver.session.fired(Timer::Taking);
                 self.process(config, side, number, false);
             }
+            Event::Supersede(number) => self.supersede(config, number),
             Event::TellEnd => {
                 let end = self.hub.untold.pop_front().unwrap();
                 self.tell_end(config, end, true);

@@ -32,6 +32,8 @@ pub(crate) enum Event {
     PutAway(Side, Number),
     /// The hub learns that a connection's task is gone.
     Left(Number),
+    /// A session learns that its peer has begun another conversation.
+    Supersede(Number),
     /// The server's user is ready for the next conversation.
     Seat,
     /// What was handed over is in its reader's hands.
@@ -64,6 +66,7 @@ impl Event {
             | Self::Enter(_)
             | Self::PlaceOver(..)
             | Self::Left(_)
+            | Self::Supersede(_)
             | Self::Seat
             | Self::TellEnd
             | Self::Stray => Side::Server,
@@ -116,6 +119,9 @@ impl World {
             if let admission::Timer::Place(key, id) = timer {
                 events.push(Event::PlaceOver(*key, *id));
             }
+        }
+        for number in &self.hub.superseding {
+            events.push(Event::Supersede(*number));
         }
         if !self.hub.untold.is_empty() {
             events.push(Event::TellEnd);

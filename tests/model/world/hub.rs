@@ -49,6 +49,8 @@ pub(super) struct Hub {
     pub(super) records: Vec<Record>,
     /// Ends that the server's user has still to read of (`ServerEvents`).
     pub(super) untold: VecDeque<Snapshot>,
+    /// Sessions that have not learned yet that their peer has begun another conversation.
+    pub(super) superseding: BTreeSet<Number>,
     /// `Server::next` is waited for.
     pub(super) is_seat_asked: bool,
     /// Welcomed, for the user; the first is being talked in.
@@ -93,6 +95,7 @@ impl Hub {
             parked: BTreeMap::new(),
             untold: VecDeque::new(),
             records: Vec::new(),
+            superseding: BTreeSet::new(),
             is_seat_asked: false,
             talks: VecDeque::new(),
         }
@@ -195,9 +198,9 @@ impl World {
                 Order::Tell(id, instruction) => self.instruct(config, number_of(id), instruction),
                 Order::Supersede((_, id)) => {
                     let number = number_of_id(id);
-                    if let Some(live) = self.hub.live.get_mut(&number) {
-                        live.session.supersede();
-                        self.process(config, Side::Server, number, false);
+                    match config.size.tells_late {
+                        true => _ = self.hub.superseding.insert(number),
+                        false => self.supersede(config, number),
                     }
                     Orders::new()
                 }
@@ -216,6 +219,14 @@ impl World {
             told.into_iter()
                 .rev()
                 .for_each(|order| orders.push_front(order));
+        }
+    }
+
+    pub(super) fn supersede(&mut self, config: &Config, number: Number) {
+        self.hub.superseding.remove(&number);
+        if let Some(live) = self.hub.live.get_mut(&number) {
+            live.session.supersede();
+            self.process(config, Side::Server, number, false);
         }
     }
 
@@ -404,6 +415,7 @@ impl World {
             return;
         }
         let driver = self.hub.live.remove(&number).unwrap();
+        self.hub.superseding.remove(&number);
         let conversation = driver.conversation();
         let name = Self::name(config, conversation.id());
         let remembers = !config.breaks(Broken::EndsRemembered)
