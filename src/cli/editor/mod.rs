@@ -465,10 +465,14 @@ impl Screen {
                     // The shell has had the terminal, and written on it; or nobody has, and
                     // what was being written stands there still.
                     self.is_raw = false;
-                    self.painter = Painter::default();
+                    let mut out = String::new();
                     if raw::is_foreground() {
-                        self.put(Stream::Stdout, "\r\x1b[K".to_owned(), None);
+                        self.painter = Painter::default();
+                        out.push_str("\r\x1b[K");
+                    } else {
+                        self.painter.erase(&mut out);
                     }
+                    self.put(Stream::Stdout, out, None);
                     self.resume();
                 }
             }
