@@ -113,10 +113,10 @@ fn each_side_lists_what_can_go_on() {
         &format!("bob  {bob_s}  as server  1 turn  "),
         " ago  in use",
     );
-    // Whom the book does not know is called by the key.
+    // Whom the book does not know has no name.
     lists(
         &bob,
-        &format!("{alice_s}  {alice_s}  as client  1 turn  "),
+        &format!("-  {alice_s}  as client  1 turn  "),
         " ago  in use",
     );
     talking.stops();
@@ -125,11 +125,7 @@ fn each_side_lists_what_can_go_on() {
         &format!("bob  {bob_s}  as server  1 turn  "),
         " ago",
     );
-    lists(
-        &bob,
-        &format!("{alice_s}  {alice_s}  as client  2 turns  "),
-        " ago",
-    );
+    lists(&bob, &format!("-  {alice_s}  as client  2 turns  "), " ago");
 }
 
 #[test]

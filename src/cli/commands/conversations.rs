@@ -90,8 +90,9 @@ fn rows(open: &[OpenConversation], book: &AddressBook, now: SystemTime) -> Vec<S
     let cells = open.iter().map(|of| {
         // After a clock was set back there is no age to tell.
         let age = now.duration_since(of.written).unwrap_or_default();
+        let name = book.name_of(&of.key);
         [
-            name_of(&of.key, book),
+            name.map_or_else(|| "-".to_owned(), ToString::to_string),
             of.key.to_string(),
             format!("as {}", of.role.word()),
             counted(of.turns),
