@@ -15,6 +15,8 @@ use crate::trust::KeyId;
 /// nuisance.
 const IN_WINDOW: usize = 3;
 const WINDOW: Duration = Duration::from_secs(10 * 60);
+/// Who has waited for longer is asked about no more: after 2 minutes the library gives up.
+const LATEST: Duration = Duration::from_secs(60);
 /// Past so many declines of a key in it nobody is asked about that one: else it would
 /// use up all questions.
 const DECLINES: usize = 2;
@@ -41,6 +43,7 @@ struct State {
 
 struct Waiting {
     number: u64,
+    since: Instant,
     candidate: Candidate,
     answer: oneshot::Sender<Verdict>,
 }
@@ -75,6 +78,7 @@ impl Questions {
     pub(super) fn ask(&self) -> Option<Candidate> {
         // It is asked for at each change, and is none itself.
         let mut state = self.lock();
+        state.turn_away_late();
         let candidate = state.next()?;
         let key = candidate.key;
         state.asked.push_back(Instant::now());
@@ -149,6 +153,7 @@ impl State {
         let number = self.numbered;
         self.waiting.push(Waiting {
             number,
+            since: Instant::now(),
             candidate,
             answer,
         });
@@ -164,6 +169,19 @@ impl State {
         self.declined.push_back((key, Instant::now()));
         if self.declined.len() > IN_WINDOW {
             self.declined.pop_front();
+        }
+    }
+
+    /// Whoever has waited behind another question for long is refused: the library refuses it
+    /// soon, and a question that is gone at once cannot be answered. It may call again.
+    fn turn_away_late(&mut self) {
+        let is_late = |of: &Waiting| of.since.elapsed() > LATEST;
+        let all = std::mem::take(&mut self.waiting).into_iter();
+        let (late, waiting): (Vec<_>, Vec<_>) = all.partition(is_late);
+        self.waiting = waiting;
+        for Waiting { answer, .. } in late {
+            // It may have left just now.
+            let _ = answer.send(Verdict::Refuse(Reason::NoAnswer));
         }
     }
 

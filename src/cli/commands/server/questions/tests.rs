@@ -58,6 +58,20 @@ async fn the_longest_waiting_is_asked_about_first_and_who_leaves_is_not() {
     assert_eq!(asked_about(&questions), None);
 }
 
+/// Its question would be gone before it is read.
+#[tokio::test(start_paused = true)]
+async fn who_has_waited_behind_another_for_long_is_not_asked_about() {
+    let questions = Questions::default();
+    let _first = questions.new_about(1);
+    assert_eq!(asked_about(&questions), Some(key(1)));
+    let mut second = questions.new_about(2);
+    advance(LATEST * 2).await;
+    questions.answer(key(1), false);
+    let _third = questions.new_about(3);
+    assert_eq!(asked_about(&questions), Some(key(3)));
+    assert_eq!(poll(&mut second), Some(Verdict::Refuse(Reason::NoAnswer)));
+}
+
 /// Else whoever waits for a change never comes to rest.
 #[tokio::test(start_paused = true)]
 async fn to_ask_is_no_change() {
