@@ -10,7 +10,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use proptest::prelude::Rng as _;
@@ -197,12 +197,21 @@ impl Random {
 /// What has come in it, if it fails.
 struct Trace {
     seed: u64,
+    since: Instant,
     steps: Vec<String>,
+}
+
+impl Trace {
+    fn note(&mut self, step: String) {
+        let after = self.since.elapsed().as_millis();
+        self.steps.push(format!("{after} ms {step}"));
+    }
 }
 
 impl Drop for Trace {
     fn drop(&mut self) {
         if thread::panicking() {
+            self.note("the end".to_owned());
             let (seed, steps) = (self.seed, self.steps.join("\n"));
             eprintln!("{steps}\nThis was TURNCHAT_SCREEN={seed}");
         }
@@ -215,28 +224,28 @@ fn play(seed: u64) {
     let mut random = Random(TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     let mut trace = Trace {
         seed,
+        since: Instant::now(),
         steps: Vec::new(),
     };
     let (mut sides, link) = meet();
     for _ in 0..8 + random.below(18) {
         let at = usize::try_from(random.below(2)).unwrap();
         let action = random.below(100);
-        trace.steps.push(format!("{at}: {action}"));
+        trace.note(format!("{at}: {action}"));
         act(&mut sides[at], action, &link);
     }
     for side in &sides {
         side.terminal().set_stalled(false);
         side.terminal().send(Signal::SIGCONT);
     }
+    trace.note("they part".to_owned());
     let screens = part(&mut sides);
     for (at, rows) in screens.iter().enumerate() {
-        trace
-            .steps
-            .push(format!("{at} at the end:\n{}", rows.join("\n")));
+        trace.note(format!("{at} at the end:\n{}", rows.join("\n")));
     }
     for (speaker, listener) in [(0, 1), (1, 0)] {
         let heard = heard(&sides[listener], &screens[listener], sides[speaker].letter);
-        trace.steps.push(format!("heard from {speaker}: {heard:?}"));
+        trace.note(format!("heard from {speaker}: {heard:?}"));
         check(&sides[speaker], &screens[speaker], &heard);
     }
 }
