@@ -303,7 +303,10 @@ impl Screen {
             self.obey(order)?;
         }
         if keys {
-            self.read()?;
+            // An order may have taken them: then a read would wait for the next one.
+            if self.has_keys() {
+                self.read()?;
+            }
         } else if patience.is_some() && !orders && !room {
             let keys = self.keys.expire();
             self.take(keys);
