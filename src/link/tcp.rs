@@ -51,7 +51,7 @@ pub fn acceptor(listener: TcpListener) -> impl FnMut() -> Accepting + Send + 'st
             let (stream, from) = listener.accept().await?;
             // A peer that is gone already shows at the first read.
             let _ = stream.set_nodelay(true);
-            Ok((stream, Some(from.ip())))
+            Ok((stream, Some(from.ip().to_canonical())))
         })
     }
 }

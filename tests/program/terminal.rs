@@ -415,6 +415,20 @@ fn a_person_lets_an_unknown_key_in_and_remembers_it() {
         .ends_with("Next: bob is waiting. Press Enter to begin.");
 }
 
+/// A server at every address sees IPv4 through IPv6: a person is shown what was dialled.
+#[test]
+fn an_ipv4_address_is_shown_as_one() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let server = AtTheServer::run(alice, &["server", "--listen", ":0"]);
+    let port = server.address.rsplit(':').next().unwrap();
+    let address = format!("127.0.0.1:{port}");
+    let pin = server.alice.key();
+    let _client = bob.start(&["client", &address, "--pin", &pin, "--json"]);
+    server
+        .terminal
+        .shows("A key that you don't know wants to talk, from 127.0.0.1:");
+}
+
 #[test]
 fn a_name_that_is_taken_is_asked_for_again() {
     let (alice, bob, other) = (Person::new(), Person::new(), Person::new());
