@@ -25,7 +25,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::thread::Scope;
 use std::time::Duration;
 
-use args::{Arguments, ClientArgs, Color, Command, GenCertArgs, ServerArgs};
+use args::{Arguments, ClientArgs, Color, Command, GenCertArgs, ServerArgs, TalkArgs};
 use commands::{client, conversations, fingerprint, gen_cert, peers, server};
 use display::Display;
 use editor::Editor;
@@ -114,20 +114,13 @@ fn execute(command: Command, home: &Home, display: &Display) -> Result<Exit, Rep
         Command::Server(command) => return serve(command, home, display),
         Command::Client(command) => {
             descriptors::suffice_for_client(descriptors::raise())?;
-            let as_asked = As {
-                json: command.talk.json,
-                bell: command.talk.bell,
-                first: None,
-            };
-            return speak(
-                as_asked,
+            let who = As::asked(&command.talk, None);
+            let side = Calling {
+                command,
+                home,
                 display,
-                Calling {
-                    command,
-                    home,
-                    display,
-                },
-            );
+            };
+            return speak(who, display, side);
         }
     }
     Ok(Exit::Success)
@@ -142,21 +135,14 @@ fn serve(command: ServerArgs, home: &Home, display: &Display) -> Result<Exit, Re
             ..Limits::default()
         };
         let limits = descriptors::share(limits, descriptors::raise())?;
-        let as_asked = As {
-            json: command.talk.json,
-            bell: command.talk.bell,
-            first: command.first.clone(),
-        };
-        speak(
-            as_asked,
+        let who = As::asked(&command.talk, command.first.clone());
+        let side = Serving {
+            command,
+            limits,
+            home,
             display,
-            Serving {
-                command,
-                limits,
-                home,
-                display,
-            },
-        )
+        };
+        speak(who, display, side)
     })
 }
 
@@ -165,6 +151,16 @@ struct As {
     json: bool,
     bell: bool,
     first: Option<Text>,
+}
+
+impl As {
+    fn asked(talk: &TalkArgs, first: Option<Text>) -> Self {
+        Self {
+            json: talk.json,
+            bell: talk.bell,
+            first,
+        }
+    }
 }
 
 /// A side of conversations, whoever speaks on it.

@@ -99,6 +99,14 @@ impl Signals {
         Ok(Self { wished, reread })
     }
 
+    /// Signals that a test plays.
+    #[cfg(test)]
+    pub(super) fn played() -> (Self, watch::Sender<Option<Stop>>) {
+        let (wish, wished) = watch::channel(None);
+        let reread = Arc::default();
+        (Self { wished, reread }, wish)
+    }
+
     /// The wish, once there is one. May be dropped at any time.
     pub async fn stop(&mut self) -> Stop {
         match self.wished.wait_for(Option::is_some).await {

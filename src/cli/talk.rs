@@ -266,3 +266,6 @@ async fn say_goodbye(theirs: &mut TheirTurn, speaker: &mut impl Speaker) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

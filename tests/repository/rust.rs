@@ -181,7 +181,7 @@ pub(crate) fn definition<'a>(tokens: &'a [String], name: &str) -> Option<&'a [St
 /// Whether one of the type's `impl`s has this function.
 pub(crate) fn has_function(tokens: &[String], of: &str, name: &str) -> bool {
     let starts = tokens.iter().enumerate();
-    let mut starts = starts.filter(|(_, token)| *token == "impl");
+    let mut starts = starts.filter(|(_, token)| matches!(token.as_str(), "impl" | "trait"));
     starts.any(|(start, _)| {
         let item = &tokens[start..];
         let item = &item[..item.len() - behind_item(item).len()];

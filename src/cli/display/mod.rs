@@ -2,24 +2,28 @@
 //! to stderr, a line a message, through the one door for foreign text. At a terminal both share
 //! its last row, which belongs to the line editor where that runs.
 
+mod output;
+#[cfg(test)]
+pub(super) mod recorded;
+mod stderr;
 mod stdout;
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use anstream::adapter::strip_str;
-use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
-use terminal_size::{Width, terminal_size_of};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::editor::{Editor, Event, Stream};
-use super::layout::{self, OURS, Page, THEIRS};
-use super::locale::Letters;
+use super::layout::{self, OURS, THEIRS};
 use super::report::Report;
 use super::screen;
+use output::Output;
+use stderr::Stderr;
+use stdout::Stdout;
 
 pub use stdout::write_all;
 
@@ -28,6 +32,8 @@ pub use stdout::write_all;
 pub struct Display {
     is_quiet: bool,
     verbosity: u8,
+    stdout: Arc<dyn Output>,
+    stderr: Arc<dyn Output>,
     /// A prompt stands on the terminal's last row, without an end.
     prompt: Arc<AtomicBool>,
     broken: Arc<Notify>,
@@ -48,9 +54,20 @@ const FAILURE: Style = AnsiColor::Red.on_default().bold();
 impl Display {
     /// A display that is quiet but for errors, or tells details at `-v`.
     pub fn new(is_quiet: bool, verbosity: u8) -> Self {
+        Self::over(Arc::new(Stdout), Arc::new(Stderr), is_quiet, verbosity)
+    }
+
+    fn over(
+        stdout: Arc<dyn Output>,
+        stderr: Arc<dyn Output>,
+        is_quiet: bool,
+        verbosity: u8,
+    ) -> Self {
         Self {
             is_quiet,
             verbosity,
+            stdout,
+            stderr,
             prompt: Arc::default(),
             broken: Arc::default(),
             has_echo: Arc::default(),
@@ -89,7 +106,7 @@ impl Display {
     /// What has to be seen before a question is answered, however quiet it is.
     pub fn print_always(&self, line: &str) {
         let line = screen::line(line);
-        let line = match page() {
+        let line = match self.stderr.page() {
             Some(page) => page.letters.show(line),
             None => line,
         };
@@ -103,7 +120,7 @@ impl Display {
 
     /// What a person has written, behind these words.
     pub fn quote(&self, words: &str, text: &str) {
-        self.write(&layout::transcript(words, text, page()));
+        self.write(&layout::transcript(words, text, self.stderr.page()));
     }
 
     /// One message in the transcript, with whose it is before it.
@@ -111,10 +128,10 @@ impl Display {
     /// # Errors
     /// stdout is closed.
     pub fn message(&self, whose: &str, text: &str) -> Result<(), Report> {
-        let rows = layout::transcript(whose, text, stdout::page());
+        let rows = layout::transcript(whose, text, self.stdout.page());
         let words = rows.strip_prefix(whose).unwrap_or(&rows);
         let style = style_of(whose);
-        let rows = coloured(&format!("{style}{whose}{style:#}{words}"));
+        let rows = coloured(format!("{style}{whose}{style:#}{words}"), &self.stdout);
         if whose == THEIRS {
             self.begin_row();
         }
@@ -124,7 +141,7 @@ impl Display {
                 .map_err(|_| Report::hung_up()),
             None => {
                 self.break_prompt();
-                write_all(&rows).map_err(|error| Report::stdout(&error))
+                self.transcribe(&rows)
             }
         }
     }
@@ -134,7 +151,12 @@ impl Display {
     /// # Errors
     /// stdout is closed.
     pub fn event(&self, line: &str) -> Result<(), Report> {
-        write_all(&format!("{line}\n")).map_err(|error| Report::stdout(&error))
+        self.transcribe(&format!("{line}\n"))
+    }
+
+    fn transcribe(&self, text: &str) -> Result<(), Report> {
+        let written = self.stdout.write(text);
+        written.map_err(|error| Report::stdout(&error))
     }
 
     /// Whether the transcript can be written at all.
@@ -146,8 +168,8 @@ impl Display {
     }
 
     /// Whether the transcript stands on a terminal.
-    pub fn has_terminal() -> bool {
-        io::stdout().is_terminal()
+    pub fn has_terminal(&self) -> bool {
+        self.stdout.is_terminal()
     }
 
     /// Starts the line editor, for texts of at most so many bytes. From now on everything at the
@@ -156,7 +178,7 @@ impl Display {
     /// # Errors
     /// The terminal cannot be taken over.
     pub fn edit(&self, limit: usize) -> io::Result<(Editor, UnboundedReceiver<Event>)> {
-        let (editor, events) = Editor::start(limit, stdout::is_colourful())?;
+        let (editor, events) = Editor::start(limit, self.stdout.is_colourful())?;
         let _ = self.editor.set(editor.clone());
         Ok((editor, events))
     }
@@ -167,14 +189,13 @@ impl Display {
     /// # Errors
     /// stdout is closed.
     pub fn prompt(&self) -> Result<bool, Report> {
-        match Self::has_terminal() {
+        match self.has_terminal() {
             true => {
                 let style = style_of(OURS);
-                let prompt = coloured(&format!("{style}{OURS}{style:#}"));
-                write_all(&prompt).map_err(|error| Report::stdout(&error))?;
+                self.transcribe(&coloured(format!("{style}{OURS}{style:#}"), &self.stdout))?;
             }
             // Through a pipe the transcript may still come here, and begins a row then.
-            false if stdout::page().is_some() => {
+            false if self.stdout.page().is_some() => {
                 self.print_always(OURS.trim_end());
                 return Ok(false);
             }
@@ -188,8 +209,7 @@ impl Display {
     /// A question; the answer is typed behind it.
     pub fn ask(&self, question: &str) {
         self.break_prompt();
-        let _ = write!(anstream::stderr(), "{question}");
-        let _ = anstream::stderr().flush();
+        let _ = self.stderr.write(question);
         self.set_prompt(true);
     }
 
@@ -211,7 +231,7 @@ impl Display {
     /// Foreign text may follow: behind an echo its rows would not end where we end them, but
     /// at column 0.
     fn begin_row(&self) {
-        if self.has_echo.load(Ordering::Relaxed) && io::stderr().is_terminal() {
+        if self.has_echo.load(Ordering::Relaxed) && self.stderr.is_terminal() {
             self.set_prompt(true);
             self.break_prompt();
         }
@@ -220,7 +240,7 @@ impl Display {
     /// Ends the row of a prompt that stands there.
     pub fn break_prompt(&self) {
         if self.prompt.swap(false, Ordering::Relaxed) {
-            let _ = writeln!(anstream::stderr());
+            let _ = self.stderr.write("\n");
             self.broken.notify_one();
         }
     }
@@ -240,25 +260,22 @@ impl Display {
 
     fn line(&self, style: Style, message: &str) {
         // Foreign text in it never begins at the left margin.
-        let rows = layout::transcript(PREFIX, &screen::line(message), page());
+        let rows = layout::transcript(PREFIX, &screen::line(message), self.stderr.page());
         let words = rows.strip_prefix(PREFIX).unwrap_or(&rows);
         self.write(&format!("{style}{PREFIX}{style:#}{words}"));
     }
 
     /// Whole rows.
     fn write(&self, rows: &str) {
-        if let Some(editor) = self.editor.get().filter(|_| io::stderr().is_terminal()) {
-            let shown = match AutoStream::choice(&io::stderr()) {
-                ColorChoice::Never => strip_str(rows).to_string(),
-                _ => rows.to_owned(),
-            };
-            if editor.say(shown) {
-                return;
-            }
+        let rows = coloured(rows.to_owned(), &self.stderr);
+        if let Some(editor) = self.editor.get().filter(|_| self.stderr.is_terminal())
+            && editor.say(rows.clone())
+        {
+            return;
         }
         self.break_prompt();
         // That stderr is closed can be told nowhere.
-        let _ = write!(anstream::stderr(), "{rows}");
+        let _ = self.stderr.write(&rows);
     }
 }
 
@@ -269,19 +286,10 @@ fn style_of(whose: &str) -> Style {
     }
 }
 
-/// As stdout is given it.
-fn coloured(text: &str) -> String {
-    match stdout::is_colourful() {
-        true => text.to_owned(),
-        false => strip_str(text).to_string(),
+/// As this stream is given it.
+fn coloured(text: String, stream: &Arc<dyn Output>) -> String {
+    match stream.is_colourful() {
+        true => text,
+        false => strip_str(&text).to_string(),
     }
-}
-
-/// The terminal that stderr is, if it is one.
-fn page() -> Option<Page> {
-    let (Width(columns), _) = terminal_size_of(io::stderr())?;
-    Some(Page {
-        columns: columns.into(),
-        letters: Letters::of_locale(),
-    })
 }

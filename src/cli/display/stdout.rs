@@ -1,9 +1,9 @@
-//! stdout, where the transcript stands and nothing else.
+//! stdout: the transcript, and nothing else.
 
 use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd as _;
 
-use anstream::ColorChoice;
+use anstream::{AutoStream, ColorChoice};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -11,6 +11,7 @@ use nix::sys::stat::{SFlag, fstat};
 use nix::unistd::write;
 use terminal_size::{Width, terminal_size_of};
 
+use super::output::Output;
 use crate::cli::layout::Page;
 use crate::cli::locale::Letters;
 
@@ -50,27 +51,39 @@ pub fn write_all(text: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether it is given colours: a terminal, unless that was refused.
-pub(super) fn is_colourful() -> bool {
-    anstream::AutoStream::choice(&io::stdout()) != ColorChoice::Never
-}
+/// stdout.
+#[derive(Debug)]
+pub(super) struct Stdout;
 
-/// The terminal that the transcript stands on: also where it gets there through a pipe, as
-/// with `| tee`.
-pub(super) fn page() -> Option<Page> {
-    let is_pipe = || {
-        let mode = fstat(io::stdout()).map_or(SFlag::empty(), |stat| {
-            SFlag::from_bits_truncate(stat.st_mode)
-        });
-        mode & SFlag::S_IFMT == SFlag::S_IFIFO
-    };
-    let size = match io::stdout().is_terminal() {
-        true => terminal_size_of(io::stdout()),
-        false if io::stdin().is_terminal() && is_pipe() => terminal_size_of(io::stdin()),
-        false => None,
-    };
-    size.map(|(Width(columns), _)| Page {
-        columns: columns.into(),
-        letters: Letters::of_locale(),
-    })
+impl Output for Stdout {
+    fn is_terminal(&self) -> bool {
+        io::stdout().is_terminal()
+    }
+
+    fn is_colourful(&self) -> bool {
+        AutoStream::choice(&io::stdout()) != ColorChoice::Never
+    }
+
+    /// Also where it gets there through a pipe, as with `| tee`.
+    fn page(&self) -> Option<Page> {
+        let is_pipe = || {
+            let mode = fstat(io::stdout()).map_or(SFlag::empty(), |stat| {
+                SFlag::from_bits_truncate(stat.st_mode)
+            });
+            mode & SFlag::S_IFMT == SFlag::S_IFIFO
+        };
+        let size = match self.is_terminal() {
+            true => terminal_size_of(io::stdout()),
+            false if io::stdin().is_terminal() && is_pipe() => terminal_size_of(io::stdin()),
+            false => None,
+        };
+        size.map(|(Width(columns), _)| Page {
+            columns: columns.into(),
+            letters: Letters::of_locale(),
+        })
+    }
+
+    fn write(&self, text: &str) -> io::Result<()> {
+        write_all(text)
+    }
 }

@@ -16,6 +16,8 @@ pub mod buffer;
 pub mod desk;
 pub mod keys;
 mod raw;
+#[cfg(test)]
+pub(super) mod recorded;
 pub mod rows;
 
 use std::collections::VecDeque;

@@ -84,6 +84,11 @@ impl Input {
         self.terminal
     }
 
+    /// Whether nobody can type here any more: it was a terminal, and that was closed.
+    pub fn is_gone(&self) -> bool {
+        self.terminal && tcgetattr(&self.source.file).is_err()
+    }
+
     /// The next line, waited for as long as it takes.
     ///
     /// May be dropped at any time: then nothing more is read, and what was

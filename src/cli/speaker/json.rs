@@ -188,13 +188,17 @@ impl JsonLines {
         if let Value::Object(members) = members {
             event.extend(members);
         }
-        let is_ascii = Display::has_terminal() && Letters::of_locale().are_ascii();
+        let is_ascii = self.display.has_terminal() && Letters::of_locale().are_ascii();
         self.display
             .event(&printable(&Value::Object(event).to_string(), is_ascii))
     }
 }
 
 impl Speaker for JsonLines {
+    fn display(&self) -> &Display {
+        &self.display
+    }
+
     fn connected(&mut self, partner: &Partner) -> Result<(), Report> {
         self.conversation = Some(partner.conversation);
         self.role = Some(partner.role);
@@ -430,3 +434,6 @@ fn printable(json: &str, is_ascii: bool) -> String {
     }
     shown
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,24 +2,19 @@
 //! cursor keys, or with stdout elsewhere. The terminal gives whole lines; what was typed before
 //! a prompt stands unsent until Enter is pressed at it.
 
-use std::io;
-
-use nix::sys::termios::tcgetattr;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::intent::Intent;
-use super::notices::{
-    INTERRUPTED, show_end, show_heard_again, show_leaving, show_letters, show_notice,
-};
+use super::notices::{INTERRUPTED, show_end, show_letters};
 use super::partner::Partner;
 use super::{Answer, Left, Speaker, Unsaid};
 use crate::cli::display::Display;
 use crate::cli::input::line::Typed;
 use crate::cli::input::{Input, InputEvent};
-use crate::cli::layout::{OURS, THEIRS};
+use crate::cli::layout::OURS;
 use crate::cli::report::Report;
-use crate::link::{Ended, Notice};
-use crate::protocol::{ConversationId, Message, Text};
+use crate::link::Ended;
+use crate::protocol::Text;
 
 /// What a terminal gives of a line at most; it cuts a longer one without a word.
 const LONGEST: usize = 4_095;
@@ -58,14 +53,9 @@ impl Lines {
         }
     }
 
-    /// Whether nobody can type here any more: the terminal was closed.
-    fn is_gone() -> bool {
-        tcgetattr(io::stdin()).is_err()
-    }
-
     fn left(&mut self) -> Left {
         self.is_at_end = true;
-        match Self::is_gone() {
+        match self.input.is_gone() {
             true => Left::Terminal,
             false => Left::Input,
         }
@@ -104,7 +94,7 @@ impl Lines {
             (true, None) => None,
             (true, Some(ahead)) => Some(Typed::parse(&ahead)),
             (false, _) => {
-                self.is_echoed = Display::has_terminal();
+                self.is_echoed = self.display.has_terminal();
                 Some(Typed::parse(&line))
             }
         }
@@ -133,6 +123,10 @@ impl Drop for Lines {
 }
 
 impl Speaker for Lines {
+    fn display(&self) -> &Display {
+        &self.display
+    }
+
     fn begin(&mut self) -> Result<(), Report> {
         self.display.set_echo();
         show_letters(&self.display);
@@ -215,7 +209,7 @@ impl Speaker for Lines {
                         Left::Input => Intent::Quit,
                     };
                 }
-                InputEvent::Failed(_) if Self::is_gone() => return Intent::HangUp,
+                InputEvent::Failed(_) if self.input.is_gone() => return Intent::HangUp,
                 InputEvent::Failed(error) => return Intent::Failed(Report::stdin(&error)),
             }
         }
@@ -233,20 +227,6 @@ impl Speaker for Lines {
         Unsaid::Lost
     }
 
-    fn heard(&mut self, message: &Message) -> Result<(), Report> {
-        self.display.message(THEIRS, message.text.as_str())
-    }
-
-    fn heard_again(&mut self, _: ConversationId, message: &Message) -> Result<(), Report> {
-        show_heard_again(&self.display);
-        self.heard(message)
-    }
-
-    fn notice(&mut self, notice: Notice) -> Result<(), Report> {
-        show_notice(&self.display, notice);
-        Ok(())
-    }
-
     fn interrupted(&mut self) {
         self.stopping();
         self.display.say(INTERRUPTED);
@@ -255,10 +235,6 @@ impl Speaker for Lines {
     fn stopping(&mut self) {
         // The terminal has echoed the key.
         self.display.set_prompt(true);
-    }
-
-    fn leaving(&mut self) {
-        show_leaving(&self.display);
     }
 
     fn ended(&mut self, over: &Ended) -> Result<(), Report> {
@@ -273,7 +249,7 @@ impl Speaker for Lines {
     }
 
     async fn between(&mut self, _is_first: bool) -> Result<Left, Report> {
-        match self.is_at_end || Self::is_gone() {
+        match self.is_at_end || self.input.is_gone() {
             true => Ok(self.left()),
             false => std::future::pending().await,
         }
@@ -307,3 +283,6 @@ impl Speaker for Lines {
         self.display.break_prompt();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,8 @@ pub mod lines;
 mod notices;
 pub mod partner;
 pub mod pipe;
+#[cfg(test)]
+mod scene;
 pub mod terminal;
 
 pub use intent::Intent;
@@ -14,6 +16,10 @@ pub use partner::Partner;
 
 use std::future::pending;
 
+use notices::{INTERRUPTED, show_heard_again, show_leaving, show_notice};
+
+use super::display::Display;
+use super::layout::THEIRS;
 use super::report::Report;
 use crate::link::{Abandoned, Ended, Notice};
 use crate::protocol::{ConversationId, Message, Role, Text};
@@ -21,12 +27,16 @@ use crate::trust::KeyId;
 
 /// Who speaks on this side, and is spoken to.
 ///
-/// What returns a [`Report`] fails where stdout is closed: what was to be shown is not.
+/// What returns a [`Report`] fails where stdout is closed: what was to be shown is not. The
+/// defaults show everything as people read it.
 #[expect(
     async_fn_in_trait,
     reason = "the program's own, and run on its main thread"
 )]
 pub trait Speaker {
+    /// Where everything is shown.
+    fn display(&self) -> &Display;
+
     /// The program begins, on its runtime.
     ///
     /// # Errors
@@ -107,7 +117,9 @@ pub trait Speaker {
     ///
     /// # Errors
     /// stdout is closed.
-    fn heard(&mut self, message: &Message) -> Result<(), Report>;
+    fn heard(&mut self, message: &Message) -> Result<(), Report> {
+        self.display().message(THEIRS, message.text.as_str())
+    }
 
     /// The last message heard before a restart, which waits for an answer.
     ///
@@ -115,24 +127,34 @@ pub trait Speaker {
     /// stdout is closed.
     fn heard_again(
         &mut self,
-        conversation: ConversationId,
+        _conversation: ConversationId,
         message: &Message,
-    ) -> Result<(), Report>;
+    ) -> Result<(), Report> {
+        show_heard_again(self.display());
+        self.heard(message)
+    }
 
     /// Something to know.
     ///
     /// # Errors
     /// stdout is closed.
-    fn notice(&mut self, notice: Notice) -> Result<(), Report>;
+    fn notice(&mut self, notice: Notice) -> Result<(), Report> {
+        show_notice(self.display(), notice);
+        Ok(())
+    }
 
     /// The end is to be told because of Ctrl-C, and may take a moment.
-    fn interrupted(&mut self);
+    fn interrupted(&mut self) {
+        self.display().say(INTERRUPTED);
+    }
 
     /// The program stops because of Ctrl-C, and no conversation is on.
     fn stopping(&mut self) {}
 
     /// The link is lost, and the end still has to be told.
-    fn leaving(&mut self);
+    fn leaving(&mut self) {
+        show_leaving(self.display());
+    }
 
     /// The conversation is over.
     ///

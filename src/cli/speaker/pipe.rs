@@ -2,16 +2,16 @@
 //! this side's turn, and the transcript reads as a typed one.
 
 use super::intent::Intent;
-use super::notices::{INTERRUPTED, show_end, show_heard_again, show_leaving, show_notice};
+use super::notices::show_end;
 use super::partner::Partner;
 use super::{Left, Speaker, Unsaid};
 use crate::cli::display::Display;
 use crate::cli::input::line::Typed;
 use crate::cli::input::{Input, InputEvent};
-use crate::cli::layout::{OURS, THEIRS};
+use crate::cli::layout::OURS;
 use crate::cli::report::{Exit, Report};
-use crate::link::{Ended, Notice};
-use crate::protocol::{ConversationId, Message, Role, Text};
+use crate::link::Ended;
+use crate::protocol::{Role, Text};
 
 /// Lines from a pipe.
 #[derive(Debug)]
@@ -101,6 +101,10 @@ impl Pipe {
 }
 
 impl Speaker for Pipe {
+    fn display(&self) -> &Display {
+        &self.display
+    }
+
     fn can_resume(&self) -> bool {
         false
     }
@@ -146,28 +150,6 @@ impl Speaker for Pipe {
         Unsaid::Kept
     }
 
-    fn heard(&mut self, message: &Message) -> Result<(), Report> {
-        self.display.message(THEIRS, message.text.as_str())
-    }
-
-    fn heard_again(&mut self, _: ConversationId, message: &Message) -> Result<(), Report> {
-        show_heard_again(&self.display);
-        self.heard(message)
-    }
-
-    fn notice(&mut self, notice: Notice) -> Result<(), Report> {
-        show_notice(&self.display, notice);
-        Ok(())
-    }
-
-    fn interrupted(&mut self) {
-        self.display.say(INTERRUPTED);
-    }
-
-    fn leaving(&mut self) {
-        show_leaving(&self.display);
-    }
-
     fn ended(&mut self, over: &Ended) -> Result<(), Report> {
         show_end(&self.display, &self.peer, over);
         if self.is_only {
@@ -184,3 +166,6 @@ impl Speaker for Pipe {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,19 +5,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::intent::Intent;
-use super::notices::{
-    INTERRUPTED, SILENCE, show_end, show_heard_again, show_leaving, show_letters, show_notice,
-    waiting,
-};
+use super::notices::{INTERRUPTED, SILENCE, show_end, show_letters, show_notice, waiting};
 use super::partner::Partner;
 use super::{Answer, Left, Speaker, Unsaid};
 use crate::cli::display::Display;
 use crate::cli::editor::{Editor, Event};
 use crate::cli::input::line::Typed;
-use crate::cli::layout::{OURS, THEIRS};
+use crate::cli::layout::OURS;
 use crate::cli::report::Report;
 use crate::link::{Ended, Notice};
-use crate::protocol::{ConversationId, Message, Text};
+use crate::protocol::Text;
 
 /// A person at a terminal.
 #[derive(Debug)]
@@ -91,6 +88,10 @@ impl Drop for Terminal {
 }
 
 impl Speaker for Terminal {
+    fn display(&self) -> &Display {
+        &self.display
+    }
+
     fn begin(&mut self) -> Result<(), Report> {
         let unusable = |error| Report::terminal(&error);
         let (editor, events) = self.display.edit(Text::MAX).map_err(unusable)?;
@@ -187,15 +188,6 @@ impl Speaker for Terminal {
         Unsaid::Lost
     }
 
-    fn heard(&mut self, message: &Message) -> Result<(), Report> {
-        self.display.message(THEIRS, message.text.as_str())
-    }
-
-    fn heard_again(&mut self, _: ConversationId, message: &Message) -> Result<(), Report> {
-        show_heard_again(&self.display);
-        self.heard(message)
-    }
-
     fn notice(&mut self, notice: Notice) -> Result<(), Report> {
         // It stands where the state stands, and goes with it.
         if let (None, Notice::Silence { is_over }) = (self.asked, notice) {
@@ -229,10 +221,6 @@ impl Speaker for Terminal {
             }
             editor.listen(INTERRUPTED);
         }
-    }
-
-    fn leaving(&mut self) {
-        show_leaving(&self.display);
     }
 
     fn ended(&mut self, over: &Ended) -> Result<(), Report> {
@@ -283,3 +271,6 @@ impl Speaker for Terminal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+use super::Pipe;
+use crate::cli::display::Display;
+use crate::cli::display::recorded::Shown;
+use crate::cli::report::Exit;
+use crate::cli::speaker::scene::{alice, ended, input, message, text};
+use crate::cli::speaker::{Intent, Left, Speaker as _, Unsaid};
+use crate::link::Cause;
+use crate::protocol::Role;
+
+fn reading(lines: &str, first: Option<&str>) -> (Pipe, Shown) {
+    let (display, shown) = Display::recorded(None);
+    (Pipe::new(input(lines), display, first.map(text)), shown)
+}
+
+async fn said(pipe: &mut Pipe, turn: u64) -> String {
+    match pipe.ask(turn).await {
+        Intent::Message(text) => {
+            pipe.sent(turn, &text).unwrap();
+            text.as_str().to_owned()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_transcript_reads_as_a_typed_one() {
+    let (mut pipe, shown) = reading("one\nthree\nQUIT\n", None);
+    pipe.connected(&alice(Role::Server)).unwrap();
+    said(&mut pipe, 1).await;
+    pipe.heard(&message(2, "two\nlines")).unwrap();
+    said(&mut pipe, 3).await;
+    pipe.heard(&message(4, "four")).unwrap();
+    assert!(matches!(pipe.ask(5).await, Intent::Quit));
+    assert_eq!(
+        shown.take(),
+        "|turnchat: Connected with alice.\n\
+         Your message: one\n\
+         They say: two\n    lines\n\
+         Your message: three\n\
+         They say: four\n\
+         Your message: QUIT\n"
+    );
+}
+
+#[tokio::test]
+async fn the_end_of_the_input_is_a_quit_without_a_row() {
+    let (mut pipe, shown) = reading("", None);
+    assert!(matches!(pipe.ask(1).await, Intent::Quit));
+    assert_eq!(shown.take(), "");
+}
+
+#[tokio::test]
+async fn an_escaped_quit_is_the_word() {
+    let (mut pipe, _) = reading("\\QUIT\n", None);
+    assert_eq!(said(&mut pipe, 1).await, "QUIT");
+}
+
+#[tokio::test]
+async fn a_client_tells_what_it_has_not_said() {
+    let (mut pipe, shown) = reading("two\nfour\nsix\n", None);
+    pipe.connected(&alice(Role::Client)).unwrap();
+    let Intent::Message(text) = pipe.ask(2).await else {
+        panic!("no message");
+    };
+    shown.take();
+    assert_eq!(pipe.unsaid(text), Unsaid::Lost);
+    pipe.ended(&ended(Cause::Peer)).unwrap();
+    assert_eq!(
+        shown.take(),
+        "|Not sent: two\n\
+         |turnchat: alice has ended the conversation.\n\
+         |turnchat: 2 lines of standard input were not sent.\n"
+    );
+}
+
+#[tokio::test]
+async fn a_server_says_it_to_the_next() {
+    let (mut pipe, shown) = reading("one\n", None);
+    pipe.connected(&alice(Role::Server)).unwrap();
+    let Intent::Message(text) = pipe.ask(1).await else {
+        panic!("no message");
+    };
+    assert_eq!(pipe.unsaid(text), Unsaid::Kept);
+    pipe.ended(&ended(Cause::Me)).unwrap();
+    shown.take();
+    assert_eq!(said(&mut pipe, 1).await, "one");
+    assert_eq!(pipe.between(false).await, Ok(Left::Input));
+}
+
+#[tokio::test]
+async fn the_first_words_are_said_to_everybody() {
+    let (mut pipe, _) = reading("three\n", Some("welcome"));
+    for _ in 0..2 {
+        let Intent::Message(text) = pipe.ask(1).await else {
+            panic!("no message");
+        };
+        assert_eq!(text.as_str(), "welcome");
+        assert_eq!(pipe.unsaid(text), Unsaid::Kept);
+    }
+    assert_eq!(said(&mut pipe, 3).await, "three");
+}
+
+#[tokio::test]
+async fn a_line_that_is_too_long_ends_it() {
+    let (mut pipe, _) = reading(&format!("{}\n", "x".repeat(65_537)), None);
+    let Intent::Failed(report) = pipe.ask(1).await else {
+        panic!("no failure");
+    };
+    assert_eq!(report.exit, Exit::Failure);
+    assert!(report.what.contains("65536 bytes"), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_closed_stdout_takes_nothing() {
+    let (mut pipe, shown) = reading("one\n", None);
+    shown.close();
+    assert!(pipe.heard(&message(2, "two")).is_err());
+    assert!(pipe.sent(1, &text("one")).is_err());
+}

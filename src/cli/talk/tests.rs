@@ -1,0 +1,316 @@
+//! Two people in one process: their speakers, and the library's two ends over a pipe in
+//! memory.
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::io;
+
+use tokio::io::{DuplexStream, duplex};
+use tokio::sync::{mpsc, watch};
+
+use super::{Ending, converse, quit_unbegun};
+use crate::cli::display::Display;
+use crate::cli::display::recorded::Shown;
+use crate::cli::report::{Exit, Report};
+use crate::cli::signals::{Signals, Stop};
+use crate::cli::speaker::{Intent, Partner, Speaker, Unsaid};
+use crate::link::{Cause, Client, Ended, Server, ServerBuilder, Talk, Turn, Verdict};
+use crate::protocol::{Message, Role, Text};
+use crate::trust::{Algorithm, Identity};
+
+/// A speaker that does what a test says, at any time, and shows all that it is told.
+struct Played {
+    display: Display,
+    /// What it wants in its turns, one after another.
+    in_turn: VecDeque<Intent>,
+    out_of_turn: Option<Intent>,
+    entered: Option<Text>,
+}
+
+impl Speaker for Played {
+    fn display(&self) -> &Display {
+        &self.display
+    }
+
+    fn connected(&mut self, partner: &Partner) -> Result<(), Report> {
+        self.display.say(&partner.greeting());
+        Ok(())
+    }
+
+    async fn ask(&mut self, turn: u64) -> Intent {
+        let Some(intent) = self.in_turn.pop_front() else {
+            return pending().await;
+        };
+        self.display.say(&format!("[turn {turn}]"));
+        intent
+    }
+
+    async fn idle(&mut self) -> Intent {
+        match self.out_of_turn.take() {
+            Some(intent) => intent,
+            None => pending().await,
+        }
+    }
+
+    fn sent(&mut self, _turn: u64, text: &Text) -> Result<(), Report> {
+        self.display.message("I say: ", text.as_str())
+    }
+
+    fn entered(&mut self) -> Option<Text> {
+        self.entered.take()
+    }
+
+    fn unsaid(&mut self, text: Text) -> Unsaid {
+        self.display.unsaid(text.as_str());
+        Unsaid::Lost
+    }
+
+    fn ended(&mut self, _over: &Ended) -> Result<(), Report> {
+        self.display.say("[ended]");
+        Ok(())
+    }
+}
+
+/// One side: who speaks, what signals come, and what was shown.
+struct Side {
+    speaker: Played,
+    signals: Signals,
+    stops: watch::Sender<Option<Stop>>,
+    shown: Shown,
+}
+
+impl Side {
+    fn new() -> Self {
+        let (display, shown) = Display::recorded(None);
+        let (signals, stops) = Signals::played();
+        let speaker = Played {
+            display,
+            in_turn: VecDeque::new(),
+            out_of_turn: None,
+            entered: None,
+        };
+        Self {
+            speaker,
+            signals,
+            stops,
+            shown,
+        }
+    }
+
+    fn says(&mut self, words: &str) {
+        self.wants(Intent::Message(text(words)));
+    }
+
+    /// This, in its next turn.
+    fn wants(&mut self, intent: Intent) {
+        self.speaker.in_turn.push_back(intent);
+    }
+
+    async fn converses(&mut self, talk: Talk) -> Ending {
+        let partner = partner(&talk);
+        converse(talk, &partner, &mut self.speaker, &mut self.signals).await
+    }
+}
+
+fn text(words: &str) -> Text {
+    Text::new(words).unwrap()
+}
+
+fn partner(talk: &Talk) -> Partner {
+    let role = match talk.turn {
+        Turn::Mine(_) => Role::Server,
+        Turn::Theirs(_) => Role::Client,
+    };
+    Partner {
+        key: talk.peer.key(),
+        petname: Some("alice".to_owned()),
+        address: None,
+        role,
+        conversation: talk.conversation,
+        is_resumed: talk.is_resumed,
+    }
+}
+
+/// A server, and the two ends of a conversation that has just begun on it.
+async fn begun() -> (Server, Talk, Talk) {
+    let [own, other] = [(); 2].map(|()| Identity::generate(Algorithm::EcdsaP256).unwrap());
+    let (dials, mut dialled) = mpsc::unbounded_channel::<DuplexStream>();
+    let accept = move || {
+        let next = dialled.try_recv();
+        async move {
+            match next {
+                Ok(stream) => Ok((stream, None)),
+                Err(_) => pending().await,
+            }
+        }
+    };
+    let (near, far) = duplex(65_536);
+    dials.send(far).unwrap();
+    let mut near = Some(near);
+    let builder = ServerBuilder::new(&own, async |_| Verdict::Admit);
+    let mut server = builder.start(accept).await.unwrap();
+    let client = Client::new(&other, vec![own.key_id()]);
+    let waiting = client.connect(move || {
+        let stream = near.take().ok_or(io::ErrorKind::ConnectionRefused);
+        async move { Ok(stream?) }
+    });
+    let waiting = waiting.await.unwrap();
+    let (here, there) = tokio::join!(server.next(), waiting.welcome());
+    (server, here.unwrap(), there.unwrap())
+}
+
+/// What came of a conversation: each side's end, and what each was shown.
+struct Held {
+    server: (Ending, String),
+    client: (Ending, String),
+}
+
+/// Plays what `server` and `client` want, from the beginning to both ends.
+async fn hold(mut server: Side, mut client: Side) -> Held {
+    let (_server, here, there) = begun().await;
+    let (here, there) = tokio::join!(server.converses(here), client.converses(there));
+    Held {
+        server: (here, server.shown.take()),
+        client: (there, client.shown.take()),
+    }
+}
+
+fn cause(ending: &Ending) -> String {
+    ending.over.as_ref().unwrap().cause.to_string()
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_people_take_turns_until_one_quits() {
+    let (mut server, mut client) = (Side::new(), Side::new());
+    server.says("one");
+    client.says("two");
+    server.wants(Intent::Quit);
+    let held = hold(server, client).await;
+    assert!(
+        held.server
+            .1
+            .starts_with("|turnchat: Connected with alice.\n|turnchat: [turn 1]\nI say: one\n")
+    );
+    assert!(held.server.1.contains("They say: two\n"));
+    assert!(held.client.1.contains("They say: one\n"));
+    assert_eq!(cause(&held.server.0), "this side ended the conversation");
+    assert_eq!(cause(&held.client.0), "the peer ended the conversation");
+    for (ending, _) in [&held.server, &held.client] {
+        assert_eq!(ending.exit(), Ok(Exit::Success));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_may_quit_too() {
+    let (server, mut client) = (Side::new(), Side::new());
+    client.speaker.out_of_turn = Some(Intent::Quit);
+    let held = hold(server, client).await;
+    assert_eq!(cause(&held.client.0), "this side ended the conversation");
+    assert_eq!(cause(&held.server.0), "the peer ended the conversation");
+}
+
+#[tokio::test(start_paused = true)]
+async fn ctrl_c_says_goodbye_in_either_turn() {
+    for is_ours in [true, false] {
+        let (server, client) = (Side::new(), Side::new());
+        let who = if is_ours { &server } else { &client };
+        who.stops.send(Some(Stop::Interrupt)).unwrap();
+        let held = hold(server, client).await;
+        let [(ending, shown), (other, _)] = match is_ours {
+            true => [held.server, held.client],
+            false => [held.client, held.server],
+        };
+        assert_eq!(ending.exit(), Ok(Exit::Interrupted));
+        assert!(shown.contains("|turnchat: Saying goodbye."), "{shown}");
+        assert_eq!(cause(&other), "the peer ended the conversation");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn sigterm_and_a_closed_terminal_end_nothing() {
+    for stop in [Stop::Terminate, Stop::HangUp] {
+        let (_server, here, there) = begun().await;
+        let mut side = Side::new();
+        match stop {
+            Stop::HangUp => side.wants(Intent::HangUp),
+            _ => _ = side.stops.send(Some(stop)),
+        }
+        let ending = side.converses(here).await;
+        assert_eq!(ending.stop, Some(stop));
+        assert!(ending.over.is_none());
+        drop(there);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_entered_as_the_peer_quit_is_named() {
+    let (mut server, mut client) = (Side::new(), Side::new());
+    server.wants(Intent::Quit);
+    client.speaker.entered = Some(text("too late"));
+    let held = hold(server, client).await;
+    let (ending, shown) = held.client;
+    assert!(shown.ends_with("|Not sent: too late\n"), "{shown}");
+    assert!(ending.is_unsaid);
+    assert_eq!(ending.exit(), Err(Report::unsaid()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_cannot_be_shown_is_not_taken() {
+    let (mut server, client) = (Side::new(), Side::new());
+    server.says("one");
+    client.shown.close();
+    let held = hold(server, client).await;
+    // Without a journal nothing can go on; nobody is told that it ended in order.
+    assert!(held.client.0.over.is_none());
+    let exit = held.client.0.exit().unwrap_err();
+    assert_eq!(exit.exit, Exit::Failure);
+    let Some(Ended {
+        cause: Cause::Link(_),
+        unacknowledged: Some(Message { turn: 1, .. }),
+        ..
+    }) = held.server.0.over
+    else {
+        panic!("{:?}", held.server.0);
+    };
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_written_is_told_with_the_turn_it_was() {
+    let (mut server, client) = (Side::new(), Side::new());
+    server.says("one");
+    server.shown.close();
+    let held = hold(server, client).await;
+    let exit = held.server.0.exit().unwrap_err();
+    assert_eq!(exit.exit, Exit::Failure);
+    let is_named = exit.what.contains("message of turn 1");
+    let has_come = held.client.1.contains("They say: one");
+    assert!(is_named || has_come, "{exit:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_input_that_fails_ends_the_conversation_and_says_why() {
+    let (mut server, client) = (Side::new(), Side::new());
+    let why = Report::new(Exit::Failure, "A line is too long.", "Cut it.");
+    server.wants(Intent::Failed(why.clone()));
+    let held = hold(server, client).await;
+    assert_eq!(cause(&held.server.0), "this side ended the conversation");
+    assert_eq!(held.server.0.exit(), Err(why));
+    assert_eq!(cause(&held.client.0), "the peer ended the conversation");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_on_its_way_to_whoever_leaves_is_shown_or_named() {
+    let (_server, here, there) = begun().await;
+    let mut client = Side::new();
+    let Turn::Mine(mine) = here.turn else {
+        panic!("not the server's turn");
+    };
+    let theirs = mine.say(text("one")).await.unwrap();
+    let leaving = quit_unbegun(there, &mut client.speaker);
+    let (ending, heard) = tokio::join!(leaving, theirs.hear());
+    assert_eq!(cause(&ending), "this side ended the conversation");
+    let over = heard.unwrap_err();
+    assert!(matches!(over.cause, Cause::Peer));
+    let is_shown = client.shown.take().contains("They say: one\n");
+    assert_eq!(is_shown, over.unacknowledged.is_none());
+}
