@@ -293,3 +293,6 @@ fn coloured(text: String, stream: &Arc<dyn Output>) -> String {
         false => strip_str(&text).to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -305,10 +305,7 @@ impl Screen {
             self.obey(order)?;
         }
         if keys {
-            // An order may have taken them: then a read would wait for the next one.
-            if self.has_keys() {
-                self.read()?;
-            }
+            self.read()?;
         } else if patience.is_some() && !orders && !room {
             let keys = self.keys.expire();
             self.take(keys);
@@ -375,7 +372,11 @@ impl Screen {
             && poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 
+    /// Reads the keys that are there. Without any, a read would wait for the next one.
     fn read(&mut self) -> Result<(), Over> {
+        if !self.has_keys() {
+            return Ok(());
+        }
         // In the background a read would stop the whole program.
         if !raw::is_foreground() {
             self.is_raw = false;
