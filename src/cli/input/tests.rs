@@ -1,0 +1,246 @@
+const MAX_LINE: usize = 65_536;
+
+use super::source::{CHUNK, Source};
+use super::{Input, InputEvent};
+use nix::poll::PollTimeout;
+use nix::pty::openpty;
+use std::fs::File;
+use std::future::ready;
+use std::io::{PipeWriter, Read as _, Write as _, pipe};
+use std::sync::Arc;
+use std::thread;
+
+fn piped() -> (PipeWriter, Input) {
+    let (reader, writer) = pipe().unwrap();
+    (writer, Input::of(reader.into(), MAX_LINE).unwrap())
+}
+
+/// Asks and gives up at once.
+async fn ask_in_vain(input: &mut Input) {
+    tokio::select! {
+        biased;
+        event = input.next() => panic!("nothing was there, and {event:?} came"),
+        () = ready(()) => {}
+    }
+}
+
+async fn line(input: &mut Input) -> String {
+    match input.next().await {
+        InputEvent::Line(line) => line,
+        other => panic!("a line was expected, {other:?} came"),
+    }
+}
+
+#[tokio::test]
+async fn lines_come_in_order_and_then_the_end_for_ever() {
+    let (mut writer, mut input) = piped();
+    writer.write_all(b"one\n\nthree\r\nlast").unwrap();
+    drop(writer);
+    for expected in ["one", "", "three", "last"] {
+        assert_eq!(line(&mut input).await, expected);
+    }
+    for _ in 0..3 {
+        assert!(matches!(input.next().await, InputEvent::End));
+    }
+}
+
+#[tokio::test]
+async fn a_line_may_come_in_pieces() {
+    let (mut writer, mut input) = piped();
+    for piece in [b"ha".as_slice(), b"l", b"f\nnext"] {
+        writer.write_all(piece).unwrap();
+        if !piece.contains(&b'\n') {
+            ask_in_vain(&mut input).await;
+        }
+    }
+    assert_eq!(line(&mut input).await, "half");
+    writer.write_all(b" one\n").unwrap();
+    assert_eq!(line(&mut input).await, "next one");
+}
+
+#[tokio::test]
+async fn a_line_that_comes_after_giving_up_is_for_the_next_who_asks() {
+    let (mut writer, mut input) = piped();
+    ask_in_vain(&mut input).await;
+    writer.write_all(b"late\n").unwrap();
+    assert_eq!(line(&mut input).await, "late");
+    ask_in_vain(&mut input).await;
+    ask_in_vain(&mut input).await;
+    writer.write_all(b"later\n").unwrap();
+    assert_eq!(line(&mut input).await, "later");
+}
+
+#[tokio::test]
+async fn who_gives_up_wants_nothing_and_loses_nothing_that_was_being_read() {
+    let (_writer, mut input) = piped();
+    ask_in_vain(&mut input).await;
+    assert!(!input.source.state().wanted);
+    input.source.deliver(b"crossed\nhal");
+    assert_eq!(line(&mut input).await, "crossed");
+    ask_in_vain(&mut input).await;
+    input.source.deliver(b"f\n");
+    assert_eq!(line(&mut input).await, "half");
+}
+
+#[tokio::test]
+async fn nothing_is_lost_however_often_asking_is_given_up() {
+    let (mut writer, mut input) = piped();
+    let writing = thread::spawn(move || {
+        for number in 0..2000 {
+            // In two pieces, so that half lines are met too.
+            write!(writer, "{number}").unwrap();
+            thread::yield_now();
+            writeln!(writer, ".").unwrap();
+        }
+    });
+    let mut number = 0;
+    loop {
+        let event = tokio::select! {
+            biased;
+            event = input.next() => event,
+            () = tokio::task::yield_now() => continue,
+        };
+        match event {
+            InputEvent::Line(line) => assert_eq!(line, format!("{number}.")),
+            InputEvent::End => break,
+            other => panic!("{other:?}"),
+        }
+        number += 1;
+    }
+    assert_eq!(number, 2000);
+    writing.join().unwrap();
+}
+
+#[tokio::test]
+async fn a_line_too_long_or_not_utf8_is_said_and_the_next_is_whole() {
+    let (mut writer, mut input) = piped();
+    let writing = thread::spawn(move || {
+        writer.write_all(&vec![b'x'; MAX_LINE]).unwrap();
+        writer.write_all(b"\n").unwrap();
+        writer.write_all(&vec![b'x'; MAX_LINE + 1]).unwrap();
+        writer.write_all(b"\nok\n\xff\nok\n").unwrap();
+    });
+    assert_eq!(line(&mut input).await.len(), MAX_LINE);
+    assert!(matches!(input.next().await, InputEvent::TooLong));
+    assert_eq!(line(&mut input).await, "ok");
+    assert!(matches!(input.next().await, InputEvent::NotUtf8));
+    assert_eq!(line(&mut input).await, "ok");
+    writing.join().unwrap();
+}
+
+#[tokio::test]
+async fn a_failed_read_is_told_once_and_is_the_end() {
+    let directory = File::open("/").unwrap();
+    let mut input = Input::of(directory.into(), MAX_LINE).unwrap();
+    assert!(matches!(input.next().await, InputEvent::Failed(_)));
+    assert!(matches!(input.next().await, InputEvent::End));
+}
+
+#[test]
+fn half_a_line_before_a_failure_is_not_a_line() {
+    let (reader, mut writer) = pipe().unwrap();
+    let source = Source::new(reader.into(), MAX_LINE);
+    writer.write_all(b"half").unwrap();
+    assert!(source.next().is_none());
+    source.take().unwrap();
+    source.end(Some(std::io::Error::other("gone")));
+    assert!(matches!(source.next(), Some(InputEvent::Failed(_))));
+    assert!(matches!(source.next(), Some(InputEvent::End)));
+}
+
+#[test]
+fn nothing_is_read_that_is_not_wanted() {
+    let (reader, mut writer) = pipe().unwrap();
+    let mut left = File::from(std::os::fd::OwnedFd::from(reader.try_clone().unwrap()));
+    let source = Source::new(reader.into(), MAX_LINE);
+    // Each line is a chunk, so that none comes along with another.
+    let lines = format!("{}\n", "x".repeat(CHUNK - 1)).repeat(3);
+    writer.write_all(lines.as_bytes()).unwrap();
+    drop(writer);
+
+    source.take().unwrap();
+    assert!(!source.state().lines.has_line());
+    assert!(source.next().is_none());
+    for _ in 0..3 {
+        source.take().unwrap();
+    }
+    assert!(matches!(source.next(), Some(InputEvent::Line(_))));
+    source.take().unwrap();
+    let mut rest = Vec::new();
+    left.read_to_end(&mut rest).unwrap();
+    assert_eq!(rest.len(), 2 * CHUNK);
+}
+
+#[test]
+fn the_thread_goes_when_the_input_ends_or_nobody_can_ask() {
+    let (reader, writer) = pipe().unwrap();
+    let source = Arc::new(Source::new(reader.into(), MAX_LINE));
+    let reading = Arc::clone(&source);
+    let thread = thread::spawn(move || reading.read_on());
+    assert!(source.next().is_none());
+    drop(writer);
+    thread.join().unwrap();
+    assert!(matches!(source.next(), Some(InputEvent::End)));
+
+    let (reader, _writer) = pipe().unwrap();
+    let input = Input::of(reader.into(), MAX_LINE).unwrap();
+    let source = Arc::clone(&input.source);
+    drop(input);
+    assert!(!source.wait_until_wanted());
+}
+
+#[tokio::test]
+async fn a_pipe_is_ready_when_it_holds_something_and_keeps_it() {
+    let (mut writer, mut input) = piped();
+    assert!(!input.is_terminal());
+    assert!(!input.is_ready());
+    writer.write_all(b"one\ntwo\n").unwrap();
+    assert!(input.is_ready());
+    assert!(!input.discard().unwrap());
+    assert_eq!(line(&mut input).await, "one");
+    // The other line came along in the same chunk.
+    assert!(input.is_ready());
+    assert!(!input.discard().unwrap());
+    assert_eq!(line(&mut input).await, "two");
+    assert!(!input.is_ready());
+    drop(writer);
+    assert!(matches!(input.next().await, InputEvent::End));
+    assert!(input.is_ready());
+}
+
+#[tokio::test]
+async fn what_was_typed_before_discarding_never_comes() {
+    let terminal = openpty(None, None).unwrap();
+    let mut keyboard = File::from(terminal.master);
+    let mut input = Input::of(terminal.slave, MAX_LINE).unwrap();
+    assert!(input.is_terminal());
+    assert!(!input.discard().unwrap());
+
+    keyboard.write_all(b"stale\n").unwrap();
+    while !input.source.poll(PollTimeout::NONE).unwrap() {}
+    assert!(input.is_ready());
+    assert!(input.discard().unwrap());
+    assert!(!input.is_ready());
+    keyboard.write_all(b"fresh\n").unwrap();
+    assert_eq!(line(&mut input).await, "fresh");
+}
+
+#[test]
+fn what_the_reader_holds_is_discarded_too() {
+    let terminal = openpty(None, None).unwrap();
+    let mut keyboard = File::from(terminal.master);
+    let source = Source::new(terminal.slave, MAX_LINE);
+    // Ctrl-D gives a line to the reader before it has an end.
+    for typed in [b"stale\n".as_slice(), b"sta\x04"] {
+        keyboard.write_all(typed).unwrap();
+        assert!(source.next().is_none());
+        while !source.poll(PollTimeout::NONE).unwrap() {}
+        source.take().unwrap();
+        source.discard().unwrap();
+        keyboard.write_all(b"fresh\n").unwrap();
+        assert!(source.next().is_none());
+        while !source.poll(PollTimeout::NONE).unwrap() {}
+        source.take().unwrap();
+        assert!(matches!(source.next(), Some(InputEvent::Line(line)) if line == "fresh"));
+    }
+}
