@@ -24,7 +24,7 @@ use tempfile::TempDir;
 
 /// How long a program may take from its start to its end. Generous: it only
 /// makes a test fail that would hang.
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// What `gen-cert` makes.
 const FILES: [&str; 2] = ["cert.pem", "key.pem"];

@@ -138,9 +138,17 @@ impl Side {
         joined.contains("Connected with") || joined.contains("Going on with")
     }
 
-    /// Whether what is written is no longer than a row.
-    fn has_one_row(rows: &[String]) -> bool {
-        Self::is_greeted(rows) && rows.last().is_some_and(|row| !row.starts_with("    "))
+    /// Whether what is written is no longer than a row, which ends with the last word that was
+    /// typed.
+    fn has_painted_one_row(&self) -> bool {
+        let word = match self.typed.last() {
+            Some(number) => format!("{}{number}.", self.letter),
+            None => String::new(),
+        };
+        self.terminal().within(A_WHILE, |rows| {
+            let last = rows.last().filter(|row| !row.starts_with("    "));
+            Self::is_greeted(rows) && last.is_some_and(|row| row.trim_end().ends_with(&word))
+        })
     }
 
     /// The draft at the prompt that stands there.
@@ -245,6 +253,10 @@ fn play(seed: u64) {
     }
     for (speaker, listener) in [(0, 1), (1, 0)] {
         let heard = heard(&sides[listener], &screens[listener], sides[speaker].letter);
+        for rows in &sides[speaker].broken {
+            let rows = rows.join("\n");
+            trace.note(format!("{speaker} was broken at:\n{rows}"));
+        }
         trace.note(format!("heard from {speaker}: {heard:?}"));
         check(&sides[speaker], &screens[speaker], &heard);
     }
@@ -316,7 +328,7 @@ fn act(side: &mut Side, action: u32, link: &Link) {
             terminal.begins_anew(|| terminal.types("\x1a"));
         }
         // Where nobody has stopped it, more than a row of a draft stands there twice then.
-        89..92 if !side.is_stalled && Side::has_one_row(&side.terminal().screen()) => {
+        89..92 if !side.is_stalled && side.has_painted_one_row() => {
             side.terminal().send(Signal::SIGSTOP);
             side.type_word("", " ");
             let terminal = side.terminal();
