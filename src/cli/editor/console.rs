@@ -275,9 +275,9 @@ impl Console {
                     self.put(Stream::Stdout, "\x07".to_owned(), None);
                 }
             }
-            Order::Ask(question) => {
+            Order::Ask(question, completes) => {
                 self.forget_keys();
-                self.desk.ask(&question);
+                self.desk.ask(&question, completes);
             }
             Order::Close(reply) => {
                 // What was typed for it and not seen yet is named too; no Enter counts any more.

@@ -7,6 +7,9 @@
 use super::buffer::Buffer;
 use super::keys::Key;
 
+/// What may follow behind what stands before the cursor, if that is clear.
+pub type Complete = fn(&str) -> Option<String>;
+
 /// What a person is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Mode {
@@ -57,6 +60,8 @@ pub struct Desk {
     mode: Mode,
     draft: Buffer,
     answer: Buffer,
+    /// How Tab completes the answer.
+    completes: Option<Complete>,
     /// The prompt stands on the screen.
     is_asked: bool,
     /// How often something has changed, and how often it had when it was painted last.
@@ -84,6 +89,7 @@ impl Desk {
             mode: Mode::Closed,
             draft: Buffer::new(limit),
             answer: Buffer::new(limit),
+            completes: None,
             is_asked: false,
             changes: 0,
             painted: 0,
@@ -101,8 +107,9 @@ impl Desk {
     }
 
     /// A question is put. What was typed before it is no answer.
-    pub fn ask(&mut self, question: &str) {
+    pub fn ask(&mut self, question: &str, completes: Option<Complete>) {
         self.answer.take();
+        self.completes = completes;
         self.turn_to(Mode::Asking(question.to_owned()));
     }
 
@@ -174,6 +181,12 @@ impl Desk {
             _ => Act::Refused,
         };
         let is_done = match key {
+            Key::Tab if is_answer => {
+                let before = buffer.text().get(..buffer.cursor()).unwrap_or_default();
+                let more = self.completes.and_then(|complete| complete(before));
+                more.is_some_and(|more| buffer.insert(&more))
+            }
+            Key::Tab => buffer.insert("\t"),
             Key::Paste(text) if is_answer => buffer.insert(&text.replace('\n', " ")),
             Key::Text(text) | Key::Paste(text) => buffer.insert(&text),
             Key::LineFeed => is_answer || buffer.insert("\n"),
@@ -339,7 +352,7 @@ mod tests {
     fn what_was_typed_before_a_question_is_no_answer() {
         let mut desk = Desk::new(100);
         assert!(seen(&mut desk, "accept\r").is_empty());
-        desk.ask("Who? ");
+        desk.ask("Who? ", None);
         assert_eq!(desk.line(), Some((Line::Question("Who? "), "", 0)));
         assert!(desk.press(ENTER).is_none());
         let (question, answer) = ("Who? ".to_owned(), "bob".to_owned());
@@ -371,5 +384,19 @@ mod tests {
             seen(&mut desk, "he\x1b[200~llo\x1b[201~ll\r"),
             [Act::TooLong, entered(1, "hell")]
         );
+    }
+
+    #[test]
+    fn tab_completes_an_answer_and_is_a_tab_in_a_message() {
+        let mut desk = Desk::new(100);
+        let complete = |before: &str| (before == "ac").then(|| "orn".to_owned());
+        desk.ask("Which? ", Some(complete));
+        assert_eq!(seen(&mut desk, "ac\t\tx"), [Act::Refused]);
+        assert_eq!(desk.line().unwrap().1, "acornx");
+        desk.ask("Who? ", None);
+        assert_eq!(seen(&mut desk, "ac\t"), [Act::Refused]);
+        desk.speak(1);
+        assert_eq!(seen(&mut desk, "ac\t"), []);
+        assert_eq!(desk.line().unwrap().1, "ac\t");
     }
 }

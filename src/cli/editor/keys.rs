@@ -10,6 +10,8 @@ pub enum Key {
     Text(String),
     /// A pasted text, whole; it may have several lines.
     Paste(String),
+    /// A tab in a text; it completes an answer that can be completed.
+    Tab,
     /// Enter; whether more had come right behind it, as in a paste.
     Enter {
         /// More had come.
@@ -187,7 +189,7 @@ fn read(bytes: &[u8]) -> Read {
         0x05 => known(Key::End),
         0x06 => known(Key::Right),
         0x08 | 0x7f => known(Key::Backspace),
-        b'\t' => known(Key::Text("\t".to_owned())),
+        b'\t' => known(Key::Tab),
         0x0b => known(Key::DeleteToEnd),
         0x0c => known(Key::Redraw),
         0x0e => known(Key::Down),

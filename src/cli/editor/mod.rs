@@ -35,6 +35,7 @@ use terminal_size::{Width, terminal_size_of};
 use tokio::sync::mpsc;
 
 use console::{Console, LAST_MOMENT};
+use desk::Complete;
 use order::Order;
 
 pub use order::{Event, Stream};
@@ -118,9 +119,10 @@ impl Editor {
         self.order(Order::Speak { turn, rings });
     }
 
-    /// Puts a question. Each of its lines but the last has been printed.
-    pub fn ask(&self, question: &str) {
-        self.order(Order::Ask(question.to_owned()));
+    /// Puts a question, and how Tab completes its answer. Each of its lines but the last has
+    /// been printed.
+    pub fn ask(&self, question: &str, completes: Option<Complete>) {
+        self.order(Order::Ask(question.to_owned(), completes));
     }
 
     /// The conversation is over. What was left unsent; `None`: nothing.

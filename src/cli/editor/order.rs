@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::mpsc::SyncSender;
 
+use super::desk::Complete;
+
 /// Where something is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
@@ -37,7 +39,7 @@ pub(super) enum Order {
     Print(Stream, String, Option<SyncSender<io::Result<()>>>),
     Listen(String),
     Speak { turn: u64, rings: bool },
-    Ask(String),
+    Ask(String, Option<Complete>),
     Close(SyncSender<Option<String>>),
     Resized,
     Continued,

@@ -70,7 +70,7 @@ fn obey(ordered: &Receiver<Order>, draft: &Mutex<Option<String>>, tell: impl Fn(
                 let bell = if rings { " bell" } else { "" };
                 tell(Stream::Stderr, &format!("[prompt of turn {turn}{bell}]\n"));
             }
-            Order::Ask(question) => tell(Stream::Stderr, &format!("[{question}]\n")),
+            Order::Ask(question, _) => tell(Stream::Stderr, &format!("[{question}]\n")),
             Order::Close(reply) => _ = reply.send(draft.lock().unwrap().take()),
             Order::Resized | Order::Continued => {}
             Order::Stop(reply) => _ = reply.send(()),

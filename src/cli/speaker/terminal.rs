@@ -242,7 +242,7 @@ impl Speaker for Terminal {
     fn question(&mut self, question: &str) {
         self.is_asking = true;
         if let Some(editor) = self.editor() {
-            editor.ask(question);
+            editor.ask(question, None);
         }
     }
 
