@@ -1,12 +1,12 @@
 //! [`Frame`] to a line and back, and the [`Decoder`] that keeps half a line
 //! between calls (PROTOCOL 2.1).
 
-use memchr::memchr;
 use serde::Serialize;
 
 use super::canonical::Line;
 use super::conversation_id::ConversationId;
-use super::json::Json;
+use super::lines::Lines;
+use super::members::{FrameError, Members};
 use super::text::{Detail, Text};
 
 /// One frame: on the wire a JSON object with exactly one member, whose name
@@ -113,44 +113,10 @@ pub enum Code {
     Replaced,
 }
 
-/// Why a line is not a frame. Always a protocol error of its sender (PROTOCOL 2.9).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-#[non_exhaustive]
-pub enum FrameError {
-    /// More bytes than a line may have here, and no end of it yet.
-    #[error("a line of more than {limit} bytes")]
-    LineTooLong {
-        /// What was allowed, LF included.
-        limit: usize,
-    },
-    /// Nothing but blanks before the LF.
-    #[error("an empty line")]
-    EmptyLine,
-    /// No JSON text, or one that is not UTF-8, or with an unpaired surrogate.
-    #[error("a line that is not JSON")]
-    NotJson,
-    /// JSON, but not an object with exactly one member whose value is an object.
-    #[error("not an object with one member that is an object")]
-    NotOneMember,
-    /// A kind of frame that the protocol does not have.
-    #[error("an unknown kind of frame")]
-    UnknownKind,
-    /// A member that this kind does not have, or a repeated one.
-    #[error("a member that the frame does not have, or has only once")]
-    UnknownMember,
-    /// The member named is not there.
-    #[error("a frame without `{0}`")]
-    Missing(&'static str),
-    /// The named member has an invalid value: a wrong type, a number over 2^53 − 1, a text
-    /// over its limit, a malformed id or an unknown word.
-    #[error("a frame whose `{0}` has a value that it cannot have")]
-    BadValue(&'static str),
-}
-
 impl Frame {
     /// Integers on the wire are at most this, 2^53 − 1: what a double holds
     /// exactly (RFC 8259, section 6; PROTOCOL 2.3).
-    pub const MAX_INTEGER: u64 = (1 << 53) - 1;
+    pub const MAX_INTEGER: u64 = Members::MAX_INTEGER;
 
     /// The frame as it is sent, LF included.
     pub fn to_line(&self) -> Vec<u8> {
@@ -196,29 +162,21 @@ impl Frame {
     }
 
     pub(super) fn read_strictly(line: &[u8]) -> Result<Self, FrameError> {
-        if line.iter().all(u8::is_ascii_whitespace) {
-            return Err(FrameError::EmptyLine);
-        }
-        let Json::Object(mut members) = Json::parse(line).ok_or(FrameError::NotJson)? else {
-            return Err(FrameError::NotOneMember);
-        };
-        match (members.pop(), members.is_empty()) {
-            (Some((kind, Json::Object(value))), true) => Self::from_members(&kind, Members(value)),
-            _ => Err(FrameError::NotOneMember),
-        }
+        let (kind, members) = Members::of_line(line)?;
+        Self::from_members(&kind, members)
     }
 
     fn from_members(kind: &str, mut members: Members) -> Result<Self, FrameError> {
         let frame = match kind {
             "hello" => Self::Hello {
-                conversation: members.id("conversation")?,
+                conversation: members.parsed("conversation")?,
                 heard: members.integer("heard")?,
             },
             "wait" => Self::Wait {
                 ahead: members.integer("ahead")?,
             },
             "welcome" => Self::Welcome {
-                conversation: members.id("conversation")?,
+                conversation: members.parsed("conversation")?,
                 heard: members.integer("heard")?,
             },
             "refuse" => Self::Refuse {
@@ -310,7 +268,7 @@ impl Code {
         }
     }
 
-    fn from_word(word: &str) -> Option<Self> {
+    pub(super) fn from_word(word: &str) -> Option<Self> {
         [
             Self::ProtocolError,
             Self::OutOfTurn,
@@ -323,79 +281,20 @@ impl Code {
     }
 }
 
-/// The members of a frame's value that were not read yet.
-struct Members(Vec<(String, Json)>);
-
-impl Members {
-    fn take(&mut self, name: &'static str) -> Option<Json> {
-        let at = self.0.iter().position(|(member, _)| member == name)?;
-        Some(self.0.swap_remove(at).1)
-    }
-
-    fn integer(&mut self, name: &'static str) -> Result<u64, FrameError> {
-        match self.take(name).ok_or(FrameError::Missing(name))? {
-            Json::Integer(integer) if integer <= Frame::MAX_INTEGER => Ok(integer),
-            _ => Err(FrameError::BadValue(name)),
-        }
-    }
-
-    fn string(&mut self, name: &'static str) -> Result<String, FrameError> {
-        match self.take(name).ok_or(FrameError::Missing(name))? {
-            Json::String(string) => Ok(string),
-            _ => Err(FrameError::BadValue(name)),
-        }
-    }
-
-    fn id(&mut self, name: &'static str) -> Result<ConversationId, FrameError> {
-        let id = self.string(name)?;
-        id.parse().map_err(|_| FrameError::BadValue(name))
-    }
-
-    fn word<T>(&mut self, name: &'static str, of: fn(&str) -> Option<T>) -> Result<T, FrameError> {
-        of(&self.string(name)?).ok_or(FrameError::BadValue(name))
-    }
-
-    fn text(&mut self, name: &'static str) -> Result<Text, FrameError> {
-        Text::new(self.string(name)?).map_err(|_| FrameError::BadValue(name))
-    }
-
-    fn detail(&mut self, name: &'static str) -> Result<Option<Detail>, FrameError> {
-        match self.string(name) {
-            Err(FrameError::Missing(_)) => Ok(None),
-            detail => Detail::new(detail?)
-                .map(Some)
-                .map_err(|_| FrameError::BadValue(name)),
-        }
-    }
-
-    fn none_left(&self) -> Result<(), FrameError> {
-        match self.0.is_empty() {
-            true => Ok(()),
-            false => Err(FrameError::UnknownMember),
-        }
-    }
-}
-
 /// Turns bytes into frames, however the bytes are split. It holds only an unfinished line,
 /// which is never longer than the limit.
 #[derive(Debug)]
-pub struct Decoder {
-    started: Vec<u8>,
-    limit: usize,
-}
+pub struct Decoder(Lines);
 
 impl Decoder {
     /// A decoder for lines of at most `limit` bytes, LF included (PROTOCOL 2.6).
     pub fn new(limit: usize) -> Self {
-        Self {
-            started: Vec::new(),
-            limit,
-        }
+        Self(Lines::new(limit))
     }
 
     /// From now on lines may have `limit` bytes, LF included.
     pub fn set_limit(&mut self, limit: usize) {
-        self.limit = limit;
+        self.0.set_limit(limit);
     }
 
     /// Takes bytes off the front of `bytes`, up to the first LF or all of
@@ -405,31 +304,11 @@ impl Decoder {
     /// # Errors
     /// A [`FrameError`]; nothing after it can be read as a frame.
     pub fn decode(&mut self, bytes: &mut &[u8]) -> Result<Option<Frame>, FrameError> {
-        let end = memchr(b'\n', bytes);
-        let (piece, rest) = bytes.split_at(end.map_or(bytes.len(), |at| at + 1));
-        *bytes = rest;
-        // A line of exactly `limit` bytes ends in the LF; one without it is already too long.
-        if self.started.len() + piece.len() + usize::from(end.is_none()) > self.limit {
-            return Err(FrameError::LineTooLong { limit: self.limit });
-        }
-        let Some(content) = piece.strip_suffix(b"\n") else {
-            self.started.extend_from_slice(piece);
-            return Ok(None);
-        };
-        if self.started.is_empty() {
-            return Frame::from_line(content).map(Some);
-        }
-        self.started.extend_from_slice(content);
-        let frame = Frame::from_line(&self.started);
-        // Keep the memory: the next line may be as long.
-        self.started.clear();
-        frame.map(Some)
+        self.0.decode(bytes, Frame::from_line)
     }
 
     /// Frees the memory that long lines needed, unless it is in use.
     pub fn shrink(&mut self) {
-        if self.started.is_empty() {
-            self.started = Vec::new();
-        }
+        self.0.shrink();
     }
 }

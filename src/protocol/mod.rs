@@ -10,14 +10,17 @@ mod conversation_id;
 mod frame;
 mod json;
 mod limits;
+mod lines;
 mod liveness;
+mod members;
 mod text;
 
 pub use conversation::{
     By, Conversation, End, HeardWhen, Output, Role, SayError, Snapshot, Violation,
 };
 pub use conversation_id::{ConversationId, MalformedId};
-pub use frame::{Code, Decoder, Frame, FrameError, Reason};
+pub use frame::{Code, Decoder, Frame, Reason};
 pub use limits::Limits;
 pub use liveness::{Liveness, Overdue};
+pub use members::FrameError;
 pub use text::{Detail, Message, Text, TooLong};
