@@ -3,6 +3,7 @@
 pub use crate::link::server::admission;
 pub use crate::link::session;
 pub use crate::protocol::{
-    By, Conversation, Decoder, End, Frame, HeardWhen, Liveness, Output, Role, SayError, Snapshot,
+    By, Conversation, Decoder, End, Frame, HeardWhen, Liveness, OutOfOrder, Output, PairDecoder,
+    PairFrame, PairOrder, PairStep, Role, SayError, Snapshot,
 };
 pub use crate::trust::tls::{client_config, server_config, server_name};

@@ -87,8 +87,8 @@ pub use link::{
     ServerBuilder, ServerEvent, ServerEvents, Talk, TheirTurn, Turn, Verdict, Waiting, tcp,
 };
 pub use protocol::{
-    Code, ConversationId, Detail, FrameError, Limits, MalformedId, Message, Overdue, Reason, Role,
-    Text, TooLong, Violation,
+    Code, ConversationId, Detail, FrameError, Limits, MalformedId, Message, Overdue, PairReason,
+    Reason, Role, Text, TooLong, Violation,
 };
 pub use trust::{
     Algorithm, HandshakeFailure, Identity, IdentityError, KeyId, MalformedCertificate,

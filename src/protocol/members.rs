@@ -3,6 +3,9 @@
 
 use std::str::FromStr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use super::json::Json;
 use super::text::{Detail, Text};
 
@@ -72,6 +75,21 @@ impl Members {
             Json::Integer(integer) if integer <= Self::MAX_INTEGER => Ok(integer),
             _ => Err(FrameError::BadValue(name)),
         }
+    }
+
+    /// Unpadded base64url of so many bytes, in its canonical form.
+    pub(super) fn bytes<const N: usize>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<[u8; N], FrameError> {
+        let bytes = URL_SAFE_NO_PAD.decode(self.string(name)?).ok();
+        let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
+        bytes.ok_or(FrameError::BadValue(name))
+    }
+
+    /// Whether a member of this name was not read yet.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(member, _)| member == name)
     }
 
     fn string(&mut self, name: &'static str) -> Result<String, FrameError> {

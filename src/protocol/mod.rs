@@ -13,6 +13,8 @@ mod limits;
 mod lines;
 mod liveness;
 mod members;
+mod pair_frame;
+mod pair_order;
 mod text;
 
 pub use conversation::{
@@ -23,4 +25,6 @@ pub use frame::{Code, Decoder, Frame, Reason};
 pub use limits::Limits;
 pub use liveness::{Liveness, Overdue};
 pub use members::FrameError;
+pub use pair_frame::{PairDecoder, PairFrame, PairReason, PairStep};
+pub use pair_order::{OutOfOrder, PairOrder};
 pub use text::{Detail, Message, Text, TooLong};
