@@ -92,7 +92,8 @@ pub use protocol::{
 };
 pub use trust::{
     Algorithm, HandshakeFailure, Identity, IdentityError, KeyId, MalformedCertificate,
-    MalformedKey, NotProven, Peer, UnknownAlgorithm, key_of_certificate_file,
+    MalformedKey, MalformedPairingCode, NotProven, PairingCode, Peer, UnknownAlgorithm,
+    key_of_certificate_file,
 };
 
 /// Its examples compile.
