@@ -4,6 +4,7 @@
 mod abandoned;
 mod client;
 mod closer;
+mod closing;
 mod driver;
 pub(crate) mod error;
 mod handshake;
@@ -11,6 +12,7 @@ mod io_error;
 mod journal;
 mod metered;
 mod open_conversations;
+mod origin;
 pub(crate) mod server;
 pub mod session;
 pub mod tcp;

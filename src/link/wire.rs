@@ -6,9 +6,10 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::time::{Instant, sleep_until};
 
+use super::closing::{drain, say_last};
 use super::error::LinkError;
 use super::metered::Meter;
 use crate::protocol::{Decoder, Frame, Limits, Liveness, Overdue};
@@ -228,8 +229,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// Closes in order (PROTOCOL 3.15): the last frames, `close_notify`, then
-    /// read and drop, since closing with unread input would make TCP destroy
-    /// what was sent last. Takes at most twice [`Limits::close_time`].
+    /// read and drop. Takes at most twice [`Limits::close_time`].
     pub(crate) async fn close_with(self: Box<Self>, last: Frame) {
         if let Some(wire) = self.say_last(Some(last)).await {
             wire.drain().await;
@@ -242,31 +242,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         if let Some(last) = last {
             self.queue(&last);
         }
-        let last_words = async {
-            // With `close_notify` in one packet.
-            self.meter.cork();
-            let rest = self.unsent.get(self.written..).unwrap_or_default();
-            self.stream.write_all(rest).await?;
-            self.stream.shutdown().await
-        };
-        let said = timeout(self.limits.close_time, last_words).await;
-        matches!(said, Ok(Ok(()))).then_some(self)
+        let rest = self.unsent.get(self.written..).unwrap_or_default();
+        let said = say_last(&mut self.stream, &self.meter, rest, &self.limits).await;
+        said.then_some(self)
     }
 
     /// The second half.
     pub(crate) async fn drain(mut self: Box<Self>) {
-        let drain = async {
-            let mut dropped = 0;
-            while dropped < self.limits.close_bytes {
-                self.unread.clear();
-                self.unread.reserve(CHUNK);
-                match self.stream.read_buf(&mut self.unread).await {
-                    Ok(0) | Err(_) => return,
-                    Ok(bytes) => dropped += bytes,
-                }
-            }
-        };
-        let _ = timeout(self.limits.close_time, drain).await;
+        drain(&mut self.stream, &mut self.unread, &self.limits).await;
     }
 
     /// From `welcome` on lines may be long, in both directions (PROTOCOL 2.6).

@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::crowd::{Crowd, Origin, Stranger};
+use super::crowd::{Crowd, Stranger};
+use crate::link::origin::Origin;
 use crate::protocol::{Limits, Reason};
 use crate::trust::KeyId;
 
