@@ -82,9 +82,10 @@ mod protocol;
 mod trust;
 
 pub use link::{
-    Abandoned, Candidate, Cause, Client, ConnectError, ConnectionError, Ended, HandshakeError,
-    IoError, Journal, JournalError, LinkError, MyTurn, Notice, OpenConversation, Server,
-    ServerBuilder, ServerEvent, ServerEvents, Talk, TheirTurn, Turn, Verdict, Waiting, tcp,
+    Abandoned, Candidate, Cause, Client, Confirmed, ConnectError, ConnectionError, Ended,
+    HandshakeError, IoError, Journal, JournalError, LinkError, MyTurn, Notice, OpenConversation,
+    Paired, Pairing, PairingClient, PairingError, PairingEvent, Server, ServerBuilder, ServerEvent,
+    ServerEvents, Storing, Talk, TheirTurn, Turn, Verdict, Waiting, tcp,
 };
 pub use protocol::{
     Code, ConversationId, Detail, FrameError, Limits, MalformedId, Message, Overdue, PairReason,

@@ -407,6 +407,7 @@ impl From<&LinkError> for Report {
                     }
                     Overdue::Write => "The peer takes no more data: the connection is lost.",
                     Overdue::FirstFrame => "The server did not answer the greeting.",
+                    Overdue::Pairing => "The pairing did not come to its end in time.",
                     Overdue::Quit => {
                         return Self::new(
                             Exit::Link,

@@ -17,6 +17,7 @@ use super::session::{FEW_REDIALS, Session};
 use super::turn::{self, Waiting};
 use super::wire::Wire;
 use crate::protocol::{Conversation, ConversationId, HeardWhen, Limits, Role};
+use crate::trust::alpn::Alpn;
 use crate::trust::tls::client_config;
 use crate::trust::{Identity, KeyId, Peer};
 
@@ -279,7 +280,7 @@ where
 {
     let stream = dialling.await.map_err(ConnectError::Dial)?;
     let by = Instant::now() + limits.handshake;
-    let proven = handshake::connect(stream, config, by).await?;
+    let proven = handshake::connect(stream, config, Alpn::Talk, by).await?;
     let first_frame_by = Instant::now() + limits.first_answer;
     let wire = Wire::new(proven.stream, proven.meter, &limits, first_frame_by);
     Ok((Box::new(wire), proven.peer))

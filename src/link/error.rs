@@ -142,6 +142,7 @@ fn overdue(overdue: Overdue) -> &'static str {
         Overdue::Write => "the peer does not take what is sent to it",
         Overdue::FirstFrame => "the peer's first frame did not come in time",
         Overdue::Quit => "the peer did not acknowledge the end in time",
+        Overdue::Pairing => "the pairing did not come to its end in time",
     }
 }
 
@@ -174,25 +175,34 @@ impl LinkError {
     /// What the peer is told before the connection is closed (PROTOCOL 2.9, 2.10 and 5.2). It
     /// reveals nothing of our own state.
     pub(crate) fn farewell(&self) -> Option<Frame> {
-        let (code, detail) = match self {
-            Self::Malformed(error) => (Code::ProtocolError, Detail::new(error.to_string()).ok()),
-            Self::Violation(violation) => {
-                (violation.code(), Detail::new(violation.to_string()).ok())
+        let (code, detail) = self.fault()?;
+        Some(Frame::Error { code, detail })
+    }
+
+    /// The same, as what an `error` frame of any protocol holds.
+    pub(super) fn fault(&self) -> Option<(Code, Option<Detail>)> {
+        match self {
+            Self::Malformed(error) => {
+                Some((Code::ProtocolError, Detail::new(error.to_string()).ok()))
             }
-            Self::Overdue(Overdue::Line) => (Code::Timeout, None),
-            Self::Journal(_) | Self::ReaderFailed => (Code::Internal, None),
+            Self::Violation(violation) => {
+                Some((violation.code(), Detail::new(violation.to_string()).ok()))
+            }
+            Self::Overdue(Overdue::Line) => Some((Code::Timeout, None)),
+            Self::Journal(_) | Self::ReaderFailed => Some((Code::Internal, None)),
             Self::Cut
             | Self::Io(_)
             | Self::NotNow(_)
             | Self::OtherKey(_)
-            | Self::Reported { .. } => {
-                return None;
-            }
-            Self::Overdue(
-                Overdue::Silent | Overdue::Write | Overdue::FirstFrame | Overdue::Quit,
-            ) => return None,
-        };
-        Some(Frame::Error { code, detail })
+            | Self::Reported { .. }
+            | Self::Overdue(
+                Overdue::Silent
+                | Overdue::Write
+                | Overdue::FirstFrame
+                | Overdue::Quit
+                | Overdue::Pairing,
+            ) => None,
+        }
     }
 }
 

@@ -1,16 +1,19 @@
 //! TLS over any byte stream, up to a proven [`Peer`], under a deadline.
 
+use std::io;
 use std::sync::Arc;
 
-use rustls::server::Acceptor;
+use rustls::server::{Acceptor, ClientHello};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::{LazyConfigAcceptor, TlsConnector, TlsStream};
 
 use super::error::HandshakeError;
 use super::metered::{Meter, Metered};
-use crate::trust::Peer;
+use crate::trust::alpn::Alpn;
+use crate::trust::pairing::Exporter;
 use crate::trust::tls::{server_name, watched};
+use crate::trust::{HandshakeFailure, Peer};
 
 /// A connection with both keys proven, and how much of what is written to it
 /// the network has taken.
@@ -20,13 +23,25 @@ pub(super) struct Proven<S> {
     pub(super) peer: Peer,
 }
 
+impl<S> Proven<S> {
+    /// What a pairing on this connection is bound to.
+    pub(super) fn exporter(&self) -> Result<Exporter, HandshakeError> {
+        let exporter = match &self.stream {
+            TlsStream::Client(stream) => Exporter::of(stream.get_ref().1),
+            TlsStream::Server(stream) => Exporter::of(stream.get_ref().1),
+        };
+        exporter.map_err(|error| HandshakeError::Tls(HandshakeFailure::Other(error.to_string())))
+    }
+}
+
 /// TLS over any stream, as either side.
 pub(crate) type Tls<S> = TlsStream<Metered<S>>;
 
-/// The client's handshake.
+/// The client's handshake, for the protocol that `config` is for.
 pub(super) async fn connect<S>(
     stream: S,
     config: Arc<rustls::ClientConfig>,
+    alpn: Alpn,
     by: Instant,
 ) -> Result<Proven<S>, HandshakeError>
 where
@@ -53,7 +68,7 @@ where
         .map_err(|_| HandshakeError::TimedOut)??;
     // Takes a whole message at once: the caller bounds what it queues.
     stream.get_mut().1.set_buffer_limit(None);
-    let peer = Peer::proven(stream.get_ref().1)?;
+    let peer = Peer::proven(stream.get_ref().1, alpn)?;
     request.has_come()?;
     Ok(Proven {
         stream: stream.into(),
@@ -62,13 +77,12 @@ where
     })
 }
 
-/// The server's handshake; `clienthello` is called when the ClientHello has
-/// come, before anything is answered (PROTOCOL 4.25).
+/// The server's handshake. `choose` is called when the ClientHello has come, before anything is
+/// answered (PROTOCOL 4.25), and tells which protocol it is for.
 pub(super) async fn accept<S>(
     stream: S,
-    config: Arc<rustls::ServerConfig>,
     by: Instant,
-    clienthello: impl FnOnce(),
+    choose: impl FnOnce(&ClientHello<'_>) -> (Arc<rustls::ServerConfig>, Alpn),
 ) -> Result<Proven<S>, HandshakeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -76,15 +90,16 @@ where
     let (stream, meter) = Metered::new(stream);
     let accepting = async {
         let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-        clienthello();
-        start.into_stream(config).await
+        let (config, alpn) = choose(&start.client_hello());
+        let stream = start.into_stream(config).await?;
+        Ok::<_, io::Error>((stream, alpn))
     };
-    let mut stream = timeout_at(by, accepting)
+    let (mut stream, alpn) = timeout_at(by, accepting)
         .await
         .map_err(|_| HandshakeError::TimedOut)??;
     // Takes a whole message at once: the caller bounds what it queues.
     stream.get_mut().1.set_buffer_limit(None);
-    let peer = Peer::proven(stream.get_ref().1)?;
+    let peer = Peer::proven(stream.get_ref().1, alpn)?;
     Ok(Proven {
         stream: stream.into(),
         meter,

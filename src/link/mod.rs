@@ -13,6 +13,7 @@ mod journal;
 mod metered;
 mod open_conversations;
 mod origin;
+mod pairing;
 pub(crate) mod server;
 pub mod session;
 pub mod tcp;
@@ -25,6 +26,7 @@ pub use error::{Cause, ConnectError, ConnectionError, Ended, HandshakeError, Lin
 pub use io_error::IoError;
 pub use journal::{Journal, JournalError};
 pub use open_conversations::OpenConversation;
+pub use pairing::{Confirmed, Paired, Pairing, PairingClient, PairingError, PairingEvent, Storing};
 pub use server::{Candidate, Server, ServerBuilder, ServerEvent, ServerEvents, Verdict};
 pub use session::Notice;
 pub use turn::{MyTurn, Talk, TheirTurn, Turn, Waiting};

@@ -54,7 +54,7 @@ enum Silence {
     Over,
 }
 
-/// What took too long (PROTOCOL 5.1 to 5.3). The link is lost; a slow line is also answered
+/// What took too long (PROTOCOL 5.1 to 5.3; PAIRING 5.9). The link is lost; a slow line is also answered
 /// with `error` `timeout`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -71,6 +71,8 @@ pub enum Overdue {
     FirstFrame,
     /// Our `quit` was not acknowledged in [`Limits::quit`] (10 s), on any connection.
     Quit,
+    /// An exchange of a pairing did not end within 15 s of its first frame (PAIRING 5.9 and 6.3).
+    Pairing,
 }
 
 impl Liveness {

@@ -2,6 +2,7 @@
 //! configurations that prove them. No frames, no turns.
 
 mod algorithm;
+pub(crate) mod alpn;
 mod certificate;
 pub(crate) mod durable;
 mod identity;

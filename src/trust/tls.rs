@@ -18,16 +18,23 @@ use rustls::{
     PeerIncompatible, PeerMisbehaved, ProtocolVersion, ServerConfig, SignatureScheme,
 };
 
+use super::alpn::Alpn;
 use super::certificate::{MalformedCertificate, key_of_certificate};
-use super::verifier::{AnyProvenClient, ExpectedServer, unexpected_key};
+use super::verifier::{AnyProvenClient, Expected, ExpectedServer, unexpected_key};
 use super::{Identity, KeyId};
-
-/// The protocol, as both sides name it in the handshake (PROTOCOL 1.3).
-pub(crate) const ALPN: &[u8] = b"turnchat/1";
 
 /// A server's side: TLS 1.3 with this identity, for every client that proves a key. No
 /// connection leaves state for the next.
 pub fn server_config(identity: &Identity) -> Arc<ServerConfig> {
+    server(identity, Alpn::Talk)
+}
+
+/// The same for connections that pair (PAIRING 1.2).
+pub(crate) fn pair_server_config(identity: &Identity) -> Arc<ServerConfig> {
+    server(identity, Alpn::Pair)
+}
+
+fn server(identity: &Identity, alpn: Alpn) -> Arc<ServerConfig> {
     let provider = provider();
     let verifier = AnyProvenClient::new(provider.signature_verification_algorithms);
     let resolver = SingleCertAndKey::from(identity.certified());
@@ -38,7 +45,7 @@ pub fn server_config(identity: &Identity) -> Arc<ServerConfig> {
     let mut config = builder
         .with_client_cert_verifier(Arc::new(verifier))
         .with_cert_resolver(Arc::new(resolver));
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = vec![alpn.name().to_vec()];
     // A resumed handshake would take the client's certificate from the
     // ticket, unproven (PROTOCOL 1.12).
     config.send_tls13_tickets = 0;
@@ -51,8 +58,22 @@ pub fn server_config(identity: &Identity) -> Arc<ServerConfig> {
 /// `acceptable` keys. Any other server is rejected before our certificate is sent;
 /// `unexpected_key` tells which key it offered. An empty list rejects every server.
 pub fn client_config(identity: &Identity, acceptable: Vec<KeyId>) -> Arc<ClientConfig> {
+    client(identity, Expected::OneOf(acceptable), Alpn::Talk)
+}
+
+/// The same for a connection that pairs: for a server that proves the `known` key or, where none
+/// is known, any (PAIRING 1.4).
+pub(crate) fn pair_client_config(identity: &Identity, known: Option<KeyId>) -> Arc<ClientConfig> {
+    let expected = match known {
+        Some(key) => Expected::OneOf(vec![key]),
+        None => Expected::AnyProven,
+    };
+    client(identity, expected, Alpn::Pair)
+}
+
+fn client(identity: &Identity, expected: Expected, alpn: Alpn) -> Arc<ClientConfig> {
     let provider = provider();
-    let verifier = ExpectedServer::new(acceptable, provider.signature_verification_algorithms);
+    let verifier = ExpectedServer::new(expected, provider.signature_verification_algorithms);
     let resolver = SingleCertAndKey::from(identity.certified());
     #[expect(clippy::expect_used, reason = "aws-lc has TLS 1.3's suites")]
     let builder = ClientConfig::builder_with_provider(provider)
@@ -64,7 +85,7 @@ pub fn client_config(identity: &Identity, acceptable: Vec<KeyId>) -> Arc<ClientC
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_client_cert_resolver(Arc::new(resolver));
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = vec![alpn.name().to_vec()];
     config.resumption = Resumption::disabled();
     config.enable_sni = false;
     Arc::new(config)
@@ -127,13 +148,14 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// The peer that was proven on a connection under [`server_config`] or [`client_config`],
-    /// once its handshake is complete.
+    /// The peer that was proven on a connection under [`server_config`] or [`client_config`], or
+    /// their like for pairing, once its handshake is complete. A connection for another protocol
+    /// than this one proves nobody.
     ///
     /// # Errors
     ///
     /// A [`NotProven`] that names what is missing. The connection must be closed.
-    pub(crate) fn proven(connection: &CommonState) -> Result<Self, NotProven> {
+    pub(crate) fn proven(connection: &CommonState, alpn: Alpn) -> Result<Self, NotProven> {
         if connection.is_handshaking() {
             return Err(NotProven::Handshaking);
         }
@@ -147,7 +169,7 @@ impl Peer {
             return Err(NotProven::Resumed);
         }
         // rustls accepts a peer that names no protocol at all (PROTOCOL 1.3).
-        if connection.alpn_protocol() != Some(ALPN) {
+        if connection.alpn_protocol() != Some(alpn.name()) {
             return Err(NotProven::NoCommonProtocol);
         }
         let certificate = connection
@@ -336,7 +358,14 @@ mod tests {
 
     impl Joined {
         fn proven(&self) -> (Result<Peer, NotProven>, Result<Peer, NotProven>) {
-            (Peer::proven(&self.client), Peer::proven(&self.server))
+            self.proven_for(Alpn::Talk)
+        }
+
+        fn proven_for(&self, alpn: Alpn) -> (Result<Peer, NotProven>, Result<Peer, NotProven>) {
+            (
+                Peer::proven(&self.client, alpn),
+                Peer::proven(&self.server, alpn),
+            )
         }
 
         fn failures(&self) -> (Option<HandshakeFailure>, Option<HandshakeFailure>) {
@@ -453,9 +482,15 @@ mod tests {
     fn nothing_is_proven_before_the_handshake_is_complete() {
         let bob = client_config(&identity(), vec![]);
         let client = ClientConnection::new(bob, server_name()).unwrap();
-        assert_eq!(Peer::proven(&client), Err(NotProven::Handshaking));
+        assert_eq!(
+            Peer::proven(&client, Alpn::Talk),
+            Err(NotProven::Handshaking)
+        );
         let server = ServerConnection::new(server_config(&identity())).unwrap();
-        assert_eq!(Peer::proven(&server), Err(NotProven::Handshaking));
+        assert_eq!(
+            Peer::proven(&server, Alpn::Talk),
+            Err(NotProven::Handshaking)
+        );
     }
 
     #[test]
@@ -563,6 +598,97 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_that_pairs_is_for_nothing_else() {
+        let (alice, bob) = (identity(), identity());
+        for known in [None, Some(alice.key_id())] {
+            let client = pair_client_config(&bob, known);
+            let joined = join(&client, &pair_server_config(&alice));
+            assert_eq!(joined.failures(), (None, None));
+            let (server, client) = joined.proven_for(Alpn::Pair);
+            assert_eq!(server.unwrap().key(), alice.key_id());
+            assert_eq!(client.unwrap().key(), bob.key_id());
+            let refused = Err(NotProven::NoCommonProtocol);
+            assert_eq!(joined.proven_for(Alpn::Talk), (refused.clone(), refused));
+        }
+        let talk = join(
+            &client_config(&bob, vec![alice.key_id()]),
+            &server_config(&alice),
+        );
+        let refused = Err(NotProven::NoCommonProtocol);
+        assert_eq!(talk.proven_for(Alpn::Pair), (refused.clone(), refused));
+    }
+
+    #[test]
+    fn a_side_that_pairs_does_not_meet_one_that_talks() {
+        let (alice, bob) = (identity(), identity());
+        for joined in [
+            join(&pair_client_config(&bob, None), &server_config(&alice)),
+            join(
+                &client_config(&bob, vec![alice.key_id()]),
+                &pair_server_config(&alice),
+            ),
+        ] {
+            let failure = Some(HandshakeFailure::NoCommonProtocol);
+            assert_eq!(joined.failures(), (failure.clone(), failure));
+        }
+    }
+
+    #[test]
+    fn a_client_that_pairs_takes_any_key_only_where_it_knows_none() {
+        let (alice, bob) = (identity(), identity());
+        let changed = join(
+            &pair_client_config(&bob, Some(bob.key_id())),
+            &pair_server_config(&alice),
+        );
+        assert_eq!(
+            changed.failures().0,
+            Some(HandshakeFailure::UnexpectedKey(alice.key_id()))
+        );
+        assert_eq!(changed.server.peer_certificates(), None);
+        // Any key, but it has to be proven.
+        let copied = join(
+            &pair_client_config(&bob, None),
+            &tampered_server(pair_server_config(&identity()), |config| {
+                config.cert_resolver = impostor(&alice, &bob);
+            }),
+        );
+        let expected = Error::InvalidCertificate(CertificateError::BadSignature);
+        assert_eq!(
+            copied.failures().0,
+            Some(HandshakeFailure::NoProof(expected.to_string()))
+        );
+    }
+
+    #[test]
+    fn a_client_wants_to_pair_if_it_offers_nothing_else_that_is_spoken() {
+        let bob = identity();
+        for (names, is_pair) in [
+            (&["turnchat-pair/1"][..], true),
+            (&["h2", "turnchat-pair/1"], true),
+            (&["turnchat-pair/1", "turnchat/1"], false),
+            (&["turnchat/1"], false),
+            (&["turnchat-pair/2"], false),
+            (&[], false),
+        ] {
+            let config = tampered_client(pair_client_config(&bob, None), |config| {
+                config.alpn_protocols = names.iter().map(|name| name.as_bytes().into()).collect();
+            });
+            let mut client = ClientConnection::new(config, server_name()).unwrap();
+            let (flight, mut acceptor) = (sent_by(&mut client), Acceptor::default());
+            let mut bytes = flight.as_slice();
+            while !bytes.is_empty() {
+                acceptor.read_tls(&mut bytes).unwrap();
+            }
+            let accepted = acceptor.accept().ok().flatten().unwrap();
+            assert_eq!(
+                Alpn::is_pair(&accepted.client_hello()),
+                is_pair,
+                "{names:?}"
+            );
+        }
+    }
+
+    #[test]
     fn no_handshake_is_shortened_by_an_earlier_one() {
         let (alice, bob) = (identity(), identity());
         let client = client_config(&bob, vec![alice.key_id()]);
@@ -615,7 +741,10 @@ mod tests {
             let accepted = acceptor.accept().ok().flatten().unwrap();
             let hello = accepted.client_hello();
             assert_eq!(hello.server_name(), None);
-            assert_eq!(hello.alpn().unwrap().collect::<Vec<_>>(), [ALPN]);
+            assert_eq!(
+                hello.alpn().unwrap().collect::<Vec<_>>(),
+                [Alpn::Talk.name()]
+            );
         }
     }
 

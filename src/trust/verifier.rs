@@ -36,18 +36,27 @@ pub(crate) fn unexpected_key(error: &Error) -> Option<KeyId> {
     }
 }
 
-/// Accepts a server that proves one of these keys (PROTOCOL 1.10).
+/// Which servers a client accepts.
+#[derive(Debug)]
+pub(super) enum Expected {
+    /// Who proves one of these keys (PROTOCOL 1.10). With an empty list, nobody.
+    OneOf(Vec<KeyId>),
+    /// Who proves a key, whichever. What it is worth is found out behind the handshake
+    /// (PAIRING 1.4).
+    AnyProven,
+}
+
+/// Accepts the servers that are expected, if they prove their key.
 #[derive(Debug)]
 pub(super) struct ExpectedServer {
-    acceptable: Vec<KeyId>,
+    expected: Expected,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl ExpectedServer {
-    /// An empty list rejects every server.
-    pub(super) fn new(acceptable: Vec<KeyId>, algorithms: WebPkiSupportedAlgorithms) -> Self {
+    pub(super) fn new(expected: Expected, algorithms: WebPkiSupportedAlgorithms) -> Self {
         Self {
-            acceptable,
+            expected,
             algorithms,
         }
     }
@@ -63,7 +72,11 @@ impl ServerCertVerifier for ExpectedServer {
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let key = offered_key(end_entity)?;
-        if self.acceptable.contains(&key) {
+        let is_expected = match &self.expected {
+            Expected::OneOf(keys) => keys.contains(&key),
+            Expected::AnyProven => true,
+        };
+        if is_expected {
             Ok(ServerCertVerified::assertion())
         } else {
             let unexpected = OtherError(Arc::new(UnexpectedKey(key)));
@@ -188,7 +201,10 @@ mod tests {
     fn a_server_with_an_acceptable_key_passes_on_any_day() {
         let alice = Identity::generate(Algorithm::default()).unwrap();
         let bob = Identity::generate(Algorithm::Ed25519).unwrap();
-        let verifier = ExpectedServer::new(vec![bob.key_id(), alice.key_id()], algorithms());
+        let verifier = ExpectedServer::new(
+            Expected::OneOf(vec![bob.key_id(), alice.key_id()]),
+            algorithms(),
+        );
         assert_eq!(verify_server(&verifier, &alice.certified().cert[0]), Ok(()));
         assert_eq!(verify_server(&verifier, &bob.certified().cert[0]), Ok(()));
     }
@@ -198,7 +214,7 @@ mod tests {
         let alice = Identity::generate(Algorithm::default()).unwrap();
         let bob = Identity::generate(Algorithm::default()).unwrap();
         for acceptable in [vec![], vec![bob.key_id()]] {
-            let verifier = ExpectedServer::new(acceptable, algorithms());
+            let verifier = ExpectedServer::new(Expected::OneOf(acceptable), algorithms());
             let refused = verify_server(&verifier, &alice.certified().cert[0]).unwrap_err();
             assert_eq!(unexpected_key(&refused), Some(alice.key_id()));
         }
@@ -209,8 +225,10 @@ mod tests {
     fn what_is_no_certificate_passes_neither_verifier() {
         let malformed = CertificateDer::from(&b"certificate"[..]);
         let expected = Error::InvalidCertificate(CertificateError::BadEncoding);
-        let server = ExpectedServer::new(vec![], algorithms());
-        assert_eq!(verify_server(&server, &malformed), Err(expected.clone()));
+        for servers in [Expected::OneOf(vec![]), Expected::AnyProven] {
+            let server = ExpectedServer::new(servers, algorithms());
+            assert_eq!(verify_server(&server, &malformed), Err(expected.clone()));
+        }
         let client = AnyProvenClient::new(algorithms());
         let now = UnixTime::since_unix_epoch(std::time::Duration::ZERO);
         let refused = client.verify_client_cert(&malformed, &[], now).map(|_| ());

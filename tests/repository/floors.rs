@@ -222,6 +222,20 @@ fn admission_is_pure() {
 }
 
 #[test]
+fn the_judge_of_guesses_is_pure() {
+    let impure = [
+        "tokio",
+        "std::io",
+        "std::fs",
+        "Instant::now",
+        "SystemTime",
+        "Mutex",
+        "Arc",
+    ];
+    names_none(Path::new("src/link/pairing/guesses.rs"), &impure);
+}
+
+#[test]
 fn every_file_is_on_a_floor_and_the_map_shows_it() {
     let map = read("src/lib.rs");
     for file in files("src", "rs") {

@@ -1,7 +1,9 @@
 //! A peer that shares no code with ours: any certificate and key, any ALPN or
 //! none, any bytes, over any stream. What it reads it shows line by line.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::Path;
 use std::sync::Arc;
 
 use rcgen::{CertificateParams, KeyPair, PublicKeyData as _, SignatureAlgorithm};
@@ -16,6 +18,7 @@ use rustls::{
     AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName,
     Error, ServerConfig, SignatureScheme,
 };
+use rustls_pemfile::{certs, private_key};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 use turnchat::KeyId;
@@ -64,6 +67,19 @@ impl Papers {
             id: KeyId::of_spki(&pair.subject_public_key_info()),
             certificate: certificate.der().clone(),
             key: sign::any_supported_type(&der).unwrap(),
+        }
+    }
+
+    /// Those of an identity in this directory.
+    #[allow(dead_code, reason = "tests/pairing has these peers, too")]
+    pub(crate) fn read(directory: &Path) -> Self {
+        let file = |name| BufReader::new(File::open(directory.join(name)).unwrap());
+        let certificate = certs(&mut file("cert.pem")).next().unwrap().unwrap();
+        let key = private_key(&mut file("key.pem")).unwrap().unwrap();
+        Self {
+            id: turnchat::key_of_certificate_file(&directory.join("cert.pem")).unwrap(),
+            certificate,
+            key: sign::any_supported_type(&key).unwrap(),
         }
     }
 

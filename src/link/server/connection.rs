@@ -2,9 +2,11 @@
 //! handshake, `hello`, and the queue.
 
 use std::future::pending;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustls::server::ClientHello;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -13,9 +15,11 @@ use super::admission::{ConnectionId, Hello, Instruction};
 use super::hub_event::{ConnectionEvent, Handed, HubEvent};
 use crate::link::error::{ConnectionError, LinkError};
 use crate::link::handshake::{self, Tls};
+use crate::link::pairing::{self, Door};
 use crate::link::session::REPLACED;
 use crate::link::wire::Wire;
 use crate::protocol::{Frame, Limits, Violation};
+use crate::trust::alpn::Alpn;
 
 /// A connection's way to the hub.
 pub(super) struct HubHandle<S> {
@@ -32,6 +36,15 @@ impl<S> HubHandle<S> {
         // A hub that is gone has stopped the server, and this task with it.
         let _ = self.events.send(HubEvent::Connection(self.id, event));
     }
+}
+
+/// What a connection can be for.
+#[derive(Clone)]
+pub(super) struct Entrance {
+    /// For conversations.
+    pub(super) config: Arc<rustls::ServerConfig>,
+    /// For pairing.
+    pub(super) door: Arc<Door>,
 }
 
 /// Tells the hub at the end of a task what became of its connection, however it ends.
@@ -57,7 +70,8 @@ impl<S> Drop for Departure<S> {
 /// Receives one connection, until its `hello` has come or it is gone.
 pub(super) async fn receive<S>(
     stream: S,
-    config: Arc<rustls::ServerConfig>,
+    address: Option<IpAddr>,
+    entrance: Entrance,
     limits: Limits,
     hub: HubHandle<S>,
     mut instructions: mpsc::UnboundedReceiver<Instruction>,
@@ -68,7 +82,8 @@ pub(super) async fn receive<S>(
     // A handshake takes room that is not needed behind it.
     let greeting = Box::pin(greet(
         stream,
-        config,
+        address,
+        entrance,
         &limits,
         &departure.hub,
         &mut instructions,
@@ -100,10 +115,11 @@ where
     };
 }
 
-/// Up to `hello`; `None` if it has to make room.
+/// Up to `hello`; `None` if it has to make room, or has paired.
 async fn greet<S>(
     stream: S,
-    config: Arc<rustls::ServerConfig>,
+    address: Option<IpAddr>,
+    entrance: Entrance,
     limits: &Limits,
     hub: &HubHandle<S>,
     instructions: &mut mpsc::UnboundedReceiver<Instruction>,
@@ -112,13 +128,33 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let hello_by = Instant::now() + limits.hello;
-    let hurried = async {
-        let mut clienthello = 0;
-        let count = || {
-            clienthello = hub.clienthellos.fetch_add(1, Ordering::Relaxed);
-            let _ = hub.greeted.send(hub.id);
+    let mut clienthello = 0;
+    let mut pairing = None;
+    let choose = |offered: &ClientHello<'_>| {
+        clienthello = hub.clienthellos.fetch_add(1, Ordering::Relaxed);
+        let _ = hub.greeted.send(hub.id);
+        let entered = Alpn::is_pair(offered).then(|| entrance.door.enter());
+        match entered.flatten() {
+            Some((config, desk)) => {
+                pairing = Some(desk);
+                (config, Alpn::Pair)
+            }
+            None => (entrance.config, Alpn::Talk),
+        }
+    };
+    let proven = tokio::select! {
+        proven = handshake::accept(stream, hello_by, choose) => proven?,
+        // Before `hello` there is one instruction: to make room.
+        _ = instructions.recv() => return Ok(None),
+    };
+    if let Some(desk) = pairing {
+        let paired = Box::pin(pairing::receive(proven, desk, address, limits, hello_by));
+        return tokio::select! {
+            paired = paired => paired.map(|()| None),
+            () = has_to_go(instructions) => Ok(None),
         };
-        let proven = handshake::accept(stream, config, hello_by, count).await?;
+    }
+    let hurried = async {
         let peer = proven.peer;
         let mut wire = Box::new(Wire::new(proven.stream, proven.meter, limits, hello_by));
         let hello = match wire.next().await {
@@ -134,14 +170,13 @@ where
             Ok(other) => Err(out_of_place(&other)),
             Err(error) => Err(error),
         };
-        Ok((wire, hello))
+        (wire, hello)
     };
-    let greeted: Result<_, ConnectionError> = tokio::select! {
+    let greeted = tokio::select! {
         greeted = hurried => greeted,
-        // Before `hello` there is one instruction: to make room.
         _ = instructions.recv() => return Ok(None),
     };
-    match greeted? {
+    match greeted {
         (wire, Ok(hello)) => Ok(Some((hello, wire))),
         (wire, Err(error)) => Err(part(wire, error, instructions).await),
     }
@@ -220,18 +255,19 @@ pub(super) async fn close<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let has_to_go = async {
-        while let Some(instruction) = instructions.recv().await {
-            if instruction == Instruction::Close {
-                return;
-            }
-        }
-        pending().await
-    };
     tokio::select! {
         () = wire.close_with(last) => {}
-        () = has_to_go => {}
+        () = has_to_go(instructions) => {}
     }
+}
+
+async fn has_to_go(instructions: &mut mpsc::UnboundedReceiver<Instruction>) {
+    while let Some(instruction) = instructions.recv().await {
+        if instruction == Instruction::Close {
+            return;
+        }
+    }
+    pending().await
 }
 
 fn out_of_place(frame: &Frame) -> LinkError {
@@ -265,17 +301,29 @@ mod tests {
             clienthellos: Arc::default(),
         };
         let stream = || duplex(1).0;
-        let (config, limits) = (server_config(&identity), Limits::default());
+        let limits = Limits::default();
+        let entrance = || Entrance {
+            config: server_config(&identity),
+            door: Arc::new(Door::new(&identity)),
+        };
         let (_instructions, mut instructed) = mpsc::unbounded_channel();
         let told = hub();
         let greeting = size_of_val(&greet(
             stream(),
-            config.clone(),
+            None,
+            entrance(),
             &limits,
             &told,
             &mut instructed,
         ));
-        let connection = size_of_val(&receive(stream(), config, limits, hub(), instructed));
+        let connection = size_of_val(&receive(
+            stream(),
+            None,
+            entrance(),
+            limits,
+            hub(),
+            instructed,
+        ));
         let client = Client::new(&identity, vec![]);
         let connecting = client.connect(tcp::dialer("localhost", 1));
         for (what, size, most) in [

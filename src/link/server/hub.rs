@@ -19,7 +19,7 @@ use super::admission::{
     Admission, ConnectionId, ConversationName, Entry, Hello, Instruction, Order, Orders, Verdict,
     Why,
 };
-use super::connection::{self, HubHandle};
+use super::connection::{self, Entrance, HubHandle};
 use super::conversation::Live;
 use super::event::{News, ServerEvent};
 use super::hub_event::{ConnectionEvent, Handed, HubEvent, Remains};
@@ -41,7 +41,7 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 
 /// A server's settings.
 pub(super) struct Settings {
-    pub(super) config: Arc<rustls::ServerConfig>,
+    pub(super) entrance: Entrance,
     pub(super) limits: Limits,
     pub(super) one_at_a_time: bool,
     pub(super) questions: Questions,
@@ -239,10 +239,11 @@ where
         };
         self.connections.insert(id, connection);
         let hub = self.handle(id);
-        let config = Arc::clone(&self.settings.config);
+        let entrance = self.settings.entrance.clone();
         let limits = self.settings.limits;
-        self.tasks
-            .spawn(connection::receive(stream, config, limits, hub, instructed));
+        self.tasks.spawn(connection::receive(
+            stream, address, entrance, limits, hub, instructed,
+        ));
         // Only now does it matter.
         while let Ok(id) = self.greeted.1.try_recv() {
             self.admission.greeted(id);
@@ -451,6 +452,7 @@ where
         };
         connection.key = Some(key);
         info!(connection = id.0, %key, conversation = %hello.conversation, "hello");
+        self.settings.entrance.door.hello(&key);
         let verdict = self.settings.questions.ask(Candidate {
             key,
             address: connection.address,
@@ -674,6 +676,7 @@ where
     }
 
     async fn close(&mut self) {
+        self.settings.entrance.door.close();
         let orders = self.admission.close();
         self.give(orders).await;
         self.outlets.talks = None;

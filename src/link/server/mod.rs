@@ -16,13 +16,16 @@ use std::future::pending;
 use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
+use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
 
+use self::connection::Entrance;
 use self::hub::{EVENTS, Hub, Outlets, Request, Settings};
 use self::question::Questions;
 use crate::link::journal::{Journal, JournalError, once_free};
+use crate::link::pairing::{Door, Pairing};
 use crate::link::turn::Talk;
 use crate::protocol::Limits;
 use crate::trust::tls::server_config;
@@ -63,6 +66,7 @@ pub struct Server {
     talks: mpsc::UnboundedReceiver<Talk>,
     next: watch::Receiver<Option<KeyId>>,
     events: Option<ServerEvents>,
+    door: Arc<Door>,
     /// Seats asked for that no conversation has taken yet. Below zero: conversations that came
     /// without one.
     seats: isize,
@@ -91,7 +95,10 @@ impl ServerBuilder {
     {
         Self {
             settings: Settings {
-                config: server_config(identity),
+                entrance: Entrance {
+                    config: server_config(identity),
+                    door: Arc::new(Door::new(identity)),
+                },
                 limits: Limits::default(),
                 one_at_a_time: true,
                 questions: Questions::new(admit),
@@ -161,6 +168,7 @@ impl ServerBuilder {
             next,
             events,
         };
+        let door = Arc::clone(&self.settings.entrance.door);
         let (hub, first) = Hub::new(self.settings, kept, outlets, reports);
         tokio::spawn(hub.run(first, accept, requested, reported));
         Ok(Server {
@@ -168,6 +176,7 @@ impl ServerBuilder {
             talks: talks_out,
             next: next_out,
             events: Some(ServerEvents::new(events_out)),
+            door,
             seats: 0,
         })
     }
@@ -302,6 +311,34 @@ impl Server {
     /// conversation that is on continues.
     pub fn expel(&self, key: KeyId) {
         let _ = self.requests.send(Request::Expel(key));
+    }
+
+    /// Opens a pairing: a peer that is told a code of three words proves its key, beside all
+    /// conversations, and learns ours. One that was open before is over. Once the server is
+    /// closed or dropped, the pairing is over, too.
+    ///
+    /// ```no_run
+    /// use turnchat::{KeyId, PairingEvent, Server, Storing};
+    ///
+    /// # async fn example(server: Server, store: fn(KeyId) -> bool) {
+    /// let mut pairing = server.pair();
+    /// while let Some(event) = pairing.next().await {
+    ///     match event {
+    ///         PairingEvent::Code(code) => println!("Tell your peer: {}", code.spoken()),
+    ///         PairingEvent::Confirmed(peer) => match store(peer.key) {
+    ///             true => peer.answer(Storing::Stored),
+    ///             false => peer.answer(Storing::Failed),
+    ///         },
+    ///         PairingEvent::WrongGuess { key, .. } => println!("A wrong code, from {key}"),
+    ///         // Or, if your user wants another code, `pairing.new_code()`.
+    ///         PairingEvent::Expired => break,
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn pair(&self) -> Pairing {
+        self.door.open()
     }
 
     /// The server's events. Only the first call gets them.
