@@ -1,6 +1,9 @@
-//! The conversation in docs/PROTOCOL.md, held by two machines.
+//! The conversation in docs/PROTOCOL.md, held by two machines; and the exchange in
+//! docs/PAIRING.md.
 
-use turnchat::internals::{Conversation, Frame, HeardWhen, Output, Role};
+use turnchat::internals::{
+    Conversation, Frame, HeardWhen, Output, PairFrame, PairOrder, PairStep, Role,
+};
 
 use super::read;
 use super::readme::block;
@@ -83,5 +86,43 @@ fn the_conversation_that_is_shown_is_the_one_that_machines_hold() {
     for side in [&mut client, &mut server] {
         side.settle();
         assert!(side.is_over && side.to_send.is_empty());
+    }
+}
+
+#[test]
+fn the_exchange_that_is_shown_is_one_and_that_of_the_test_vector() {
+    let page = read("docs/PAIRING.md");
+    let (mut order, mut values) = (PairOrder::new(), Vec::new());
+    for line in block(&page, "text frames").lines() {
+        let (by, line) = line.split_at(2);
+        let frame = PairFrame::from_line(line.as_bytes()).unwrap();
+        assert_eq!(frame.to_line(), format!("{line}\n").into_bytes());
+        let by = match by {
+            "C " => Role::Client,
+            "S " => Role::Server,
+            other => panic!("{other} is nobody"),
+        };
+        order.take(by, &frame).unwrap();
+        values.push(match frame {
+            PairFrame::Pair(PairStep::Spake2(message)) => message.to_vec(),
+            PairFrame::Pair(PairStep::Confirm(confirmation)) => confirmation.to_vec(),
+            other => panic!("{other:?}"),
+        });
+    }
+    assert!(order.is_over());
+    let vector = block(&page, "text vector");
+    let names = [
+        "client spake2",
+        "server spake2",
+        "client confirm",
+        "server confirm",
+    ];
+    for (name, value) in names.into_iter().zip(values) {
+        let hex: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
+        let is_there = |line: &str| {
+            line.split_once(" = ")
+                .is_some_and(|it| it.0.trim() == name && it.1 == hex)
+        };
+        assert!(vector.lines().any(is_there), "{name}");
     }
 }
