@@ -150,3 +150,25 @@ async fn a_server_does_not_pair_with_its_own_key() {
     assert_eq!(raw.next().await, Came::Close);
     assert!(house.is_silent());
 }
+
+/// Meanwhile the code was replaced: the one that its client knows is the one that counts.
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_stored_late_comes_again_with_its_own_code() {
+    let mut house = House::new().await;
+    house.order(Order::Be(Habit::Thinks));
+    let (bob, old) = (Papers::new(), house.code.clone());
+    let mut guesser = Guesser::begin(house.call(), &bob, &house.id, &old).await;
+    guesser.raw.send(&guesser.ours.clone()).await;
+    assert_eq!(house.told().await, Told::Asked(bob.id));
+    assert_eq!(house.told().await, Told::Expired);
+    house.order(Order::NewCode);
+    house.new_code().await;
+    let eve = Papers::new();
+    let mut other = Guesser::begin(house.call(), &eve, &house.id, &house.code).await;
+    house.order(Order::Answer(Storing::Stored));
+    other.raw.expect(FAILED).await;
+    house.order(Order::Be(Habit::Answers(Storing::Stored)));
+    let mut again = Guesser::begin(house.call(), &bob, &house.id, &old).await;
+    again.succeed().await;
+    assert_eq!(house.stored(), [bob.id, bob.id]);
+}
