@@ -92,8 +92,8 @@ pub use protocol::{
     Reason, Role, Text, TooLong, Violation,
 };
 pub use trust::{
-    Algorithm, HandshakeFailure, Identity, IdentityError, KeyId, MalformedCertificate,
-    MalformedKey, MalformedPairingCode, NotProven, PairingCode, Peer, UnknownAlgorithm,
+    Algorithm, Encoding, HandshakeFailure, Identity, IdentityError, KeyId, MalformedCertificate,
+    MalformedKey, MalformedPairingCode, NotProven, PairingCode, Peer, UnknownAlgorithm, Unusable,
     key_of_certificate_file,
 };
 

@@ -13,7 +13,7 @@ use super::report::{Exit, Report};
 use crate::cli::book::{AddressBook, BOOK_FILE};
 use crate::link::Journal;
 use crate::trust::{
-    Algorithm, CERTIFICATE_FILE, Identity, IdentityError, KeyId, key_of_certificate_file,
+    Algorithm, CERTIFICATE_FILE, Identity, IdentityError, KeyId, Unusable, key_of_certificate_file,
 };
 
 /// Certificate, key and address book. Deleting it deletes everything.
@@ -118,7 +118,16 @@ impl Home {
             Some(identity) => return Ok(identity),
             None => Identity::create(&self.directory, Algorithm::default()),
         };
-        let made = made.map_err(|error| Report::from(&error))?;
+        let made = match made {
+            Ok(made) => made,
+            // By another program, which says so.
+            Err(error @ IdentityError::Exists { .. }) => {
+                let others = Identity::load_from(&self.directory);
+                let others = others.map_err(|error| Report::from(&error))?;
+                return others.ok_or_else(|| Report::from(&error));
+            }
+            Err(error) => return Err(Report::from(&error)),
+        };
         display.say(&format!(
             "You had no key: made one in {}, {}.",
             self.directory.display(),
@@ -164,6 +173,9 @@ pub fn certificate_key(path: &Path) -> Result<KeyId, Report> {
     key_of_certificate_file(path).map_err(|error| {
         let advice = match &error {
             IdentityError::Unreadable { source, .. } => remedy::for_named(path, source),
+            IdentityError::Unusable(Unusable::NotAFile { .. }) | IdentityError::NotPem { .. } => {
+                return Report::from(&error);
+            }
             _ => "Give a certificate as PEM, such as the `cert.pem` that `gen-cert` makes."
                 .to_owned(),
         };

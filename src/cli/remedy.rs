@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::unistd::{AccessFlags, Uid, User, access, geteuid};
 
 use super::proposal::{Called, another_directory, shell_quoted};
+use crate::trust::{Unusable, durable};
 
 /// What was to be done with a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,9 +72,17 @@ enum Owner {
 
 /// What helps where a file of one's own cannot be read or written: one sentence or more.
 pub fn for_own(wanted: Wanted, path: &Path, error: &io::Error) -> String {
-    let is_named = Called::get().identity.iter().flatten().any(|it| it == path);
-    let place = if is_named { Place::Named } else { Place::Own };
+    let place = if is_named(path) {
+        Place::Named
+    } else {
+        Place::Own
+    };
     words(&Obstacle::find(wanted, path, error), place)
+}
+
+/// Whether it was given with `--cert` or `--key`.
+fn is_named(path: &Path) -> bool {
+    Called::get().identity.iter().flatten().any(|it| it == path)
 }
 
 /// What helps where a file that was named in an argument cannot be read: one sentence or more.
@@ -83,8 +92,110 @@ pub fn for_named(path: &Path, error: &io::Error) -> String {
 
 /// What helps where a private key of one's own is open to others.
 pub fn for_loose_key(path: &Path) -> String {
+    if ignores_modes(path) {
+        return no_modes_words();
+    }
     let owner = fs::metadata(path).map_or(Owner::Me, |found| owner(found.uid()));
     loose_words(path, &owner)
+}
+
+/// What helps where a file or directory is not one to use: one sentence or more.
+pub fn for_unusable(unusable: &Unusable) -> String {
+    match unusable {
+        Unusable::Foreign { path, owner: uid } => foreign_words(path, &owner(*uid)),
+        Unusable::Exposed { path, .. } => match ignores_modes(path) {
+            true => no_modes_words(),
+            false => exposed_words(path),
+        },
+        Unusable::NoModes { .. } => no_modes_words(),
+        Unusable::Link { path } => link_words(path),
+        Unusable::NotAFile { path, kind } => {
+            let place = place_of(path);
+            match *kind {
+                "a directory" => words(&Obstacle::Directory(path.clone()), place),
+                _ if place == Place::Own => format!(
+                    "Rename {}, and restore the file that belongs there.",
+                    path.display()
+                ),
+                _ => "Give the path of a file.".to_owned(),
+            }
+        }
+        _ => "It cannot be what it is taken for: restore it from a backup.".to_owned(),
+    }
+}
+
+fn place_of(path: &Path) -> Place {
+    match path.starts_with(&Called::get().directory) && !is_named(path) {
+        true => Place::Own,
+        false => Place::Named,
+    }
+}
+
+/// Whether the file system of this one, in a directory of one's own, ignores permissions.
+fn ignores_modes(path: &Path) -> bool {
+    let dir = match path.is_dir() {
+        true => path,
+        false => or_here(path.parent().unwrap_or(path)),
+    };
+    let is_mine = fs::metadata(dir).is_ok_and(|found| owner(found.uid()) == Owner::Me);
+    is_mine && durable::keeps_modes(dir).is_ok_and(|keeps| !keeps)
+}
+
+fn no_modes_words() -> String {
+    format!(
+        "Its permissions cannot be closed to others there: {}, on a file system that has permissions.",
+        another_directory()
+    )
+}
+
+fn exposed_words(path: &Path) -> String {
+    const STICKY: u32 = 0o1000;
+    // One that is shared on purpose is not to be closed.
+    let is_shared = fs::metadata(path).is_ok_and(|it| it.is_dir() && it.mode() & STICKY != 0);
+    match is_shared {
+        true => format!("Everybody may put files there: {}.", another_directory()),
+        false => format!(
+            "Look whether it is still as you left it, then close it with `chmod go-w {}`.",
+            shell_quoted(path)
+        ),
+    }
+}
+
+fn foreign_words(path: &Path, owner: &Owner) -> String {
+    let quoted = shell_quoted(path);
+    match owner {
+        // It has changed hands meanwhile.
+        Owner::Me => "Run the same command again.".to_owned(),
+        Owner::Other { name, me } => {
+            let all = if path.is_dir() { "-R " } else { "" };
+            let as_root = if *me == 0 { "run" } else { "as root, run" };
+            format!(
+                "The owner is {name}, who can change it: {}, or, if all of it is to be yours, {as_root} `chown {all}{me} {quoted}`.",
+                another_directory()
+            )
+        }
+    }
+}
+
+fn link_words(path: &Path) -> String {
+    let with = |ending| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(ending);
+        shell_quoted(Path::new(&name))
+    };
+    let quoted = shell_quoted(path);
+    let is_lock = path.extension().is_some_and(|it| it == "lock");
+    match fs::canonicalize(path) {
+        Ok(target) if target.is_file() && !is_lock => format!(
+            "To have a file of its own there, run `cp {} {new} && mv {new} {quoted}`; nothing was changed.",
+            shell_quoted(&target),
+            new = with(".new"),
+        ),
+        _ => format!(
+            "Rename the link with `mv {quoted} {}`; nothing was changed.",
+            with(".old")
+        ),
+    }
 }
 
 /// What helps where the system has no more files to give; `None` for any other error.

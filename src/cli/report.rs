@@ -11,7 +11,9 @@ use crate::cli::remedy::{self, Wanted};
 use crate::link::error::chain;
 use crate::link::{Cause, ConnectError, Ended, HandshakeError, JournalError, LinkError};
 use crate::protocol::{Code, Message, Overdue, Reason};
-use crate::trust::{CERTIFICATE_FILE, HandshakeFailure, IdentityError, KEY_FILE, KeyId};
+use crate::trust::{
+    CERTIFICATE_FILE, Encoding, HandshakeFailure, IdentityError, KEY_FILE, KeyId, Unusable,
+};
 
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -552,14 +554,61 @@ impl From<&IdentityError> for Report {
     fn from(error: &IdentityError) -> Self {
         let exit = match error {
             IdentityError::LooseKey { .. } => Exit::Trust,
+            IdentityError::Unusable(unusable) => exit_for(unusable),
             _ => Exit::Failure,
         };
         Self::new(exit, sentence(error), identity_advice(error))
     }
 }
 
+/// What belongs to others is a matter of trust; the rest is in the way.
+fn exit_for(unusable: &Unusable) -> Exit {
+    match unusable {
+        Unusable::Foreign { .. } | Unusable::Exposed { .. } | Unusable::NoModes { .. } => {
+            Exit::Trust
+        }
+        _ => Exit::Failure,
+    }
+}
+
 fn identity_advice(error: &IdentityError) -> String {
     match error {
+        IdentityError::Unusable(Unusable::TooLong { path, .. }) => damaged_advice(path),
+        IdentityError::Unusable(unusable) => remedy::for_unusable(unusable),
+        IdentityError::Busy { .. } => {
+            "Run the same command again once that program has ended; nothing was changed."
+                .to_owned()
+        }
+        IdentityError::Encrypted { path } => format!(
+            "Decrypt it with `{}`; turnchat uses keys without a passphrase, readable by you alone.",
+            openssl("pkey", path)
+        ),
+        IdentityError::NotPem {
+            path,
+            encoding: Encoding::Utf16,
+        } => format!("Save {} as plain text (UTF-8).", path.display()),
+        IdentityError::NotPem { path, .. } => {
+            let kind = match is_key(path) {
+                true => "pkey -inform DER",
+                false => "x509 -inform DER",
+            };
+            format!("Rewrite it as PEM with `{}`.", openssl(kind, path))
+        }
+        IdentityError::OtherForm { key, .. } => format!(
+            "Make a new certificate for it with {}. Its fingerprint is another: give your peers that one.",
+            proposal::renewal(directory_of(key))
+        ),
+        IdentityError::Unsynced { .. } => {
+            "The new certificate is in place. Check the disk: after a power cut the old one may be back, which will do too."
+                .to_owned()
+        }
+        IdentityError::NoKey {
+            path,
+            found: Some(found),
+        } if found == "OPENSSH PRIVATE KEY" => format!(
+            "Rewrite it with `ssh-keygen -p -N \"\" -m PKCS8 -f {}` if it is ECDSA P-256; another key cannot be used here.",
+            shell_quoted(path)
+        ),
         IdentityError::Exists { path } => format!(
             "Nothing was changed. Choose another directory with `--out DIR`, or make a new certificate for the same key with {}.",
             proposal::renewal(directory_of(path))
@@ -588,14 +637,29 @@ fn identity_advice(error: &IdentityError) -> String {
         }
         IdentityError::Unreadable { path, source } => remedy::for_own(Wanted::Read, path, source),
         IdentityError::Unwritable { path, source } => remedy::for_own(Wanted::Write, path, source),
-        IdentityError::TooLong { path }
-        | IdentityError::NoCertificate { path }
-        | IdentityError::NoKey { path }
+        IdentityError::NoCertificate { path, .. }
+        | IdentityError::NoKey { path, .. }
         | IdentityError::Malformed { path, .. }
         | IdentityError::UnsupportedKey { path } => damaged_advice(path),
         IdentityError::NotMade { .. } => {
             "Check that the system gives random numbers: a sandbox may forbid it.".to_owned()
         }
+    }
+}
+
+/// The command by which openssl rewrites a file in its place, readable by its owner alone.
+fn openssl(command: &str, path: &Path) -> String {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let (path, new) = (shell_quoted(path), shell_quoted(Path::new(&new)));
+    format!("(umask 077; openssl {command} -in {path} -out {new} && mv {new} {path})")
+}
+
+/// Whether this path is that of our private key, not of a certificate.
+fn is_key(path: &Path) -> bool {
+    match &Called::get().identity {
+        Some([_, key]) => path == key,
+        None => path.ends_with(KEY_FILE),
     }
 }
 
@@ -643,12 +707,25 @@ impl From<&BookError> for Report {
                 "{} Nothing was changed.",
                 remedy::for_own(Wanted::Write, path, source)
             ),
+            BookError::Unsynced { .. } => {
+                "The change is made and in force. Check the disk: after a power cut it may be gone."
+                    .to_owned()
+            }
+            BookError::Unusable(unusable) => remedy::for_unusable(unusable),
+            BookError::Held { .. } => {
+                "Wait until that has ended, and run the same command again; nothing was changed."
+                    .to_owned()
+            }
             BookError::Unreadable { path, source } => remedy::for_own(Wanted::Read, path, source),
             BookError::Damaged { .. } => {
                 "Repair the file, or move it away to begin with an empty address book; it was left as it is.".to_owned()
             }
         };
-        Self::new(Exit::Failure, sentence(error), advice)
+        let exit = match error {
+            BookError::Unusable(unusable) => exit_for(unusable),
+            _ => Exit::Failure,
+        };
+        Self::new(exit, sentence(error), advice)
     }
 }
 
@@ -672,6 +749,7 @@ impl Report {
             JournalError::Unreadable { path, source } => {
                 remedy::for_own(Wanted::Read, path, source)
             }
+            JournalError::Unusable(unusable) => remedy::for_unusable(unusable),
             JournalError::OtherVersion { .. } => {
                 "Use the version of turnchat that wrote it.".to_owned()
             }
@@ -680,7 +758,11 @@ impl Report {
                     .to_owned()
             }
         };
-        Self::new(Exit::Failure, sentence(error), advice)
+        let exit = match error {
+            JournalError::Unusable(unusable) => exit_for(unusable),
+            _ => Exit::Failure,
+        };
+        Self::new(exit, sentence(error), advice)
     }
 }
 
@@ -743,9 +825,29 @@ mod tests {
                 path: path(),
                 source: source(),
             },
-            IdentityError::TooLong { path: path() },
-            IdentityError::NoCertificate { path: path() },
-            IdentityError::NoKey { path: path() },
+            IdentityError::Busy { path: path() },
+            IdentityError::NoCertificate {
+                path: path(),
+                found: None,
+            },
+            IdentityError::NoKey {
+                path: path(),
+                found: Some("OPENSSH PRIVATE KEY".to_owned()),
+            },
+            IdentityError::Encrypted { path: path() },
+            IdentityError::NotPem {
+                path: path(),
+                encoding: Encoding::Der,
+            },
+            IdentityError::OtherForm {
+                certificate: path(),
+                key: path(),
+                form: "a compressed point",
+            },
+            IdentityError::Unsynced {
+                path: path(),
+                source: source(),
+            },
             IdentityError::Malformed {
                 path: path(),
                 what: "it is not PEM".to_owned(),
@@ -791,7 +893,35 @@ mod tests {
             },
             JournalError::InUse { path: path() },
         ];
+        let unusable = [
+            Unusable::Foreign {
+                path: path(),
+                owner: 65_534,
+            },
+            Unusable::Exposed {
+                path: path(),
+                mode: 0o777,
+            },
+            Unusable::NoModes { path: path() },
+            Unusable::Link { path: path() },
+            Unusable::NotAFile {
+                path: path(),
+                kind: "a named pipe",
+            },
+            Unusable::TooLong {
+                path: path(),
+                most: 1,
+            },
+        ];
         let mut reports: Vec<_> = identity.iter().map(Report::from).collect();
+        let unusable = unusable.into_iter();
+        reports.extend(unusable.flat_map(|unusable| {
+            [
+                Report::from(&BookError::Unusable(unusable.clone())),
+                Report::from(&JournalError::Unusable(unusable.clone())),
+                Report::from(&IdentityError::Unusable(unusable)),
+            ]
+        }));
         reports.extend(book.iter().map(Report::from));
         reports.extend(journal.iter().map(Report::from));
         reports

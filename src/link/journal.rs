@@ -20,10 +20,15 @@ use tokio::time::{Instant, sleep};
 use super::io_error::IoError;
 use crate::protocol::{Conversation, ConversationId, Limits, Role, Snapshot};
 use crate::trust::KeyId;
-use crate::trust::durable::{PRIVATE, create_private_dir, replace};
+use crate::trust::Unusable;
+use crate::trust::durable::{PRIVATE, ReplaceError, create_private_dir, replace, sweep};
+use crate::trust::own_file::{FileError, Whose, check_directory, open, open_lock, read};
 
 /// The version of the files' format. Files of another version are refused.
 const VERSION: u32 = 2;
+/// The longest file that is read, in bytes. One holds two messages or three, at most six
+/// bytes for each of theirs.
+const MAX_FILE: u64 = 4 * 1024 * 1024;
 /// For how long a parked conversation is kept (30 days).
 const PARKED_TIME: Duration = Duration::from_secs(30 * 24 * 3_600);
 
@@ -62,6 +67,10 @@ pub enum JournalError {
         /// Why.
         source: IoError,
     },
+    /// A file or directory is not used as it is: another user owns it or others can write it,
+    /// or it is a link, no file, or too long.
+    #[error(transparent)]
+    Unusable(#[from] Unusable),
     /// A file's content is not what this program writes. To begin anew, move it away.
     #[error("the journal file {} is damaged", path.display())]
     Damaged {
@@ -233,7 +242,7 @@ impl Journal {
             path: self.dir.join(format!("{name}.json")),
         };
         let lock = Arc::new(self.lock(&name)?);
-        self.sweep(&name);
+        sweep(&self.dir, &name);
         let stored = file.read()?;
         let record = Record {
             path: file.path,
@@ -252,7 +261,7 @@ impl Journal {
     /// Everything that a server's journal holds.
     pub(crate) fn stored(&self, limits: &Limits) -> Result<StoredConversations, JournalError> {
         let lock = Arc::new(self.lock("server")?);
-        self.sweep("server-");
+        sweep(&self.dir, "server-");
         let mut stored = Vec::new();
         let files = self.files()?.into_iter();
         for file in files.filter(|file| file.role == Role::Server) {
@@ -290,21 +299,9 @@ impl Journal {
         })
     }
 
-    /// Removes files that a crash has left half written: they hold message texts.
-    fn sweep(&self, name: &str) {
-        let begin = format!(".{name}");
-        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
-            let half = entry.file_name();
-            let is_half = |half: &str| half.starts_with(&begin) && half.ends_with(".new");
-            if half.to_str().is_some_and(is_half) {
-                // It does no harm if it stays.
-                let _ = fs::remove_file(entry.path());
-            }
-        }
-    }
-
     /// The files of all its conversations, on either side; none before the first use.
     pub(super) fn files(&self) -> Result<Vec<PageFile>, JournalError> {
+        self.check_directories()?;
         let entries = entries(&self.dir)?.into_iter();
         Ok(entries.filter_map(PageFile::of).collect())
     }
@@ -313,9 +310,9 @@ impl Journal {
     /// a server or client that starts just then waits for it.
     pub(super) fn is_held(&self, name: &str) -> Result<bool, JournalError> {
         let path = self.dir.join(format!("{name}.lock"));
-        let file = match File::open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            opened => opened.map_err(|source| unreadable(&path, source))?,
+        let file = match open(&path, Whose::Own) {
+            Err(error) if error.is_absent() => return Ok(false),
+            opened => opened.map_err(|error| not_read(&path, error))?.0,
         };
         match file.try_lock_shared() {
             Ok(()) => Ok(false),
@@ -324,14 +321,27 @@ impl Journal {
         }
     }
 
+    /// That nobody else has put in them what is read there.
+    fn check_directories(&self) -> Result<(), JournalError> {
+        let all = self.dir.parent().into_iter().chain([self.dir.as_path()]);
+        all.map(check_directory)
+            .try_for_each(|checked| Ok(checked?))
+    }
+
     pub(super) fn lock(&self, name: &str) -> Result<File, JournalError> {
         let unwritable = |path: &Path, source: io::Error| JournalError::Unwritable {
             path: path.to_owned(),
             source: source.into(),
         };
+        // Before anything is made below it.
+        self.check_directories()?;
         create_private_dir(&self.dir).map_err(|source| unwritable(&self.dir, source))?;
+        self.check_directories()?;
         let path = self.dir.join(format!("{name}.lock"));
-        let file = File::create(&path).map_err(|source| unwritable(&path, source))?;
+        let file = open_lock(&path).map_err(|error| match error {
+            FileError::Unusable(unusable) => unusable.into(),
+            FileError::Io(source) => unwritable(&path, source),
+        })?;
         match file.try_lock() {
             Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => Err(JournalError::InUse { path }),
@@ -436,7 +446,10 @@ impl Record {
             conversation: conversation.clone(),
         };
         let json = serde_json::to_vec(&record).map_err(|error| unwritable(error.into()))?;
-        replace(&self.path, &json, PRIVATE).map_err(unwritable)
+        replace(&self.path, &json, PRIVATE).map_err(|error| match error {
+            ReplaceError::Unusable(unusable) => unusable.into(),
+            ReplaceError::Io(source) | ReplaceError::Unsynced(source) => unwritable(source),
+        })
     }
 
     /// Whether this is what stands in it.
@@ -461,9 +474,9 @@ impl Record {
 
 impl Contents {
     fn read(path: &Path) -> Result<Option<Self>, JournalError> {
-        let json = match fs::read(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            read => read.map_err(|source| unreadable(path, source))?,
+        let json = match read(path, Whose::Own, MAX_FILE) {
+            Err(error) if error.is_absent() => return Ok(None),
+            read => read.map_err(|error| not_read(path, error))?,
         };
         let path = path.to_owned();
         let damaged = || JournalError::Damaged { path: path.clone() };
@@ -491,6 +504,13 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>, JournalError> {
     let paths = entries.map(|entry| entry.map(|entry| entry.path()));
     let paths: io::Result<_> = paths.collect();
     paths.map_err(|source| unreadable(dir, source))
+}
+
+fn not_read(path: &Path, error: FileError) -> JournalError {
+    match error {
+        FileError::Unusable(unusable) => unusable.into(),
+        FileError::Io(source) => unreadable(path, source),
+    }
 }
 
 fn unreadable(path: &Path, source: io::Error) -> JournalError {

@@ -31,6 +31,28 @@ pub(crate) fn key_of_certificate(der: &CertificateDer<'_>) -> Result<KeyId, Malf
     Ok(KeyId::of_spki(&certificate.subject_public_key_info()))
 }
 
+/// What is odd about how a certificate writes its elliptic curve key, where the key is this one
+/// (its `SubjectPublicKeyInfo` as it is commonly written). `None` for any other.
+pub(super) fn odd_form(der: &CertificateDer<'_>, spki: &[u8]) -> Option<&'static str> {
+    let certificate = EndEntityCert::try_from(der).ok()?;
+    let written = certificate.subject_public_key_info();
+    // The last of it: 4, and the two coordinates of the point.
+    let point = spki.get(spki.len().checked_sub(65)?..)?;
+    let [4, coordinates @ ..] = point else {
+        return None;
+    };
+    let (x, y) = coordinates.split_at_checked(32)?;
+    let odd = y.last()? & 1;
+    let compressed = [&[2 + odd], x].concat();
+    if written.ends_with(point) && written.len() > spki.len() {
+        Some("a curve that is described, not named")
+    } else if written.ends_with(&compressed) {
+        Some("a compressed point")
+    } else {
+        None
+    }
+}
+
 /// A certificate for a key of one's own, signed by that key.
 ///
 /// It reveals nothing about its owner: all have the same name, a fixed `notBefore`, and the

@@ -2,20 +2,24 @@
 //! is not decided here.
 
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use rcgen::KeyPair;
+use rcgen::{Certificate, KeyPair};
 use rustls::SignatureScheme;
 use rustls::crypto::aws_lc_rs::sign;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
 
-use super::certificate::{key_of_certificate, self_signed};
+use super::certificate::{key_of_certificate, odd_form, self_signed};
+use super::durable::ReplaceError;
 use super::identity_error::IdentityError;
-use super::{Algorithm, KeyId, durable, pem};
+use super::lock::{LockError, PATIENCE, lock_within};
+use super::own_file::{Unusable, or_here};
+use super::{Algorithm, KeyId, durable, own_file, pem};
 
 /// The certificate's file in a home.
 pub(crate) const CERTIFICATE_FILE: &str = "cert.pem";
@@ -55,29 +59,49 @@ impl Identity {
     ///   [`IdentityError::CertificateMissing`], if either file or both exist: nothing was
     ///   changed.
     /// - [`IdentityError::Unreadable`], if `dir` cannot be looked into: nothing was changed.
+    /// - [`IdentityError::Unusable`], if others own or can write `dir`, or its file system keeps
+    ///   no permissions; [`IdentityError::Busy`].
     /// - [`IdentityError::Unwritable`]; the files that it made are removed.
     /// - [`IdentityError::NotMade`], where the system has no random bytes.
     pub fn create(dir: &Path, algorithm: Algorithm) -> Result<Self, IdentityError> {
         let (certificate_path, key_path) = paths_in(dir);
-        if are_there(&certificate_path, &key_path)? {
-            return Err(IdentityError::Exists { path: key_path });
+        let exists = || IdentityError::Exists {
+            path: key_path.clone(),
+        };
+        if are_there(dir)? {
+            return Err(exists());
+        }
+        durable::create_private_dir(dir).map_err(|error| IdentityError::unwritable(dir, error))?;
+        own_file::check_directory(dir)?;
+        let _lock = lock(dir, PATIENCE)?;
+        if look_for(&certificate_path, &key_path)? {
+            return Err(exists());
+        }
+        // Before a key is made, and not at the next start.
+        let keeps_modes = durable::keeps_modes(dir);
+        if !keeps_modes.map_err(|error| IdentityError::unwritable(dir, error))? {
+            return Err(IdentityError::Unusable(Unusable::NoModes {
+                path: dir.to_owned(),
+            }));
         }
         let key = algorithm.generate()?;
         let certificate = self_signed(&key).map_err(IdentityError::not_made)?;
         let identity = Self::of_generated(&key, certificate.der().clone())?;
 
-        durable::create_private_dir(dir).map_err(|error| IdentityError::unwritable(dir, error))?;
         // The key first: if the machine stops between the two, a key can get a new
         // certificate, but a certificate without its key is useless.
-        create_new(&key_path, key.serialize_pem().as_bytes(), durable::PRIVATE)?;
-        if let Err(error) = create_new(
-            &certificate_path,
-            certificate.pem().as_bytes(),
-            durable::PUBLIC,
-        ) {
+        create_new(&key_path, key.serialize_pem().as_bytes())?;
+        // Whole at once: whoever finds both reads them.
+        if let Err(error) = replace(&certificate_path, &certificate) {
             // The first error is the one to report.
+            let _ = fs::remove_file(&certificate_path);
             let _ = fs::remove_file(&key_path);
-            return Err(error);
+            return Err(match error {
+                IdentityError::Unsynced { path, source } => {
+                    IdentityError::Unwritable { path, source }
+                }
+                error => error,
+            });
         }
         Ok(identity)
     }
@@ -88,11 +112,14 @@ impl Identity {
     /// # Errors
     ///
     /// Those of [`Identity::load`] for the key; [`IdentityError::KeyMissing`];
-    /// [`IdentityError::NotMade`]; [`IdentityError::Unwritable`]. The old certificate is
-    /// unchanged, unless only the last sync of `dir` failed.
+    /// [`IdentityError::NotMade`]; [`IdentityError::Unusable`], if the certificate is a link;
+    /// [`IdentityError::Busy`]; [`IdentityError::Unwritable`]. The old certificate is unchanged.
+    /// After [`IdentityError::Unsynced`] the new one is in place.
     pub fn renew(dir: &Path) -> Result<Self, IdentityError> {
         let (certificate_path, key_path) = paths_in(dir);
-        match are_there(&certificate_path, &key_path) {
+        own_file::check_directory(dir)?;
+        let _lock = lock(dir, PATIENCE)?;
+        match look_for(&certificate_path, &key_path) {
             Ok(_) | Err(IdentityError::CertificateMissing { .. }) => {}
             Err(error) => return Err(error),
         }
@@ -109,12 +136,7 @@ impl Identity {
             &certificate_path,
             &key_path,
         )?;
-        durable::replace(
-            &certificate_path,
-            certificate.pem().as_bytes(),
-            durable::PUBLIC,
-        )
-        .map_err(|error| IdentityError::unwritable(&certificate_path, error))?;
+        replace(&certificate_path, &certificate)?;
         Ok(renewed)
     }
 
@@ -122,17 +144,19 @@ impl Identity {
     ///
     /// # Errors
     ///
-    /// Those of [`Identity::load`]; [`IdentityError::KeyMissing`] and
-    /// [`IdentityError::CertificateMissing`], if only the other file exists.
+    /// Those of [`Identity::load`], [`IdentityError::Unusable`] also for `dir`;
+    /// [`IdentityError::KeyMissing`] and [`IdentityError::CertificateMissing`], if only the
+    /// other file exists.
     pub fn load_from(dir: &Path) -> Result<Option<Self>, IdentityError> {
-        let (certificate_path, key_path) = paths_in(dir);
-        if !are_there(&certificate_path, &key_path)? {
+        if !are_there(dir)? {
             return Ok(None);
         }
+        let (certificate_path, key_path) = paths_in(dir);
         Self::load(&certificate_path, &key_path).map(Some)
     }
 
-    /// Reads the identity in `dir`, or makes one there if there is none.
+    /// Reads the identity in `dir`, or makes one there if there is none. Two programs that do
+    /// so at once have the same one.
     ///
     /// ```no_run
     /// use turnchat::{Algorithm, Identity};
@@ -146,9 +170,15 @@ impl Identity {
     ///
     /// Those of [`Identity::load_from`] and [`Identity::create`].
     pub fn load_or_create(dir: &Path, algorithm: Algorithm) -> Result<Self, IdentityError> {
-        match Self::load_from(dir)? {
-            Some(identity) => Ok(identity),
-            None => Self::create(dir, algorithm),
+        if let Some(identity) = Self::load_from(dir)? {
+            return Ok(identity);
+        }
+        match Self::create(dir, algorithm) {
+            // Another program has just made it.
+            Err(IdentityError::Exists { path }) => {
+                Self::load_from(dir)?.ok_or(IdentityError::Exists { path })
+            }
+            made => made,
         }
     }
 
@@ -159,12 +189,12 @@ impl Identity {
     ///
     /// # Errors
     ///
-    /// - [`IdentityError::Unreadable`], [`IdentityError::TooLong`],
-    ///   [`IdentityError::Malformed`].
-    /// - [`IdentityError::NoCertificate`], [`IdentityError::NoKey`].
+    /// - [`IdentityError::Unreadable`], [`IdentityError::Unusable`].
+    /// - [`IdentityError::NoCertificate`], [`IdentityError::NoKey`],
+    ///   [`IdentityError::NotPem`], [`IdentityError::Malformed`].
     /// - [`IdentityError::LooseKey`], before a byte of the key is read.
-    /// - [`IdentityError::UnsupportedKey`].
-    /// - [`IdentityError::Mismatch`].
+    /// - [`IdentityError::Encrypted`], [`IdentityError::UnsupportedKey`].
+    /// - [`IdentityError::Mismatch`], [`IdentityError::OtherForm`].
     pub fn load(certificate_path: &Path, key_path: &Path) -> Result<Self, IdentityError> {
         let certificate = pem::read_certificate(certificate_path)?;
         let key = pem::read_key(key_path)?;
@@ -200,12 +230,17 @@ impl Identity {
         let id = key_of_certificate(&certificate)
             .map_err(|error| IdentityError::malformed(certificate_path, error))?;
         let certified = CertifiedKey::new(vec![certificate], signing_key(key, key_path)?);
-        certified
-            .keys_match()
-            .map_err(|_| IdentityError::Mismatch {
-                certificate: certificate_path.to_owned(),
-                key: key_path.to_owned(),
-            })?;
+        certified.keys_match().map_err(|_| {
+            let (certificate, key) = (certificate_path.to_owned(), key_path.to_owned());
+            match other_form(&certified) {
+                Some(form) => IdentityError::OtherForm {
+                    certificate,
+                    key,
+                    form,
+                },
+                None => IdentityError::Mismatch { certificate, key },
+            }
+        })?;
         Ok(Self {
             certified: Arc::new(certified),
             key: id,
@@ -223,8 +258,8 @@ impl fmt::Debug for Identity {
 ///
 /// # Errors
 ///
-/// [`IdentityError::Unreadable`], [`IdentityError::TooLong`],
-/// [`IdentityError::NoCertificate`], [`IdentityError::Malformed`].
+/// [`IdentityError::Unreadable`], [`IdentityError::Unusable`],
+/// [`IdentityError::NoCertificate`], [`IdentityError::NotPem`], [`IdentityError::Malformed`].
 pub fn key_of_certificate_file(path: &Path) -> Result<KeyId, IdentityError> {
     let certificate = pem::read_certificate(path)?;
     key_of_certificate(&certificate).map_err(|error| IdentityError::malformed(path, error))
@@ -234,8 +269,22 @@ fn paths_in(dir: &Path) -> (PathBuf, PathBuf) {
     (dir.join(CERTIFICATE_FILE), dir.join(KEY_FILE))
 }
 
-/// Whether both files of an identity are there, or neither.
-fn are_there(certificate: &Path, key: &Path) -> Result<bool, IdentityError> {
+/// Whether both files of an identity are there, or neither. Whoever is just making them is
+/// waited for.
+fn are_there(dir: &Path) -> Result<bool, IdentityError> {
+    let (certificate, key) = paths_in(dir);
+    own_file::check_directory(dir)?;
+    match look_for(&certificate, &key) {
+        Err(IdentityError::KeyMissing { .. } | IdentityError::CertificateMissing { .. }) => {
+            let _lock = lock(dir, PATIENCE)?;
+            look_for(&certificate, &key)
+        }
+        found => found,
+    }
+}
+
+/// The same as they are just now.
+fn look_for(certificate: &Path, key: &Path) -> Result<bool, IdentityError> {
     match (is_there(certificate)?, is_there(key)?) {
         (true, true) => Ok(true),
         (false, false) => Ok(false),
@@ -250,6 +299,26 @@ fn are_there(certificate: &Path, key: &Path) -> Result<bool, IdentityError> {
     }
 }
 
+/// Keeps others from making or renewing an identity in this directory, until it is dropped.
+/// `None` where there is no such directory, or where it cannot be locked: there only one of
+/// two that make one at once succeeds.
+fn lock(dir: &Path, patience: Duration) -> Result<Option<File>, IdentityError> {
+    let file = match File::open(or_here(dir)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(|error| IdentityError::unreadable(dir, error))?,
+    };
+    match lock_within(&file, patience) {
+        Ok(()) => Ok(Some(file)),
+        Err(LockError::Io(error)) => {
+            tracing::debug!(dir = %dir.display(), %error, "the directory is not locked");
+            Ok(None)
+        }
+        Err(LockError::Held) => Err(IdentityError::Busy {
+            path: dir.to_owned(),
+        }),
+    }
+}
+
 /// Whether anything has this name, a dangling link too.
 fn is_there(path: &Path) -> Result<bool, IdentityError> {
     match fs::symlink_metadata(path) {
@@ -259,13 +328,30 @@ fn is_there(path: &Path) -> Result<bool, IdentityError> {
     }
 }
 
-fn create_new(path: &Path, pem: &[u8], mode: u32) -> Result<(), IdentityError> {
-    durable::create_new(path, pem, mode).map_err(|error| match error.kind() {
+fn create_new(path: &Path, pem: &[u8]) -> Result<(), IdentityError> {
+    durable::create_new(path, pem, durable::PRIVATE).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => IdentityError::Exists {
             path: path.to_owned(),
         },
         _ => IdentityError::unwritable(path, error),
     })
+}
+
+fn replace(path: &Path, certificate: &Certificate) -> Result<(), IdentityError> {
+    let replaced = durable::replace(path, certificate.pem().as_bytes(), durable::PUBLIC);
+    replaced.map_err(|error| match error {
+        ReplaceError::Unusable(unusable) => unusable.into(),
+        ReplaceError::Io(source) => IdentityError::unwritable(path, source),
+        ReplaceError::Unsynced(source) => IdentityError::Unsynced {
+            path: path.to_owned(),
+            source,
+        },
+    })
+}
+
+/// What is odd about a certificate that has this very key.
+fn other_form(certified: &CertifiedKey) -> Option<&'static str> {
+    odd_form(certified.cert.first()?, &certified.key.public_key()?)
 }
 
 fn signing_key(

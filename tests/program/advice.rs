@@ -187,7 +187,7 @@ fn a_directory_in_the_place_of_a_file_is_named() {
     let alice = Person::new();
     fs::create_dir(alice.book()).unwrap();
     let done = alice.run(&["peers", "list"]);
-    advises(&done, &["the directory", "peers.toml", "rename"]);
+    advises(&done, &["a directory", "peers.toml", "rename"]);
 }
 
 /// With room for one file, its lock is opened and the book is not.
@@ -280,13 +280,13 @@ fn what_belongs_to_somebody_else_is_said_to() {
     ];
     for (path, arguments) in cases {
         let done = run_bound(&alice, &[path], arguments);
-        let remedy = format!("`chown {NOBODY} {}`", path.display());
-        advises(&done, &["is root", &remedy]);
+        let remedy = format!("as root, run `chown {NOBODY} {}`", path.display());
+        let told = done.fails(3, &["is root", &remedy]);
+        assert!(WASTE.iter().all(|waste| !told.contains(waste)), "{told}");
     }
-    // A directory of somebody else's is not to be taken over.
+    // A directory of somebody else's is only to be taken over on purpose.
     let done = run_bound(&alice, &[&home], &["gen-cert"]);
-    let told = done.fails(1, &["is root", "correct `TURNCHAT_HOME`"]);
-    assert!(!told.contains("chown"), "{told}");
+    done.fails(3, &["is root", "correct `TURNCHAT_HOME`", "if all of it"]);
     let other = utf8(bob.certificate());
     let done = run_bound(&alice, &[], &["fingerprint", &other]);
     let told = done.fails(1, &["is root", "Ask for a copy"]);

@@ -19,6 +19,7 @@ mod full_disk;
 mod goodbye;
 mod harness;
 mod help;
+mod homes;
 mod identity;
 mod json;
 mod lines;

@@ -1,6 +1,7 @@
 //! The address book from the command line.
 
-use std::fs;
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 
 use crate::harness::{Person, utf8};
 
@@ -157,4 +158,44 @@ fn what_a_person_wrote_into_the_book_survives_an_edit() {
         edited.contains("# bob's key was compared on the phone"),
         "{edited}"
     );
+}
+
+#[test]
+fn a_book_keeps_its_mode_and_loses_what_a_killed_writer_left() {
+    let (alice, bob) = (Person::new(), Person::new());
+    alice.knows("bob", &bob);
+    let left = alice.home().join(".peers.toml.0123456789abcdef.new");
+    for mode in [0o640, 0o400] {
+        fs::set_permissions(alice.book(), Permissions::from_mode(mode)).unwrap();
+        fs::write(&left, "half").unwrap();
+        alice.run(&["peers", "rename", "bob", "robert"]).succeeds();
+        alice.run(&["peers", "rename", "robert", "bob"]).succeeds();
+        let kept = fs::metadata(alice.book()).unwrap().permissions().mode();
+        assert_eq!(kept & 0o777, mode);
+        assert!(!left.exists());
+    }
+}
+
+#[test]
+fn whoever_changes_the_book_is_named_and_not_waited_for_for_ever() {
+    let (alice, bob) = (Person::new(), Person::new());
+    alice.knows("bob", &bob);
+    let lock = alice.home().join("peers.toml.lock");
+    let held = File::open(&lock).unwrap();
+    held.lock().unwrap();
+    let before = fs::read(alice.book()).unwrap();
+    let remove = ["peers", "remove", "bob"];
+    let started = [b"".as_slice(), std::process::id().to_string().as_bytes()].map(|holder| {
+        fs::write(&lock, holder).unwrap();
+        alice.run(&remove)
+    });
+    let [unknown, known] = started;
+    unknown.fails(1, &["Another program is changing", "nothing was changed"]);
+    let process = format!("Process {} is changing", std::process::id());
+    known.fails(1, &[&process, "nothing was changed"]);
+    assert_eq!(fs::read(alice.book()).unwrap(), before);
+    drop(held);
+    alice.run(&remove).succeeds();
+    // Nobody is named who has let go.
+    assert_eq!(fs::read(&lock).unwrap(), b"");
 }

@@ -10,16 +10,19 @@
 //! What being known leads to is decided in [`super::verdict`].
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
-use std::io;
+use std::ffi::OsStr;
 use std::ops::Range;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use toml_edit::{Array, Document, DocumentMut, Item, Key, Table, value};
 
+use super::error::{BookError, Damage, Refusal};
+use super::lock::BookLock;
 use super::{Address, Petname};
-use crate::trust::{KeyId, durable};
+use crate::trust::durable::ReplaceError;
+use crate::trust::lock::PATIENCE;
+use crate::trust::own_file::{FileError, Whose};
+use crate::trust::{KeyId, durable, own_file};
 
 /// The address book's file in a home.
 pub const BOOK_FILE: &str = "peers.toml";
@@ -65,9 +68,14 @@ impl AddressBook {
     /// [`BookError::Unreadable`] and [`BookError::Damaged`]: never taken for
     /// an empty book, and the file stays as it was.
     pub fn load(path: &Path) -> Result<Self, BookError> {
-        let bytes = match fs::read(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(source) => {
+        if let Some(home) = path.parent() {
+            own_file::check_directory(home)?;
+        }
+        let bytes = match own_file::read(path, Whose::Own, MAX_BOOK) {
+            // A link to nowhere is no empty book: what it led to may come back.
+            Err(error) if error.is_absent() && !path.is_symlink() => return Ok(Self::default()),
+            Err(FileError::Unusable(unusable)) => return Err(unusable.into()),
+            Err(FileError::Io(source)) => {
                 return Err(BookError::Unreadable {
                     path: path.to_owned(),
                     source,
@@ -83,8 +91,8 @@ impl AddressBook {
     }
 
     /// Changes the book at `path`: under a lock that keeps other writers
-    /// out (`peers.toml.lock` beside it, waited for), the book is read anew,
-    /// changed, and put in place whole. It is on the disk when this returns
+    /// out (`peers.toml.lock` beside it, waited for a few seconds), the book is read anew,
+    /// changed, and put in place whole, with the mode that it has. It is on the disk when this returns
     /// what `change` did.
     ///
     /// A missing home is made. `change` may do several things; none of them
@@ -94,9 +102,10 @@ impl AddressBook {
     ///
     /// - Those of [`load`](Self::load).
     /// - [`BookError::Refused`], what `change` returned.
-    /// - [`BookError::Unwritable`].
+    /// - [`BookError::Unwritable`], [`BookError::Held`].
+    /// - [`BookError::Unsynced`]: the new book is in place.
     ///
-    /// The file stays as it was, byte for byte.
+    /// Else the file stays as it was, byte for byte.
     pub fn edit<T>(
         path: &Path,
         change: impl FnOnce(&mut Self) -> Result<T, Refusal>,
@@ -106,26 +115,27 @@ impl AddressBook {
             source,
         };
         if let Some(home) = path.parent() {
+            own_file::check_directory(home)?;
             durable::create_private_dir(home).map_err(|error| unwritable(home, error))?;
+            own_file::check_directory(home)?;
         }
-        let mut lock_path = path.as_os_str().to_owned();
-        lock_path.push(".lock");
-        let lock_path = PathBuf::from(lock_path);
-        // Released when it is dropped. It is a file of its own, since the
-        // book's is another one after each edit.
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(durable::PRIVATE)
-            .open(&lock_path)
-            .map_err(|error| unwritable(&lock_path, error))?;
-        lock.lock().map_err(|error| unwritable(&lock_path, error))?;
-
+        let _lock = BookLock::take(path, PATIENCE)?;
+        if let (Some(home), Some(name)) = (path.parent(), path.file_name().and_then(OsStr::to_str))
+        {
+            durable::sweep(home, name);
+        }
         let mut book = Self::load(path)?;
         let done = change(&mut book)?;
-        durable::replace(path, book.document.to_string().as_bytes(), durable::PRIVATE)
-            .map_err(|error| unwritable(path, error))?;
+        durable::replace(path, book.document.to_string().as_bytes(), durable::PRIVATE).map_err(
+            |error| match error {
+                ReplaceError::Unusable(unusable) => unusable.into(),
+                ReplaceError::Io(source) => unwritable(path, source),
+                ReplaceError::Unsynced(source) => BookError::Unsynced {
+                    path: path.to_owned(),
+                    source,
+                },
+            },
+        )?;
         Ok(done)
     }
 
@@ -314,107 +324,14 @@ impl AddressBook {
     }
 }
 
-/// Why an edit was not done. The book and its file stay as they were.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Refusal {
-    /// Another peer has this name.
-    #[error("the name {0} is taken")]
-    NameTaken(Petname),
-    /// No peer has this name.
-    #[error("nobody in the address book is called {0}")]
-    NoSuchPeer(Petname),
-    /// The key is in the book, under this name.
-    #[error("this key is in the address book as {0}")]
-    KeyKnownAs(Petname),
-    /// The address is in the book, under this name.
-    #[error("this address is in the address book as {0}")]
-    AddressTaken(Petname),
-}
-
-/// Why there is no address book to go on with, or why it was not changed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BookError {
-    /// The file is there, but could not be read.
-    #[error("cannot read {}", path.display())]
-    Unreadable {
-        /// The address book's file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The file, its lock or its directory could not be written.
-    #[error("cannot write {}", path.display())]
-    Unwritable {
-        /// Which of them.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The file is no address book, or one of another version. It is for a
-    /// person to mend.
-    #[error("the address book {}{} is damaged: {damage}", path.display(), at_line(*line))]
-    Damaged {
-        /// The address book's file.
-        path: PathBuf,
-        /// The line, counted from 1, where it can be told.
-        line: Option<usize>,
-        /// What is wrong there.
-        damage: Damage,
-    },
-    /// The edit contradicts what the book says.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-}
-
-/// What is wrong with an address book. Texts quoted from the file are as they
-/// stand there.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Damage {
-    /// A byte sequence that is not UTF-8.
-    #[error("it is not UTF-8")]
-    NotUtf8,
-    /// It is not TOML; with the parser's words.
-    #[error("it is not TOML: {0}")]
-    Syntax(String),
-    /// An entry's name is no petname.
-    #[error("`{0}` is not a name")]
-    Name(String),
-    /// A name that is followed by something else than an entry.
-    #[error("`{0}` is not an entry with `keys`")]
-    NotAnEntry(Petname),
-    /// A member that no entry has.
-    #[error("{0} has an unknown member `{1}`")]
-    UnknownMember(Petname, String),
-    /// `keys` is missing, empty, or not a list of texts.
-    #[error("the `keys` of {0} are not a list of one key or more")]
-    Keys(Petname),
-    /// One of the keys is malformed.
-    #[error("{0} has a malformed key")]
-    Key(Petname),
-    /// `address` is not a text or no address.
-    #[error("{0} has a malformed address")]
-    Address(Petname),
-    /// The second entry has a key of the first, or one of its own twice.
-    #[error("{0} and {1} have the same key")]
-    KeyTwice(Petname, Petname),
-    /// The second entry has the address of the first.
-    #[error("{0} and {1} have the same address")]
-    AddressTwice(Petname, Petname),
-}
+/// The longest book that is read, in bytes: thousands of peers.
+const MAX_BOOK: u64 = 4 * 1024 * 1024;
 
 const KEYS: &str = "keys";
 const ADDRESS: &str = "address";
 
 /// Where in the file something stands, in bytes, if that is known.
 type Span = Option<Range<usize>>;
-
-fn at_line(line: Option<usize>) -> String {
-    line.map(|line| format!(", line {line},"))
-        .unwrap_or_default()
-}
 
 /// One entry of the file, or what is wrong with it and where.
 fn entry(name: &str, item: &Item) -> Result<(Petname, Entry), (Span, Damage)> {
@@ -466,11 +383,14 @@ fn entry(name: &str, item: &Item) -> Result<(Petname, Entry), (Span, Damage)> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
+    use std::path::PathBuf;
 
     use tempfile::tempdir;
 
     use super::*;
+    use crate::trust::Unusable;
 
     fn key(of: &str) -> KeyId {
         KeyId::of_spki(of.as_bytes())
@@ -675,7 +595,7 @@ mod tests {
         fs::create_dir(&path).unwrap();
         assert!(matches!(
             AddressBook::load(&path),
-            Err(BookError::Unreadable { .. })
+            Err(BookError::Unusable(Unusable::NotAFile { .. }))
         ));
     }
 

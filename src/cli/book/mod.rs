@@ -3,10 +3,13 @@
 
 pub mod address;
 mod address_book;
+mod error;
+mod lock;
 mod petname;
 mod verdict;
 
 pub use address::Address;
-pub use address_book::{AddressBook, BOOK_FILE, BookError, Damage, Entry, Refusal};
+pub use address_book::{AddressBook, BOOK_FILE, Entry};
+pub use error::{BookError, Damage, Refusal};
 pub use petname::Petname;
 pub use verdict::{Expected, KeyVerdict, Offer, ServerTrust, Target, TargetError};

@@ -1,3 +1,5 @@
+mod forms;
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
@@ -237,7 +239,7 @@ fn damaged_and_endless_files_are_errors() {
     }
     assert!(matches!(
         key_of_certificate_file(Path::new("/dev/zero")),
-        Err(IdentityError::TooLong { .. })
+        Err(IdentityError::Unusable(Unusable::NotAFile { .. }))
     ));
 }
 
@@ -410,4 +412,64 @@ fn debug_shows_the_public_key_alone() {
     let identity = Identity::generate(Algorithm::default()).unwrap();
     let shown = format!("{identity:?}");
     assert_eq!(shown, format!("Identity(KeyId({}))", identity.key_id()));
+}
+
+#[test]
+fn those_who_make_one_at_once_have_the_same() {
+    for _ in 0..10 {
+        let dir = tempdir().unwrap();
+        let home = dir.path().join("home");
+        let made = std::thread::scope(|scope| {
+            let make = || Identity::load_or_create(&home, Algorithm::default()).unwrap();
+            let both = [scope.spawn(make), scope.spawn(make)];
+            both.map(|one| one.join().unwrap().key_id())
+        });
+        assert_eq!(made[0], made[1]);
+    }
+}
+
+/// The certificate that is renewed is that of the key that is being made.
+#[test]
+fn a_key_is_not_lost_to_whoever_renews_its_certificate_meanwhile() {
+    for _ in 0..10 {
+        let dir = tempdir().unwrap();
+        let home = dir.path();
+        std::thread::scope(|scope| {
+            scope.spawn(|| while Identity::renew(home).is_err() {});
+            Identity::create(home, Algorithm::default()).unwrap();
+        });
+        assert!(Identity::load_from(home).unwrap().is_some());
+    }
+}
+
+#[test]
+fn a_maker_that_does_not_end_is_told_of() {
+    let (dir, _) = home(Algorithm::default());
+    let held = File::open(dir.path()).unwrap();
+    held.lock().unwrap();
+    let refused = lock(dir.path(), Duration::ZERO);
+    assert!(
+        matches!(refused, Err(IdentityError::Busy { .. })),
+        "{refused:?}"
+    );
+    // Who only reads does not wait.
+    assert!(Identity::load_from(dir.path()).unwrap().is_some());
+}
+
+#[test]
+fn a_certificate_that_is_a_link_is_not_written_through() {
+    let (dir, _) = home(Algorithm::default());
+    let (certificate, _) = paths_in(dir.path());
+    let other = dir.path().join("other");
+    fs::rename(&certificate, &other).unwrap();
+    std::os::unix::fs::symlink(&other, &certificate).unwrap();
+    let before = fs::read(&other).unwrap();
+    // Reading it is harmless.
+    assert!(Identity::load_from(dir.path()).unwrap().is_some());
+    let refused = Identity::renew(dir.path());
+    assert!(
+        matches!(refused, Err(IdentityError::Unusable(Unusable::Link { .. }))),
+        "{refused:?}"
+    );
+    assert_eq!(fs::read(&other).unwrap(), before);
 }
