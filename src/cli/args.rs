@@ -245,13 +245,23 @@ Examples:
   turnchat peers add bob certs/bob/cert.pem
   turnchat peers list")]
 pub enum PeersCommand {
-    /// List the address book: name, keys, address
-    #[command(after_help = "Example:\n  turnchat peers list")]
-    List,
-    /// Add a peer by its key
-    #[command(
-        after_help = "Example:\n  turnchat peers add bob certs/bob/cert.pem --address 192.0.2.7"
-    )]
+    /// List the address book: name, key, address, how and when the key came
+    #[command(after_help = "\
+At a terminal this is a table. Elsewhere a tab stands between the columns.
+
+Example:
+  turnchat peers list")]
+    List {
+        /// As JSON, one object a line for each peer
+        #[arg(long)]
+        json: bool,
+    },
+    /// Add a peer by its key, or a further key or an address to a peer
+    #[command(after_help = "\
+A peer that changes its key has both for a while: add the new one under the same name, and later remove the old one.
+
+Example:
+  turnchat peers add bob certs/bob/cert.pem --address 192.0.2.7")]
     Add {
         /// What you call the peer
         #[arg(value_parser = Petname::from_str)]
@@ -263,12 +273,19 @@ pub enum PeersCommand {
         #[arg(long, value_name = "HOST[:PORT]", value_parser = Address::from_str)]
         address: Option<Address>,
     },
-    /// Remove a peer
-    #[command(after_help = "Example:\n  turnchat peers remove bob")]
+    /// Remove a peer, or one of its keys
+    #[command(after_help = "\
+A server that runs reads the address book again at SIGHUP, and then ends the conversations with keys that are gone.
+
+Example:
+  turnchat peers remove bob")]
     Remove {
         /// What you call the peer
         #[arg(value_parser = Petname::from_str)]
         name: Petname,
+        /// Only this key, as fingerprint or certificate [default: the peer, with all keys]
+        #[arg(value_name = "KEY|CERT.pem", value_parser = pin)]
+        key: Option<KeyArg>,
     },
     /// Call a peer something else
     #[command(after_help = "Example:\n  turnchat peers rename bob robert")]

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::cli::book::{Address, BookError, Petname};
+use crate::cli::book::{Address, BookError, Petname, Refusal};
 use crate::cli::proposal::{self, Called, shell_quoted, theirs, yours};
 use crate::cli::remedy::{self, Wanted};
 use crate::link::error::chain;
@@ -700,6 +700,10 @@ fn is_absent_key(path: &Path, error: &io::Error) -> bool {
 impl From<&BookError> for Report {
     fn from(error: &BookError) -> Self {
         let advice = match error {
+            BookError::Refused(Refusal::LastKey(name)) => format!(
+                "Remove the peer itself with {}, or add the new key first; nothing was changed.",
+                yours(&format!("peers remove {name}"))
+            ),
             BookError::Refused(_) => {
                 format!("See {}; nothing was changed.", yours("peers list"))
             }

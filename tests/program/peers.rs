@@ -3,7 +3,9 @@
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::harness::{Person, utf8};
+use serde_json::Value;
+
+use crate::harness::{Person, Terminal, utf8};
 
 #[test]
 fn the_book_is_listed_as_it_was_made() {
@@ -25,15 +27,42 @@ fn the_book_is_listed_as_it_was_made() {
     assert_eq!(alice.run(&added).succeeds(), "");
     let listed = alice.run(&["peers", "list"]).succeeds();
     let (bob, key) = (bob.key(), other.key());
+    let rows: Vec<Vec<_>> = listed
+        .lines()
+        .map(|row| row.split('\t').collect())
+        .collect();
+    let [first, second] = &rows[..] else {
+        panic!("{listed}");
+    };
+    assert_eq!(first[..4], ["bob", &bob, "", "added"]);
     assert_eq!(
-        listed,
-        format!("bob         {bob}\nbob-laptop  {key}  laptop.example:8876\n")
+        second[..4],
+        ["bob-laptop", &key, "laptop.example:8876", "added"]
     );
+    assert!(
+        rows.iter()
+            .all(|row| row.len() == 5 && row[4].ends_with('Z')),
+        "{listed}"
+    );
+    let objects = alice.run(&["peers", "list", "--json"]).succeeds();
+    let objects = objects
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let objects: Vec<_> = objects.collect();
+    assert_eq!(objects[1]["name"], "bob-laptop");
+    assert_eq!(objects[1]["address"], "laptop.example:8876");
+    assert_eq!(objects[0]["address"], Value::Null);
+    assert_eq!(objects[0]["keys"][0]["key"], *bob);
+    assert_eq!(objects[0]["keys"][0]["how"], "added");
+    assert_eq!(objects[0]["keys"][0]["when"], rows[0][4]);
 
     alice.run(&["peers", "rename", "bob", "old"]).succeeds();
     alice.run(&["peers", "remove", "bob-laptop"]).succeeds();
     let listed = alice.run(&["peers", "list"]).succeeds();
-    assert_eq!(listed, format!("old  {bob}\n"));
+    assert!(
+        listed.starts_with(&format!("old\t{bob}\t\tadded\t")),
+        "{listed}"
+    );
     alice.run(&["peers", "remove", "old"]).succeeds();
     assert_eq!(alice.run(&["peers", "list"]).succeeds(), "");
 }
@@ -48,8 +77,15 @@ fn an_edit_that_contradicts_the_book_changes_nothing() {
     alice.knows("other", &third);
     let before = fs::read(alice.book()).unwrap();
     for (arguments, words) in [
-        (&["peers", "add", "bob", &another][..], "name bob is taken"),
-        (&["peers", "add", "robert", &key], "as bob"),
+        (&["peers", "add", "robert", &key][..], "as bob"),
+        (
+            &["peers", "remove", "bob", &another],
+            "no key of the peer bob",
+        ),
+        (
+            &["peers", "remove", "bob", &key],
+            "only key of the peer bob",
+        ),
         (
             &add("robert", &another),
             "address is in the address book as bob",
@@ -63,6 +99,38 @@ fn an_edit_that_contradicts_the_book_changes_nothing() {
         assert_eq!(refused.stdout, "");
         assert_eq!(fs::read(alice.book()).unwrap(), before, "{arguments:?}");
     }
+}
+
+#[test]
+fn a_peer_that_changes_its_key_has_both_for_a_while() {
+    let (alice, old, new) = (Person::new(), Person::new(), Person::new());
+    let (old_key, new_key) = (old.key(), new.key());
+    alice.knows("bob", &old);
+    let added = alice.run(&["peers", "add", "bob", &new_key]);
+    added.exits(0);
+    assert!(added.stderr.contains("Both are accepted"), "{added:?}");
+    let again = alice.run(&["peers", "add", "bob", &new_key]);
+    assert!(again.stderr.contains("nothing was changed"), "{again:?}");
+    let server = alice.serve(&["--first", "Hello"]);
+    for bob in [&old, &new] {
+        let mut client = bob.call(&server, &alice, &[]);
+        client.shows("They say: Hello");
+        client.say("QUIT");
+        client.finish().exits(0);
+    }
+    alice.run(&["peers", "remove", "bob", &old_key]).succeeds();
+    let listed = alice.run(&["peers", "list"]).succeeds();
+    assert!(listed.starts_with(&format!("bob\t{new_key}\t")), "{listed}");
+    assert_eq!(listed.lines().count(), 1);
+}
+
+#[test]
+fn a_terminal_gets_the_book_as_a_table() {
+    let (alice, bob) = (Person::new(), Person::new());
+    alice.knows("bob", &bob);
+    let terminal = Terminal::start(alice.turnchat(&["peers", "list"]));
+    terminal.says(&format!("bob  {}  added  2", bob.key()));
+    assert_eq!(terminal.finish().0, Some(0));
 }
 
 #[test]

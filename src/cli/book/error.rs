@@ -23,6 +23,15 @@ pub enum Refusal {
     /// The address is in the book, under this name.
     #[error("this address is in the address book as {0}")]
     AddressTaken(Petname),
+    /// The peer has other keys.
+    #[error("this is no key of the peer {0}")]
+    NoSuchKey(Petname),
+    /// A peer without a key is none.
+    #[error("this is the only key of the peer {0}")]
+    LastKey(Petname),
+    /// The file has it in a form that this program cannot change.
+    #[error("the file is written in a way that cannot be changed from here")]
+    Unwritten,
 }
 
 /// Why there is no address book to go on with, or why it was not changed.
@@ -108,6 +117,12 @@ pub enum Damage {
     /// One of the keys is malformed.
     #[error("{0} has a malformed key")]
     Key(Petname),
+    /// `how` is none of the ways that a key can come.
+    #[error("{0} has a key with an unknown `how`")]
+    How(Petname),
+    /// `when` is no date.
+    #[error("{0} has a key whose `when` is no date")]
+    When(Petname),
     /// `address` is not a text or no address.
     #[error("{0} has a malformed address")]
     Address(Petname),

@@ -3,13 +3,15 @@
 
 pub mod address;
 mod address_book;
+mod entry;
 mod error;
 mod lock;
 mod petname;
 mod verdict;
 
 pub use address::Address;
-pub use address_book::{AddressBook, BOOK_FILE, Entry};
+pub use address_book::{Added, AddressBook, BOOK_FILE};
+pub use entry::{Entry, KnownKey, Origin};
 pub use error::{BookError, Damage, Refusal};
 pub use petname::Petname;
 pub use verdict::{Expected, KeyVerdict, Offer, ServerTrust, Target, TargetError};

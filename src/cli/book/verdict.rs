@@ -40,7 +40,7 @@ impl Target {
                 let Some(address) = entry.address() else {
                     return Err(TargetError::NoAddress(name));
                 };
-                let keys = entry.keys().to_vec();
+                let keys = entry.keys();
                 (address.clone(), Expected::Peer { name, keys })
             }
             None => {
@@ -48,7 +48,7 @@ impl Target {
                 let expected = match book.at(&address) {
                     Some((name, entry)) => Expected::Host {
                         name: name.clone(),
-                        keys: entry.keys().to_vec(),
+                        keys: entry.keys(),
                     },
                     None => Expected::Unknown,
                 };

@@ -5,7 +5,9 @@ use std::time::Duration;
 use crate::cli::abandoned;
 use crate::cli::args::ClientArgs;
 use crate::cli::ask::{self, Answer, Asked};
-use crate::cli::book::{AddressBook, BookError, Expected, Offer, Petname, Target, TargetError};
+use crate::cli::book::{
+    AddressBook, BookError, Expected, KnownKey, Offer, Origin, Petname, Target, TargetError,
+};
 use crate::cli::display::Display;
 use crate::cli::home::{Home, resolve_keys};
 use crate::cli::proposal::yours;
@@ -179,7 +181,7 @@ impl ClientRun<'_> {
                 return Err(unknown());
             }
             let waiting = self.redial(offered, speaker).await?;
-            self.store(name, offered)?;
+            self.store(name, offered, Origin::AcceptedNew)?;
             return Ok(waiting);
         }
         if !speaker.is_person() {
@@ -191,10 +193,12 @@ impl ClientRun<'_> {
             let not_answered = Report::not_answered(&host);
             match asked.await? {
                 Asked::Answered(Answer::Accept) => break,
-                Asked::Answered(Answer::Remember(name)) => match self.store(&name, offered) {
-                    Ok(()) => break,
-                    Err(report) => self.display.fail(&report),
-                },
+                Asked::Answered(Answer::Remember(name)) => {
+                    match self.store(&name, offered, Origin::Remembered) {
+                        Ok(()) => break,
+                        Err(report) => self.display.fail(&report),
+                    }
+                }
                 Asked::Answered(Answer::Decline) => return Err(Report::declined(&host)),
                 Asked::Answered(Answer::OtherKey) => {
                     return Err(Report::other_than_pasted(&host, &offered));
@@ -259,10 +263,10 @@ impl ClientRun<'_> {
             .map_err(|other| Report::not_accepted(&host, &other))
     }
 
-    fn store(&mut self, name: &Petname, key: KeyId) -> Result<(), Report> {
+    fn store(&mut self, name: &Petname, key: KeyId, how: Origin) -> Result<(), Report> {
         let address = Some(self.target.address.clone());
         AddressBook::edit(&self.home.book_path(), |book| {
-            book.add(name.clone(), key, address)
+            book.add(name.clone(), KnownKey::now(key, how), address)
         })
         .map_err(|error: BookError| Report::from(&error))?;
         self.display.say(&format!(
@@ -387,8 +391,8 @@ fn name_for(command: &ClientArgs, target: &Target, book: &AddressBook) -> Result
 fn no_target(error: &TargetError, argument: &str, book: &AddressBook, home: &Home) -> Report {
     match error {
         TargetError::NoAddress(name) => {
-            let known = book.get(name).and_then(|entry| entry.keys().first());
-            let pin = known.map_or(String::new(), |key| format!(" --pin {key}"));
+            let known = book.get(name).and_then(|entry| entry.known_keys().first());
+            let pin = known.map_or(String::new(), |known| format!(" --pin {}", known.key));
             Report::new(
                 Exit::Usage,
                 format!("The address book does not say where to reach {name}."),

@@ -136,7 +136,7 @@ fn end(peer: &KeyArg, home: &Home, display: &Display) -> Result<Exit, Report> {
     let book = home.book()?;
     let (name, keys) = match peer {
         KeyArg::Peer(name) => match book.get(name) {
-            Some(entry) => (name.to_string(), entry.keys().to_vec()),
+            Some(entry) => (name.to_string(), entry.keys()),
             None => {
                 let nobody = format!("Nobody in the address book is called {name}.");
                 return Err(nothing(nobody));

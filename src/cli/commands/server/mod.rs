@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::cli::args::ServerArgs;
 use crate::cli::ask::{self, Answer, Question};
-use crate::cli::book::{AddressBook, BookError, Petname};
+use crate::cli::book::{AddressBook, BookError, KnownKey, Origin, Petname};
 use crate::cli::display::Display;
 use crate::cli::home::Home;
 use crate::cli::report::{Exit, Report};
@@ -355,7 +355,7 @@ impl ServerRun<'_> {
     /// Stores a key that somebody is asked about, which lets it in.
     fn remember(&self, name: &Petname, key: KeyId) -> Result<(), Report> {
         AddressBook::edit(&self.home.book_path(), |book| {
-            book.add(name.clone(), key, None)
+            book.add(name.clone(), KnownKey::now(key, Origin::Remembered), None)
         })
         .map_err(|error: BookError| Report::from(&error))?;
         self.display.say(&format!(

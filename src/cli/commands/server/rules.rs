@@ -61,7 +61,7 @@ impl Rules {
             ServerTrust::Book(_) | ServerTrust::Anyone => &[],
         };
         let known = self.book.iter().flat_map(|(_, entry)| entry.keys());
-        known.chain(allowed).copied()
+        known.chain(allowed.iter().copied())
     }
 }
 
