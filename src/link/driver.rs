@@ -234,6 +234,11 @@ where
         self.with(|state| state.session.supersede());
     }
 
+    /// The peer is not admitted any more.
+    pub(crate) fn expel(&self) {
+        self.with(|state| state.session.expel());
+    }
+
     /// Whether somebody waits for this conversation's place.
     pub(crate) fn crowded(&self, is_crowded: bool) {
         self.with(|state| state.session.crowded(is_crowded));

@@ -55,7 +55,8 @@ pub struct Session {
     owes_redial: bool,
     is_crowded: bool,
     is_quitting: bool,
-    is_superseded: bool,
+    /// Over for one side, whatever the link does: it is not parked.
+    given_up_by: Option<By>,
     /// What is stored, and what is on its way there.
     stored: Snapshot,
     storing: Option<Snapshot>,
@@ -107,7 +108,7 @@ struct News {
 impl Ending {
     /// Whether the record stays, for a later session to continue.
     fn keeps_record(&self, session: &Session) -> bool {
-        !session.has_journal || self.is_dropped || (self.is_parked && !session.is_superseded)
+        !session.has_journal || self.is_dropped || (self.is_parked && session.given_up_by.is_none())
     }
 }
 
@@ -145,7 +146,7 @@ impl Session {
             owes_redial: false,
             is_crowded: false,
             is_quitting: false,
-            is_superseded: false,
+            given_up_by: None,
             stored: conversation.snapshot(),
             storing: None,
             has_failed_to_store: false,
@@ -276,7 +277,17 @@ impl Session {
     /// The peer has begun another conversation: this one is over for it, and
     /// is not parked (PROTOCOL 4.30).
     pub fn supersede(&mut self) {
-        if !std::mem::replace(&mut self.is_superseded, true) && self.is_on() {
+        self.over_for(By::Peer);
+    }
+
+    /// The peer is not admitted any more: this one is over at once, and is not parked. Where
+    /// there is a link the peer is told with a `quit`; nobody waits for its answer.
+    pub fn expel(&mut self) {
+        self.over_for(By::Me);
+    }
+
+    fn over_for(&mut self, side: By) {
+        if self.given_up_by.replace(side).is_none() && self.is_on() {
             self.conversation.quit();
         }
     }
@@ -484,8 +495,10 @@ impl Session {
                             return Some(output);
                         }
                     }
-                    None if self.is_superseded => self.end_superseded(),
-                    None => return None,
+                    None => match self.given_up_by {
+                        Some(side) => self.end_given_up(side),
+                        None => return None,
+                    },
                 },
                 Phase::Closing(_) if self.has_link => return None,
                 Phase::Closing(_) if self.awaits_taking() => return None,
@@ -732,12 +745,12 @@ impl Session {
         self.end(ended, is_parked, is_dropped);
     }
 
-    fn end_superseded(&mut self) {
+    fn end_given_up(&mut self, side: By) {
         if std::mem::take(&mut self.has_link) {
             // The next peer does not wait until this link is closed.
             self.outputs.push_back(Output::CloseInBackground(None));
         }
-        self.end(self.conversation.end(By::Peer).into(), false, false);
+        self.end(self.conversation.end(side).into(), false, false);
     }
 
     fn end(&mut self, ended: Ended, is_parked: bool, is_dropped: bool) {
@@ -758,7 +771,7 @@ impl Session {
             is_parked,
             is_dropped,
         } = *ending;
-        let is_parked = is_parked && !self.is_superseded && self.has_journal;
+        let is_parked = is_parked && self.given_up_by.is_none() && self.has_journal;
         let is_unread = is_dropped && self.has_untaken;
         let is_refused = matches!(ended.cause, Cause::Refused(_));
         let may_return = match self.role {

@@ -108,6 +108,26 @@ fn a_conversation_that_newer_ones_crowd_out_is_told_of() {
 /// Where the server does not know of the conversation any more, what its reader may not
 /// have seen is told with the conversation that it was said in.
 #[test]
+fn a_conversation_with_somebody_who_is_removed_is_given_up() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let (page, mut contents) = stopped_at(&alice, &bob);
+    contents["live"] = json!(false);
+    fs::write(&page, contents.to_string()).unwrap();
+    let mut server = Server::of(alice.start(&HOLDING));
+    server.program.expect("listening");
+    alice.run(&["peers", "remove", "bob"]).succeeds();
+    server.program.send(Signal::SIGHUP);
+    let told = server.program.expect("error");
+    let what = told["what"].as_str().unwrap();
+    assert!(what.contains("not let in any more"), "{told}");
+    assert_eq!(told["unacknowledged"]["text"], "Are you there?");
+    server.program.send(Signal::SIGTERM);
+    server.program.finish().exits(0);
+    let open = alice.run(&["conversations", "list"]);
+    assert!(open.stderr.contains("No conversation is open"), "{open:?}");
+}
+
+#[test]
 fn a_message_of_a_conversation_that_is_over_says_which_it_was() {
     let (alice, bob) = (Person::new(), Person::new());
     let server = alice.serve(&["--allow-anyone", "--first", "Hello"]);

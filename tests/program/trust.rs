@@ -193,6 +193,70 @@ fn who_is_removed_from_the_book_waits_in_vain() {
     talking.finish().exits(0);
 }
 
+/// Removes bob from the book of a server that runs, which is told.
+fn removes(alice: &Person, server: &mut Server) {
+    alice.run(&["peers", "remove", "bob"]).succeeds();
+    server.program.send(Signal::SIGHUP);
+    server
+        .program
+        .stderr
+        .line_with("bob is not let in any more");
+    server.program.stderr.line_with("address book again");
+}
+
+const KEEPING: [&str; 6] = [
+    "--listen",
+    "127.0.0.1:0",
+    "--json",
+    "--journal",
+    "--hold",
+    "15m",
+];
+
+/// A server that holds what is cut, and a conversation in it that has begun.
+fn keeping(alice: &Person, bob: &Person) -> (Server, Program) {
+    alice.knows("bob", bob);
+    let server = [&["server", "--first", "Hello"][..], &KEEPING].concat();
+    let mut server = Server::of(alice.start(&server));
+    let calling = ["client", &server.address, "--pin", &alice.key(), "--json"];
+    let mut client = bob.start(&calling);
+    client.stdout.line_with("\"your-turn\"");
+    server.program.stdout.line_with("\"delivered\"");
+    (server, client)
+}
+
+#[test]
+fn who_is_removed_loses_the_conversation_that_is_on() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let (mut server, mut client) = keeping(&alice, &bob);
+    removes(&alice, &mut server);
+    let ended = server.program.stdout.line_with("\"ended\"");
+    assert!(ended.contains("\"by\":\"me\""), "{ended}");
+    let ended = client.stdout.line_with("\"ended\"");
+    assert!(ended.contains("\"by\":\"peer\""), "{ended}");
+    client.finish().exits(0);
+    is_turned_away(bob.call(&server, &alice, &[]), &["does not know your key"]);
+    // Known again, it begins anew.
+    alice.knows("bob", &bob);
+    server.program.send(Signal::SIGHUP);
+    server.program.stderr.line_with("address book again");
+    talks(bob.call(&server, &alice, &[]));
+}
+
+#[test]
+fn who_is_removed_loses_the_conversation_that_is_held() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let (mut server, client) = keeping(&alice, &bob);
+    drop(client);
+    server.program.stdout.line_with("\"lost\"");
+    removes(&alice, &mut server);
+    server.program.stdout.line_with("\"ended\"");
+    server.program.send(Signal::SIGTERM);
+    server.program.finish().exits(0);
+    let open = alice.run(&["conversations", "list"]);
+    assert!(open.stderr.contains("No conversation is open"), "{open:?}");
+}
+
 #[test]
 fn who_is_allowed_by_name_is_out_once_the_name_is_gone() {
     let (alice, bob) = (Person::new(), Person::new());

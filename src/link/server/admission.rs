@@ -345,15 +345,19 @@ impl Admission {
         orders
     }
 
-    /// Sends away all clients of this key that wait: it is not admitted any more.
+    /// Sends away all clients of this key that wait or are just let in, and ends its
+    /// conversations: it is not admitted any more.
     pub fn expel(&mut self, key: &KeyId) -> Orders {
         let mut orders = Orders::new();
         for (name, candidate) in self.candidates_of(key) {
-            if candidate.is_queued {
+            let stage = candidate.connection.and_then(|id| self.stage(id));
+            let begins = matches!(stage, Some(Stage::Entering { has_seat: true, .. }));
+            if candidate.is_queued || begins {
                 let refused = Instruction::Refuse(Reason::UnknownPeer);
                 self.send_away(&name, refused, &mut orders);
             }
         }
+        self.conversations.expel(key, &mut orders);
         orders.extend(self.tell_places());
         orders
     }

@@ -82,4 +82,7 @@ pub enum ServerEvent {
     /// Its peer did not continue it for 30 days, or there are more than
     /// [`Limits::parked`](crate::protocol::Limits::parked) (PROTOCOL 5.3).
     Expired(Abandoned),
+    /// It was parked, and its peer is [expelled](super::Server::expel). The handler of one that
+    /// is on learns [`Cause::Me`](crate::link::Cause::Me) instead.
+    Expelled(Abandoned),
 }

@@ -598,6 +598,11 @@ where
                         live.driver.supersede();
                     }
                 }
+                Order::Expel(name) => {
+                    if let Some(live) = self.live.get(&name) {
+                        live.driver.expel();
+                    }
+                }
                 Order::GiveUp(name, why) => {
                     let Some(parked) = self.parked.remove(&name) else {
                         continue;
@@ -609,6 +614,7 @@ where
                             let event = match why {
                                 Why::Peer => ServerEvent::GaveUp(abandoned),
                                 Why::Age => ServerEvent::Expired(abandoned),
+                                Why::Expelled => ServerEvent::Expelled(abandoned),
                             };
                             self.tell(event, untold);
                             // Whatever the record says: a `hello` may still be held back.

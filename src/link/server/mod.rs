@@ -307,8 +307,10 @@ impl Server {
     }
 
     /// Sends this key's clients in the queue away, as
-    /// [unknown](crate::protocol::Reason::UnknownPeer): the key is not admitted any more. A
-    /// conversation that is on continues.
+    /// [unknown](crate::protocol::Reason::UnknownPeer): the key is not admitted any more. Its
+    /// conversations end, whether they are on, held or parked. The peer of one that is on is
+    /// told with a `quit`, and nobody waits for its answer; whether it may begin another is for
+    /// `admit` to say.
     pub fn expel(&self, key: KeyId) {
         let _ = self.requests.send(Request::Expel(key));
     }

@@ -204,6 +204,8 @@ impl World {
                     }
                     Orders::new()
                 }
+                // Nobody is expelled in the model.
+                Order::Expel(_) => Orders::new(),
                 Order::GiveUp((_, id), _) => self.give_up(config, id),
                 Order::Arm(timer @ Timer::Place(..), _) => {
                     self.hub.timers.insert(timer);

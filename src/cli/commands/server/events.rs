@@ -93,6 +93,13 @@ impl<'a> EventReporter<'a> {
                 );
                 abandoned::tell(what, abandoned, self.display, speaker)?;
             }
+            ServerEvent::Expelled(abandoned) => {
+                let what = format!(
+                    "The conversation with {} that was cut is given up: the key is not let in any more.",
+                    abandoned.key
+                );
+                abandoned::tell(what, abandoned, self.display, speaker)?;
+            }
             ServerEvent::Failed(incident) => {
                 self.display
                     .detail(&format!("A connection failed: {incident}."));

@@ -381,6 +381,11 @@ impl ServerRun<'_> {
             self.questions.forget(&key);
             if self.rules.judge(&key) != Some(Verdict::Admit) {
                 self.server.expel(key);
+                let name = old.petname(&key);
+                let name = name.unwrap_or_else(|| "A key".to_owned());
+                self.display.say(&format!(
+                    "{name} is not let in any more ({key}): a conversation with this key ends."
+                ));
             }
         }
         self.display.say("Read the address book again.");

@@ -54,6 +54,11 @@ impl Rules {
         Self { trust, book }
     }
 
+    /// What the address book calls the peer.
+    pub(super) fn petname(&self, key: &KeyId) -> Option<String> {
+        self.book.name_of(key).map(ToString::to_string)
+    }
+
     /// Whom these rules know.
     pub(super) fn keys(&self) -> impl Iterator<Item = KeyId> {
         let allowed = match &self.trust {
@@ -92,7 +97,7 @@ impl SharedRules {
 
     /// What the address book calls the peer.
     pub(super) fn petname(&self, key: &KeyId) -> Option<String> {
-        self.lock().book.name_of(key).map(ToString::to_string)
+        self.lock().petname(key)
     }
 
     /// The petname, or else the key.

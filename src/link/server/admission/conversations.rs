@@ -28,8 +28,8 @@ pub(super) struct Conversations {
 pub(super) enum Standing {
     Live {
         clienthello: u64,
-        /// Its peer has begun another: however it ends, it is not parked.
-        is_superseded: bool,
+        /// However it ends, it is not parked.
+        given_up: Option<Why>,
     },
     /// It can go on later.
     Parked { clienthello: u64 },
@@ -82,7 +82,7 @@ impl Conversations {
         self.forget(&name, orders);
         let live = Standing::Live {
             clienthello,
-            is_superseded: false,
+            given_up: None,
         };
         self.standings.insert(name, live);
     }
@@ -111,11 +111,12 @@ impl Conversations {
         let mut orders = Orders::new();
         let clienthello = match self.standings.get(&name) {
             Some(Standing::Live {
-                is_superseded: true,
+                given_up: Some(why),
                 ..
             }) => {
+                let why = *why;
                 self.forget(&name, &mut orders);
-                orders.push(Order::GiveUp(name, Why::Peer));
+                orders.push(Order::GiveUp(name, why));
                 return orders;
             }
             Some(standing) => standing.clienthello().unwrap_or(0),
@@ -173,17 +174,37 @@ impl Conversations {
         for (other, standing) in self.standings.range_mut(all_of(&name.0)) {
             match standing {
                 _ if *other == name => {}
-                Standing::Live { is_superseded, .. } => {
-                    *is_superseded = true;
+                Standing::Live { given_up, .. } => {
+                    *given_up = Some(Why::Peer);
                     orders.push(Order::Supersede(*other));
                 }
                 Standing::Parked { .. } => parked.push(*other),
                 Standing::Ended => {}
             }
         }
-        for other in parked {
-            self.forget(&other, orders);
-            orders.push(Order::GiveUp(other, Why::Peer));
+        self.give_up(&parked, Why::Peer, orders);
+    }
+
+    /// All open conversations of a key are over: it is not admitted any more.
+    pub(super) fn expel(&mut self, key: &KeyId, orders: &mut Orders) {
+        let mut parked = Vec::new();
+        for (name, standing) in self.standings.range_mut(all_of(key)) {
+            match standing {
+                Standing::Live { given_up, .. } => {
+                    *given_up = Some(Why::Expelled);
+                    orders.push(Order::Expel(*name));
+                }
+                Standing::Parked { .. } => parked.push(*name),
+                Standing::Ended => {}
+            }
+        }
+        self.give_up(&parked, Why::Expelled, orders);
+    }
+
+    fn give_up(&mut self, parked: &[ConversationName], why: Why, orders: &mut Orders) {
+        for name in parked {
+            self.forget(name, orders);
+            orders.push(Order::GiveUp(*name, why));
         }
     }
 

@@ -79,12 +79,14 @@ pub enum Entry {
 }
 
 /// Why a parked conversation is given up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Why {
     /// Its peer has quit it, or begun another.
     Peer,
     /// It is too old, or too many newer ones are kept.
     Age,
+    /// Its peer is not admitted any more.
+    Expelled,
 }
 
 /// What the hub must do, in this sequence.
@@ -94,6 +96,8 @@ pub enum Order {
     Tell(ConnectionId, Instruction),
     /// Tell a conversation that is on that its peer has begun another.
     Supersede(ConversationName),
+    /// Tell a conversation that is on that its peer is not admitted any more.
+    Expel(ConversationName),
     /// End a parked conversation, on the disk too; then call
     /// [`Admission::ended`](super::Admission::ended), or
     /// [`Admission::kept`](super::Admission::kept) if that cannot be stored, and skip the

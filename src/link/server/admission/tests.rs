@@ -68,6 +68,7 @@ impl Door {
                     words.push(format!("{}: {instruction}", to.0));
                 }
                 Order::Supersede(name) => words.push(format!("supersede {}", number(name))),
+                Order::Expel(name) => words.push(format!("expel {}", number(name))),
                 Order::GiveUp(name, _) => {
                     words.push(format!("give up {}", number(name)));
                     let ended = self.admission.ended(name);
@@ -446,6 +447,26 @@ fn a_conversation_that_was_superseded_is_given_up_as_it_is_parked() {
     // Another's is parked as ever.
     assert!(door.parked(2, 3).is_empty());
     assert!(door.is_open(2, 3));
+}
+
+#[test]
+fn all_conversations_of_an_expelled_key_are_over() {
+    let mut door = Door::talking();
+    door.restore(2, 2, 0);
+    door.restore(3, 3, 0);
+    assert_eq!(door.greet(4, 4, ADMIT), ["2: wait 0"]);
+    let mut expel = |of| {
+        let orders = door.admission.expel(&key(of));
+        door.obey(orders)
+    };
+    assert_eq!(expel(2), ["give up 2"]);
+    assert_eq!(expel(4), ["2: unknown-peer"]);
+    assert_eq!(expel(1), ["expel 1"]);
+    assert!(expel(5).is_empty());
+    // However it ends.
+    assert_eq!(door.parked(1, 1), ["give up 1"]);
+    assert!(!door.is_open(1, 1) && !door.is_open(2, 2));
+    assert!(door.is_open(3, 3));
 }
 
 #[test]
