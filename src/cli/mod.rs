@@ -13,6 +13,7 @@ pub mod input;
 pub mod layout;
 pub mod listen_at;
 pub mod locale;
+pub mod own_addresses;
 pub mod proposal;
 pub mod remedy;
 pub mod report;

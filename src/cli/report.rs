@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::cli::book::{Address, BookError, Petname, Refusal};
+use crate::cli::own_addresses::OwnAddresses;
 use crate::cli::proposal::{self, Called, shell_quoted, theirs, yours};
 use crate::cli::remedy::{self, Wanted};
 use crate::link::error::chain;
@@ -203,6 +204,19 @@ impl Report {
             Exit::Failure,
             format!("Cannot listen on {address}: {error}."),
             advice,
+        )
+    }
+
+    /// An address that every link has, and no link is named.
+    pub fn no_zone(host: &str) -> Self {
+        let own = OwnAddresses::find();
+        let interface = own.an_interface();
+        Self::new(
+            Exit::Usage,
+            format!("The address {host} is one on a link, and does not say on which."),
+            format!(
+                "Write the name of this machine's interface behind it, such as {host}%{interface}."
+            ),
         )
     }
 

@@ -1,9 +1,11 @@
 //! A server between conversations: reading ahead, the queue, `--once` and
 //! `--first`.
 
+use std::process::Command;
+
 use nix::sys::signal::Signal;
 
-use crate::harness::{Pair, Person};
+use crate::harness::{Pair, Person, Program};
 
 #[test]
 fn the_end_of_input_after_a_conversation_stops_the_server() {
@@ -261,4 +263,62 @@ fn the_message_of_a_server_says_what_its_peer_runs() {
         alice.key()
     );
     assert_eq!(line, expected);
+}
+
+/// In a network of its own, where the system allows that: it has no way out.
+fn in_own_network(alice: &Person, addresses: &str, arguments: &[&str]) -> Option<Program> {
+    let may = Command::new("unshare").args(["-n", "true"]).output();
+    if !may.is_ok_and(|done| done.status.success()) {
+        return None;
+    }
+    let command = alice.turnchat(arguments);
+    let script = format!("ip link set lo up; {addresses} exec \"$0\" \"$@\"");
+    let mut apart = Command::new("unshare");
+    apart
+        .args(["-n", "sh", "-c", &script])
+        .arg(command.get_program());
+    apart.args(command.get_args()).env_clear();
+    for (name, value) in command.get_envs() {
+        apart.env(name, value.expect("a value"));
+    }
+    apart.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    Some(Program::start(apart))
+}
+
+#[test]
+fn a_peer_is_told_the_addresses_of_the_machine() {
+    let alice = Person::new();
+    let listening = ["server", "--listen", "0.0.0.0:8876"];
+    let lo = "ip addr add 192.0.2.7/32 dev lo; ip addr add 192.0.2.8/32 dev lo;";
+    let Some(mut server) = in_own_network(&alice, lo, &listening) else {
+        return;
+    };
+    let told = server.stderr.line_with("Your peer runs: ");
+    assert_eq!(
+        told,
+        format!(
+            "Your peer runs: turnchat client 192.0.2.7 --pin {}",
+            alice.key()
+        )
+    );
+    let others = server.stderr.line_with("may also dial");
+    assert!(
+        others.contains("192.0.2.8, ") && !others.contains("127."),
+        "{others}"
+    );
+}
+
+#[test]
+fn an_address_on_one_link_needs_that_link() {
+    let alice = Person::new();
+    let key = alice.key();
+    for arguments in [
+        &["client", "fe80::1", "--pin", &key][..],
+        &["client", "[fe80::1]:9000", "--pin", &key],
+        &["server", "--listen", "[fe80::1]:0"],
+    ] {
+        alice
+            .run(arguments)
+            .fails(2, &["The address fe80::1", "on which", "fe80::1%"]);
+    }
 }

@@ -98,7 +98,7 @@ fn shown<'a>(page: &'a str, side: &str, directory: &Path) -> impl Iterator<Item 
             .replace("3fJ…", "…")
             .replace("9aQ…", "…")
             .replace("[::]:8876", "127.0.0.1:…")
-            .replace("alice-laptop", "127.0.0.1:…")
+            .replace("client 192.0.2.7", "client 127.0.0.1:…")
     })
 }
 

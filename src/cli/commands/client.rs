@@ -10,6 +10,7 @@ use crate::cli::book::{
 };
 use crate::cli::display::Display;
 use crate::cli::home::{Home, resolve_keys};
+use crate::cli::own_addresses::lacks_zone;
 use crate::cli::proposal::yours;
 use crate::cli::report::{Exit, Report};
 use crate::cli::signals::{Program, Signals, Stop};
@@ -34,6 +35,9 @@ pub async fn run(
     let pins = resolve_keys(&command.pin, &AddressBook::default())?;
     let target = Target::resolve(&command.peer, pins, &book)
         .map_err(|error| no_target(&error, &command.peer, &book, home))?;
+    if lacks_zone(target.address.host()) {
+        return Err(Report::no_zone(target.address.host()));
+    }
     let new_name = match command.accept_new {
         true => Some(name_for(&command, &target, &book)?),
         false => None,

@@ -1,7 +1,7 @@
 //! Where the server listens.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use nix::errno::Errno;
 use tokio::net::{TcpListener, lookup_host};
@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, lookup_host};
 use crate::cli::book::address::DEFAULT_PORT;
 use crate::cli::display::Display;
 use crate::cli::listen_at::ListenAt;
+use crate::cli::own_addresses::{OwnAddresses, lacks_zone};
 use crate::cli::report::Report;
 use crate::cli::speaker::Speaker;
 use crate::link::tcp;
@@ -18,6 +19,7 @@ use crate::trust::KeyId;
 /// is free is taken. May be dropped at any time.
 pub(super) async fn listen(at: &ListenAt) -> Result<TcpListener, Report> {
     let listener = match at.host() {
+        Some(host) if lacks_zone(host) => return Err(Report::no_zone(host)),
         None => everywhere(at.port()),
         Some(host) => match lookup_host((host, at.port())).await {
             Ok(addresses) => first(addresses),
@@ -62,26 +64,25 @@ pub(super) fn announce(
     speaker: &mut impl Speaker,
 ) -> Result<(), Report> {
     display.announce(&format!("Listening on {address}"));
+    let mut hosts = OwnAddresses::find().of_server(address).into_iter();
+    let best = hosts.next().unwrap_or_default();
     display.announce(&format!(
         "Your peer runs: turnchat client {} --pin {own}",
-        reachable(address)
+        with_port(&best, address.port())
     ));
+    if best.contains('%') {
+        display.say("Behind `%` your peer writes the interface on its own side.");
+    }
+    let others: Vec<_> = hosts.map(|host| with_port(&host, address.port())).collect();
+    if !others.is_empty() {
+        display.say(&format!("It may also dial {}.", others.join(", ")));
+    }
     speaker.listening(&address.to_string(), own)
 }
 
-/// The address as a peer may dial it: this host's name where any will do.
-fn reachable(address: SocketAddr) -> String {
-    let host = match address.ip() {
-        ip if ip.is_unspecified() => nix::unistd::gethostname()
-            .ok()
-            .and_then(|name| name.into_string().ok())
-            .unwrap_or_else(|| "HOST".to_owned()),
-        // The peer reaches it through an interface of its own, which has a name there.
-        IpAddr::V6(v6) if v6.is_unicast_link_local() => format!("{v6}%INTERFACE"),
-        ip => ip.to_string(),
-    };
-    match address.port() {
-        DEFAULT_PORT => host,
+fn with_port(host: &str, port: u16) -> String {
+    match port {
+        DEFAULT_PORT => host.to_owned(),
         port if host.contains(':') => format!("[{host}]:{port}"),
         port => format!("{host}:{port}"),
     }
@@ -92,16 +93,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_peer_is_told_what_it_can_dial() {
-        for (address, told) in [
-            ("192.0.2.7:8876", "192.0.2.7"),
-            ("192.0.2.7:9000", "192.0.2.7:9000"),
-            ("[2001:db8::1]:8876", "2001:db8::1"),
-            ("[2001:db8::1]:9000", "[2001:db8::1]:9000"),
-            ("[fe80::1%2]:8876", "fe80::1%INTERFACE"),
-            ("[fe80::1%2]:9000", "[fe80::1%INTERFACE]:9000"),
+    fn a_port_is_told_unless_it_is_the_usual_one() {
+        for (host, port, told) in [
+            ("192.0.2.7", 8876, "192.0.2.7"),
+            ("192.0.2.7", 9000, "192.0.2.7:9000"),
+            ("2001:db8::7", 8876, "2001:db8::7"),
+            ("fe80::7%eth0", 9000, "[fe80::7%eth0]:9000"),
         ] {
-            assert_eq!(reachable(address.parse().unwrap()), told);
+            assert_eq!(with_port(host, port), told);
         }
     }
 }
