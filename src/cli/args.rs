@@ -123,7 +123,8 @@ terminal you are asked about a key that you don't know.
 What is piped is said one line a turn; the end of the input stops the server
 after the conversation, with --json also before the first one.
 
-Example:
+Examples:
+  turnchat server --pair bob
   turnchat server --allow certs/bob/cert.pem")]
 pub struct ServerArgs {
     /// The port to listen at, on all addresses of this machine, or on the first free one of a
@@ -136,6 +137,9 @@ pub struct ServerArgs {
     /// Let in everyone who proves a key: for public bots
     #[arg(long, conflicts_with = "allow")]
     pub allow_anyone: bool,
+    /// Pair with somebody new by a code of three words, and store the key under this name
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["allow", "allow_anyone"], value_parser = Petname::from_str)]
+    pub pair: Option<Petname>,
     /// How many admitted peers may wait while a conversation is on
     #[arg(long, value_name = "N", default_value_t = 16)]
     pub queue: usize,
@@ -159,6 +163,7 @@ before anything of yours is shown.
 
 Examples:
   turnchat client localhost --pin certs/alice/cert.pem
+  turnchat client 192.0.2.7 --pair --as alice
   turnchat client 192.0.2.7 --accept-new --as alice
   turnchat client alice")]
 pub struct ClientArgs {
@@ -169,10 +174,13 @@ pub struct ClientArgs {
     #[arg(long, value_name = "KEY|CERT.pem", value_parser = pin)]
     pub pin: Vec<KeyArg>,
     /// Store the key of a host that has none in the address book yet, and trust it from now on
-    #[arg(long, conflicts_with = "pin")]
+    #[arg(long, group = "stores", conflicts_with = "pin")]
     pub accept_new: bool,
-    /// The name to store it under [default: HOST]
-    #[arg(long = "as", value_name = "NAME", requires = "accept_new", value_parser = Petname::from_str)]
+    /// Pair by the code of three words that a server with --pair shows; you are asked for it
+    #[arg(long, group = "stores", conflicts_with = "pin")]
+    pub pair: bool,
+    /// The name to store the key under, with --pair or --accept-new [default: HOST]
+    #[arg(long = "as", value_name = "NAME", requires = "stores", value_parser = Petname::from_str)]
     pub name: Option<Petname>,
     /// Give up the conversation that was cut, and begin a new one
     #[arg(long)]

@@ -14,6 +14,7 @@ pub mod layout;
 pub mod listen_at;
 pub mod locale;
 pub mod own_addresses;
+pub mod pairing_code;
 pub mod proposal;
 pub mod remedy;
 pub mod report;

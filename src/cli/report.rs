@@ -1,6 +1,8 @@
 //! Outcomes as words, advice and exit code. Every failure is told in two
 //! parts: what happened, and what to do now.
 
+mod pairing;
+
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;

@@ -16,7 +16,7 @@ use std::path::Path;
 
 use toml_edit::{Document, DocumentMut, Item, Key, Table};
 
-use super::entry::{self, Entry, KnownKey, Span};
+use super::entry::{self, Entry, KnownKey, Origin, Span};
 use super::error::{BookError, Damage, Refusal};
 use super::lock::BookLock;
 use super::{Address, Petname};
@@ -173,6 +173,25 @@ impl AddressBook {
             document.insert(name.as_str(), Item::Table(table));
             Ok(())
         })
+    }
+
+    /// Adds a peer that has proven its key in a pairing under this name. Gives the name that the
+    /// key is known by from now on: where it was known before, nothing changes.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NameTaken`], [`Refusal::AddressTaken`]; the book stays as it was.
+    pub fn add_paired(
+        &mut self,
+        name: Petname,
+        key: KeyId,
+        address: Option<Address>,
+    ) -> Result<Petname, Refusal> {
+        if let Some(known) = self.name_of(&key) {
+            return Ok(known.clone());
+        }
+        self.add(name.clone(), KnownKey::now(key, Origin::Pairing), address)?;
+        Ok(name)
     }
 
     /// Adds a peer; or a further key to a known one, that both are accepted while it changes

@@ -1,5 +1,7 @@
 //! `turnchat client`: whom to expect, the dial, and the conversation.
 
+mod pairing;
+
 use std::time::Duration;
 
 use crate::cli::abandoned;
@@ -38,12 +40,29 @@ pub async fn run(
     if lacks_zone(target.address.host()) {
         return Err(Report::no_zone(target.address.host()));
     }
-    let new_name = match command.accept_new {
+    let new_name = match command.accept_new || command.pair {
         true => Some(name_for(&command, &target, &book)?),
         false => None,
     };
     let identity = home.identity(&command.talk.identity, display)?;
     speaker.begin()?;
+    let (target, book) = match new_name.as_ref().filter(|_| command.pair) {
+        Some(name) => {
+            let pairing = pairing::pair(&identity, &target, name, home, display, speaker);
+            let key = tokio::select! {
+                key = pairing => key?,
+                stop = signals.stop() => {
+                    if stop == Stop::Interrupt {
+                        speaker.stopping();
+                    }
+                    return Ok(exit_for(stop));
+                }
+            };
+            let expected = Expected::Pins(vec![key]);
+            (Target { expected, ..target }, home.book()?)
+        }
+        None => (target, book),
+    };
     let mut run = ClientRun {
         identity,
         target,

@@ -96,14 +96,7 @@ impl Display {
         self.line(FAILURE, &report.advice);
     }
 
-    /// One of the lines that scripts read: without the program's name.
-    pub fn announce(&self, line: &str) {
-        if !self.is_quiet {
-            self.print_always(line);
-        }
-    }
-
-    /// What has to be seen before a question is answered, however quiet it is.
+    /// What has to be seen however quiet it is: what scripts read, and what a question is about.
     pub fn print_always(&self, line: &str) {
         let line = screen::line(line);
         let line = match self.stderr.page() {

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::intent::Intent;
 use super::partner::Partner;
-use super::{Left, Speaker, Unsaid};
+use super::{Answer, Left, Speaker, Unsaid};
+use crate::cli::book::Petname;
 use crate::cli::display::Display;
 use crate::cli::input::{Input, InputEvent};
 use crate::cli::locale::Letters;
@@ -14,7 +15,7 @@ use crate::cli::report::{Exit, Report};
 use crate::cli::screen;
 use crate::link::{Abandoned, Cause, Ended, LinkError, Notice};
 use crate::protocol::{ConversationId, Message, Role, Text};
-use crate::trust::KeyId;
+use crate::trust::{KeyId, PairingCode};
 
 /// A program, over stdin and stdout.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub struct JsonLines {
     /// The turn that `your-turn` was told of last.
     announced: Option<u64>,
     is_at_end: bool,
+    /// `code-wanted` is not answered yet.
+    wants_code: bool,
     /// The failure that an `error` event told of last.
     told: Option<Report>,
     /// `ended` was told of the last conversation.
@@ -45,6 +48,9 @@ enum JsonCommand {
     },
     Quit {
         conversation: Option<String>,
+    },
+    Pair {
+        code: String,
     },
 }
 
@@ -66,6 +72,7 @@ impl JsonLines {
             must_name: false,
             announced: None,
             is_at_end: false,
+            wants_code: false,
             told: None,
             is_over: false,
         }
@@ -109,7 +116,14 @@ impl JsonLines {
         })?;
         let no_command = |_| ("bad-input", "the line is no command".to_owned(), COMMANDS);
         let command = serde_json::from_value(value).map_err(no_command)?;
-        let (JsonCommand::Say { conversation, .. } | JsonCommand::Quit { conversation }) = &command;
+        let (JsonCommand::Say { conversation, .. } | JsonCommand::Quit { conversation }) = &command
+        else {
+            return Err((
+                "bad-input",
+                "no code is wanted".to_owned(),
+                "Give it when the `code-wanted` event asks for it, once.",
+            ));
+        };
         match (conversation, &self.conversation) {
             (Some(named), Some(current)) if *named == current.to_string() => {}
             (None, None) => {}
@@ -254,7 +268,7 @@ impl Speaker for JsonLines {
             .filter_map(|line| serde_json::from_str(line).ok());
         commands.find_map(|command| match command {
             JsonCommand::Say { text, .. } => Text::new(text).ok(),
-            JsonCommand::Quit { .. } => None,
+            JsonCommand::Quit { .. } | JsonCommand::Pair { .. } => None,
         })
     }
 
@@ -388,6 +402,39 @@ impl Speaker for JsonLines {
         );
         insert_message(&mut error, "untaken", abandoned.untaken.as_ref());
         self.event("error", error)
+    }
+
+    async fn pairing_code(&mut self) -> Result<Answer, Report> {
+        if !std::mem::replace(&mut self.wants_code, true) {
+            self.event("code-wanted", json!({}))?;
+        }
+        let line = match self.input.next().await {
+            InputEvent::Line(line) => line,
+            InputEvent::TooLong | InputEvent::NotUtf8 => String::new(),
+            InputEvent::End => {
+                self.is_at_end = true;
+                return Ok(Answer::Left(Left::Input));
+            }
+            InputEvent::Failed(error) => return Err(Report::stdin(&error)),
+        };
+        self.wants_code = false;
+        match serde_json::from_str(&line) {
+            Ok(JsonCommand::Pair { code }) => Ok(Answer::Line(code)),
+            _ => Err(Report::new(
+                Exit::Usage,
+                "The line is no command with a pairing code.",
+                "Answer `code-wanted` with {\"pair\":{\"code\":\"WORD-WORD-WORD\"}}.",
+            )),
+        }
+    }
+
+    fn pairing(&mut self, code: &PairingCode) -> Result<(), Report> {
+        self.event("pairing", json!({ "code": code.spoken() }))
+    }
+
+    fn paired(&mut self, key: &KeyId, petname: &Petname) -> Result<(), Report> {
+        let peer = json!({ "key": key.to_string(), "petname": petname.as_str() });
+        self.event("paired", json!({ "peer": peer }))
     }
 
     async fn between(&mut self, _is_first: bool) -> Result<Left, Report> {

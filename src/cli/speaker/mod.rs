@@ -18,12 +18,14 @@ use std::future::pending;
 
 use notices::{INTERRUPTED, show_heard_again, show_leaving, show_notice};
 
+use super::book::Petname;
 use super::display::Display;
 use super::layout::THEIRS;
+use super::pairing_code;
 use super::report::Report;
 use crate::link::{Abandoned, Ended, Notice};
 use crate::protocol::{ConversationId, Message, Role, Text};
-use crate::trust::KeyId;
+use crate::trust::{KeyId, PairingCode};
 
 /// Who speaks on this side, and is spoken to.
 ///
@@ -193,6 +195,31 @@ pub trait Speaker {
     /// The terminal cannot be read.
     async fn answer(&mut self) -> Result<Answer, Report> {
         pending().await
+    }
+
+    /// Asks for the code of a pairing; its answer. May be dropped at any time.
+    ///
+    /// # Errors
+    /// The input cannot be read, or stdout is closed.
+    async fn pairing_code(&mut self) -> Result<Answer, Report> {
+        self.question(pairing_code::PROMPT);
+        self.answer().await
+    }
+
+    /// This code is to be read to the peer.
+    ///
+    /// # Errors
+    /// stdout is closed.
+    fn pairing(&mut self, _code: &PairingCode) -> Result<(), Report> {
+        Ok(())
+    }
+
+    /// This key has been proven by a code, and is stored under this name.
+    ///
+    /// # Errors
+    /// stdout is closed.
+    fn paired(&mut self, _key: &KeyId, _petname: &Petname) -> Result<(), Report> {
+        Ok(())
     }
 
     /// Whether a question still stands there, unanswered and whole.

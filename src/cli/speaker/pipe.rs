@@ -4,7 +4,7 @@
 use super::intent::Intent;
 use super::notices::show_end;
 use super::partner::Partner;
-use super::{Left, Speaker, Unsaid};
+use super::{Answer, Left, Speaker, Unsaid};
 use crate::cli::display::Display;
 use crate::cli::input::line::Typed;
 use crate::cli::input::{Input, InputEvent};
@@ -156,6 +156,16 @@ impl Speaker for Pipe {
             self.tell_left();
         }
         Ok(())
+    }
+
+    /// The first line of the input is no message then.
+    async fn pairing_code(&mut self) -> Result<Answer, Report> {
+        match self.input.next().await {
+            InputEvent::Line(line) => Ok(Answer::Line(line)),
+            InputEvent::TooLong | InputEvent::NotUtf8 => Ok(Answer::Line(String::new())),
+            InputEvent::End => Ok(Answer::Left(Left::Input)),
+            InputEvent::Failed(error) => Err(Report::stdin(&error)),
+        }
     }
 
     async fn between(&mut self, is_first: bool) -> Result<Left, Report> {

@@ -12,6 +12,7 @@ use crate::cli::display::Display;
 use crate::cli::editor::{Editor, Event};
 use crate::cli::input::line::Typed;
 use crate::cli::layout::OURS;
+use crate::cli::pairing_code;
 use crate::cli::report::Report;
 use crate::link::{Ended, Notice};
 use crate::protocol::Text;
@@ -244,6 +245,16 @@ impl Speaker for Terminal {
         if let Some(editor) = self.editor() {
             editor.ask(question, None);
         }
+    }
+
+    async fn pairing_code(&mut self) -> Result<Answer, Report> {
+        if !self.is_asking {
+            self.is_asking = true;
+            if let Some(editor) = self.editor() {
+                editor.ask(pairing_code::PROMPT, Some(pairing_code::complete));
+            }
+        }
+        self.answer().await
     }
 
     async fn answer(&mut self) -> Result<Answer, Report> {

@@ -60,14 +60,19 @@ fn first(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpListener>
 pub(super) fn announce(
     address: SocketAddr,
     own: &KeyId,
+    pairs: bool,
     display: &Display,
     speaker: &mut impl Speaker,
 ) -> Result<(), Report> {
-    display.announce(&format!("Listening on {address}"));
+    display.print_always(&format!("Listening on {address}"));
     let mut hosts = OwnAddresses::find().of_server(address).into_iter();
     let best = hosts.next().unwrap_or_default();
-    display.announce(&format!(
-        "Your peer runs: turnchat client {} --pin {own}",
+    let how = match pairs {
+        true => "--pair --as NAME".to_owned(),
+        false => format!("--pin {own}"),
+    };
+    display.print_always(&format!(
+        "Your peer runs: turnchat client {} {how}",
         with_port(&best, address.port())
     ));
     if best.contains('%') {

@@ -4,6 +4,7 @@
 mod callers;
 mod events;
 mod listen;
+mod pairing;
 mod prompt;
 mod questions;
 mod rules;
@@ -22,13 +23,14 @@ use crate::cli::signals::{Program, Signals, Stop};
 use crate::cli::speaker::{self, Left, Partner, Speaker};
 use crate::cli::talk::{Ending, converse, quit_unbegun};
 use crate::link::{
-    Candidate, Server, ServerBuilder, ServerEvent, ServerEvents, Talk, Verdict, tcp,
+    Candidate, PairingEvent, Server, ServerBuilder, ServerEvent, ServerEvents, Talk, Verdict, tcp,
 };
 use crate::protocol::{Limits, Reason, Role};
 use crate::trust::KeyId;
 use callers::Callers;
 use events::EventReporter;
 use listen::{announce, listen};
+use pairing::OpenPairing;
 use prompt::{PromptState, read_between};
 use questions::Questions;
 use rules::{Rules, SharedRules};
@@ -85,7 +87,9 @@ pub async fn run(
     let starting = builder.start(tcp::acceptor(listener));
     let mut server = starting.await.map_err(|error| Report::from(&error))?;
     // Only now it is true.
-    announce(address, &own, display, speaker)?;
+    announce(address, &own, command.pair.is_some(), display, speaker)?;
+    let open = |name| OpenPairing::new(server.pair(), name, home, display, is_person);
+    let pairing = command.pair.as_ref().map(open);
 
     let mut run = ServerRun {
         next: server.first_in_queue(),
@@ -95,6 +99,7 @@ pub async fn run(
         rules,
         questions,
         callers,
+        pairing,
         command: &command,
         home,
         display,
@@ -120,6 +125,7 @@ struct ServerRun<'a> {
     rules: SharedRules,
     questions: Questions,
     callers: Callers,
+    pairing: Option<OpenPairing<'a>>,
     reporter: EventReporter<'a>,
     command: &'a ServerArgs,
     home: &'a Home,
@@ -127,6 +133,20 @@ struct ServerRun<'a> {
     reread: Arc<Notify>,
     /// Welcomed while the person was about another; an Enter begins it.
     ready: Option<Talk>,
+}
+
+/// The book may have been edited.
+const REREAD: &str = "Reading the address book again.";
+
+/// Asked once a pairing code is too old.
+const NEW_CODE: &str = "Press Enter for a new pairing code. ";
+
+/// What happens in the pairing, if one is open. May be dropped at any time.
+async fn next_in(pairing: &mut Option<OpenPairing<'_>>) -> PairingEvent {
+    match pairing {
+        Some(pairing) => pairing.next().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// What happened between conversations.
@@ -172,7 +192,11 @@ impl ServerRun<'_> {
             tokio::select! {
                 ending = &mut conversing => return ending,
                 // The queue is judged by the new book at once.
-                () = self.reread.notified() => drop(self.reread_book()),
+                () = self.reread.notified() => {
+                    self.display.say(REREAD);
+                    self.reread_book();
+                }
+                event = next_in(&mut self.pairing) => drop(self.handle_pairing(event)),
                 _ = self.next.changed() => {
                     let next = *self.next.borrow_and_update();
                     if let Some(next) = next {
@@ -221,6 +245,9 @@ impl ServerRun<'_> {
         loop {
             let next = *self.next.borrow_and_update();
             self.update_prompt(&mut prompt, next, speaker);
+            if let Some(pairing) = &mut self.pairing {
+                pairing.tell(speaker)?;
+            }
             tokio::select! {
                 biased;
                 stop = signals.stop() => {
@@ -234,6 +261,7 @@ impl ServerRun<'_> {
                     return Ok(NextStep::Stop(stop));
                 }
                 () = self.reread.notified() => {
+                    self.display.say(REREAD);
                     let settled = self.reread_book();
                     prompt = prompt.settled(&settled);
                 }
@@ -244,9 +272,18 @@ impl ServerRun<'_> {
                         prompt = PromptState::Welcomed(talk.peer.key());
                         self.ready = Some(talk);
                     }
-                    (talk, _) => return Ok(talk.map_or(NextStep::End, NextStep::Talk)),
+                    (talk, prompt) => {
+                        if let PromptState::NewCode(_) = prompt {
+                            speaker.withdraw();
+                        }
+                        return Ok(talk.map_or(NextStep::End, NextStep::Talk));
+                    }
                 },
                 _ = self.next.changed() => {}
+                event = next_in(&mut self.pairing) => {
+                    let settled = self.handle_pairing(event);
+                    prompt = prompt.settled(&settled);
+                }
                 () = self.questions.changed() => {}
                 answer = read_between(speaker, &prompt, is_first) => match answer? {
                     speaker::Answer::Left(Left::Terminal) => return Ok(NextStep::Stop(Stop::HangUp)),
@@ -301,6 +338,7 @@ impl ServerRun<'_> {
             PromptState::Next(key) | PromptState::Welcomed(key) if !speaker.is_asking() => {
                 self.ask_to_begin(&key, speaker);
             }
+            PromptState::NewCode(_) if !speaker.is_asking() => speaker.question(NEW_CODE),
             _ => {}
         }
         if matches!(prompt, PromptState::NotNeeded | PromptState::EnterNeeded)
@@ -313,6 +351,11 @@ impl ServerRun<'_> {
         } else if let (PromptState::EnterNeeded, Some(next)) = (&prompt, next) {
             self.ask_to_begin(&next, speaker);
             *prompt = PromptState::Next(next);
+        } else if matches!(prompt, PromptState::NotNeeded | PromptState::EnterNeeded)
+            && self.pairing.as_ref().is_some_and(OpenPairing::is_expired)
+        {
+            speaker.question(NEW_CODE);
+            *prompt = PromptState::NewCode(matches!(prompt, PromptState::NotNeeded));
         }
     }
 
@@ -322,9 +365,15 @@ impl ServerRun<'_> {
     }
 
     /// A line was typed at a question.
-    fn handle_line(&self, prompt: &mut PromptState, line: &str) {
+    fn handle_line(&mut self, prompt: &mut PromptState, line: &str) {
         match *prompt {
             PromptState::Next(_) => *prompt = PromptState::NotNeeded,
+            PromptState::NewCode(_) => {
+                if let Some(pairing) = &mut self.pairing {
+                    pairing.renew();
+                }
+                *prompt = prompt.before_question();
+            }
             PromptState::Question(key, _) => match (Question { key }).parse(line) {
                 Ok(Answer::Accept) => {
                     self.questions.answer(key, true);
@@ -349,6 +398,14 @@ impl ServerRun<'_> {
             | PromptState::Accepted(_)
             | PromptState::EnterNeeded
             | PromptState::Welcomed(_) => {}
+        }
+    }
+
+    /// Whom nobody has to be asked about any more.
+    fn handle_pairing(&mut self, event: PairingEvent) -> Vec<KeyId> {
+        match self.pairing.as_mut().map(|pairing| pairing.handle(event)) {
+            Some(true) => self.reread_book(),
+            _ => Vec::new(),
         }
     }
 
@@ -388,7 +445,6 @@ impl ServerRun<'_> {
                 ));
             }
         }
-        self.display.say("Read the address book again.");
         self.questions.judge_again(|key| self.rules.judge(key))
     }
 

@@ -24,6 +24,8 @@ pub(super) enum PromptState {
     /// The person is asked about this key; and whether the state before it was
     /// [`NotNeeded`](Self::NotNeeded).
     Question(KeyId, bool),
+    /// The person may have another pairing code; and the same.
+    NewCode(bool),
 }
 
 impl PromptState {
@@ -36,11 +38,17 @@ impl PromptState {
 
     /// Whether the person is asked something.
     fn is_open(&self) -> bool {
-        matches!(self, Self::Welcomed(_) | Self::Next(_) | Self::Question(..))
+        matches!(
+            self,
+            Self::Welcomed(_) | Self::Next(_) | Self::Question(..) | Self::NewCode(_)
+        )
     }
 
     pub(super) fn starts_at_once(self) -> bool {
-        matches!(self, Self::NotNeeded | Self::Accepted(_))
+        matches!(
+            self,
+            Self::NotNeeded | Self::Accepted(_) | Self::NewCode(true)
+        )
     }
 
     /// Nobody has to be asked any more about these keys.
@@ -54,7 +62,7 @@ impl PromptState {
     /// As it was before the question.
     pub(super) fn before_question(self) -> Self {
         match self {
-            Self::Question(_, true) => Self::NotNeeded,
+            Self::Question(_, true) | Self::NewCode(true) => Self::NotNeeded,
             _ => Self::EnterNeeded,
         }
     }

@@ -1,0 +1,95 @@
+//! A client pairs: it learns the key of a server whose user has read it three words.
+
+use crate::cli::book::{AddressBook, Expected, Petname, Target};
+use crate::cli::display::Display;
+use crate::cli::home::Home;
+use crate::cli::pairing_code::{self, Asked};
+use crate::cli::proposal::theirs;
+use crate::cli::report::{Exit, Report};
+use crate::cli::speaker::{Left, Speaker};
+use crate::link::{PairingClient, PairingError, tcp};
+use crate::protocol::PairReason;
+use crate::trust::{Identity, KeyId};
+
+/// Pairs with the server at `target`, and stores its key under `name`, unless it is known
+/// already. The key.
+///
+/// # Errors
+/// Both have not paired, or the key is not stored.
+pub(super) async fn pair(
+    identity: &Identity,
+    target: &Target,
+    name: &Petname,
+    home: &Home,
+    display: &Display,
+    speaker: &mut impl Speaker,
+) -> Result<KeyId, Report> {
+    let host = target.address.to_string();
+    let mut client = PairingClient::new(identity);
+    if let Some(known) = target.expected.acceptable().first() {
+        client = client.expecting(*known);
+    }
+    display.say(&format!(
+        "Ask {name} for the three words that {} shows there.",
+        theirs("server --pair NAME")
+    ));
+    loop {
+        let code = match pairing_code::ask(speaker).await? {
+            Asked::Code(code) => code,
+            Asked::Left(Left::Input) => return Err(Report::no_code_given()),
+            Asked::Left(Left::Terminal) => {
+                return Err(Report {
+                    exit: Exit::HungUp,
+                    ..Report::no_code_given()
+                });
+            }
+        };
+        display.detail(&format!("Dialling {host}."));
+        let address = &target.address;
+        let dialling = tcp::dial(address.host(), address.port());
+        let error = match client.pair(code, dialling).await {
+            Ok(paired) => {
+                let key = paired.key();
+                store(name, key, target, home, display, speaker)?;
+                paired.close().await;
+                return Ok(key);
+            }
+            Err(error) => error,
+        };
+        let report = match (&error, &target.expected) {
+            (
+                PairingError::Connect(refused),
+                Expected::Host { name, .. } | Expected::Peer { name, .. },
+            ) if refused.other_key().is_some() => match refused.other_key() {
+                Some(key) => Report::changed(name, address, &key),
+                None => Report::not_paired(&error, &host),
+            },
+            _ => Report::not_paired(&error, &host),
+        };
+        let is_a_slip = matches!(error, PairingError::Refused(PairReason::PairingFailed));
+        if !is_a_slip || !speaker.is_person() {
+            return Err(report);
+        }
+        display.fail(&report);
+    }
+}
+
+fn store(
+    name: &Petname,
+    key: KeyId,
+    target: &Target,
+    home: &Home,
+    display: &Display,
+    speaker: &mut impl Speaker,
+) -> Result<(), Report> {
+    let address = target.address.clone();
+    let known = AddressBook::edit(&home.book_path(), |book| {
+        book.add_paired(name.clone(), key, Some(address))
+    })
+    .map_err(|error| Report::from(&error))?;
+    display.say(&match known == *name {
+        true => format!("Paired: {key} is {name} from now on."),
+        false => format!("Paired: you know {key} as {known} already."),
+    });
+    speaker.paired(&key, &known)
+}

@@ -1,0 +1,149 @@
+//! [`OpenPairing`]: somebody new is waited for, who knows three words.
+
+use std::future::pending;
+
+use crate::cli::book::BookError;
+use crate::cli::book::{AddressBook, Petname, Refusal};
+use crate::cli::display::Display;
+use crate::cli::home::Home;
+use crate::cli::report::Report;
+use crate::cli::speaker::Speaker;
+use crate::link::{Confirmed, Pairing, PairingEvent, Storing};
+use crate::trust::{KeyId, PairingCode};
+
+/// A pairing, as the person at the server has it.
+pub(super) struct OpenPairing<'a> {
+    /// `None` once it is over.
+    pairing: Option<Pairing>,
+    name: &'a Petname,
+    home: &'a Home,
+    display: &'a Display,
+    is_person: bool,
+    is_expired: bool,
+    /// What the speaker is to be told, once no conversation is on.
+    untold: Vec<Told>,
+}
+
+/// What a speaker is told of a pairing.
+enum Told {
+    Code(PairingCode),
+    Paired(KeyId, Petname),
+}
+
+impl<'a> OpenPairing<'a> {
+    pub(super) fn new(
+        pairing: Pairing,
+        name: &'a Petname,
+        home: &'a Home,
+        display: &'a Display,
+        is_person: bool,
+    ) -> Self {
+        Self {
+            pairing: Some(pairing),
+            name,
+            home,
+            display,
+            is_person,
+            is_expired: false,
+            untold: Vec::new(),
+        }
+    }
+
+    /// What happens in it. May be dropped at any time.
+    pub(super) async fn next(&mut self) -> PairingEvent {
+        loop {
+            let Some(pairing) = &mut self.pairing else {
+                return pending().await;
+            };
+            match pairing.next().await {
+                Some(event) => return event,
+                None => self.pairing = None,
+            }
+        }
+    }
+
+    /// Whether there might be another code, if the person wants one.
+    pub(super) fn is_expired(&self) -> bool {
+        self.is_expired
+    }
+
+    /// Another code, in place of the one that is too old.
+    pub(super) fn renew(&mut self) {
+        self.is_expired = false;
+        if let Some(pairing) = &mut self.pairing {
+            pairing.new_code();
+        }
+    }
+
+    /// Tells the speaker what there is to tell.
+    ///
+    /// # Errors
+    /// stdout is closed.
+    pub(super) fn tell(&mut self, speaker: &mut impl Speaker) -> Result<(), Report> {
+        for told in self.untold.drain(..) {
+            match told {
+                Told::Code(code) => speaker.pairing(&code)?,
+                Told::Paired(key, name) => speaker.paired(&key, &name)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows what has happened, and stores a key. Whether the address book has changed.
+    pub(super) fn handle(&mut self, event: PairingEvent) -> bool {
+        match event {
+            PairingEvent::Code(code) => {
+                self.display
+                    .print_always(&format!("Pairing code: {}", code.spoken()));
+                self.display.say(&format!(
+                    "Read it to {}, on the phone for example. It is good for 10 minutes.",
+                    self.name
+                ));
+                self.untold.push(Told::Code(code));
+            }
+            PairingEvent::WrongGuess { key, address } => {
+                let from = address.map(|address| format!(" from {address}"));
+                self.display
+                    .fail(&Report::wrong_guess(&from.unwrap_or_default(), &key));
+            }
+            PairingEvent::Confirmed(peer) => return self.store(peer),
+            PairingEvent::Expired => {
+                self.is_expired = true;
+                self.display.say(match self.is_person {
+                    true => "The pairing code is too old now.",
+                    false => "The pairing code is too old now. Start the server again for another.",
+                });
+            }
+            _ => self.display.fail(&Report::pairing_exhausted()),
+        }
+        false
+    }
+
+    fn store(&mut self, peer: Confirmed) -> bool {
+        let key = peer.key;
+        let stored = AddressBook::edit(&self.home.book_path(), |book| {
+            book.add_paired(self.name.clone(), key, None)
+        });
+        match stored {
+            Ok(name) => {
+                peer.answer(Storing::Stored);
+                self.display.say(&match name == *self.name {
+                    true => format!("Paired: {key} is {name} from now on."),
+                    false => format!("Paired: you know {key} as {name} already."),
+                });
+                self.untold.push(Told::Paired(key, name));
+                true
+            }
+            Err(BookError::Refused(Refusal::NameTaken(name))) => {
+                peer.answer(Storing::Declined);
+                self.display.fail(&Report::pairing_declined(&name, &key));
+                false
+            }
+            Err(error) => {
+                peer.answer(Storing::Failed);
+                self.display.fail(&Report::from(&error));
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! How a person types the code of a pairing.
+
+use super::report::Report;
+use super::speaker::{Answer, Left, Speaker};
+use crate::trust::PairingCode;
+
+/// Before the words are typed.
+pub const PROMPT: &str = "Pairing code: ";
+
+/// What came of asking for a code.
+#[derive(Debug)]
+pub enum Asked {
+    /// This was typed.
+    Code(PairingCode),
+    /// Nothing was, and nothing will be.
+    Left(Left),
+}
+
+/// Asks for the code until there is one: a word that is not in the list costs no guess. May be
+/// dropped at any time.
+///
+/// # Errors
+/// The input cannot be read; or it is no code, where nobody can be asked again.
+pub async fn ask(speaker: &mut impl Speaker) -> Result<Asked, Report> {
+    loop {
+        let line = match speaker.pairing_code().await? {
+            Answer::Line(line) => line,
+            Answer::Left(left) => return Ok(Asked::Left(left)),
+        };
+        let error = match line.parse() {
+            Ok(code) => return Ok(Asked::Code(code)),
+            Err(error) => Report::no_code(error),
+        };
+        if !speaker.is_person() {
+            return Err(error);
+        }
+        speaker.display().print_always(&error.what);
+        speaker.display().print_always(&error.advice);
+    }
+}
+
+/// How Tab completes a code: the rest of a word, as far as it is clear, and the `-` behind it.
+pub fn complete(before: &str) -> Option<String> {
+    let before = before.to_ascii_lowercase();
+    let is_between = |c: char| c == '-' || c.is_ascii_whitespace();
+    let words: Vec<_> = before.split(is_between).collect();
+    let (start, finished) = words.split_last().filter(|(start, _)| !start.is_empty())?;
+    let (first, others) = PairingCode::words_from(start).split_first()?;
+    let shared = others.iter().fold(first.len(), |shared, other| {
+        let same = first.bytes().zip(other.bytes());
+        shared.min(same.take_while(|(a, b)| a == b).count())
+    });
+    let is_whole = others.is_empty();
+    let is_last = finished.iter().filter(|word| !word.is_empty()).count() >= 2;
+    let rest = first.get(start.len()..shared)?;
+    let behind = if is_whole && !is_last { "-" } else { "" };
+    Some(format!("{rest}{behind}")).filter(|more| !more.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::complete;
+
+    #[test]
+    fn tab_completes_as_far_as_it_is_clear() {
+        for (before, more) in [
+            ("acou", Some("stic-")),
+            ("acoustic-MUSE", Some("um-")),
+            ("acoustic museum tid", Some("e")),
+            ("acoustic", Some("-")),
+            ("acoustic-museum-tide", None),
+            // act, action, actor, actress, actual.
+            ("ac", None),
+            ("act", None),
+            ("actu", Some("al-")),
+            ("elepha", Some("nt-")),
+            ("zzz", None),
+            ("", None),
+            ("acoustic-", None),
+            ("ä", None),
+        ] {
+            assert_eq!(complete(before).as_deref(), more, "{before}");
+        }
+    }
+}
