@@ -23,6 +23,7 @@ mod homes;
 mod identity;
 mod json;
 mod lines;
+mod pairing;
 mod parked;
 mod peers;
 mod readers;

@@ -48,6 +48,7 @@ pub async fn run(
     speaker.begin()?;
     let (target, book) = match new_name.as_ref().filter(|_| command.pair) {
         Some(name) => {
+            let target = pairing_target(&target, name, &book);
             let pairing = pairing::pair(&identity, &target, name, home, display, speaker);
             let key = tokio::select! {
                 key = pairing => key?,
@@ -383,6 +384,19 @@ async fn welcomed(
     Ok(waiting.welcome().await)
 }
 
+/// Whom a client may pair with: of whoever is known already, the key has to be the known one.
+fn pairing_target(target: &Target, name: &Petname, book: &AddressBook) -> Target {
+    let expected = match (&target.expected, book.get(name)) {
+        (Expected::Unknown, Some(entry)) => Expected::Peer {
+            name: name.clone(),
+            keys: entry.keys(),
+        },
+        (expected, _) => expected.clone(),
+    };
+    let address = target.address.clone();
+    Target { address, expected }
+}
+
 /// What a new key is stored as.
 fn name_for(command: &ClientArgs, target: &Target, book: &AddressBook) -> Result<Petname, Report> {
     let name = match &command.name {
@@ -399,6 +413,8 @@ fn name_for(command: &ClientArgs, target: &Target, book: &AddressBook) -> Result
         })?,
     };
     match (&target.expected, book.get(&name)) {
+        // It may have been paired with by half: then its key has to be the same.
+        _ if command.pair => Ok(name),
         (Expected::Unknown, Some(_)) => Err(Report::new(
             Exit::Usage,
             format!("The name {name} is in the address book already."),
