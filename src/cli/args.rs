@@ -137,7 +137,7 @@ pub struct ServerArgs {
     /// Let in everyone who proves a key: for public bots
     #[arg(long, conflicts_with = "allow")]
     pub allow_anyone: bool,
-    /// Pair with somebody new by a code of three words, and store the key under this name
+    /// Pair with somebody new by a code of three words, and store the key under this name [default: nobody pairs]
     #[arg(long, value_name = "NAME", conflicts_with_all = ["allow", "allow_anyone"], value_parser = Petname::from_str)]
     pub pair: Option<Petname>,
     /// How many admitted peers may wait while a conversation is on

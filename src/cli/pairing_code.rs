@@ -1,43 +1,9 @@
 //! How a person types the code of a pairing.
 
-use super::report::Report;
-use super::speaker::{Answer, Left, Speaker};
 use crate::trust::PairingCode;
 
 /// Before the words are typed.
 pub const PROMPT: &str = "Pairing code: ";
-
-/// What came of asking for a code.
-#[derive(Debug)]
-pub enum Asked {
-    /// This was typed.
-    Code(PairingCode),
-    /// Nothing was, and nothing will be.
-    Left(Left),
-}
-
-/// Asks for the code until there is one: a word that is not in the list costs no guess. May be
-/// dropped at any time.
-///
-/// # Errors
-/// The input cannot be read; or it is no code, where nobody can be asked again.
-pub async fn ask(speaker: &mut impl Speaker) -> Result<Asked, Report> {
-    loop {
-        let line = match speaker.pairing_code().await? {
-            Answer::Line(line) => line,
-            Answer::Left(left) => return Ok(Asked::Left(left)),
-        };
-        let error = match line.parse() {
-            Ok(code) => return Ok(Asked::Code(code)),
-            Err(error) => Report::no_code(error),
-        };
-        if !speaker.is_person() {
-            return Err(error);
-        }
-        speaker.display().print_always(&error.what);
-        speaker.display().print_always(&error.advice);
-    }
-}
 
 /// How Tab completes a code: the rest of a word, as far as it is clear, and the `-` behind it.
 pub fn complete(before: &str) -> Option<String> {

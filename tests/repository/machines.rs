@@ -16,6 +16,8 @@ use super::read;
 use super::readme::{PATIENCE, block, matches, shell};
 
 const ROWS: u16 = 24;
+/// The code that the README invents.
+const CODE: &str = "acoustic-museum-tide";
 /// So many that no row is broken.
 const COLUMNS: u16 = 240;
 
@@ -117,25 +119,33 @@ fn two_machines_meet_as_shown() {
 
     let server = format!("{} --listen 127.0.0.1:0", command("alice"));
     let mut alice = Terminal::start(&server, &directory.join("alice"));
-    let rows: Vec<_> = shown(&page, "alice", directory)
-        .map(|row| alice.row(&row))
-        .collect();
-    let (_, invited) = rows.last().unwrap().split_once("turnchat client ").unwrap();
-    // As Bob types it, with the address and the key that Alice has told him.
+    let mut rows = Vec::new();
+    for row in shown(&page, "alice", directory) {
+        rows.push(alice.row(&row.replace(CODE, "…")));
+    }
+    let told = |words: &str| {
+        let row = rows.iter().find_map(|row| row.strip_prefix(words));
+        row.unwrap().to_owned()
+    };
+    let invited = told("Your peer runs: ");
+    let code = told("Pairing code: ");
+    // As Bob types it, with the address that Alice has told him, and his name for her.
     assert_eq!(
         command("bob"),
-        "turnchat client 192.0.2.7 --pin SHA256:3fJ…"
+        "turnchat client 192.0.2.7 --pair --as alice"
     );
-    let client = format!("turnchat client {invited}");
+    let client = invited.replace("--as NAME", "--as alice");
     let mut bob = Terminal::start(&client, &directory.join("bob"));
-    shown(&page, "bob", directory).for_each(|row| drop(bob.row(&row)));
-
-    let question = page.rsplit("\n\n").next().unwrap();
-    for row in question.lines() {
-        let row = row[7..].replace("9aQ…", "…");
-        alice.row(&row.replace("192.0.2.9", "127.0.0.1"));
+    let prompt = format!("Pairing code: {CODE}");
+    for row in shown(&page, "bob", directory) {
+        if row == prompt {
+            bob.row("Pairing code:");
+            bob.types(&code);
+            bob.row(&prompt.replace(CODE, &code));
+            continue;
+        }
+        bob.row(&row);
     }
-    alice.types("remember bob");
     alice.row("Your message:");
-    bob.row("Waiting for your peer.");
+    bob.row("Waiting for alice.");
 }

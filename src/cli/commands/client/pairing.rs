@@ -3,13 +3,12 @@
 use crate::cli::book::{AddressBook, Expected, Petname, Target};
 use crate::cli::display::Display;
 use crate::cli::home::Home;
-use crate::cli::pairing_code::{self, Asked};
 use crate::cli::proposal::theirs;
 use crate::cli::report::{Exit, Report};
-use crate::cli::speaker::{Left, Speaker};
+use crate::cli::speaker::{Answer, Left, Speaker};
 use crate::link::{PairingClient, PairingError, tcp};
 use crate::protocol::PairReason;
-use crate::trust::{Identity, KeyId};
+use crate::trust::{Identity, KeyId, PairingCode};
 
 /// Pairs with the server at `target`, and stores its key under `name`, unless it is known
 /// already. The key.
@@ -34,16 +33,7 @@ pub(super) async fn pair(
         theirs("server --pair NAME")
     ));
     loop {
-        let code = match pairing_code::ask(speaker).await? {
-            Asked::Code(code) => code,
-            Asked::Left(Left::Input) => return Err(Report::no_code_given()),
-            Asked::Left(Left::Terminal) => {
-                return Err(Report {
-                    exit: Exit::HungUp,
-                    ..Report::no_code_given()
-                });
-            }
-        };
+        let code = ask(speaker).await?;
         display.detail(&format!("Dialling {host}."));
         let address = &target.address;
         let dialling = tcp::dial(address.host(), address.port());
@@ -71,6 +61,34 @@ pub(super) async fn pair(
             return Err(report);
         }
         display.fail(&report);
+    }
+}
+
+/// Asks for the code until there is one: a word that is not in the list costs no guess. May be
+/// dropped at any time.
+///
+/// # Errors
+/// Nothing is typed any more; or it is no code, where nobody can be asked again.
+async fn ask(speaker: &mut impl Speaker) -> Result<PairingCode, Report> {
+    loop {
+        let error = match speaker.pairing_code().await? {
+            Answer::Line(line) => match line.parse() {
+                Ok(code) => return Ok(code),
+                Err(error) => Report::no_code(error),
+            },
+            Answer::Left(Left::Input) => return Err(Report::no_code_given()),
+            Answer::Left(Left::Terminal) => {
+                return Err(Report {
+                    exit: Exit::HungUp,
+                    ..Report::no_code_given()
+                });
+            }
+        };
+        if !speaker.is_person() {
+            return Err(error);
+        }
+        speaker.display().print_always(&error.what);
+        speaker.display().print_always(&error.advice);
     }
 }
 

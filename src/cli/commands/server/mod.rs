@@ -135,9 +135,6 @@ struct ServerRun<'a> {
     ready: Option<Talk>,
 }
 
-/// The book may have been edited.
-const REREAD: &str = "Reading the address book again.";
-
 /// Asked once a pairing code is too old.
 const NEW_CODE: &str = "Press Enter for a new pairing code. ";
 
@@ -192,10 +189,7 @@ impl ServerRun<'_> {
             tokio::select! {
                 ending = &mut conversing => return ending,
                 // The queue is judged by the new book at once.
-                () = self.reread.notified() => {
-                    self.display.say(REREAD);
-                    self.reread_book();
-                }
+                () = self.reread.notified() => drop(self.reread_at_signal()),
                 event = next_in(&mut self.pairing) => drop(self.handle_pairing(event)),
                 _ = self.next.changed() => {
                     let next = *self.next.borrow_and_update();
@@ -261,8 +255,7 @@ impl ServerRun<'_> {
                     return Ok(NextStep::Stop(stop));
                 }
                 () = self.reread.notified() => {
-                    self.display.say(REREAD);
-                    let settled = self.reread_book();
+                    let settled = self.reread_at_signal();
                     prompt = prompt.settled(&settled);
                 }
                 Some(event) = next_event(&mut self.events) => self.reporter.tell(&event, speaker)?,
@@ -404,7 +397,7 @@ impl ServerRun<'_> {
     /// Whom nobody has to be asked about any more.
     fn handle_pairing(&mut self, event: PairingEvent) -> Vec<KeyId> {
         match self.pairing.as_mut().map(|pairing| pairing.handle(event)) {
-            Some(true) => self.reread_book(),
+            Some(true) => self.reread_book().unwrap_or_default(),
             _ => Vec::new(),
         }
     }
@@ -422,14 +415,23 @@ impl ServerRun<'_> {
         Ok(())
     }
 
-    /// Reads the address book again; a damaged one changes nothing. Says whom nobody has
-    /// to be asked about any more.
-    fn reread_book(&self) -> Vec<KeyId> {
+    /// The book may have been edited.
+    fn reread_at_signal(&self) -> Vec<KeyId> {
+        let settled = self.reread_book();
+        if settled.is_some() {
+            self.display.say("Read the address book again.");
+        }
+        settled.unwrap_or_default()
+    }
+
+    /// Reads the address book again; a damaged one changes nothing. Gives those whom nobody
+    /// has to be asked about any more.
+    fn reread_book(&self) -> Option<Vec<KeyId>> {
         let rules = match Rules::reread(self.command, self.home, self.display) {
             Ok(rules) => rules,
             Err(report) => {
                 self.display.fail(&report);
-                return Vec::new();
+                return None;
             }
         };
         let known: Vec<_> = rules.keys().collect();
@@ -445,7 +447,7 @@ impl ServerRun<'_> {
                 ));
             }
         }
-        self.questions.judge_again(|key| self.rules.judge(key))
+        Some(self.questions.judge_again(|key| self.rules.judge(key)))
     }
 
     fn partner(&self, talk: &Talk) -> Partner {
