@@ -158,3 +158,15 @@ async fn after_a_wrong_guess_the_next_waits_for_two_seconds() {
     }
     assert_eq!(house.told().await, Told::Asked(bob.id));
 }
+
+/// Each side has words of its own.
+#[tokio::test(start_paused = true)]
+async fn the_servers_confirmation_does_not_convince_the_server() {
+    let mut house = House::new().await;
+    let eve = Papers::new();
+    let mut guesser = Guesser::begin(house.call(), &eve, &house.id, &house.code).await;
+    guesser.ours = guesser.theirs.clone();
+    guesser.fail(FAILED).await;
+    assert_eq!(house.told().await, Told::Wrong(eve.id));
+    assert!(house.stored().is_empty());
+}

@@ -76,7 +76,8 @@ impl PairingClient {
     ///
     /// Let your user type each code, and do not try one again by yourself: a wrong one is one
     /// guess of few, and a chance for somebody who answers in the server's place. This client
-    /// tries three codes at most; only those count with which the server has an answer to give.
+    /// tries three codes at most. An exchange that does not get as far as our confirmation is not
+    /// counted.
     ///
     /// Takes up to [`Limits::handshake`] (10 s) for the handshake, and 15 s for what follows. If
     /// this future is dropped, the connection is cut. The server may have stored our key by
