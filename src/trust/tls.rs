@@ -61,13 +61,13 @@ pub fn client_config(identity: &Identity, acceptable: Vec<KeyId>) -> Arc<ClientC
     client(identity, Expected::OneOf(acceptable), Alpn::Talk)
 }
 
-/// The same for a connection that pairs: for a server that proves the `known` key or, where none
-/// is known, any (PAIRING 1.4).
-pub(crate) fn pair_client_config(identity: &Identity, known: Option<KeyId>) -> Arc<ClientConfig> {
-    let expected = match known {
-        Some(key) => Expected::OneOf(vec![key]),
-        None => Expected::AnyProven,
-    };
+/// The same for a connection that pairs: for a server that proves one of the `known` keys or,
+/// where it is not known at all, any key (PAIRING 1.4).
+pub(crate) fn pair_client_config(
+    identity: &Identity,
+    known: Option<Vec<KeyId>>,
+) -> Arc<ClientConfig> {
+    let expected = known.map_or(Expected::AnyProven, Expected::OneOf);
     client(identity, expected, Alpn::Pair)
 }
 
@@ -600,7 +600,7 @@ mod tests {
     #[test]
     fn a_connection_that_pairs_is_for_nothing_else() {
         let (alice, bob) = (identity(), identity());
-        for known in [None, Some(alice.key_id())] {
+        for known in [None, Some(vec![bob.key_id(), alice.key_id()])] {
             let client = pair_client_config(&bob, known);
             let joined = join(&client, &pair_server_config(&alice));
             assert_eq!(joined.failures(), (None, None));
@@ -637,7 +637,7 @@ mod tests {
     fn a_client_that_pairs_takes_any_key_only_where_it_knows_none() {
         let (alice, bob) = (identity(), identity());
         let changed = join(
-            &pair_client_config(&bob, Some(bob.key_id())),
+            &pair_client_config(&bob, Some(vec![bob.key_id()])),
             &pair_server_config(&alice),
         );
         assert_eq!(

@@ -127,7 +127,7 @@ async fn a_client_that_knows_the_server_takes_no_other_key() {
     let (bob, alice, mallory) = (identity(), Papers::new(), Papers::new());
     for (known, is_met) in [(alice.id, true), (mallory.id, false)] {
         let (ours, theirs) = duplex(PIPE);
-        let mut client = PairingClient::new(&bob).expecting(known);
+        let mut client = PairingClient::new(&bob).expecting(vec![known]);
         let answer = async {
             let raw = face(&alice).answer(theirs).await.ok();
             let Some(mut raw) = raw else {

@@ -39,7 +39,7 @@ const TRIES: u32 = 3;
 #[derive(Clone, Debug)]
 pub struct PairingClient {
     identity: Identity,
-    known: Option<KeyId>,
+    known: Option<Vec<KeyId>>,
     limits: Limits,
     tries: u32,
 }
@@ -55,11 +55,11 @@ impl PairingClient {
         }
     }
 
-    /// The same client for a server whose key is known already. Any other is rejected during the
+    /// The same client for a server that has one of these keys. Any other is rejected during the
     /// handshake, before our certificate is shown: [`ConnectError::other_key`] names it.
     #[must_use]
-    pub fn expecting(mut self, key: KeyId) -> Self {
-        self.known = Some(key);
+    pub fn expecting(mut self, keys: Vec<KeyId>) -> Self {
+        self.known = Some(keys);
         self
     }
 
@@ -106,7 +106,7 @@ impl PairingClient {
             return Err(PairingError::NoTriesLeft);
         }
         let stream = dialling.await.map_err(ConnectError::Dial)?;
-        let config = pair_client_config(&self.identity, self.known);
+        let config = pair_client_config(&self.identity, self.known.clone());
         let by = Instant::now() + self.limits.handshake;
         let proven = handshake::connect(stream, config, Alpn::Pair, by).await;
         let proven = proven.map_err(ConnectError::Handshake)?;

@@ -25,8 +25,8 @@ pub(super) async fn pair(
 ) -> Result<KeyId, Report> {
     let host = target.address.to_string();
     let mut client = PairingClient::new(identity);
-    if let Some(known) = target.expected.acceptable().first() {
-        client = client.expecting(*known);
+    if target.expected != Expected::Unknown {
+        client = client.expecting(target.expected.acceptable().to_vec());
     }
     display.say(&format!(
         "Ask {name} for the three words that {} shows there.",
