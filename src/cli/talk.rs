@@ -1,7 +1,8 @@
 //! One conversation, from the first turn to the end: the speaker on this side
 //! and the library's turns on the other.
 
-use super::report::{Exit, Report, outcome};
+use super::report::link::outcome;
+use super::report::{Exit, Report};
 use super::signals::{Signals, Stop};
 use super::speaker::{Intent, Partner, Speaker, Unsaid};
 use crate::link::{Ended, Talk, TheirTurn, Turn};
