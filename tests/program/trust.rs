@@ -393,6 +393,32 @@ fn with_a_pin_the_book_is_not_asked() {
 }
 
 #[test]
+fn a_pin_that_contradicts_the_book_is_warned_of() {
+    let (alice, bob, other) = (Person::new(), Person::new(), Person::new());
+    let server = alice.serve(&["--allow-anyone", "--first", "Hello"]);
+    let address = ["--address", &server.address];
+    bob.run(&[&["peers", "add", "alice", &other.key()], &address[..]].concat())
+        .succeeds();
+    for whom in ["alice", &server.address] {
+        let mut client = bob.start(&["client", whom, "--quiet", "--pin", &alice.key()]);
+        client.shows("They say: Hello");
+        let told = client.stderr.line();
+        assert!(
+            told.contains("another key for alice than the one pinned"),
+            "{told}"
+        );
+        let told = client.stderr.line();
+        assert!(told.contains("`turnchat peers add alice KEY"), "{told}");
+    }
+    // Both keys are there while she changes hers.
+    bob.run(&["peers", "add", "alice", &alice.key()]).succeeds();
+    let mut client = bob.start(&["client", "alice", "--pin", &alice.key()]);
+    client.shows("They say: Hello");
+    let told = client.stderr.line();
+    assert!(told.contains("Connected with"), "{told}");
+}
+
+#[test]
 fn a_host_that_nobody_knows_is_not_trusted_without_a_person() {
     let (alice, bob) = (Person::new(), Person::new());
     let server = alice.serve(&["--allow-anyone", "--first", "Hello"]);

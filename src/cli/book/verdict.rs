@@ -13,6 +13,8 @@ pub struct Target {
     pub address: Address,
     /// Whose keys are accepted there.
     pub expected: Expected,
+    /// The peer of whose keys in the book none is pinned, if that is so.
+    pub contradicts: Option<Petname>,
 }
 
 impl Target {
@@ -55,12 +57,31 @@ impl Target {
                 (address, expected)
             }
         };
-        let expected = if pins.is_empty() {
-            expected
-        } else {
-            Expected::Pins(pins)
+        if pins.is_empty() {
+            return Ok(Self::new(address, expected));
+        }
+        let contradicts = match expected {
+            Expected::Peer { name, keys } | Expected::Host { name, keys }
+                if !pins.iter().any(|pin| keys.contains(pin)) =>
+            {
+                Some(name)
+            }
+            _ => None,
         };
-        Ok(Self { address, expected })
+        Ok(Self {
+            address,
+            expected: Expected::Pins(pins),
+            contradicts,
+        })
+    }
+
+    /// What is dialled, and whose keys are accepted there.
+    pub fn new(address: Address, expected: Expected) -> Self {
+        Self {
+            address,
+            expected,
+            contradicts: None,
+        }
     }
 }
 

@@ -46,6 +46,9 @@ pub async fn run(
     };
     let identity = home.identity(&command.talk.identity, display)?;
     speaker.begin()?;
+    if let Some(name) = &target.contradicts {
+        display.fail(&Report::pin_contradicts(name));
+    }
     let (target, book) = match new_name.as_ref().filter(|_| command.pair) {
         Some(name) => {
             let target = pairing_target(&target, name, &book);
@@ -60,7 +63,7 @@ pub async fn run(
                 }
             };
             let expected = Expected::Pins(vec![key]);
-            (Target { expected, ..target }, home.book()?)
+            (Target::new(target.address, expected), home.book()?)
         }
         None => (target, book),
     };
@@ -393,8 +396,7 @@ fn pairing_target(target: &Target, name: &Petname, book: &AddressBook) -> Target
         },
         (expected, _) => expected.clone(),
     };
-    let address = target.address.clone();
-    Target { address, expected }
+    Target::new(target.address.clone(), expected)
 }
 
 /// What a new key is stored as.

@@ -89,6 +89,18 @@ impl Report {
         )
     }
 
+    /// What is pinned is none of the keys in the book. A warning: it is accepted.
+    pub fn pin_contradicts(name: &Petname) -> Self {
+        Self::new(
+            Exit::Trust,
+            format!("Warning: the address book has another key for {name} than the one pinned."),
+            format!(
+                "Only the pinned key is accepted now. If {name} has changed it, add it with {}.",
+                yours(&format!("peers add {name} KEY"))
+            ),
+        )
+    }
+
     /// Another key answers a redial.
     pub fn other_key(key: &KeyId) -> Self {
         Self::new(
