@@ -147,9 +147,10 @@ fn half_a_line_typed_ahead_is_shown_at_the_prompt_too() {
         pair.server.program.say("Hello");
         terminal.shows("not sent: half");
         terminal.ends_with(PROMPT);
-        terminal.types("whole\r");
+        terminal.types("\r");
         pair.server.program.shows("Your message: Hello");
-        pair.server.program.shows("They say: whole");
+        // Of Ctrl-D nothing is left in it.
+        pair.server.program.shows("They say: half");
     }
 }
 
@@ -180,6 +181,32 @@ fn what_was_half_typed_at_the_end_is_named_and_nothing_else() {
             _ => assert_eq!(named, ["Not sent: half"], "{rows:#?}"),
         }
     }
+}
+
+#[test]
+fn a_prompt_that_goes_through_a_pipe_is_there_again_after_ctrl_z() {
+    let pair = Pair::new(&["--first", "Hello"]);
+    let calling = pair.bob.calling(&pair.server, &pair.alice, &[]);
+    let client = pair.bob.turnchat(&calling);
+    let mut piped = std::process::Command::new("sh");
+    piped
+        .args(["-c", r#""$0" "$@" | cat"#])
+        .arg(client.get_program());
+    piped.args(client.get_args()).env_clear();
+    for (name, value) in client.get_envs() {
+        piped.env(name, value.expect("a value"));
+    }
+    piped.env("PATH", "/usr/bin:/bin");
+    let terminal = Terminal::with_jobs(&piped, false);
+    let prompts = |rows: &[String]| {
+        let rows = rows.iter().filter(|row| row.starts_with(PROMPT.trim_end()));
+        rows.count()
+    };
+    terminal.until("a prompt", |rows| prompts(rows) == 1);
+    terminal.types("\u{1a}");
+    terminal.shows("[stopped]");
+    terminal.types("\r");
+    terminal.until("a second one", |rows| prompts(rows) == 2);
 }
 
 #[test]

@@ -37,6 +37,8 @@ pub struct Display {
     /// A prompt stands on the terminal's last row, without an end.
     prompt: Arc<AtomicBool>,
     broken: Arc<Notify>,
+    /// It is where it cannot be seen any more.
+    is_lost: Arc<AtomicBool>,
     /// The terminal echoes what is typed, at any time: where the cursor is nobody knows.
     has_echo: Arc<AtomicBool>,
     /// The terminal's last row is its, where it runs.
@@ -70,6 +72,7 @@ impl Display {
             stderr,
             prompt: Arc::default(),
             broken: Arc::default(),
+            is_lost: Arc::default(),
             has_echo: Arc::default(),
             editor: Arc::default(),
         }
@@ -238,11 +241,16 @@ impl Display {
         }
     }
 
-    /// The prompt is where it cannot be seen any more.
+    /// The prompt is where it cannot be seen any more, also one that has ended its row.
     pub fn forget_prompt(&self) {
-        if self.prompt.swap(false, Ordering::Relaxed) {
-            self.broken.notify_one();
-        }
+        self.set_prompt(false);
+        self.is_lost.store(true, Ordering::Relaxed);
+        self.broken.notify_one();
+    }
+
+    /// Whether it is, since this was last asked.
+    pub fn has_lost_prompt(&self) -> bool {
+        self.is_lost.swap(false, Ordering::Relaxed)
     }
 
     /// Returns once something was said over a prompt. May be dropped at any

@@ -256,6 +256,7 @@ impl Console {
                     let _ = self.events.send(Event::Answered(answer));
                 }
                 Some(Act::TooLong) => _ = self.events.send(Event::TooLong),
+                Some(Act::Overfull) => _ = self.events.send(Event::Overfull),
                 Some(Act::End) => _ = self.events.send(Event::End),
                 Some(Act::Interrupt) => interrupt(),
                 Some(Act::Suspend) => self.suspend(),

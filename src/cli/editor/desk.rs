@@ -52,6 +52,8 @@ pub enum Act {
     Refused,
     /// A pasted text finds no room.
     TooLong,
+    /// What was typed found no room: its end is missing.
+    Overfull,
 }
 
 /// What is written, and for what.
@@ -62,6 +64,8 @@ pub struct Desk {
     answer: Buffer,
     /// How Tab completes the answer.
     completes: Option<Complete>,
+    /// Something that was typed into the draft found no room, and nothing was deleted since.
+    is_overfull: bool,
     /// The prompt stands on the screen.
     is_asked: bool,
     /// How often something has changed, and how often it had when it was painted last.
@@ -90,6 +94,7 @@ impl Desk {
             draft: Buffer::new(limit),
             answer: Buffer::new(limit),
             completes: None,
+            is_overfull: false,
             is_asked: false,
             changes: 0,
             painted: 0,
@@ -117,6 +122,7 @@ impl Desk {
     /// nothing.
     pub fn close(&mut self) -> Option<String> {
         self.answer.take();
+        self.is_overfull = false;
         self.turn_to(Mode::Closed);
         Some(self.draft.take()).filter(|draft| !draft.trim().is_empty())
     }
@@ -180,7 +186,15 @@ impl Desk {
             Key::Paste(_) => Act::TooLong,
             _ => Act::Refused,
         };
+        // What comes behind a gap would close it without a trace.
+        let is_overfull = self.is_overfull && !is_answer;
+        let is_typed = matches!(key, Key::Text(_) | Key::Tab | Key::LineFeed);
+        let deletes = matches!(
+            key,
+            Key::Backspace | Key::Delete | Key::DeleteWord | Key::DeleteToStart | Key::DeleteToEnd
+        );
         let is_done = match key {
+            Key::Text(_) | Key::Tab | Key::LineFeed | Key::Paste(_) if is_overfull => false,
             Key::Tab if is_answer => {
                 let before = buffer.text().get(..buffer.cursor()).unwrap_or_default();
                 let more = self.completes.and_then(|complete| complete(before));
@@ -211,6 +225,10 @@ impl Desk {
                 true
             }
         };
+        if !is_answer {
+            self.is_overfull |= is_typed && !is_done;
+            self.is_overfull &= !deletes;
+        }
         (!is_done).then_some(refused)
     }
 
@@ -219,8 +237,10 @@ impl Desk {
             // A pasted line's end; Enter alone does nothing out of turn.
             Mode::Listening(_) if has_more && !self.draft.is_empty() => {
                 self.changes += 1;
-                (!self.draft.insert("\n")).then_some(Act::Refused)
+                self.is_overfull |= !self.draft.insert("\n");
+                self.is_overfull.then_some(Act::Refused)
             }
+            Mode::Speaking(_) if self.is_overfull => Some(Act::Overfull),
             Mode::Speaking(turn) if self.is_asked && !self.draft.text().trim().is_empty() => {
                 let (turn, text) = (*turn, self.draft.take());
                 self.draft.remember(&text);
@@ -381,7 +401,7 @@ mod tests {
         desk.speak(1);
         assert_eq!(seen(&mut desk, "hello"), [Act::Refused]);
         assert_eq!(
-            seen(&mut desk, "he\x1b[200~llo\x1b[201~ll\r"),
+            seen(&mut desk, "\x7fhe\x1b[200~llo\x1b[201~ll\r"),
             [Act::TooLong, entered(1, "hell")]
         );
     }
@@ -398,5 +418,30 @@ mod tests {
         desk.speak(1);
         assert_eq!(seen(&mut desk, "ac\t"), []);
         assert_eq!(desk.line().unwrap().1, "ac\t");
+    }
+
+    #[test]
+    fn what_found_no_room_is_not_sent_without_its_end() {
+        let mut desk = Desk::new(5);
+        desk.speak(1);
+        // Nothing may close the gap either.
+        assert_eq!(seen(&mut desk, "abcd"), []);
+        assert_eq!(seen(&mut desk, "\u{20ac}"), [Act::Refused]);
+        assert_eq!(seen(&mut desk, "e"), [Act::Refused]);
+        assert_eq!(seen(&mut desk, "\r"), [Act::Overfull]);
+        assert_eq!(desk.line().unwrap().1, "abcd");
+        assert_eq!(seen(&mut desk, "\x7f\r"), [entered(1, "abc")]);
+
+        // Nor what overflowed out of turn.
+        let mut desk = Desk::new(5);
+        desk.listen("");
+        assert_eq!(seen(&mut desk, "abcde"), []);
+        assert_eq!(seen(&mut desk, "f"), [Act::Refused]);
+        desk.speak(3);
+        assert_eq!(seen(&mut desk, "\r"), [Act::Overfull]);
+        // The next conversation begins without it.
+        desk.close();
+        desk.speak(1);
+        assert_eq!(seen(&mut desk, "x\r"), [entered(1, "x")]);
     }
 }

@@ -28,6 +28,8 @@ pub enum Event {
     Answered(String),
     /// Pasted more than a message can have; nothing of it is taken.
     TooLong,
+    /// Pressed Enter behind more than a message can have: the end of it is missing.
+    Overfull,
     /// Ended the input (Ctrl-D).
     End,
     /// The terminal is gone.

@@ -11,8 +11,8 @@ pub enum Line {
     Text(String),
     /// A line of more bytes than the limit; they are gone.
     TooLong,
-    /// A line that is not UTF-8; its bytes are gone.
-    NotUtf8,
+    /// A line that is not UTF-8; its bytes, of which there were so many, are gone.
+    NotUtf8(usize),
 }
 
 /// Cuts bytes into lines, however they are delivered.
@@ -106,7 +106,8 @@ impl LineReader {
         if bytes.last() == Some(&b'\r') {
             bytes.pop();
         }
-        let line = String::from_utf8(bytes).map_or(Line::NotUtf8, Line::Text);
+        let length = bytes.len();
+        let line = String::from_utf8(bytes).map_or(Line::NotUtf8(length), Line::Text);
         self.lines.push_back(line);
     }
 }
@@ -239,8 +240,8 @@ mod tests {
 
     #[test]
     fn a_line_that_is_not_utf8_is_reported_and_the_next_is_whole() {
-        gives(b"a\xffb\nok\n", &[Line::NotUtf8, text("ok")]);
-        gives(b"\xe6\x97", &[Line::NotUtf8]);
+        gives(b"a\xffb\nok\n", &[Line::NotUtf8(3), text("ok")]);
+        gives(b"\xe6\x97", &[Line::NotUtf8(2)]);
     }
 
     #[test]

@@ -27,8 +27,8 @@ pub enum InputEvent {
     Line(String),
     /// A line over the limit. It is gone; the next one is whole.
     TooLong,
-    /// A line that is not UTF-8. It is gone; the next one is whole.
-    NotUtf8,
+    /// A line that is not UTF-8, of so many bytes. It is gone; the next one is whole.
+    NotUtf8(usize),
     /// There is no more, now and whenever it is asked again.
     End,
     /// Reading failed, and a line half read is gone. [`End`](Self::End) follows.
@@ -142,7 +142,11 @@ impl Source {
         while !self.state().ended && self.poll(PollTimeout::ZERO).unwrap_or(false) {
             match self.read() {
                 Ok(Some(bytes)) if bytes.is_empty() => self.end(None),
-                Ok(Some(bytes)) => self.state().lines.feed(&bytes),
+                Ok(Some(mut bytes)) => {
+                    // In place of Ctrl-D in mid-line it gives a NUL then.
+                    bytes.retain(|byte| *byte != 0 || before.is_none());
+                    self.state().lines.feed(&bytes);
+                }
                 Ok(None) | Err(_) => break,
             }
         }
@@ -295,7 +299,7 @@ impl State {
         match line {
             Some(Line::Text(text)) => Some(InputEvent::Line(text)),
             Some(Line::TooLong) => Some(InputEvent::TooLong),
-            Some(Line::NotUtf8) => Some(InputEvent::NotUtf8),
+            Some(Line::NotUtf8(length)) => Some(InputEvent::NotUtf8(length)),
             None if self.ended => Some(
                 self.failure
                     .take()

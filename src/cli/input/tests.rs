@@ -123,7 +123,7 @@ async fn a_line_too_long_or_not_utf8_is_said_and_the_next_is_whole() {
     assert_eq!(line(&mut input).await.len(), MAX_LINE);
     assert!(matches!(input.next().await, InputEvent::TooLong));
     assert_eq!(line(&mut input).await, "ok");
-    assert!(matches!(input.next().await, InputEvent::NotUtf8));
+    assert!(matches!(input.next().await, InputEvent::NotUtf8(_)));
     assert_eq!(line(&mut input).await, "ok");
     writing.join().unwrap();
 }

@@ -92,7 +92,7 @@ impl JsonLines {
                     format!("a line of more than {} bytes", Self::LINE),
                     "Say it in several turns.",
                 ),
-                InputEvent::NotUtf8 => {
+                InputEvent::NotUtf8(_) => {
                     ("bad-input", "a line that is not UTF-8".to_owned(), COMMANDS)
                 }
                 InputEvent::End => {
@@ -410,7 +410,7 @@ impl Speaker for JsonLines {
         }
         let line = match self.input.next().await {
             InputEvent::Line(line) => line,
-            InputEvent::TooLong | InputEvent::NotUtf8 => String::new(),
+            InputEvent::TooLong | InputEvent::NotUtf8(_) => String::new(),
             InputEvent::End => {
                 self.is_at_end = true;
                 return Ok(Answer::Left(Left::Input));

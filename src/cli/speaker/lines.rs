@@ -74,7 +74,7 @@ impl Lines {
             self.display
                 .quote("Typed before your turn, and not sent: ", &text);
             self.display
-                .say("Enter alone sends it; anything else is sent in its place.");
+                .print_always("Enter alone sends it; anything else is sent in its place.");
             self.typed_ahead = Some(text);
         }
     }
@@ -178,7 +178,10 @@ impl Speaker for Lines {
             }
             let event = tokio::select! {
                 event = self.input.next() => event,
-                () = self.display.prompt_broken() => continue,
+                () = self.display.prompt_broken() => {
+                    self.is_prompted &= !self.display.has_lost_prompt();
+                    continue;
+                }
             };
             // Enter has ended the row; at the end of input nothing has.
             match &event {
@@ -200,7 +203,9 @@ impl Speaker for Lines {
                     None => {}
                 },
                 InputEvent::TooLong => self.too_long(Text::MAX),
-                InputEvent::NotUtf8 => self.display.say(
+                // It may have been cut within a letter.
+                InputEvent::NotUtf8(length) if length >= LONGEST => self.too_long(LONGEST - 1),
+                InputEvent::NotUtf8(_) => self.display.say(
                     "That was not UTF-8, and was not sent. Set the terminal to UTF-8 and type it again.",
                 ),
                 InputEvent::End => {
@@ -268,7 +273,7 @@ impl Speaker for Lines {
         }
         match event {
             InputEvent::Line(line) => Ok(Answer::Line(line)),
-            InputEvent::TooLong | InputEvent::NotUtf8 => Ok(Answer::Line(String::new())),
+            InputEvent::TooLong | InputEvent::NotUtf8(_) => Ok(Answer::Line(String::new())),
             InputEvent::End => Ok(Answer::Left(self.left())),
             InputEvent::Failed(error) => Err(Report::stdin(&error)),
         }

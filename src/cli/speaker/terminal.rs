@@ -62,6 +62,10 @@ impl Terminal {
                     "What you pasted is not taken: a message has {} bytes at most.",
                     Text::MAX
                 )),
+                Event::Overfull => self.display.say(&format!(
+                    "This is longer than a message can be, and is not sent: its end, behind {} bytes, is missing. Shorten it, and say the rest in another turn.",
+                    Text::MAX
+                )),
                 event => return event,
             }
         }
@@ -157,7 +161,7 @@ impl Speaker for Terminal {
                 }
                 Event::End => return Intent::Quit,
                 Event::Gone => return Intent::HangUp,
-                Event::Entered { .. } | Event::Answered(_) | Event::TooLong => {}
+                Event::Entered { .. } | Event::Answered(_) | Event::TooLong | Event::Overfull => {}
             }
         }
     }
@@ -263,7 +267,7 @@ impl Speaker for Terminal {
                 Event::Answered(line) => Answer::Line(line),
                 Event::End => Answer::Left(Left::Input),
                 Event::Gone => Answer::Left(Left::Terminal),
-                Event::Entered { .. } | Event::TooLong => continue,
+                Event::Entered { .. } | Event::TooLong | Event::Overfull => continue,
             };
             self.is_asking = false;
             return Ok(answer);

@@ -77,8 +77,7 @@ async fn what_was_typed_before_the_prompt_waits_for_enter() {
         shown,
         "|\n\
          |Typed before your turn, and not sent: early\n\
-         |turnchat: Enter alone sends it; anything else is sent in \n\
-         |    its place.\n\
+         |Enter alone sends it; anything else is sent in its place.\n\
          Your message: Your message: early\n"
     );
 }
@@ -221,4 +220,15 @@ async fn what_was_heard_before_a_restart_says_so() {
         bob.shown.take(),
         "|turnchat: The last message, if you have not seen it:\nThey say: hi\n"
     );
+}
+
+#[tokio::test]
+async fn a_line_that_was_cut_within_a_letter_is_too_long() {
+    let mut bob = Person::new();
+    assert!(waits(bob.lines.ask(1)).await);
+    bob.shown.take();
+    bob.types(&format!("{}\nshort\n", "\u{fc}".repeat(3_000)));
+    let intent = bob.lines.ask(1).await;
+    let (_, shown) = bob.says(1, intent);
+    assert!(shown.contains("That was over 4094 bytes"), "{shown}");
 }
