@@ -1,71 +1,69 @@
-//! [`Closer`]: closes a session's old links in the background, as PROTOCOL 3.15 says, one at a
-//! time. If another link has to be closed meanwhile, the first is dropped: however often a
-//! peer redials, only one connection lingers.
+//! [`Closer`]: closes a connection in order (PROTOCOL 3.15), each half in its
+//! [`Limits::close_time`](crate::protocol::Limits).
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, sleep_until};
 
 use super::wire::Wire;
 use crate::protocol::Frame;
 
 pub(super) struct Closer<S> {
-    stage: Stage<S>,
-    /// The session waits until it is closed.
-    is_awaited: bool,
-}
-
-type Closing<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
-enum Stage<S> {
-    Idle,
-    Saying(Closing<Option<Box<Wire<S>>>>),
-    Draining(Closing<()>),
+    wire: Box<Wire<S>>,
+    /// When the half that is on has taken too long.
+    by: Instant,
+    has_said: bool,
 }
 
 impl<S> Closer<S>
 where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + Unpin,
 {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(mut wire: Box<Wire<S>>, last: Option<&Frame>) -> Self {
+        if let Some(last) = last {
+            wire.queue(last);
+        }
         Self {
-            stage: Stage::Idle,
-            is_awaited: false,
+            by: Instant::now() + wire.close_time(),
+            wire,
+            has_said: false,
         }
     }
 
-    pub(super) fn close(&mut self, wire: Box<Wire<S>>, last: Option<Frame>, is_awaited: bool) {
-        self.stage = Stage::Saying(Box::pin(wire.say_last(last)));
-        self.is_awaited = is_awaited;
+    /// The first half. Once it is ready, the last frame is on its way, or cannot be sent.
+    pub(super) fn poll_said(&mut self, writer: &mut Context<'_>) -> Poll<Result<(), ()>> {
+        if !self.has_said {
+            ready!(self.wire.poll_last(writer)).map_err(|_| ())?;
+            self.has_said = true;
+            self.by = Instant::now() + self.wire.close_time();
+        }
+        Poll::Ready(Ok(()))
     }
 
-    pub(super) fn is_idle(&self) -> bool {
-        matches!(self.stage, Stage::Idle)
+    /// The second half.
+    pub(super) fn poll_drained(&mut self, reader: &mut Context<'_>) -> Poll<()> {
+        self.wire.poll_drain(reader)
     }
 
-    /// Makes progress. True once, when the session need not wait any longer. A server keeps
-    /// running (`is_server`), so there the last frame need only be on its way; a client waits
-    /// until the link is closed.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, is_server: bool) -> bool {
-        if let Stage::Saying(saying) = &mut self.stage
-            && let Poll::Ready(said) = saying.as_mut().poll(cx)
-        {
-            self.stage = match said {
-                Some(wire) => Stage::Draining(Box::pin(wire.drain())),
-                None => Stage::Idle,
-            };
-        }
-        if let Stage::Draining(draining) = &mut self.stage
-            && draining.as_mut().poll(cx).is_ready()
-        {
-            self.stage = Stage::Idle;
-        }
-        let is_done = match self.stage {
-            Stage::Saying(_) => false,
-            Stage::Draining(_) => is_server,
-            Stage::Idle => true,
-        };
-        is_done && std::mem::take(&mut self.is_awaited)
+    pub(super) fn by(&self) -> Instant {
+        self.by
+    }
+
+    /// Both halves, each in its time.
+    pub(super) async fn closed(mut self) {
+        let mut alarm = pin!(sleep_until(self.by));
+        poll_fn(|cx| {
+            if let Poll::Ready(said) = self.poll_said(cx)
+                && (said.is_err() || self.poll_drained(cx).is_ready())
+            {
+                return Poll::Ready(());
+            }
+            alarm.as_mut().reset(self.by);
+            alarm.as_mut().poll(cx)
+        })
+        .await;
     }
 }

@@ -1,6 +1,11 @@
 //! How a connection is closed without losing the last frame (PROTOCOL 3.15).
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::time::timeout;
 
 use super::metered::Meter;
@@ -9,35 +14,68 @@ use crate::protocol::Limits;
 /// Read at once, and dropped.
 const CHUNK: usize = 512;
 
-/// The first half: these bytes and `close_notify`, in one packet. Whether they are on their way.
+/// The first half: these bytes, from where it counts them as written, and `close_notify`, in
+/// one packet.
+pub(super) fn poll_said<S>(
+    stream: &mut S,
+    meter: &Meter,
+    (last, written): (&[u8], &mut usize),
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>>
+where
+    S: AsyncWrite + Unpin,
+{
+    meter.cork();
+    loop {
+        let rest = last.get(*written..).unwrap_or_default();
+        if rest.is_empty() {
+            return Pin::new(stream).poll_shutdown(cx);
+        }
+        match ready!(Pin::new(&mut *stream).poll_write(cx, rest))? {
+            0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            more => *written += more,
+        }
+    }
+}
+
+/// The second half: reads and drops, since closing with unread input would make TCP destroy
+/// what was sent last. `left` is how much is still read.
+pub(super) fn poll_drained<S>(
+    stream: &mut S,
+    buffer: &mut Vec<u8>,
+    left: &mut usize,
+    cx: &mut Context<'_>,
+) -> Poll<()>
+where
+    S: AsyncRead + Unpin,
+{
+    while *left > 0 {
+        buffer.clear();
+        buffer.reserve(CHUNK);
+        match ready!(pin!(stream.read_buf(buffer)).poll(cx)) {
+            Ok(0) | Err(_) => break,
+            Ok(bytes) => *left = left.saturating_sub(bytes),
+        }
+    }
+    Poll::Ready(())
+}
+
+/// The first half, in its time. Whether the last bytes are on their way.
 pub(super) async fn say_last<S>(stream: &mut S, meter: &Meter, last: &[u8], limits: &Limits) -> bool
 where
     S: AsyncWrite + Unpin,
 {
-    let last_words = async {
-        meter.cork();
-        stream.write_all(last).await?;
-        stream.shutdown().await
-    };
-    matches!(timeout(limits.close_time, last_words).await, Ok(Ok(())))
+    let mut written = 0;
+    let said = poll_fn(|cx| poll_said(stream, meter, (last, &mut written), cx));
+    matches!(timeout(limits.close_time, said).await, Ok(Ok(())))
 }
 
-/// The second half: reads and drops, since closing with unread input would make TCP destroy
-/// what was sent last.
+/// The second half, in its time.
 pub(super) async fn drain<S>(stream: &mut S, buffer: &mut Vec<u8>, limits: &Limits)
 where
     S: AsyncRead + Unpin,
 {
-    let drain = async {
-        let mut dropped = 0;
-        while dropped < limits.close_bytes {
-            buffer.clear();
-            buffer.reserve(CHUNK);
-            match stream.read_buf(buffer).await {
-                Ok(0) | Err(_) => return,
-                Ok(bytes) => dropped += bytes,
-            }
-        }
-    };
-    let _ = timeout(limits.close_time, drain).await;
+    let mut left = limits.close_bytes;
+    let drained = poll_fn(|cx| poll_drained(stream, buffer, &mut left, cx));
+    let _ = timeout(limits.close_time, drained).await;
 }

@@ -7,14 +7,14 @@
 //!   [`TICK`] the keeper checks whether the user has polled. If not, the keeper reads, and
 //!   stops ticking; a user that comes back wakes it once.
 //! - The stream's write waker is always the keeper's: the keeper finishes what cannot be
-//!   written at once.
+//!   written at once. A link that is to be closed is told so at once too, by whichever task found
+//!   that out; the keeper waits for the peer to close its side.
 //! - A server's `welcome` is sent with its user's first message, when the user waits for the
 //!   peer, or at the keeper's next tick, whichever comes first.
 //! - A user's futures hold no state. When one is dropped, the keeper takes over, and a store
 //!   in progress finishes on its own thread.
 //! - No task is woken under the lock, and none holds it over an await.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -103,7 +103,12 @@ struct State<S> {
     ended: Option<Ended>,
     /// News of a silence of the peer.
     silence: Option<Notice>,
-    chores: VecDeque<Chore<S>>,
+    /// A link that is being closed in order, and whether the session waits for that.
+    closing: Option<(Closer<S>, bool)>,
+    must_dial: bool,
+    /// What is left of the conversation, and who is to be told.
+    remains: Option<Remains>,
+    done: Option<Done>,
     /// The user has polled since the keeper last looked, or soon will because the link is new.
     has_polled: bool,
     /// For one tick the keeper leaves the `welcome` to the user, who sends it by speaking or
@@ -118,16 +123,15 @@ struct State<S> {
     after: After,
 }
 
-/// Work that only the keeper does, because it takes time.
-enum Chore<S> {
+/// Is told what is left of a conversation.
+type Done = Box<dyn FnOnce(Remains) + Send>;
+
+/// What a look tells the keeper to do.
+enum Look {
     Dial,
-    Close {
-        wire: Box<Wire<S>>,
-        last: Option<Frame>,
-        /// The session is told when it is closed.
-        is_awaited: bool,
-    },
-    Done(Remains),
+    Wait(Option<Instant>),
+    /// The conversation is over, and its last link closed.
+    Leave,
 }
 
 /// What is done once the lock is released.
@@ -136,6 +140,8 @@ struct After {
     wake_user: bool,
     wake_keeper: bool,
     put: Option<Put>,
+    /// Tells what is left of the conversation.
+    tell: Option<Box<dyn FnOnce() + Send>>,
 }
 
 /// What to do with the record.
@@ -177,7 +183,10 @@ where
             heard: None,
             ended: None,
             silence: None,
-            chores: VecDeque::new(),
+            closing: None,
+            must_dial: false,
+            remains: None,
+            done: None,
             has_polled: false,
             is_welcome_new: false,
             keeper_reads: false,
@@ -239,40 +248,36 @@ where
         self.with(|state| state.session.expel());
     }
 
+    /// The server knows what is left: the keeper need not wait for its next tick to leave.
+    pub(crate) fn forgotten(&self) {
+        self.with(|state| state.after.wake_keeper |= state.closing.is_none());
+    }
+
     /// Whether somebody waits for this conversation's place.
     pub(crate) fn crowded(&self, is_crowded: bool) {
         self.with(|state| state.session.crowded(is_crowded));
     }
 
-    /// Runs the conversation until it ends or is parked, and tells what is left as soon as
-    /// that is known; the last link may still be closing then. If this future is dropped, the
-    /// link is cut and the user is told.
-    pub(crate) fn keep<D>(
+    /// Runs the conversation until it ends or is parked, and its last link is closed. `done`
+    /// learns what is left as soon as that is known. If this future is dropped, the link is cut
+    /// and the user is told.
+    pub(crate) fn keep(
         self: Arc<Self>,
         dial: Option<Dial<S>>,
-        done: D,
-    ) -> impl Future<Output = ()> + Send + use<S, D>
-    where
-        D: FnOnce(Remains) + Send,
-    {
+        done: impl FnOnce(Remains) + Send + 'static,
+    ) -> impl Future<Output = ()> + Send {
         // Made before the first poll: a future that is dropped unpolled must tell the user
         // too.
         let leaving = Leaving(Arc::clone(&self));
-        self.keep_until_left(dial, done, leaving)
+        self.with(|state| {
+            state.done = Some(Box::new(done));
+            state.tell_remains();
+        });
+        self.keep_until_left(dial, leaving)
     }
 
-    async fn keep_until_left<D>(
-        self: Arc<Self>,
-        mut dial: Option<Dial<S>>,
-        done: D,
-        _leaving: Leaving<S>,
-    ) where
-        D: FnOnce(Remains) + Send,
-    {
-        let is_server = dial.is_none();
-        let mut done = Some(done);
+    async fn keep_until_left(self: Arc<Self>, mut dial: Option<Dial<S>>, _leaving: Leaving<S>) {
         let mut attempt: Option<Attempt<S>> = None;
-        let mut closer = Closer::new();
         let mut alarm = pin!(sleep_until(Instant::now()));
         poll_fn(|cx| {
             loop {
@@ -285,34 +290,12 @@ where
                         Err(other_key) => state.session.dial_failed(other_key),
                     });
                 }
-                if closer.poll(cx, is_server) {
-                    self.with(|state| state.session.closed());
-                }
-                if done.is_none() {
-                    // What is left is known; the last link closes in the background.
-                    return match closer.is_idle() {
-                        true => Poll::Ready(()),
-                        false => Poll::Pending,
-                    };
-                }
-                let (chore, wake_at) = self.with(|state| state.look(cx));
-                match chore {
-                    Some(Chore::Dial) => attempt = dial.as_mut().map(|dial| dial()),
-                    Some(Chore::Close {
-                        wire,
-                        last,
-                        is_awaited,
-                    }) => closer.close(wire, last, is_awaited),
-                    Some(Chore::Done(remains)) => {
-                        if let Some(done) = done.take() {
-                            done(remains);
-                        }
-                    }
-                    None => {
-                        let Some(wake_at) = wake_at else {
-                            return Poll::Pending;
-                        };
-                        alarm.as_mut().reset(wake_at);
+                match self.with(|state| state.look(cx)) {
+                    Look::Dial => attempt = dial.as_mut().map(|dial| dial()),
+                    Look::Leave => return Poll::Ready(()),
+                    Look::Wait(None) => return Poll::Pending,
+                    Look::Wait(Some(at)) => {
+                        alarm.as_mut().reset(at);
                         ready!(alarm.as_mut().poll(cx));
                     }
                 }
@@ -336,6 +319,9 @@ where
         let keeper = after.wake_keeper.then(|| state.keeper.clone()).flatten();
         let record = after.put.is_some().then(|| state.record.clone()).flatten();
         drop(state);
+        if let Some(tell) = after.tell {
+            tell();
+        }
         if let (Some(put), Some(record)) = (after.put, record) {
             self.put(record, put);
         }
@@ -448,26 +434,19 @@ where
                     }
                 }
                 Output::Close(last) => match self.wire.take() {
-                    Some(wire) => self.give_chore(Chore::Close {
-                        wire,
-                        last,
-                        is_awaited: true,
-                    }),
+                    Some(wire) => self.close(wire, last, true),
                     None => self.session.closed(),
                 },
                 Output::CloseInBackground(last) => {
                     if let Some(wire) = self.wire.take() {
-                        self.give_chore(Chore::Close {
-                            wire,
-                            last,
-                            is_awaited: false,
-                        });
+                        self.close(wire, last, false);
                     }
                 }
                 Output::Cut => self.cut(),
                 Output::Dial => {
                     debug!(parent: &span, "dials");
-                    self.give_chore(Chore::Dial);
+                    self.must_dial = true;
+                    self.after.wake_keeper = true;
                 }
                 Output::Arm(timer, delay) => {
                     let delay = match timer {
@@ -494,7 +473,12 @@ where
                     if matches!(remains, Remains::Parked(_)) {
                         info!(parent: &span, "parked");
                     }
-                    self.give_chore(Chore::Done(remains));
+                    self.remains = Some(remains);
+                    self.tell_remains();
+                    // On a server the hub wakes it: a task that wakes two others wakes a second
+                    // thread for one of them.
+                    let is_woken = self.keeper_reads || !self.session.is_server();
+                    self.after.wake_keeper |= self.closing.is_none() && is_woken;
                 }
             }
         }
@@ -533,9 +517,41 @@ where
         }
     }
 
-    fn give_chore(&mut self, chore: Chore<S>) {
-        self.chores.push_back(chore);
-        self.after.wake_keeper = true;
+    /// Closes a link in order, one at a time: however often a peer redials, only one lingers.
+    fn close(&mut self, wire: Box<Wire<S>>, last: Option<Frame>, is_awaited: bool) {
+        self.closing = Some((Closer::new(wire, last.as_ref()), is_awaited));
+        self.after.wake_keeper |= self.keeper_reads;
+        self.close_on();
+    }
+
+    /// Closes as far as the stream lets it now. The keeper waits for the rest.
+    fn close_on(&mut self) {
+        let Some((closing, is_awaited)) = &mut self.closing else {
+            return;
+        };
+        let keeper = self.keeper.as_ref().unwrap_or(Waker::noop());
+        let cx = &mut Context::from_waker(keeper);
+        let Poll::Ready(said) = closing.poll_said(cx) else {
+            return;
+        };
+        let is_closed = said.is_err() || closing.poll_drained(cx).is_ready();
+        // A server keeps running: there the last frame need only be on its way.
+        let is_enough = is_closed || self.session.is_server();
+        if is_enough && std::mem::take(is_awaited) {
+            self.session.closed();
+        }
+        if is_closed {
+            self.closing = None;
+        }
+    }
+
+    /// Once both are there: what is left, and who is to be told.
+    fn tell_remains(&mut self) {
+        if let Some(remains) = self.remains.take_if(|_| self.done.is_some())
+            && let Some(done) = self.done.take()
+        {
+            self.after.tell = Some(Box::new(move || done(remains)));
+        }
     }
 
     fn set(&mut self, timer: Timer, at: Option<Instant>) {
@@ -546,7 +562,9 @@ where
     }
 
     fn wake_at(&self) -> Option<Instant> {
-        self.deadlines.iter().filter_map(|(_, at)| *at).min()
+        let deadlines = self.deadlines.iter().filter_map(|(_, at)| *at);
+        let closing = self.closing.iter().map(|(closing, _)| closing.by());
+        deadlines.chain(closing).min()
     }
 
     fn link_lost(&mut self, error: LinkError) {
@@ -586,7 +604,7 @@ where
     }
 
     /// One look by the keeper: what to do, if anything, and when to look again.
-    fn look(&mut self, cx: &Context<'_>) -> (Option<Chore<S>>, Option<Instant>) {
+    fn look(&mut self, cx: &Context<'_>) -> Look {
         let cx = &mut Context::from_waker(cx.waker());
         if !self
             .keeper
@@ -607,6 +625,11 @@ where
                 self.process();
             }
         }
+        self.close_on();
+        if let Some((_, true)) = self.closing.take_if(|(closing, _)| closing.by() <= now) {
+            self.session.closed();
+        }
+        self.process();
         let is_overdue = self
             .wire
             .as_ref()
@@ -648,12 +671,17 @@ where
                 wake_at = wake_at.into_iter().chain(wakes).min();
             }
         }
-        let chore = self.chores.pop_front();
+        if std::mem::take(&mut self.must_dial) {
+            return Look::Dial;
+        }
+        if self.session.is_done() && self.closing.is_none() {
+            return Look::Leave;
+        }
         if is_ticking {
             let tick = Instant::now() + TICK;
             wake_at = Some(wake_at.map_or(tick, |at| at.min(tick)));
         }
-        (chore, wake_at)
+        Look::Wait(wake_at)
     }
 }
 
@@ -763,6 +791,7 @@ where
         let Self(driver) = self;
         let mut state = driver.lock();
         state.cut();
+        state.closing = None;
         state.arriving = None;
         state.record = None;
         let End {
@@ -776,7 +805,9 @@ where
             unacknowledged,
         });
         let users = [state.user.take(), state.sayer.take()];
+        let done = state.done.take();
         drop(state);
+        drop(done);
         users.into_iter().flatten().for_each(Waker::wake);
     }
 }

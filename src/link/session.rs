@@ -171,6 +171,16 @@ impl Session {
         self.phase == Phase::On
     }
 
+    /// Whether this is the server's side.
+    pub(super) fn is_server(&self) -> bool {
+        self.role == Role::Server
+    }
+
+    /// Whether it is over, and its record final.
+    pub(super) fn is_done(&self) -> bool {
+        self.phase == Phase::Done
+    }
+
     /// Whether there is a link that may be read.
     pub fn has_link(&self) -> bool {
         self.is_on() && self.has_link

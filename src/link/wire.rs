@@ -5,11 +5,12 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::time::{Instant, sleep_until};
 
-use super::closing::{drain, say_last};
+use super::closing::{poll_drained, poll_said};
 use super::error::LinkError;
 use super::metered::Meter;
 use crate::protocol::{Decoder, Frame, Limits, Liveness, Overdue};
@@ -228,28 +229,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         .await
     }
 
-    /// Closes in order (PROTOCOL 3.15): the last frames, `close_notify`, then
-    /// read and drop. Takes at most twice [`Limits::close_time`].
-    pub(crate) async fn close_with(self: Box<Self>, last: Frame) {
-        if let Some(wire) = self.say_last(Some(last)).await {
-            wire.drain().await;
-        }
+    /// The first half of a close: what is queued, and `close_notify`.
+    pub(crate) fn poll_last(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let unsent = (&self.unsent[..], &mut self.written);
+        poll_said(&mut self.stream, &self.meter, unsent, cx)
     }
 
-    /// The first half of [`close_with`](Self::close_with): when this is done, the last
-    /// frame is on its way. `None` if it could not be written.
-    pub(crate) async fn say_last(mut self: Box<Self>, last: Option<Frame>) -> Option<Box<Self>> {
-        if let Some(last) = last {
-            self.queue(&last);
-        }
-        let rest = self.unsent.get(self.written..).unwrap_or_default();
-        let said = say_last(&mut self.stream, &self.meter, rest, &self.limits).await;
-        said.then_some(self)
+    /// The second half, after which the wire is of no use.
+    pub(crate) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let left = &mut self.limits.close_bytes;
+        poll_drained(&mut self.stream, &mut self.unread, left, cx)
     }
 
-    /// The second half.
-    pub(crate) async fn drain(mut self: Box<Self>) {
-        drain(&mut self.stream, &mut self.unread, &self.limits).await;
+    /// [`Limits::close_time`].
+    pub(crate) fn close_time(&self) -> Duration {
+        self.limits.close_time
     }
 
     /// From `welcome` on lines may be long, in both directions (PROTOCOL 2.6).

@@ -4,7 +4,7 @@
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::time::timeout;
 
 use super::*;
@@ -105,6 +105,25 @@ async fn a_keeper_that_is_dropped_before_it_ran_is_told() {
     };
     let ended = mine.say(text("x")).await.unwrap_err();
     assert_eq!(ended.cause, Cause::Link(LinkError::Cut));
+}
+
+/// A server's user does not wait for its keeper to learn of an end.
+#[tokio::test]
+async fn an_end_is_acknowledged_without_the_keeper() {
+    let (driver, talk, mut theirs) = begun(&Limits::default(), None);
+    let keeper = driver.keep(None, |_| ());
+    let Turn::Mine(mine) = talk.turn else {
+        panic!("it is the server's turn");
+    };
+    let listening = mine.say(text("x")).await.unwrap();
+    let heard_and_quit = b"{\"heard\":{\"turn\":1}}\n{\"quit\":{}}\n";
+    theirs.write_all(heard_and_quit).await.unwrap();
+    let heard = timeout(Duration::from_secs(60), listening.hear()).await;
+    assert_eq!(heard.unwrap().unwrap_err().cause, Cause::Peer);
+    let mut told = String::new();
+    theirs.read_to_string(&mut told).await.unwrap();
+    assert!(told.ends_with("{\"quit\":{}}\n"), "{told}");
+    drop(keeper);
 }
 
 /// A fault right behind a message does not swallow it while it is stored.

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::admission::{ConnectionId, Hello, Instruction};
 use super::hub_event::{ConnectionEvent, Handed, HubEvent};
+use crate::link::closer::Closer;
 use crate::link::error::{ConnectionError, LinkError};
 use crate::link::handshake::{self, Tls};
 use crate::link::pairing::{self, Door};
@@ -256,7 +257,7 @@ pub(super) async fn close<S>(
     S: AsyncRead + AsyncWrite + Unpin,
 {
     tokio::select! {
-        () = wire.close_with(last) => {}
+        () = Closer::new(wire, Some(&last)).closed() => {}
         () = has_to_go(instructions) => {}
     }
 }

@@ -60,15 +60,13 @@ where
         events: mpsc::UnboundedSender<HubEvent<S>>,
     ) {
         let (driver, record) = (Arc::clone(&self.driver), self.record.take());
-        self.keeper = Some(tasks.spawn(async move {
-            let mut end = End {
-                name,
-                events,
-                is_said: false,
-            };
-            let done = |remains| end.say(Remains::of(remains, record));
-            driver.keep(None, done).await;
-        }));
+        let mut end = End {
+            name,
+            events,
+            is_said: false,
+        };
+        let done = move |remains| end.say(Remains::of(remains, record));
+        self.keeper = Some(tasks.spawn(driver.keep(None, done)));
     }
 
     /// Cuts it, if it is on: its server stops.

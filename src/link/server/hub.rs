@@ -404,7 +404,9 @@ where
                 }
             },
             HubEvent::Over(name, remains) => {
-                self.live.remove(&name);
+                if let Some(live) = self.live.remove(&name) {
+                    live.driver.forgotten();
+                }
                 let mut orders = match remains {
                     Remains::End => self.admission.ended(name),
                     Remains::Parked(conversation, record) => {
