@@ -38,7 +38,7 @@ use crate::trust::KeyId;
 
 /// How often the keeper checks that the user still polls, and how long a `heard` waits for an
 /// answer to share its packet (PROTOCOL 3.5).
-const TICK: Duration = Duration::from_millis(25);
+pub(super) const TICK: Duration = Duration::from_millis(25);
 
 /// One attempt at a connection on which the same key is proven. The error is another key, if
 /// one answered.
@@ -109,6 +109,7 @@ struct State<S> {
     /// What is left of the conversation, and who is to be told.
     remains: Option<Remains>,
     done: Option<Done>,
+    is_cut_off: bool,
     /// The user has polled since the keeper last looked, or soon will because the link is new.
     has_polled: bool,
     /// For one tick the keeper leaves the `welcome` to the user, who sends it by speaking or
@@ -187,6 +188,7 @@ where
             must_dial: false,
             remains: None,
             done: None,
+            is_cut_off: false,
             has_polled: false,
             is_welcome_new: false,
             keeper_reads: false,
@@ -233,11 +235,6 @@ where
         })
     }
 
-    /// Whether the conversation goes on.
-    pub(crate) fn is_on(&self) -> bool {
-        self.lock().session.is_on()
-    }
-
     /// The peer has begun another conversation.
     pub(crate) fn supersede(&self) {
         self.with(|state| state.session.supersede());
@@ -256,6 +253,21 @@ where
     /// Whether somebody waits for this conversation's place.
     pub(crate) fn crowded(&self, is_crowded: bool) {
         self.with(|state| state.session.crowded(is_crowded));
+    }
+
+    /// Its server stops: the keeper leaves now, if the conversation is on.
+    pub(crate) fn cut_off(&self) {
+        self.with(|state| {
+            state.is_cut_off = state.session.is_on();
+            state.after.wake_keeper |= state.is_cut_off;
+        });
+    }
+
+    /// Whom to wake for the keeper, whose first look is a tick away.
+    pub(crate) fn kept_by(&self, waker: Waker) {
+        let mut state = self.lock();
+        state.keeper = Some(waker);
+        state.is_welcome_new = false;
     }
 
     /// Runs the conversation until it ends or is parked, and its last link is closed. `done`
@@ -605,6 +617,9 @@ where
 
     /// One look by the keeper: what to do, if anything, and when to look again.
     fn look(&mut self, cx: &Context<'_>) -> Look {
+        if self.is_cut_off {
+            return Look::Leave;
+        }
         let cx = &mut Context::from_waker(cx.waker());
         if !self
             .keeper

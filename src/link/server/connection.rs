@@ -1,19 +1,23 @@
-//! One connection on the server's side, from accept until it is handed over:
-//! handshake, `hello`, and the queue.
+//! One connection on the server's side, from accept until it is handed over: handshake, `hello`,
+//! and the queue. The task of a connection that need not wait then keeps its conversation.
 
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker, ready};
 
 use rustls::server::ClientHello;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::sync::oneshot::error::TryRecvError;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep};
 
 use super::admission::{ConnectionId, Hello, Instruction};
-use super::hub_event::{ConnectionEvent, Handed, HubEvent};
+use super::hub_event::{ConnectionEvent, Handed, HubEvent, Keeping, Task};
 use crate::link::closer::Closer;
+use crate::link::driver::TICK;
 use crate::link::error::{ConnectionError, LinkError};
 use crate::link::handshake::{self, Tls};
 use crate::link::pairing::{self, Door};
@@ -68,39 +72,92 @@ impl<S> Drop for Departure<S> {
     }
 }
 
-/// Receives one connection, until its `hello` has come or it is gone.
-pub(super) async fn receive<S>(
+/// Receives one connection, until its `hello` has come or it is gone. If it is let in at once,
+/// the task then keeps its conversation.
+pub(super) fn receive<S>(
+    stream: S,
+    address: Option<IpAddr>,
+    entrance: Entrance,
+    limits: Limits,
+    hub: HubHandle<S>,
+    instructions: mpsc::UnboundedReceiver<Instruction>,
+) -> impl Future<Output = ()> + Send
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    // A handshake takes room that is not needed behind it.
+    let arriving = Box::pin(arrive(stream, address, entrance, limits, hub, instructions));
+    async move {
+        if let Some(given) = arriving.await {
+            keep(given).await;
+        }
+    }
+}
+
+/// Keeps the conversation, if the hub gives it one. The hub does not wake this task for that: it
+/// wakes the user, and a task that wakes two others wakes a second thread for one of them. In
+/// its first tick a conversation needs no keeper; if it does, the driver wakes it.
+async fn keep(mut given: oneshot::Receiver<Keeping>) {
+    let mut tick = pin!(sleep(TICK));
+    let keeping = poll_fn(|cx| match given.try_recv() {
+        Err(TryRecvError::Empty) => {
+            ready!(tick.as_mut().poll(cx));
+            given.close();
+            Poll::Ready(given.try_recv().ok())
+        }
+        answer => Poll::Ready(answer.ok()),
+    });
+    if let Some(keeping) = keeping.await {
+        keeping.await;
+    }
+}
+
+/// Receives one connection, and hands it over with its `hello`; then the hub may have something
+/// to keep.
+async fn arrive<S>(
     stream: S,
     address: Option<IpAddr>,
     entrance: Entrance,
     limits: Limits,
     hub: HubHandle<S>,
     mut instructions: mpsc::UnboundedReceiver<Instruction>,
-) where
+) -> Option<oneshot::Receiver<Keeping>>
+where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let mut departure = Departure::new(hub);
-    // A handshake takes room that is not needed behind it.
-    let greeting = Box::pin(greet(
+    let greeting = greet(
         stream,
         address,
         entrance,
         &limits,
         &departure.hub,
         &mut instructions,
-    ));
-    departure.last = match greeting.await {
+    );
+    match greeting.await {
         Ok(Some((hello, wire))) => {
+            let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+            // The end of the instructions does not wake this task any more. If there is one
+            // already, it is to make room.
+            if (instructions.poll_recv(&mut Context::from_waker(Waker::noop()))).is_ready() {
+                return None;
+            }
+            let (keep, given) = oneshot::channel();
             let handed = Handed {
                 wire,
                 has_quit: false,
                 instructions,
+                task: Some(Task { waker, keep }),
             };
-            ConnectionEvent::Hello(hello, handed)
+            departure.last = ConnectionEvent::Hello(hello, handed);
+            Some(given)
         }
-        Ok(None) => ConnectionEvent::Left(None),
-        Err(error) => ConnectionEvent::Left(Some(Box::new(error))),
-    };
+        Ok(None) => None,
+        Err(error) => {
+            departure.last = ConnectionEvent::Left(Some(Box::new(error)));
+            None
+        }
+    }
 }
 
 /// Waits behind `hello`, until the connection is let in or sent away.
@@ -198,6 +255,7 @@ where
         mut wire,
         mut has_quit,
         mut instructions,
+        ..
     } = handed;
     loop {
         tokio::select! {
@@ -307,32 +365,17 @@ mod tests {
             config: server_config(&identity),
             door: Arc::new(Door::new(&identity)),
         };
-        let (_instructions, mut instructed) = mpsc::unbounded_channel();
-        let told = hub();
-        let greeting = size_of_val(&greet(
-            stream(),
-            None,
-            entrance(),
-            &limits,
-            &told,
-            &mut instructed,
-        ));
-        let connection = size_of_val(&receive(
-            stream(),
-            None,
-            entrance(),
-            limits,
-            hub(),
-            instructed,
-        ));
+        let told = || mpsc::unbounded_channel().1;
+        let greeting = arrive(stream(), None, entrance(), limits, hub(), told());
+        let connection = receive(stream(), None, entrance(), limits, hub(), told());
         let client = Client::new(&identity, vec![]);
         let connecting = client.connect(tcp::dialer("localhost", 1));
         for (what, size, most) in [
             ("a hub's event", size_of::<HubEvent<DuplexStream>>(), 128),
             ("a conversation", size_of::<Talk>(), 192),
             ("a wire", size_of::<Wire<Tls<DuplexStream>>>(), 3 * 1024),
-            ("a connection's task", connection, 2 * 1024),
-            ("its handshake", greeting, 5 * 1024),
+            ("a connection's task", size_of_val(&connection), 512),
+            ("its handshake", size_of_val(&greeting), 6 * 1024),
             ("a client's connect", size_of_val(&connecting), 5 * 1024),
         ] {
             assert!(size <= most, "{what}: {size} B");

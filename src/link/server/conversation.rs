@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 
 use super::admission::ConversationName;
-use super::hub_event::{HubEvent, Remains};
+use super::hub_event::{HubEvent, Keeping, Remains, Task};
 use crate::link::driver::Driver;
 use crate::link::handshake::Tls;
 use crate::link::journal::Record;
@@ -20,7 +20,6 @@ use crate::trust::Peer;
 pub(super) struct Live<S> {
     pub(super) driver: Arc<Driver<Tls<S>>>,
     record: Option<Arc<Record>>,
-    keeper: Option<AbortHandle>,
 }
 
 impl<S> Live<S>
@@ -44,36 +43,36 @@ where
         );
         let driver = Driver::new(session, peer.key(), record.clone());
         let user = Arc::clone(&driver);
-        let live = Self {
-            driver,
-            record,
-            keeper: None,
-        };
+        let live = Self { driver, record };
         (live, turn::welcomed(peer, &conversation, user))
     }
 
-    /// Keeps it going, to its end, in a task of these.
+    /// Keeps it going, to its end: by its connection's task, if that is still there, or by
+    /// another of these.
     pub(super) fn keep(
         &mut self,
         name: ConversationName,
+        task: Option<Task>,
         tasks: &mut JoinSet<()>,
         events: mpsc::UnboundedSender<HubEvent<S>>,
     ) {
-        let (driver, record) = (Arc::clone(&self.driver), self.record.take());
+        let record = self.record.take();
         let mut end = End {
             name,
             events,
             is_said: false,
         };
         let done = move |remains| end.say(Remains::of(remains, record));
-        self.keeper = Some(tasks.spawn(driver.keep(None, done)));
-    }
-
-    /// Cuts it, if it is on: its server stops.
-    pub(super) fn cut(&self) {
-        if let Some(keeper) = self.keeper.as_ref().filter(|_| self.driver.is_on()) {
-            keeper.abort();
+        let mut keeping: Keeping = Box::pin(Arc::clone(&self.driver).keep(None, done));
+        if let Some(Task { waker, keep }) = task {
+            self.driver.kept_by(waker);
+            match keep.send(keeping) {
+                Ok(()) => return,
+                // It took too long.
+                Err(back) => keeping = back,
+            }
         }
+        tasks.spawn(keeping);
     }
 }
 
@@ -95,5 +94,43 @@ impl<S> End<S> {
 impl<S> Drop for End<S> {
     fn drop(&mut self) {
         self.say(Remains::End);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::io::DuplexStream;
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::protocol::{ConversationId, HeardWhen};
+
+    /// Its task is gone if the hub took longer than a tick.
+    #[tokio::test]
+    async fn its_connections_task_keeps_a_conversation_or_another() {
+        for is_there in [true, false] {
+            let id = ConversationId::from_bits([7; 16]);
+            let key = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU";
+            let peer = Peer::remembered(key.parse().unwrap());
+            let name = (peer.key(), id);
+            let conversation = Conversation::new(Role::Server, id, HeardWhen::Taken);
+            let (mut live, _talk) =
+                Live::<DuplexStream>::new(peer, conversation, None, &Limits::default());
+            let (keep, mut keeping) = oneshot::channel();
+            if !is_there {
+                keeping.close();
+            }
+            let waker = Waker::noop().clone();
+            let mut tasks = JoinSet::new();
+            let (events, mut told) = mpsc::unbounded_channel();
+            live.keep(name, Some(Task { waker, keep }), &mut tasks, events);
+            assert_eq!(tasks.is_empty(), is_there);
+            assert_eq!(keeping.try_recv().is_ok(), is_there);
+            // Dropped unpolled, it says so too.
+            drop(tasks);
+            assert!(told.recv().await.is_some());
+        }
     }
 }

@@ -22,7 +22,7 @@ use super::admission::{
 use super::connection::{self, Entrance, HubHandle};
 use super::conversation::Live;
 use super::event::{News, ServerEvent};
-use super::hub_event::{ConnectionEvent, Handed, HubEvent, Remains};
+use super::hub_event::{ConnectionEvent, Handed, HubEvent, Remains, Task};
 use super::question::{Candidate, Questions};
 use super::timers::Timers;
 use super::untold::Untold;
@@ -331,7 +331,7 @@ where
                 orders.extend(self.admission.hold(name));
                 let (live, talk) = self.live(Peer::remembered(peer), conversation, Some(record));
                 live.driver.hold(clienthello);
-                self.keep(name, live, talk);
+                self.keep(name, live, talk, None);
             } else {
                 self.parked.insert(
                     name,
@@ -354,9 +354,9 @@ where
         Live::new(peer, conversation, record, &self.settings.limits)
     }
 
-    fn keep(&mut self, name: ConversationName, mut live: Live<S>, talk: Talk) {
+    fn keep(&mut self, name: ConversationName, mut live: Live<S>, talk: Talk, task: Option<Task>) {
         live.driver.crowded(self.is_crowded);
-        live.keep(name, &mut self.tasks, self.events.clone());
+        live.keep(name, task, &mut self.tasks, self.events.clone());
         self.live.insert(name, live);
         // Nobody takes it only when the server is let go of.
         let _ = self.outlets.talks.as_ref().map(|talks| talks.send(talk));
@@ -392,7 +392,7 @@ where
                 ConnectionEvent::Quit => self.admission.quit(id),
                 ConnectionEvent::Entered(wire, has_quit) => {
                     self.forget(id);
-                    self.enter(id, wire, has_quit)
+                    self.enter(id, wire, has_quit, None)
                 }
                 ConnectionEvent::Left(error) => {
                     self.forget(id);
@@ -420,7 +420,7 @@ where
                     }
                 };
                 if let Some(Early { id, wire, has_quit }) = self.early.remove(&name) {
-                    orders.extend(self.enter(id, wire, has_quit));
+                    orders.extend(self.enter(id, wire, has_quit, None));
                 }
                 orders
             }
@@ -439,7 +439,7 @@ where
         self.give(orders).await;
         if let Some((_, true)) = self.answering.take() {
             self.forget(id);
-            let orders = self.enter(id, handed.wire, false);
+            let orders = self.enter(id, handed.wire, false, handed.task);
             self.give(orders).await;
         } else {
             let handle = self.handle(id);
@@ -465,7 +465,13 @@ where
     }
 
     /// A connection was let in, and hands itself over: the one way in.
-    fn enter(&mut self, id: ConnectionId, wire: Box<Wire<Tls<S>>>, has_quit: bool) -> Orders {
+    fn enter(
+        &mut self,
+        id: ConnectionId,
+        wire: Box<Wire<Tls<S>>>,
+        has_quit: bool,
+        task: Option<Task>,
+    ) -> Orders {
         let (hello, is_live) = match self.admission.entry(id) {
             Entry::Begin(hello) => (hello, false),
             Entry::GoOn(hello) => (hello, true),
@@ -524,7 +530,7 @@ where
         }
         self.parked.remove(&name);
         let orders = self.admission.begin(id);
-        self.keep(name, live, talk);
+        self.keep(name, live, talk, task);
         orders
     }
 
@@ -541,6 +547,7 @@ where
             wire,
             has_quit,
             instructions: instructed,
+            task: None,
         };
         let handle = self.handle(id);
         self.tasks.spawn(connection::wait(handed, handle));
@@ -694,7 +701,7 @@ where
         self.close().await;
         // A connection that has no more instructions to expect lets go.
         self.connections.clear();
-        self.live.values().for_each(Live::cut);
+        self.live.values().for_each(|live| live.driver.cut_off());
         let all_gone = async { while self.tasks.join_next().await.is_some() {} };
         let _ = timeout(2 * self.settings.limits.close_time, all_gone).await;
     }

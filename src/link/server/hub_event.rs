@@ -1,8 +1,10 @@
 //! [`HubEvent`]: what connections and conversations tell the hub.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Waker;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::admission::{ConnectionId, ConversationName, Hello, Instruction};
 use crate::link::error::ConnectionError;
@@ -22,7 +24,7 @@ pub(super) enum HubEvent<S> {
 
 /// What a connection tells the hub.
 pub(super) enum ConnectionEvent<S> {
-    /// Its `hello` has come, and its task is over.
+    /// Its `hello` has come.
     Hello(Box<Hello>, Handed<S>),
     /// Its `quit` has come, before it was let in.
     Quit,
@@ -39,6 +41,18 @@ pub(super) struct Handed<S> {
     /// A `quit` stands behind the `hello`.
     pub(super) has_quit: bool,
     pub(super) instructions: mpsc::UnboundedReceiver<Instruction>,
+    /// Its task, if that has nothing else to do.
+    pub(super) task: Option<Task>,
+}
+
+/// What keeps a conversation to its end.
+pub(super) type Keeping = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A task that can keep a conversation. It is not woken to begin; a driver that needs it
+/// sooner does that.
+pub(super) struct Task {
+    pub(super) waker: Waker,
+    pub(super) keep: oneshot::Sender<Keeping>,
 }
 
 /// What is left of a conversation, and of its record.
