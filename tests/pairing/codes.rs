@@ -66,10 +66,14 @@ async fn a_code_is_good_for_one_key() {
             .unwrap_err()
             .is_not_open()
     );
-    for _ in 0..2 {
-        assert_eq!(house.told().await, Told::Asked(bob.key_id()));
+    for told in [
+        Told::Asked(bob.key_id()),
+        Told::TooLate(eve.key_id()),
+        Told::Asked(bob.key_id()),
+        Told::Over,
+    ] {
+        assert_eq!(house.told().await, told);
     }
-    assert_eq!(house.told().await, Told::Over);
 }
 
 #[tokio::test(start_paused = true)]

@@ -23,6 +23,7 @@ pub(crate) const LOOPBACK: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::
 pub(crate) enum Told {
     Code(String),
     Wrong(KeyId),
+    TooLate(KeyId),
     Asked(KeyId),
     Expired,
     Exhausted,
@@ -122,6 +123,7 @@ async fn attend(
                 let told = match event {
                     Some(PairingEvent::Code(code)) => Told::Code(code.spoken()),
                     Some(PairingEvent::WrongGuess { key, .. }) => Told::Wrong(key),
+                    Some(PairingEvent::TooLate { key, .. }) => Told::TooLate(key),
                     Some(PairingEvent::Confirmed(confirmed)) => {
                         let key = confirmed.key;
                         match habit {

@@ -251,6 +251,89 @@ fn a_spent_code_is_nobody_elses() {
 }
 
 #[test]
+fn three_wrong_codes_end_a_client() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let (server, _) = open(&alice, &[]);
+    let calling = ["client", &server.address, "--pair", "--as", "alice"];
+    let terminal = Terminal::start(bob.turnchat(&calling));
+    for number in 1..=3 {
+        terminal.until("the prompt", |rows| {
+            let told = rows.iter().filter(|row| row.contains("the code is wrong"));
+            told.count() == number - 1 && rows.last().is_some_and(|row| row == "Pairing code:")
+        });
+        terminal.types(&format!("{WRONG}\r"));
+    }
+    let (exit, rows) = terminal.finish();
+    assert_eq!(exit, Some(3), "{rows:#?}");
+}
+
+#[test]
+fn the_same_command_goes_on_with_a_conversation() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let mut server = Server::of(alice.start(&[
+        "server",
+        "--listen",
+        "127.0.0.1:0",
+        "--json",
+        "--pair",
+        "bob",
+    ]));
+    let code = code(&mut server);
+    let calling = [
+        "client",
+        &server.address,
+        "--json",
+        "--pair",
+        "--as",
+        "alice",
+    ];
+    let mut client = bob.start(&calling);
+    client.expect("code-wanted");
+    client.say(&json!({ "pair": { "code": code } }).to_string());
+    client.expect("paired");
+    client.expect("connected");
+    client.send(Signal::SIGTERM);
+    client.finish().exits(143);
+    let mut client = bob.start(&calling);
+    assert_eq!(client.expect("connected")["resumed"], true);
+}
+
+#[test]
+fn a_key_that_could_not_be_stored_comes_with_the_same_code() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let (mut server, code) = open(&alice, &["--first", "Hello"]);
+    let mut client = dial(&bob, &server.address, &[]);
+    client.stderr.line_with("Ask alice for the three words");
+    std::fs::create_dir(bob.book()).unwrap();
+    client.say(&code);
+    client.finish().fails(1, &["with the same code"]);
+    server.program.stderr.line_with("Paired: ");
+    std::fs::remove_dir(bob.book()).unwrap();
+    let mut client = dial(&bob, &server.address, &[]);
+    client.say(&code);
+    client.shows("They say: Hello");
+    know_each_other(&alice, &bob);
+}
+
+#[test]
+fn who_comes_with_a_code_that_is_used_is_told_of() {
+    let (alice, bob, carol) = (Person::new(), Person::new(), Person::new());
+    let (mut server, code) = open(&alice, &[]);
+    // Bob does not come back for a conversation, which would end the pairing.
+    let (address, is_cut) = cut_after(&server.address, 3);
+    let client = dial(&bob, &address, &[]);
+    client.say(&code);
+    server.program.stderr.line_with("Paired: ");
+    let late = dial(&carol, &server.address, &[]);
+    late.say(&code);
+    late.finish()
+        .fails(3, &["ask whom your peer has paired with"]);
+    let told = server.program.stderr.line_with("after it was used");
+    assert!(told.contains(&carol.key()), "{told}");
+    drop((client, is_cut));
+}
+
+#[test]
 fn five_wrong_guesses_bring_another_code() {
     let (alice, mallory, bob) = (Person::new(), Person::new(), Person::new());
     let (mut server, first) = open(&alice, &["--first", "Hello"]);
@@ -284,6 +367,8 @@ fn a_key_that_is_known_keeps_its_name() {
     for (person, other) in [(&alice, &bob), (&bob, &alice)] {
         assert_eq!(book(person).matches(&other.key()).count(), 1);
     }
+    // Next time the name is enough.
+    assert!(book(&bob).contains(&server.address));
 }
 
 #[test]

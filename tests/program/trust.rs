@@ -200,7 +200,7 @@ fn removes(alice: &Person, server: &mut Server) {
     server
         .program
         .stderr
-        .line_with("bob is not let in any more");
+        .line_with("A key of bob is not let in any more");
     server.program.stderr.line_with("address book again");
 }
 

@@ -176,7 +176,7 @@ impl AddressBook {
     }
 
     /// Adds a peer that has proven its key in a pairing under this name. Gives the name that the
-    /// key is known by from now on: where it was known before, nothing changes.
+    /// key is known by from now on: where it was known before, nothing but an address is added.
     ///
     /// # Errors
     ///
@@ -187,8 +187,13 @@ impl AddressBook {
         key: KeyId,
         address: Option<Address>,
     ) -> Result<Petname, Refusal> {
-        if let Some(known) = self.name_of(&key) {
-            return Ok(known.clone());
+        if let Some(known) = self.name_of(&key).cloned() {
+            let has_one = self.get(&known).is_some_and(|it| it.address().is_some());
+            let address = address.filter(|address| !has_one && self.at(address).is_none());
+            if address.is_some() {
+                self.add_to(known.clone(), key, address)?;
+            }
+            return Ok(known);
         }
         self.add(name.clone(), KnownKey::now(key, Origin::Pairing), address)?;
         Ok(name)

@@ -52,18 +52,28 @@ pub async fn run(
     let (target, book) = match new_name.as_ref().filter(|_| command.pair) {
         Some(name) => {
             let target = pairing_target(&target, name, &book);
-            let pairing = pairing::pair(&identity, &target, name, home, display, speaker);
-            let key = tokio::select! {
-                key = pairing => key?,
-                stop = signals.stop() => {
-                    if stop == Stop::Interrupt {
-                        speaker.stopping();
+            let goes_on = command.talk.keeps_journal(speaker) && has_open(home, &identity, &target);
+            if goes_on {
+                display.say(&format!(
+                    "You know {name} already, and a conversation goes on: no code is needed."
+                ));
+                (target, book)
+            } else {
+                let pairing = pairing::pair(&identity, &target, name, home, display, speaker);
+                let key = tokio::select! {
+                    key = pairing => key?,
+                    stop = signals.stop() => {
+                        if stop == Stop::Interrupt {
+                            speaker.stopping();
+                        }
+                        return Ok(exit_for(stop));
                     }
-                    return Ok(exit_for(stop));
-                }
-            };
-            let expected = Expected::Pins(vec![key]);
-            (Target::new(target.address, expected), home.book()?)
+                };
+                (
+                    Target::new(target.address, Expected::Pins(vec![key])),
+                    home.book()?,
+                )
+            }
         }
         None => (target, book),
     };
@@ -387,6 +397,14 @@ async fn welcomed(
     Ok(waiting.welcome().await)
 }
 
+/// Whether the journal has an open conversation with whoever is expected.
+fn has_open(home: &Home, identity: &Identity, target: &Target) -> bool {
+    let expected = target.expected.acceptable();
+    let open = home.journal(&identity.key_id()).open_conversations();
+    let mut open = open.into_iter().flatten();
+    open.any(|one| one.role == Role::Client && expected.contains(&one.key))
+}
+
 /// Whom a client may pair with: of whoever is known already, the key has to be the known one.
 fn pairing_target(target: &Target, name: &Petname, book: &AddressBook) -> Target {
     let expected = match (&target.expected, book.get(name)) {
@@ -401,7 +419,11 @@ fn pairing_target(target: &Target, name: &Petname, book: &AddressBook) -> Target
 
 /// What a new key is stored as.
 fn name_for(command: &ClientArgs, target: &Target, book: &AddressBook) -> Result<Petname, Report> {
-    let name = match &command.name {
+    let known = match &target.expected {
+        Expected::Peer { name, .. } | Expected::Host { name, .. } => Some(name),
+        Expected::Unknown | Expected::Pins(_) => None,
+    };
+    let name = match command.name.as_ref().or(known) {
         Some(name) => name.clone(),
         None => target.address.host().parse().map_err(|_| {
             Report::new(

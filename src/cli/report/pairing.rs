@@ -1,7 +1,7 @@
 //! What can go wrong in a pairing, as words.
 
 use super::{Exit, Report};
-use crate::cli::book::Petname;
+use crate::cli::book::{BookError, Petname};
 use crate::cli::proposal::{theirs, yours};
 use crate::link::PairingError;
 use crate::protocol::PairReason;
@@ -35,6 +35,41 @@ impl Report {
         )
     }
 
+    /// Somebody has come after the peer.
+    pub fn late_for_pairing(from: &str, key: &KeyId) -> Self {
+        Self::new(
+            Exit::Trust,
+            format!(
+                "Somebody else wants to pair with this code, after it was used{from}: {key}. Nothing was stored."
+            ),
+            "If that is the peer whom you have told it, somebody has overheard it: remove the key that has paired, and pair anew.",
+        )
+    }
+
+    /// A client has paired, and cannot store the key; the server has.
+    pub fn paired_unstored(error: &BookError) -> Self {
+        let report = Self::from(error);
+        let advice = report.advice.replace(" Nothing was changed.", "");
+        Self {
+            advice: format!(
+                "{advice} Then run the same command again within 10 minutes, with the same code: your peer has stored your key already."
+            ),
+            ..report
+        }
+    }
+
+    /// No pairing is open, and none is needed.
+    pub fn paired_already(name: &Petname, host: &str) -> Self {
+        Self::new(
+            Exit::Busy,
+            format!("No pairing is open at {host}, and you know {name} already."),
+            format!(
+                "Leave `--pair` and `--as` out: run {}.",
+                yours(&format!("client {host}"))
+            ),
+        )
+    }
+
     /// A client has not paired.
     pub fn not_paired(error: &PairingError, host: &str) -> Self {
         match error {
@@ -50,7 +85,7 @@ impl Report {
             PairingError::Refused(PairReason::PairingFailed) => Self::new(
                 Exit::Trust,
                 format!("{host} says that the code is wrong. Nothing was stored."),
-                A_SLIP_OR_SOMEBODY,
+                format!("{A_SLIP_OR_SOMEBODY} Or it is used or replaced already: ask whom your peer has paired with."),
             ),
             PairingError::Refused(PairReason::Busy) => Self::new(
                 Exit::Busy,
@@ -86,6 +121,15 @@ impl Report {
             Exit::Trust,
             format!("Somebody has tried a wrong code{from}: {key}. Nothing was stored."),
             A_SLIP_OR_SOMEBODY,
+        )
+    }
+
+    /// The code is too old, and nobody can be asked about another.
+    pub fn pairing_expired() -> Self {
+        Self::new(
+            Exit::Trust,
+            "The pairing code is too old now.",
+            "Start the server again for another.",
         )
     }
 

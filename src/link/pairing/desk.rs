@@ -131,6 +131,11 @@ impl Desk {
             return Err(PairReason::Declined);
         }
         let mut state = self.state();
+        if state.guesses.is_too_late(key) {
+            info!(%key, "too late to pair");
+            let (key, address) = (*key, from);
+            state.tell(PairingEvent::TooLate { key, address });
+        }
         let (id, earlier) = state.guesses.arrive(from, key, now())?;
         state.refuse(earlier, PairReason::Busy);
         let (closing, closed) = oneshot::channel();

@@ -19,6 +19,14 @@ pub enum PairingEvent {
         /// Where it came from, if known.
         address: Option<IpAddr>,
     },
+    /// Somebody with this key came after the code was spent by another. Whether it was the right
+    /// code is not known. Told once a pairing.
+    TooLate {
+        /// The key that was proven.
+        key: KeyId,
+        /// Where it came from, if known.
+        address: Option<IpAddr>,
+    },
     /// A peer has proven its key, and that it knows the code: store the key, then answer.
     Confirmed(Confirmed),
     /// The code is older than 10 minutes. Nobody can pair until

@@ -49,6 +49,8 @@ pub(super) struct Guesses {
     next: u64,
     /// A right confirmation is being stored: it has one of the places.
     is_storing: bool,
+    /// Somebody has come too late, and it was told.
+    has_told_late: bool,
     judged_from: Option<Instant>,
 }
 
@@ -97,6 +99,7 @@ impl Guesses {
             exchanges: BTreeMap::new(),
             next: 0,
             is_storing: false,
+            has_told_late: false,
             judged_from: None,
         }
     }
@@ -124,6 +127,12 @@ impl Guesses {
             Phase::Spent { until, .. } if now >= until => Then::Over(self.end()),
             _ => Then::GoesOn,
         }
+    }
+
+    /// Whether this is the first key that comes after another has spent the code.
+    pub(super) fn is_too_late(&mut self, key: &KeyId) -> bool {
+        let is_spent = matches!(&self.phase, Phase::Spent { by, .. } if by != key);
+        is_spent && !std::mem::replace(&mut self.has_told_late, true)
     }
 
     /// An exchange begins, from there and with this key proven. Comes back with the one that has

@@ -83,11 +83,13 @@ fn random_word() -> &'static str {
 impl FromStr for PairingCode {
     type Err = MalformedPairingCode;
 
-    /// Reads what was typed: three words, with blanks or `-` between them, in letters of any
-    /// case. A word of the list is itself (`act`); else its first four letters are enough.
+    /// Reads what was typed: three words, with anything between them that is no letter, in
+    /// letters of any case; `Pairing code:` before them is left out. A word of the list is itself (`act`); else its first four letters are enough.
     fn from_str(typed: &str) -> Result<Self, MalformedPairingCode> {
         let typed = typed.to_ascii_lowercase();
-        let words = typed.split(|c: char| c == '-' || c.is_ascii_whitespace());
+        let typed = typed.trim_start();
+        let typed = typed.strip_prefix("pairing code:").unwrap_or(typed);
+        let words = typed.split(|c: char| !c.is_alphabetic());
         let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
         let &[first, second, third] = words.as_slice() else {
             return Err(MalformedPairingCode::NotThree(words.len()));
@@ -214,5 +216,23 @@ mod tests {
             let code: PairingCode = short.join(" ").parse().unwrap();
             prop_assert_eq!(code.spoken(), words.join("-"));
         }
+    }
+
+    #[test]
+    fn what_stands_between_the_words_does_not_matter() {
+        for typed in [
+            "acoustic-museum-tide",
+            " Acoustic museum  tide ",
+            "acoustic, museum, tide.",
+            "acoustic\u{2013}museum\u{2013}tide",
+            "Pairing code: acoustic-museum-tide",
+        ] {
+            let code: PairingCode = typed.parse().unwrap();
+            assert_eq!(code.spoken(), "acoustic-museum-tide", "{typed}");
+        }
+        let error = "acoustic-m\u{fc}seum-tide"
+            .parse::<PairingCode>()
+            .unwrap_err();
+        assert_eq!(error, MalformedPairingCode::Unknown(2));
     }
 }

@@ -1,6 +1,6 @@
 //! A client pairs: it learns the key of a server whose user has read it three words.
 
-use crate::cli::book::{AddressBook, Expected, Petname, Target};
+use crate::cli::book::{AddressBook, Entry, Expected, Petname, Target};
 use crate::cli::display::Display;
 use crate::cli::home::Home;
 use crate::cli::proposal::theirs;
@@ -9,6 +9,9 @@ use crate::cli::speaker::{Answer, Left, Speaker};
 use crate::link::{PairingClient, PairingError, tcp};
 use crate::protocol::PairReason;
 use crate::trust::{Identity, KeyId, PairingCode};
+
+/// How often one client may try (PAIRING 6.2).
+const TRIES: u32 = 3;
 
 /// Pairs with the server at `target`, and stores its key under `name`, unless it is known
 /// already. The key.
@@ -32,7 +35,7 @@ pub(super) async fn pair(
         "Ask {name} for the three words that {} shows there.",
         theirs("server --pair NAME")
     ));
-    loop {
+    for tries_left in (0..TRIES).rev() {
         let code = ask(speaker).await?;
         display.detail(&format!("Dialling {host}."));
         let address = &target.address;
@@ -54,14 +57,20 @@ pub(super) async fn pair(
                 Some(key) => Report::changed(name, address, &key),
                 None => Report::not_paired(&error, &host),
             },
+            (_, Expected::Host { name, .. } | Expected::Peer { name, .. })
+                if error.is_not_open() =>
+            {
+                Report::paired_already(name, &host)
+            }
             _ => Report::not_paired(&error, &host),
         };
         let is_a_slip = matches!(error, PairingError::Refused(PairReason::PairingFailed));
-        if !is_a_slip || !speaker.is_person() {
+        if !is_a_slip || !speaker.is_person() || tries_left == 0 {
             return Err(report);
         }
         display.fail(&report);
     }
+    Err(Report::not_paired(&PairingError::NoTriesLeft, &host))
 }
 
 /// Asks for the code until there is one: a word that is not in the list costs no guess. May be
@@ -87,8 +96,7 @@ async fn ask(speaker: &mut impl Speaker) -> Result<PairingCode, Report> {
         if !speaker.is_person() {
             return Err(error);
         }
-        speaker.display().print_always(&error.what);
-        speaker.display().print_always(&error.advice);
+        speaker.display().fail(&error);
     }
 }
 
@@ -104,10 +112,17 @@ fn store(
     let known = AddressBook::edit(&home.book_path(), |book| {
         book.add_paired(name.clone(), key, Some(address))
     })
-    .map_err(|error| Report::from(&error))?;
+    .map_err(|error| Report::paired_unstored(&error))?;
     display.say(&match known == *name {
         true => format!("Paired: {key} is {name} from now on."),
         false => format!("Paired: you know {key} as {known} already."),
     });
+    let book = home.book()?;
+    let stored = book.get(&known).and_then(Entry::address);
+    if let Some(other) = stored.filter(|stored| **stored != target.address) {
+        display.say(&format!(
+            "The address book has another address for {known}, {other}, and keeps it."
+        ));
+    }
     speaker.paired(&key, &known)
 }

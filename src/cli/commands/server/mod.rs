@@ -440,10 +440,10 @@ impl ServerRun<'_> {
             self.questions.forget(&key);
             if self.rules.judge(&key) != Some(Verdict::Admit) {
                 self.server.expel(key);
-                let name = old.petname(&key);
-                let name = name.unwrap_or_else(|| "A key".to_owned());
+                let whose = old.petname(&key);
+                let whose = whose.map_or(String::new(), |name| format!(" of {name}"));
                 self.display.say(&format!(
-                    "{name} is not let in any more ({key}): a conversation with this key ends."
+                    "A key{whose} is not let in any more, and a conversation with it ends: {key}."
                 ));
             }
         }

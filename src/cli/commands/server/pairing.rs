@@ -20,6 +20,7 @@ pub(super) struct OpenPairing<'a> {
     display: &'a Display,
     is_person: bool,
     is_expired: bool,
+    has_shown_one: bool,
     /// What the speaker is to be told, once no conversation is on.
     untold: Vec<Told>,
 }
@@ -28,6 +29,7 @@ pub(super) struct OpenPairing<'a> {
 enum Told {
     Code(PairingCode),
     Paired(KeyId, Petname),
+    Failed(Report),
 }
 
 impl<'a> OpenPairing<'a> {
@@ -45,6 +47,7 @@ impl<'a> OpenPairing<'a> {
             display,
             is_person,
             is_expired: false,
+            has_shown_one: false,
             untold: Vec::new(),
         }
     }
@@ -84,6 +87,7 @@ impl<'a> OpenPairing<'a> {
             match told {
                 Told::Code(code) => speaker.pairing(&code)?,
                 Told::Paired(key, name) => speaker.paired(&key, &name)?,
+                Told::Failed(report) => speaker.failed(&report)?,
             }
         }
         Ok(())
@@ -93,6 +97,9 @@ impl<'a> OpenPairing<'a> {
     pub(super) fn handle(&mut self, event: PairingEvent) -> bool {
         match event {
             PairingEvent::Code(code) => {
+                if std::mem::replace(&mut self.has_shown_one, true) {
+                    self.display.say("The code before is of no use any more.");
+                }
                 self.display
                     .print_always(&format!("Pairing code: {}", code.spoken()));
                 self.display.say(&format!(
@@ -103,20 +110,28 @@ impl<'a> OpenPairing<'a> {
             }
             PairingEvent::WrongGuess { key, address } => {
                 let from = address.map(|address| format!(" from {address}"));
-                self.display
-                    .fail(&Report::wrong_guess(&from.unwrap_or_default(), &key));
+                self.fail(Report::wrong_guess(&from.unwrap_or_default(), &key));
+            }
+            PairingEvent::TooLate { key, address } => {
+                let from = address.map(|address| format!(" from {address}"));
+                self.fail(Report::late_for_pairing(&from.unwrap_or_default(), &key));
             }
             PairingEvent::Confirmed(peer) => return self.store(peer),
             PairingEvent::Expired => {
                 self.is_expired = true;
-                self.display.say(match self.is_person {
-                    true => "The pairing code is too old now.",
-                    false => "The pairing code is too old now. Start the server again for another.",
-                });
+                match self.is_person {
+                    true => self.display.say("The pairing code is too old now."),
+                    false => self.fail(Report::pairing_expired()),
+                }
             }
-            _ => self.display.fail(&Report::pairing_exhausted()),
+            _ => self.fail(Report::pairing_exhausted()),
         }
         false
+    }
+
+    fn fail(&mut self, report: Report) {
+        self.display.fail(&report);
+        self.untold.push(Told::Failed(report));
     }
 
     fn store(&mut self, peer: Confirmed) -> bool {
@@ -136,12 +151,12 @@ impl<'a> OpenPairing<'a> {
             }
             Err(BookError::Refused(Refusal::NameTaken(name))) => {
                 peer.answer(Storing::Declined);
-                self.display.fail(&Report::pairing_declined(&name, &key));
+                self.fail(Report::pairing_declined(&name, &key));
                 false
             }
             Err(error) => {
                 peer.answer(Storing::Failed);
-                self.display.fail(&Report::from(&error));
+                self.fail(Report::from(&error));
                 false
             }
         }

@@ -336,3 +336,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_first_who_comes_too_late_is_told_of() {
+    let mut played = Played::new();
+    assert!(!played.guesses.is_too_late(&key(2)));
+    played.pair(1);
+    assert!(!played.guesses.is_too_late(&key(1)));
+    assert!(played.guesses.is_too_late(&key(2)));
+    assert!(!played.guesses.is_too_late(&key(3)));
+}
