@@ -146,7 +146,18 @@ fn what_cannot_be_done_is_an_error_and_changes_nothing() {
         (&longer, "too-long"),
     ] {
         client.say(command);
-        is_error(&client.event(), code);
+        let event = client.event();
+        is_error(&event, code);
+        // Nothing of how the program reads it.
+        let what = event["what"].as_str().unwrap();
+        let leaks = [
+            "variant",
+            "expected",
+            "JsonCommand",
+            "unknown field",
+            "invalid type",
+        ];
+        assert!(leaks.iter().all(|word| !what.contains(word)), "{what}");
     }
     client.write(b"{\"say\":{\"text\":\"caf\xe9\"}}\n");
     is_error(&client.event(), "bad-input");
