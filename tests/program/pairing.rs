@@ -115,6 +115,13 @@ fn programs_pair_too() {
     let (mut server, code) = open(&alice, &["--json"]);
     server.program.expect("listening");
     assert_eq!(server.program.expect("pairing")["code"], code);
+    for _ in 0..2 {
+        let guess = dial(&bob, &server.address, &[]);
+        guess.say(WRONG);
+        guess.finish().exits(3);
+        let what = server.program.expect("error")["what"].to_string();
+        assert!(what.contains(&bob.key()), "{what}");
+    }
     let mut client = dial(&bob, &server.address, &["--json"]);
     client.expect("code-wanted");
     client.say(&json!({ "pair": { "code": code } }).to_string());

@@ -52,7 +52,8 @@ pub enum Act {
     Refused,
     /// A pasted text finds no room.
     TooLong,
-    /// What was typed found no room: its end is missing.
+    /// What was typed finds no room, or Enter was pressed behind that: nothing more is taken, and
+    /// nothing sent, before something is deleted.
     Overfull,
 }
 
@@ -229,7 +230,10 @@ impl Desk {
             self.is_overfull |= is_typed && !is_done;
             self.is_overfull &= !deletes;
         }
-        (!is_done).then_some(refused)
+        match self.is_overfull && !is_overfull {
+            true => Some(Act::Overfull),
+            false => (!is_done).then_some(refused),
+        }
     }
 
     fn enter(&mut self, has_more: bool) -> Option<Act> {
@@ -237,8 +241,11 @@ impl Desk {
             // A pasted line's end; Enter alone does nothing out of turn.
             Mode::Listening(_) if has_more && !self.draft.is_empty() => {
                 self.changes += 1;
-                self.is_overfull |= !self.draft.insert("\n");
-                self.is_overfull.then_some(Act::Refused)
+                if self.is_overfull || self.draft.insert("\n") {
+                    return self.is_overfull.then_some(Act::Refused);
+                }
+                self.is_overfull = true;
+                Some(Act::Overfull)
             }
             Mode::Speaking(_) if self.is_overfull => Some(Act::Overfull),
             Mode::Speaking(turn) if self.is_asked && !self.draft.text().trim().is_empty() => {
@@ -399,7 +406,7 @@ mod tests {
     fn what_is_too_long_is_refused() {
         let mut desk = Desk::new(4);
         desk.speak(1);
-        assert_eq!(seen(&mut desk, "hello"), [Act::Refused]);
+        assert_eq!(seen(&mut desk, "hello"), [Act::Overfull]);
         assert_eq!(
             seen(&mut desk, "\x7fhe\x1b[200~llo\x1b[201~ll\r"),
             [Act::TooLong, entered(1, "hell")]
@@ -426,7 +433,7 @@ mod tests {
         desk.speak(1);
         // Nothing may close the gap either.
         assert_eq!(seen(&mut desk, "abcd"), []);
-        assert_eq!(seen(&mut desk, "\u{20ac}"), [Act::Refused]);
+        assert_eq!(seen(&mut desk, "\u{20ac}"), [Act::Overfull]);
         assert_eq!(seen(&mut desk, "e"), [Act::Refused]);
         assert_eq!(seen(&mut desk, "\r"), [Act::Overfull]);
         assert_eq!(desk.line().unwrap().1, "abcd");
@@ -436,7 +443,7 @@ mod tests {
         let mut desk = Desk::new(5);
         desk.listen("");
         assert_eq!(seen(&mut desk, "abcde"), []);
-        assert_eq!(seen(&mut desk, "f"), [Act::Refused]);
+        assert_eq!(seen(&mut desk, "f"), [Act::Overfull]);
         desk.speak(3);
         assert_eq!(seen(&mut desk, "\r"), [Act::Overfull]);
         // The next conversation begins without it.

@@ -28,7 +28,7 @@ pub enum Event {
     Answered(String),
     /// Pasted more than a message can have; nothing of it is taken.
     TooLong,
-    /// Pressed Enter behind more than a message can have: the end of it is missing.
+    /// Typed more than a message can have, or pressed Enter behind that.
     Overfull,
     /// Ended the input (Ctrl-D).
     End,

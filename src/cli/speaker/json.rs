@@ -432,6 +432,10 @@ impl Speaker for JsonLines {
         self.event("pairing", json!({ "code": code.spoken() }))
     }
 
+    fn pairing_failed(&mut self, report: &Report) -> Result<(), Report> {
+        self.error(report.exit.event_code(), report)
+    }
+
     fn paired(&mut self, key: &KeyId, petname: &Petname) -> Result<(), Report> {
         let peer = json!({ "key": key.to_string(), "petname": petname.as_str() });
         self.event("paired", json!({ "peer": peer }))

@@ -222,6 +222,14 @@ pub trait Speaker {
         Ok(())
     }
 
+    /// Something has gone wrong in a pairing, and is said on stderr. It may well come again.
+    ///
+    /// # Errors
+    /// stdout is closed.
+    fn pairing_failed(&mut self, _report: &Report) -> Result<(), Report> {
+        Ok(())
+    }
+
     /// Whether a question still stands there, unanswered and whole.
     fn is_asking(&self) -> bool {
         false

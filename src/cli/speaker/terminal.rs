@@ -63,7 +63,7 @@ impl Terminal {
                     Text::MAX
                 )),
                 Event::Overfull => self.display.say(&format!(
-                    "This is longer than a message can be, and is not sent: its end, behind {} bytes, is missing. Shorten it, and say the rest in another turn.",
+                    "What you typed last is not taken: a message has {} bytes at most. Before you delete something, nothing is sent.",
                     Text::MAX
                 )),
                 event => return event,

@@ -87,7 +87,7 @@ impl<'a> OpenPairing<'a> {
             match told {
                 Told::Code(code) => speaker.pairing(&code)?,
                 Told::Paired(key, name) => speaker.paired(&key, &name)?,
-                Told::Failed(report) => speaker.failed(&report)?,
+                Told::Failed(report) => speaker.pairing_failed(&report)?,
             }
         }
         Ok(())
