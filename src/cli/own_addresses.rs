@@ -59,6 +59,12 @@ impl OwnAddresses {
                 .filter(|(ip, _)| can_reach(ip) && is_of_link(ip));
             told.extend(of_link.map(|(ip, interface)| zoned(*ip, interface)));
         }
+        if told.is_empty() {
+            // Nobody else reaches this machine; from here itself it can be dialled.
+            let mut found = self.found.iter().map(|(ip, _)| ip);
+            let own = found.find(|ip| can_reach(ip) && ip.is_loopback());
+            told.extend(own.map(ToString::to_string));
+        }
         told.dedup();
         told.truncate(MOST);
         told.extend(self.host_name.clone());
@@ -162,7 +168,7 @@ mod tests {
             (&usual, "[fe80::9%2]:1", &["fe80::9%2"]),
             (&alone, "[::]:1", &["fe80::7%eth0", "alice-laptop"]),
             (&alone, "0.0.0.0:1", &["alice-laptop"]),
-            (&nothing, "[::]:1", &["alice-laptop"]),
+            (&nothing, "[::]:1", &["127.0.0.1", "alice-laptop"]),
         ] {
             assert_eq!(machine.of_server(at.parse().unwrap()), told, "{at}");
         }
