@@ -188,6 +188,8 @@ impl Display {
         match self.has_terminal() {
             true => {
                 let style = style_of(OURS);
+                // Noted first: as soon as it is seen, Ctrl-Z may lose it.
+                self.set_prompt(true);
                 self.transcribe(&coloured(format!("{style}{OURS}{style:#}"), &self.stdout))?;
             }
             // Through a pipe the transcript may still come here, and begins a row then.
@@ -198,15 +200,14 @@ impl Display {
             // The transcript goes elsewhere, whole; the person is asked here.
             false => self.ask(OURS),
         }
-        self.set_prompt(true);
         Ok(true)
     }
 
     /// A question; the answer is typed behind it.
     pub fn ask(&self, question: &str) {
         self.break_prompt();
-        let _ = self.stderr.write(question);
         self.set_prompt(true);
+        let _ = self.stderr.write(question);
     }
 
     /// Whether a prompt stands there, unanswered.

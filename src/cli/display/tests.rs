@@ -1,7 +1,10 @@
+use std::io;
 use std::num::NonZeroU16;
+use std::sync::{Arc, Mutex};
 
 use proptest::prelude::{prop_assert, proptest};
 
+use super::output::Output;
 use super::recorded::Shown;
 use super::{Display, PREFIX};
 use crate::cli::layout::{Page, THEIRS};
@@ -51,6 +54,42 @@ fn the_detail_of_an_error_begins_no_row() {
         assert!(rows.iter().all(|row| !row.starts_with(FORGED)), "{rows:#?}");
         assert!(rows.join("").contains("bob"), "{rows:#?}");
     }
+}
+
+/// A terminal whose program is stopped, and goes on, as soon as it has written something.
+#[derive(Debug, Default)]
+struct StoppedAtEach(Mutex<Option<Display>>);
+
+impl Output for StoppedAtEach {
+    fn is_terminal(&self) -> bool {
+        true
+    }
+
+    fn is_colourful(&self) -> bool {
+        false
+    }
+
+    fn page(&self) -> Option<Page> {
+        None
+    }
+
+    fn write(&self, _text: &str) -> io::Result<()> {
+        if let Some(display) = &*self.0.lock().unwrap() {
+            display.forget_prompt();
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_stop_right_behind_the_prompt_loses_it() {
+    let terminal = Arc::new(StoppedAtEach::default());
+    let display = Display::over(terminal.clone(), terminal.clone(), false, 0);
+    *terminal.0.lock().unwrap() = Some(display.clone());
+    display.prompt().unwrap();
+    assert!(!display.has_prompt(), "nobody would write it again");
+    display.ask("Who? ");
+    assert!(!display.has_prompt(), "nobody would write it again");
 }
 
 proptest! {
