@@ -5,7 +5,7 @@
 mod conversations;
 mod terms;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -707,6 +707,14 @@ impl Admission {
     fn candidates_of(&self, key: &KeyId) -> Vec<(ConversationName, Candidate)> {
         let all = self.candidates.range(all_of(key));
         all.map(|(name, of)| (*name, of.clone())).collect()
+    }
+
+    /// How many conversations the key of this one has besides it, that are on or about to begin.
+    pub fn others(&self, name: &ConversationName) -> usize {
+        let live: BTreeSet<_> = self.conversations.live_of(&name.0).collect();
+        let candidates = self.candidates.range(all_of(&name.0));
+        let begins = candidates.filter(|(of, _)| !live.contains(of) && *of != name);
+        live.len() - usize::from(live.contains(name)) + begins.count()
     }
 
     fn stage(&self, id: ConnectionId) -> Option<&Stage> {

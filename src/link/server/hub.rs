@@ -313,6 +313,7 @@ where
             address: None,
             conversation: s.conversation.id(),
             is_returning: true,
+            others: 0,
         };
         let candidate = held.and_then(|place| stored.get(place)).map(candidate);
         let verdict = candidate.and_then(|candidate| self.settings.questions.ask(candidate));
@@ -460,6 +461,7 @@ where
             address: connection.address,
             conversation: hello.conversation,
             is_returning: self.admission.is_open(&hello.name()),
+            others: self.admission.others(&hello.name()),
         });
         self.admission.hello(id, hello, verdict)
     }

@@ -215,8 +215,10 @@ impl Server {
         Some(talk)
     }
 
-    /// Makes room for so many conversations to begin.
-    fn make_room(&mut self, many: usize) {
+    /// Welcomes so many peers, if they come, before [`next`](Self::next) is called for each: for
+    /// whoever holds several conversations at once. Those that were welcomed, and not handed out,
+    /// count to it.
+    pub fn make_room(&mut self, many: usize) {
         let many = isize::try_from(many).unwrap_or(isize::MAX);
         let more = many.saturating_sub(self.seats);
         if let Ok(more @ 1..) = usize::try_from(more) {

@@ -26,6 +26,8 @@ pub struct Candidate {
     pub conversation: ConversationId,
     /// Whether that conversation is open here, so that the peer was admitted before.
     pub is_returning: bool,
+    /// How many other conversations its key has here that are on, held, or about to begin.
+    pub others: usize,
 }
 
 type Question = Pin<Box<dyn Future<Output = Verdict> + Send>>;

@@ -1,6 +1,6 @@
 //! [`Conversations`]: which exist, and the state of each.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -18,7 +18,9 @@ pub(super) struct Conversations {
     most_ended: usize,
     ended_time: Duration,
     standings: BTreeMap<ConversationName, Standing>,
-    /// Of these, the parked and the ended ones, the oldest first.
+    /// Of these, those that are on, or held.
+    live: BTreeSet<ConversationName>,
+    /// And the parked and the ended ones, the oldest first.
     parked: VecDeque<ConversationName>,
     ended: VecDeque<ConversationName>,
 }
@@ -44,6 +46,7 @@ impl Conversations {
             most_ended: limits.ended,
             ended_time: limits.ended_time,
             standings: BTreeMap::new(),
+            live: BTreeSet::new(),
             parked: VecDeque::new(),
             ended: VecDeque::new(),
         }
@@ -55,7 +58,12 @@ impl Conversations {
 
     /// Whether one is on, or held.
     pub(super) fn has_live(&self) -> bool {
-        self.standings.len() > self.parked.len() + self.ended.len()
+        !self.live.is_empty()
+    }
+
+    /// Those of a key that are on, or held.
+    pub(super) fn live_of(&self, key: &KeyId) -> impl Iterator<Item = &ConversationName> {
+        self.live.range(all_of(key))
     }
 
     pub(super) fn is_open(&self, name: &ConversationName) -> bool {
@@ -85,6 +93,7 @@ impl Conversations {
             given_up: None,
         };
         self.standings.insert(name, live);
+        self.live.insert(name);
     }
 
     /// A younger connection has come for one that is on.
@@ -223,7 +232,8 @@ impl Conversations {
                 }
                 orders.push(Order::Disarm(Timer::Ended(name.0, name.1)));
             }
-            Some(Standing::Live { .. }) | None => {}
+            Some(Standing::Live { .. }) => _ = self.live.remove(name),
+            None => {}
         }
     }
 }

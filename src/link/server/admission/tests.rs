@@ -611,6 +611,34 @@ fn with_seats_free_nobody_queues() {
 }
 
 #[test]
+fn the_conversations_of_a_key_are_counted_from_its_hello_to_their_end() {
+    let mut door = Door::with(Limits::default(), false);
+    let others = |door: &Door, of, number| door.admission.others(&(key(of), id(number)));
+    let seats = door.admission.seats(2);
+    assert!(door.obey(seats).is_empty());
+    assert_eq!(others(&door, 1, 9), 0);
+    assert_eq!(door.greet(1, 1, ADMIT), ["1: enter"]);
+    assert_eq!(others(&door, 1, 9), 1);
+    assert!(door.begin(1).is_empty());
+    assert_eq!(door.greet(1, 2, ADMIT), ["2: enter"]);
+    assert_eq!(door.greet(1, 3, ADMIT), ["3: wait 0"]);
+    assert_eq!(others(&door, 1, 9), 3);
+    // Not itself, whether it is on or about to begin; and not those of others.
+    assert_eq!(others(&door, 1, 1), 2);
+    assert_eq!(others(&door, 1, 3), 2);
+    assert_eq!(others(&door, 2, 9), 0);
+    // Who comes back to one that is on is not counted twice.
+    assert_eq!(door.greet(1, 1, ADMIT), ["4: enter"]);
+    assert_eq!(others(&door, 1, 9), 3);
+    assert!(door.leave(4).is_empty());
+    assert!(door.parked(1, 1).is_empty());
+    assert_eq!(others(&door, 1, 9), 2);
+    // The one that waits takes the place of the one that has left.
+    assert_eq!(door.leave(2), ["3: enter"]);
+    assert_eq!(others(&door, 1, 9), 1);
+}
+
+#[test]
 fn a_queued_client_that_is_cut_keeps_its_place_for_ten_seconds() {
     let mut door = Door::talking();
     assert_eq!(door.greet(2, 2, ADMIT), ["2: wait 0"]);

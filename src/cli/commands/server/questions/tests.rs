@@ -16,6 +16,7 @@ fn candidate(n: u8, is_returning: bool) -> Candidate {
         address: None,
         conversation: ConversationId::from_bits([n; 16]),
         is_returning,
+        others: 0,
     }
 }
 
