@@ -9,12 +9,13 @@
 //! the look of an escaped ESC, which harms nobody.
 //!
 //! Not here: where rows end and how they are indented
-//! ([`layout`](crate::cli::layout)), and JSON, which escapes more.
+//! ([`layout`](crate::cli::layout)).
 
 use icu_properties::props::{
     BinaryProperty, DefaultIgnorableCodePoint, EmojiModifier, EnumeratedProperty,
     ExtendedPictographic, GeneralCategory, GeneralCategoryGroup, PrependedConcatenationMark,
 };
+use serde_json::Value;
 
 /// The most combining marks shown on one base; Vietnamese, Hebrew and Tibetan
 /// stay below it, and a stack of this height stays near its own row.
@@ -45,6 +46,22 @@ pub fn message(text: &str) -> String {
 /// [`message`], with LF and TAB escaped too (`\u{a}`, `\u{9}`).
 pub fn line(text: &str) -> String {
     screened(text, &[])
+}
+
+/// JSON on one line, in which all but printable characters are escaped, or all but ASCII: a
+/// terminal may see it.
+pub fn json(value: &Value, is_ascii: bool) -> String {
+    let mut shown = String::new();
+    for c in value.to_string().chars() {
+        if !is_hidden(c) && (c.is_ascii() || !is_ascii) {
+            shown.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            shown.push_str(&format!("\\u{unit:04x}"));
+        }
+    }
+    shown
 }
 
 /// Whether `c` is never shown as itself, whatever stands beside it.

@@ -176,24 +176,36 @@ pub(crate) fn read(path: &Path, whose: Whose, most: u64) -> Result<Vec<u8>, File
 /// # Errors
 /// [`Unusable`], a link too; what the file system says.
 pub(crate) fn open_lock(path: &Path) -> Result<File, FileError> {
+    open_or_make(path, OpenOptions::new().write(true))
+}
+
+/// Opens a file to append to it, and makes it if need be (mode 0600).
+///
+/// # Errors
+/// [`Unusable`], a link too; what the file system says.
+#[cfg(feature = "cli")]
+pub(crate) fn open_to_append(path: &Path) -> Result<File, FileError> {
+    open_or_make(path, OpenOptions::new().append(true))
+}
+
+fn open_or_make(path: &Path, options: &mut OpenOptions) -> Result<File, FileError> {
     match fs::symlink_metadata(path) {
-        Ok(found) => check_lock(path, &found)?,
+        Ok(found) => check_made(path, &found)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error.into()),
     }
-    let file = OpenOptions::new()
+    let file = options
         .read(true)
-        .write(true)
         .create(true)
         .truncate(false)
         .mode(PRIVATE)
         .custom_flags(OFlag::O_NOFOLLOW.bits() | OFlag::O_NONBLOCK.bits())
         .open(path)?;
-    check_lock(path, &file.metadata()?)?;
+    check_made(path, &file.metadata()?)?;
     Ok(file)
 }
 
-fn check_lock(path: &Path, found: &Metadata) -> Result<(), Unusable> {
+fn check_made(path: &Path, found: &Metadata) -> Result<(), Unusable> {
     check_not_link(path, found)?;
     check_kind(path, found)?;
     check_owner(path, found.uid(), found.mode(), me())

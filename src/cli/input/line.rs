@@ -17,8 +17,8 @@ pub enum Line {
 
 /// Cuts bytes into lines, however they are delivered.
 ///
-/// A line ends at LF; one CR before that is removed. No line outlives its
-/// limit: as soon as one is over it, [`Line::TooLong`] is reported, once, and
+/// A line ends at LF; one CR before that is removed. Or it ends at NUL, and is
+/// left as it is. No line outlives its limit: as soon as one is over it, [`Line::TooLong`] is reported, once, and
 /// the rest of the line is dropped as it comes.
 ///
 /// It holds one unfinished line, of at most the limit, and the lines that
@@ -27,6 +27,7 @@ pub enum Line {
 #[derive(Debug, Clone)]
 pub struct LineReader {
     limit: usize,
+    end: u8,
     lines: VecDeque<Line>,
     unfinished: Vec<u8>,
     /// The line was reported as too long; drop up to its LF.
@@ -38,16 +39,26 @@ impl LineReader {
     pub fn new(limit: usize) -> Self {
         Self {
             limit,
+            end: b'\n',
             lines: VecDeque::new(),
             unfinished: Vec::new(),
             dropping: false,
         }
     }
 
+    /// The same of lines that end at NUL, and may hold LF.
+    pub fn nul_ended(limit: usize) -> Self {
+        Self {
+            end: 0,
+            ..Self::new(limit)
+        }
+    }
+
     /// Takes what was read, any number of bytes.
     pub fn feed(&mut self, bytes: &[u8]) {
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            match piece.strip_suffix(b"\n") {
+        let end = self.end;
+        for piece in bytes.split_inclusive(|byte| *byte == end) {
+            match piece.strip_suffix(&[end]) {
                 Some(last) => {
                     self.extend(last);
                     self.end_line();
@@ -79,7 +90,10 @@ impl LineReader {
 
     /// Forgets every line, taken or begun.
     pub fn clear(&mut self) {
-        *self = Self::new(self.limit);
+        *self = Self {
+            end: self.end,
+            ..Self::new(self.limit)
+        };
     }
 
     fn extend(&mut self, piece: &[u8]) {
@@ -88,7 +102,7 @@ impl LineReader {
         }
         // One byte above the limit may yet turn out to be the CR of the end.
         let length = self.unfinished.len() + piece.len();
-        let ends_in_cr = piece.last().or(self.unfinished.last()) == Some(&b'\r');
+        let ends_in_cr = self.ends_in_cr(piece);
         if length > self.limit + usize::from(ends_in_cr) {
             self.unfinished = Vec::new();
             self.dropping = true;
@@ -98,12 +112,17 @@ impl LineReader {
         }
     }
 
+    /// Whether there is a CR that may belong to the end.
+    fn ends_in_cr(&self, piece: &[u8]) -> bool {
+        self.end == b'\n' && piece.last().or(self.unfinished.last()) == Some(&b'\r')
+    }
+
     fn end_line(&mut self) {
         let mut bytes = std::mem::take(&mut self.unfinished);
         if std::mem::take(&mut self.dropping) {
             return;
         }
-        if bytes.last() == Some(&b'\r') {
+        if self.ends_in_cr(&bytes) {
             bytes.pop();
         }
         let length = bytes.len();
@@ -242,6 +261,31 @@ mod tests {
     fn a_line_that_is_not_utf8_is_reported_and_the_next_is_whole() {
         gives(b"a\xffb\nok\n", &[Line::NotUtf8(3), text("ok")]);
         gives(b"\xe6\x97", &[Line::NotUtf8(2)]);
+    }
+
+    #[test]
+    fn a_line_that_ends_at_nul_is_left_as_it_is() {
+        for size in [1, 2, 100] {
+            let mut reader = LineReader::nul_ended(8);
+            let mut lines = Vec::new();
+            for chunk in b"one\ntwo\0\r\0too long!\0\n\0last\r".chunks(size) {
+                reader.feed(chunk);
+                lines.extend(std::iter::from_fn(|| reader.next_line()));
+            }
+            lines.extend(std::iter::from_fn(|| reader.finish()));
+            let whole = [
+                text("one\ntwo"),
+                text("\r"),
+                Line::TooLong,
+                text("\n"),
+                text("last\r"),
+            ];
+            assert_eq!(lines, whole, "{size} at a time");
+        }
+        let mut reader = LineReader::nul_ended(8);
+        reader.clear();
+        reader.feed(b"a\nb\0");
+        assert_eq!(reader.next_line(), Some(text("a\nb")));
     }
 
     #[test]

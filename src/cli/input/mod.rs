@@ -16,6 +16,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::thread;
 
+use line::LineReader;
 use source::Source;
 
 pub use source::InputEvent;
@@ -38,14 +39,27 @@ impl Input {
         Self::of(io::stdin().as_fd().try_clone_to_owned()?, limit)
     }
 
+    /// The same in lines that end at NUL, and may hold LF.
+    ///
+    /// # Errors
+    /// Those of [`stdin`](Self::stdin).
+    pub fn nul_ended_stdin(limit: usize) -> io::Result<Self> {
+        let stdin = io::stdin().as_fd().try_clone_to_owned()?;
+        Self::start(stdin, LineReader::nul_ended(limit))
+    }
+
     /// The input that arrives at `descriptor`: a pipe, a file or a terminal.
     ///
     /// # Errors
     ///
     /// The thread cannot be started.
     pub fn of(descriptor: OwnedFd, limit: usize) -> io::Result<Self> {
+        Self::start(descriptor, LineReader::new(limit))
+    }
+
+    fn start(descriptor: OwnedFd, lines: LineReader) -> io::Result<Self> {
         let terminal = descriptor.is_terminal();
-        let source = Arc::new(Source::new(descriptor, limit));
+        let source = Arc::new(Source::new(descriptor, lines));
         let reading = Arc::clone(&source);
         thread::Builder::new()
             .name("input".to_owned())

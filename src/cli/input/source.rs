@@ -66,12 +66,12 @@ pub(super) struct State {
 }
 
 impl Source {
-    pub(super) fn new(descriptor: OwnedFd, limit: usize) -> Self {
+    pub(super) fn new(descriptor: OwnedFd, lines: LineReader) -> Self {
         Self {
             file: File::from(descriptor),
             taking: Mutex::new(()),
             state: Mutex::new(State {
-                lines: LineReader::new(limit),
+                lines,
                 wanted: false,
                 ended: false,
                 failure: None,

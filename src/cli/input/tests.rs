@@ -1,5 +1,6 @@
 const MAX_LINE: usize = 65_536;
 
+use super::line::LineReader;
 use super::source::{CHUNK, Source};
 use super::{Input, InputEvent};
 use nix::poll::PollTimeout;
@@ -139,7 +140,7 @@ async fn a_failed_read_is_told_once_and_is_the_end() {
 #[test]
 fn half_a_line_before_a_failure_is_not_a_line() {
     let (reader, mut writer) = pipe().unwrap();
-    let source = Source::new(reader.into(), MAX_LINE);
+    let source = Source::new(reader.into(), LineReader::new(MAX_LINE));
     writer.write_all(b"half").unwrap();
     assert!(source.next().is_none());
     source.take().unwrap();
@@ -152,7 +153,7 @@ fn half_a_line_before_a_failure_is_not_a_line() {
 fn nothing_is_read_that_is_not_wanted() {
     let (reader, mut writer) = pipe().unwrap();
     let mut left = File::from(std::os::fd::OwnedFd::from(reader.try_clone().unwrap()));
-    let source = Source::new(reader.into(), MAX_LINE);
+    let source = Source::new(reader.into(), LineReader::new(MAX_LINE));
     // Each line is a chunk, so that none comes along with another.
     let lines = format!("{}\n", "x".repeat(CHUNK - 1)).repeat(3);
     writer.write_all(lines.as_bytes()).unwrap();
@@ -174,7 +175,7 @@ fn nothing_is_read_that_is_not_wanted() {
 #[test]
 fn the_thread_goes_when_the_input_ends_or_nobody_can_ask() {
     let (reader, writer) = pipe().unwrap();
-    let source = Arc::new(Source::new(reader.into(), MAX_LINE));
+    let source = Arc::new(Source::new(reader.into(), LineReader::new(MAX_LINE)));
     let reading = Arc::clone(&source);
     let thread = thread::spawn(move || reading.read_on());
     assert!(source.next().is_none());
@@ -229,7 +230,7 @@ async fn what_was_typed_before_discarding_never_comes() {
 fn what_the_reader_holds_is_discarded_too() {
     let terminal = openpty(None, None).unwrap();
     let mut keyboard = File::from(terminal.master);
-    let source = Source::new(terminal.slave, MAX_LINE);
+    let source = Source::new(terminal.slave, LineReader::new(MAX_LINE));
     // Ctrl-D gives a line to the reader before it has an end.
     for typed in [b"stale\n".as_slice(), b"sta\x04"] {
         keyboard.write_all(typed).unwrap();
