@@ -1,5 +1,6 @@
 //! The command line. Stable: scripts are written against it.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -123,9 +124,13 @@ terminal you are asked about a key that you don't know.
 What is piped is said one line a turn; the end of the input stops the server
 after the conversation, with --json also before the first one.
 
+With --exec a program talks, one for each conversation, and the server serves
+until it is stopped.
+
 Examples:
   turnchat server --pair bob
-  turnchat server --allow certs/bob/cert.pem")]
+  turnchat server --allow certs/bob/cert.pem
+  turnchat server --allow-anyone --first Speak! --exec cat")]
 pub struct ServerArgs {
     /// The port to listen at, on all addresses of this machine, or on the first free one of a
     /// host: 9000, localhost:9000, [fe80::1%eth0]:9000; port 0 takes any free one
@@ -149,6 +154,12 @@ pub struct ServerArgs {
     /// Say this in turn 1 of every conversation [default: you are asked]
     #[arg(long, value_name = "TEXT", value_parser = text)]
     pub first: Option<Text>,
+    /// Say what is in this file in turn 1, but for one newline at its end [default: you are asked]
+    #[arg(long, value_name = "FILE", conflicts_with = "first")]
+    pub first_file: Option<PathBuf>,
+    /// How many conversations, each with a program of its own, are held at once [default: 64]
+    #[arg(long, value_name = "N", requires = "exec", conflicts_with = "once", value_parser = conversations)]
+    pub conversations: Option<usize>,
     /// How both sides talk.
     #[command(flatten)]
     pub talk: TalkArgs,
@@ -206,8 +217,20 @@ pub struct TalkArgs {
     #[arg(long)]
     pub json: bool,
     /// Ring the terminal's bell when it becomes your turn
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["json", "exec"])]
     pub bell: bool,
+    /// End the conversation if a turn takes longer, whoever's it is [default: no limit]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub turn_timeout: Option<Duration>,
+    /// Append all that is said to this file; as JSON lines if it ends in .jsonl [default: nothing is recorded]
+    #[arg(long, value_name = "FILE")]
+    pub transcript: Option<PathBuf>,
+    /// Read messages that end with NUL from standard input, and so may have several lines
+    #[arg(long, conflicts_with_all = ["json", "exec"])]
+    pub null: bool,
+    /// Have this program talk, with its arguments, the rest of the line: each message is a line on its stdin, and each line on its stdout a message [default: you talk]
+    #[arg(long, value_name = "CMD", num_args = 1.., allow_hyphen_values = true)]
+    pub exec: Option<Vec<OsString>>,
     /// Whose side this is.
     #[command(flatten)]
     pub identity: IdentityArgs,
@@ -410,6 +433,13 @@ fn pin(text: &str) -> Result<KeyArg, String> {
             "neither a key (`SHA256:…`) nor a certificate (`….pem`, or a path with `/`)".to_owned(),
         ),
         named => Ok(named),
+    }
+}
+
+fn conversations(number: &str) -> Result<usize, String> {
+    match number.parse() {
+        Ok(0) => Err("no conversation could begin".to_owned()),
+        parsed => parsed.map_err(|error: std::num::ParseIntError| error.to_string()),
     }
 }
 

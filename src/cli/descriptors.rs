@@ -9,6 +9,9 @@ use crate::protocol::Limits;
 /// What a program holds besides connections that wait: 13 were counted at rest, and a
 /// conversation, its replaced link, the book and a record being stored are six more.
 const RESERVED: usize = 24;
+/// A program has three pipes, of which one counts twice, and a process; its conversation has a
+/// link.
+const OF_PROGRAM: usize = 6;
 /// With fewer for connections, nobody could get in past a few idle ones.
 const LEAST: usize = 8;
 
@@ -26,13 +29,15 @@ pub fn raise() -> usize {
     usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
-/// The same limits, with room for those who wait that fits so many descriptors.
+/// The same limits, with room for those who wait that fits so many descriptors, of which
+/// `programs` conversations have some, too.
 ///
 /// # Errors
 /// There are too few to serve anybody.
-pub fn share(limits: Limits, descriptors: usize) -> Result<Limits, Report> {
-    suffice(descriptors, RESERVED + LEAST)?;
-    let left = descriptors - RESERVED;
+pub fn share(limits: Limits, programs: usize, descriptors: usize) -> Result<Limits, Report> {
+    let reserved = RESERVED.saturating_add(programs.saturating_mul(OF_PROGRAM));
+    suffice(descriptors, reserved.saturating_add(LEAST))?;
+    let left = descriptors - reserved;
     let queue = limits.queue.min(left / 4);
     Ok(Limits {
         queue,
@@ -56,8 +61,14 @@ fn suffice(descriptors: usize, least: usize) -> Result<(), Report> {
             Exit::Failure,
             format!("The system lets this program open {descriptors} files and connections only."),
             format!(
-                "Raise the limit, for example with `ulimit -n {}` in a new shell; where that is refused, root can.",
-                10 * least
+                "Raise the limit, for example with `ulimit -n {}` in a new shell; where that is refused, root can.{}",
+                least
+                    .saturating_mul(10)
+                    .min(descriptors.saturating_mul(100)),
+                match least > RESERVED + LEAST {
+                    true => " Fewer `--conversations` need fewer.",
+                    false => "",
+                }
             ),
         )),
     }
@@ -70,12 +81,16 @@ mod tests {
     #[test]
     fn what_waits_leaves_the_rest_its_descriptors() {
         for descriptors in [32, 64, 145, 1_024, usize::MAX] {
-            let limits = share(Limits::default(), descriptors).unwrap();
+            let limits = share(Limits::default(), 0, descriptors).unwrap();
             assert!(limits.queue + limits.strangers <= descriptors - RESERVED);
             assert!(limits.queue > 0 && limits.strangers >= 6);
         }
-        let plenty = share(Limits::default(), 1_024).unwrap();
+        let plenty = share(Limits::default(), 0, 1_024).unwrap();
         assert_eq!(plenty, Limits::default());
-        assert!(share(Limits::default(), 31).is_err());
+        assert!(share(Limits::default(), 0, 31).is_err());
+        assert_eq!(share(Limits::default(), 64, 1_024).unwrap(), plenty);
+        assert!(share(Limits::default(), 64, 415).is_err());
+        assert!(share(Limits::default(), 64, 416).is_ok());
+        assert!(share(Limits::default(), usize::MAX, 1_024).is_err());
     }
 }

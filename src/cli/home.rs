@@ -8,7 +8,7 @@ use etcetera::BaseStrategy as _;
 use super::args::{IdentityArgs, KeyArg};
 use super::display::Display;
 use super::proposal::yours;
-use super::remedy;
+use super::remedy::{self, Wanted};
 use super::report::{Exit, Report};
 use crate::cli::book::{AddressBook, BOOK_FILE};
 use crate::link::Journal;
@@ -172,7 +172,9 @@ pub fn resolve_keys(named: &[KeyArg], book: &AddressBook) -> Result<Vec<KeyId>, 
 pub fn certificate_key(path: &Path) -> Result<KeyId, Report> {
     key_of_certificate_file(path).map_err(|error| {
         let advice = match &error {
-            IdentityError::Unreadable { source, .. } => remedy::for_named(path, source),
+            IdentityError::Unreadable { source, .. } => {
+                remedy::for_named(Wanted::Read, path, source)
+            }
             IdentityError::Unusable(Unusable::NotAFile { .. }) | IdentityError::NotPem { .. } => {
                 return Report::from(&error);
             }

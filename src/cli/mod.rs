@@ -8,6 +8,7 @@ pub mod commands;
 pub mod descriptors;
 pub mod display;
 pub mod editor;
+pub mod first_message;
 pub mod home;
 pub mod input;
 pub mod layout;
@@ -22,8 +23,11 @@ pub mod screen;
 pub mod signals;
 pub mod speaker;
 pub mod talk;
+pub mod transcript;
 
+use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::Arc;
 use std::thread::Scope;
 use std::time::Duration;
 
@@ -36,11 +40,12 @@ use input::Input;
 use locale::Letters;
 use proposal::Called;
 use report::{Exit, Report};
-use speaker::Speaker;
-use speaker::json::JsonLines;
+use speaker::exec::{CommandLine, Exec};
+use speaker::json::{self, JsonLines};
 use speaker::lines::Lines;
 use speaker::pipe::Pipe;
 use speaker::terminal::Terminal;
+use speaker::{OneOfMany, Speaker};
 
 use crate::protocol::{Limits, Role, Text};
 
@@ -136,8 +141,13 @@ fn serve(command: ServerArgs, home: &Home, display: &Display) -> Result<Exit, Re
             queue: command.queue,
             ..Limits::default()
         };
-        let limits = descriptors::share(limits, descriptors::raise())?;
-        let who = As::asked(&command.talk, command.first.clone());
+        let programs = match (&command.talk.exec, command.once) {
+            (None, _) => 0,
+            (Some(_), true) => 1,
+            (Some(_), false) => command.conversations.unwrap_or(server::many::CONVERSATIONS),
+        };
+        let limits = descriptors::share(limits, programs, descriptors::raise())?;
+        let who = As::asked(&command.talk, first_message::of(&command)?);
         let side = Serving {
             command,
             limits,
@@ -152,6 +162,8 @@ fn serve(command: ServerArgs, home: &Home, display: &Display) -> Result<Exit, Re
 struct As {
     json: bool,
     bell: bool,
+    null: bool,
+    exec: Option<Vec<OsString>>,
     first: Option<Text>,
 }
 
@@ -160,6 +172,8 @@ impl As {
         Self {
             json: talk.json,
             bell: talk.bell,
+            null: talk.null,
+            exec: talk.exec.clone(),
             first,
         }
     }
@@ -170,6 +184,9 @@ trait Side {
     const ROLE: Role;
 
     async fn run(self, speaker: &mut impl Speaker) -> Result<Exit, Report>;
+
+    /// The same with a program of its own for each conversation.
+    async fn run_with_programs(self, program: &mut impl OneOfMany) -> Result<Exit, Report>;
 }
 
 struct Calling<'a> {
@@ -183,6 +200,10 @@ impl Side for Calling<'_> {
 
     async fn run(self, speaker: &mut impl Speaker) -> Result<Exit, Report> {
         client::run(self.command, self.home, self.display, speaker).await
+    }
+
+    async fn run_with_programs(self, program: &mut impl OneOfMany) -> Result<Exit, Report> {
+        self.run(program).await
     }
 }
 
@@ -199,15 +220,38 @@ impl Side for Serving<'_> {
     async fn run(self, speaker: &mut impl Speaker) -> Result<Exit, Report> {
         server::run(self.command, self.limits, self.home, self.display, speaker).await
     }
+
+    async fn run_with_programs(self, program: &mut impl OneOfMany) -> Result<Exit, Report> {
+        match self.command.once {
+            true => self.run(program).await,
+            false => {
+                server::many::run(self.command, self.limits, self.home, self.display, program).await
+            }
+        }
+    }
 }
 
 /// The one place that knows who speaks.
 fn speak(of: As, display: &Display, side: impl Side) -> Result<Exit, Report> {
+    let own = display.clone();
+    if let Some(words) = of.exec {
+        let command = Arc::new(CommandLine::new(&words)?);
+        return match of.json {
+            true => hold_programs(JsonLines::exec(command, own, of.first), side),
+            false => hold_programs(Exec::new(command, own, of.first), side),
+        };
+    }
     Display::check()?;
     let input = |limit| Input::stdin(limit).map_err(|error| Report::stdin(&error));
-    let own = display.clone();
     if of.json {
-        return hold(JsonLines::new(input(JsonLines::LINE)?, own, of.first), side);
+        return hold(JsonLines::over(input(json::LINE)?, own, of.first), side);
+    }
+    if of.null {
+        let input = Input::nul_ended_stdin(Text::MAX).map_err(|error| Report::stdin(&error))?;
+        return match input.is_terminal() {
+            true => Err(Report::null_at_terminal()),
+            false => hold(Pipe::new(input, own, of.first), side),
+        };
     }
     if Editor::can_run() {
         return hold(Terminal::new(own, of.first, of.bell), side);
@@ -222,6 +266,11 @@ fn speak(of: As, display: &Display, side: impl Side) -> Result<Exit, Report> {
 fn hold<S: Side>(mut speaker: impl Speaker, side: S) -> Result<Exit, Report> {
     let done = block_on(side.run(&mut speaker));
     done.inspect_err(|report| speaker.stopped(report, S::ROLE))
+}
+
+fn hold_programs<S: Side>(mut program: impl OneOfMany, side: S) -> Result<Exit, Report> {
+    let done = block_on(side.run_with_programs(&mut program));
+    done.inspect_err(|report| program.stopped(report, S::ROLE))
 }
 
 /// Seeds the random generator beside the rest of the start. Where aws-lc was built

@@ -85,9 +85,10 @@ fn is_named(path: &Path) -> bool {
     Called::get().identity.iter().flatten().any(|it| it == path)
 }
 
-/// What helps where a file that was named in an argument cannot be read: one sentence or more.
-pub fn for_named(path: &Path, error: &io::Error) -> String {
-    words(&Obstacle::find(Wanted::Read, path, error), Place::Named)
+/// What helps where a file that was named in an argument cannot be read or written: one
+/// sentence or more.
+pub fn for_named(wanted: Wanted, path: &Path, error: &io::Error) -> String {
+    words(&Obstacle::find(wanted, path, error), Place::Named)
 }
 
 /// What helps where a private key of one's own is open to others.

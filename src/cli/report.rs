@@ -5,6 +5,7 @@ mod files;
 pub mod link;
 mod pairing;
 mod peer;
+mod program;
 
 use std::io;
 use std::process::ExitCode;
@@ -134,6 +135,15 @@ impl Report {
         )
     }
 
+    /// `--null`, and a person types.
+    pub fn null_at_terminal() -> Self {
+        Self::new(
+            Exit::Usage,
+            "With --null the messages come from a pipe or a file, and standard input is a terminal.",
+            "Leave --null out: at a terminal, Alt-Enter begins a new line of a message.",
+        )
+    }
+
     /// The line editor cannot run.
     pub fn terminal(error: &io::Error) -> Self {
         Self::new(
@@ -149,6 +159,29 @@ impl Report {
             Exit::Link,
             "Your last message was not sent: the conversation was over.",
             "Say it in the next conversation.",
+        )
+    }
+
+    /// A turn has taken longer than `--turn-timeout` allows.
+    /// `peer`: it was that one's.
+    pub fn turn_overdue(peer: Option<&str>) -> Self {
+        let what = match peer {
+            None => "The conversation is over: your turn took too long.".to_owned(),
+            Some(peer) => format!("The conversation is over: the turn of {peer} took too long."),
+        };
+        Self::new(
+            Exit::Failure,
+            what,
+            "Begin a new one, or give more time with `--turn-timeout`.",
+        )
+    }
+
+    /// The conversation is over before the peer's message was taken.
+    pub fn not_taken(turn: u64) -> Self {
+        Self::new(
+            Exit::Failure,
+            format!("The peer's message of turn {turn} was not taken before the end."),
+            "Your peer knows that it has not arrived, and may say it again.",
         )
     }
 

@@ -10,6 +10,7 @@ use tokio::sync::{Notify, watch};
 
 use super::editor;
 use super::report::Exit;
+use super::speaker::exec;
 
 /// What the person or the system wants of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,6 +137,7 @@ fn is_ignored(kind: SignalKind) -> bool {
 }
 
 fn exit_now(exit: Exit) -> ! {
+    exec::kill_all();
     if !editor::restore() {
         editor::end_row();
     }

@@ -1,12 +1,35 @@
 //! One conversation, from the first turn to the end: the speaker on this side
 //! and the library's turns on the other.
 
+use std::future::pending;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::args::TalkArgs;
 use super::report::link::outcome;
 use super::report::{Exit, Report};
 use super::signals::{Signals, Stop};
 use super::speaker::{Intent, Partner, Speaker, Unsaid};
-use crate::link::{Ended, Talk, TheirTurn, Turn};
-use crate::protocol::Message;
+use super::transcript::Transcript;
+use crate::link::{Ended, MyTurn, Notice, Talk, TheirTurn, Turn};
+use crate::protocol::{ConversationId, Message};
+
+/// What holds in a conversation, whoever speaks.
+#[derive(Debug, Default)]
+pub struct Terms {
+    /// A turn that takes longer, whoever's it is, ends the conversation.
+    pub turn_timeout: Option<Duration>,
+    /// Where all that is said is recorded.
+    pub transcript: Transcript,
+    /// Since when the link is lost, if it is.
+    pub is_lost: watch::Sender<Option<Instant>>,
+}
+
+/// What came in may be taken within this when we have quit already: as long as a quit of the
+/// peer would wait (PROTOCOL 3.9).
+const TAKING: Duration = Duration::from_secs(10);
 
 /// How a conversation ended for this side.
 #[derive(Debug, Default)]
@@ -17,6 +40,8 @@ pub struct Ending {
     pub stop: Option<Stop>,
     /// Why the speaker could not go on.
     pub failure: Option<Report>,
+    /// A turn has taken too long.
+    pub overdue: Option<Report>,
     /// A message was entered, and the conversation over before it could be said.
     pub is_unsaid: bool,
 }
@@ -30,6 +55,9 @@ impl Ending {
     pub fn exit(&self) -> Result<Exit, Report> {
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
+        }
+        if let Some(overdue) = &self.overdue {
+            return Err(overdue.clone());
         }
         let outcome = self.over.as_ref().map_or(Ok(Exit::Success), outcome);
         let outcome = match (outcome, self.is_unsaid) {
@@ -48,11 +76,17 @@ impl Ending {
         }
     }
 
-    /// Tells the speaker of the end.
+    /// Tells the speaker of the end, and lets it go.
     ///
     /// # Errors
     /// stdout is closed. It says what the speaker was to be told: nothing else does.
-    pub fn tell(&self, speaker: &mut impl Speaker) -> Result<(), Report> {
+    pub async fn tell(&self, speaker: &mut impl Speaker) -> Result<(), Report> {
+        let told = self.tell_end(speaker);
+        speaker.finish().await;
+        told
+    }
+
+    fn tell_end(&self, speaker: &mut impl Speaker) -> Result<(), Report> {
         let failed = self
             .exit()
             .map_or_else(|it| speaker.failed(&it), |_| Ok(()));
@@ -75,10 +109,21 @@ fn naming_unacknowledged(mut report: Report, over: &Ended) -> Report {
     report
 }
 
+/// Heard, and not taken yet.
+struct InHand {
+    message: Message,
+    /// It may have been taken before a restart.
+    is_again: bool,
+}
+
 /// What ended a wait.
 enum Happened {
     Intent(Intent),
     Stop(Stop),
+    /// What is in hand is taken.
+    Taken,
+    /// The turn has taken too long.
+    Overdue,
     /// The peer has spoken, or the conversation is over.
     Progress,
 }
@@ -89,31 +134,62 @@ pub async fn converse(
     partner: &Partner,
     speaker: &mut impl Speaker,
     signals: &mut Signals,
+    terms: &mut Terms,
 ) -> Ending {
-    let begun = speaker
-        .connected(partner)
-        .and_then(|()| match &talk.unanswered {
-            Some(message) => speaker.heard_again(talk.conversation, message),
-            None => Ok(()),
-        });
+    let mut ending = converse_on(talk, partner, speaker, signals, terms).await;
+    if let Some(over) = &ending.over
+        && let Err(report) = terms.transcript.ended(over).await
+    {
+        ending.failure.get_or_insert(report);
+    }
+    ending
+}
+
+async fn converse_on(
+    talk: Talk,
+    partner: &Partner,
+    speaker: &mut impl Speaker,
+    signals: &mut Signals,
+    terms: &mut Terms,
+) -> Ending {
+    let mut ending = Ending::default();
     let mut turn = talk.turn;
+    let mut in_hand = talk.unanswered.map(InHand::again);
+    let mut begun = speaker.connected(partner);
+    if let (Ok(()), Some(InHand { message, .. })) = (&begun, &in_hand) {
+        begun = speaker.heard_again(talk.conversation, message);
+    }
+    if begun.is_ok() {
+        begun = terms.transcript.connected(partner).await;
+    }
     if let Err(report) = begun {
         return broken(turn, report).await;
     }
-    if let Turn::Mine(mine) = &turn {
-        mine.taken();
-    }
-    let mut ending = Ending::default();
+    let mut due = terms.due();
     loop {
-        let happened = wait(&mut turn, speaker, signals).await;
+        let happened = wait(&mut turn, &in_hand, due, speaker, signals, terms).await;
         turn = match (happened, turn) {
+            (Happened::Taken, Turn::Mine(mine)) => {
+                if let Err(report) = terms.record(in_hand.take()).await {
+                    return broken(Turn::Mine(mine), report).await;
+                }
+                mine.taken();
+                Turn::Mine(mine)
+            }
             (Happened::Intent(Intent::Message(text)), Turn::Mine(mine)) => {
                 let number = mine.number();
                 match mine.say(text.clone()).await {
-                    Ok(theirs) => match speaker.sent(number, &text) {
-                        Ok(()) => Turn::Theirs(theirs),
-                        Err(report) => return broken(Turn::Theirs(theirs), report).await,
-                    },
+                    Ok(theirs) => {
+                        let mut sent = terms.transcript.said(number, &text).await;
+                        if sent.is_ok() {
+                            sent = speaker.sent(number, &text);
+                        }
+                        if let Err(report) = sent {
+                            return broken(Turn::Theirs(theirs), report).await;
+                        }
+                        due = terms.due();
+                        Turn::Theirs(theirs)
+                    }
                     Err(over) => {
                         ending.is_unsaid = speaker.unsaid(text) == Unsaid::Lost;
                         ending.over = Some(over);
@@ -124,7 +200,8 @@ pub async fn converse(
             (Happened::Progress, Turn::Theirs(theirs)) => match theirs.hear().await {
                 Ok((message, mine)) => match speaker.heard(&message) {
                     Ok(()) => {
-                        mine.taken();
+                        due = terms.due();
+                        in_hand = Some(InHand::new(message));
                         Turn::Mine(mine)
                     }
                     Err(report) => return broken(Turn::Mine(mine), report).await,
@@ -153,12 +230,80 @@ pub async fn converse(
                         ending.stop = Some(stop);
                     }
                     Happened::Intent(Intent::Failed(report)) => ending.failure = Some(report),
-                    Happened::Intent(_) | Happened::Progress => {}
+                    Happened::Overdue => {
+                        let peer = partner.name_within();
+                        let whose = match turn {
+                            Turn::Mine(_) => None,
+                            Turn::Theirs(_) => Some(peer.as_str()),
+                        };
+                        ending.overdue = Some(Report::turn_overdue(whose));
+                    }
+                    Happened::Intent(_) | Happened::Taken | Happened::Progress => {}
                 }
-                let ending = leave(turn, speaker, ending).await;
+                let ending = leave(turn, in_hand, speaker, terms, ending).await;
                 return unsaid(ending, speaker);
             }
         };
+    }
+}
+
+impl InHand {
+    fn new(message: Message) -> Self {
+        let is_again = false;
+        Self { message, is_again }
+    }
+
+    fn again(message: Message) -> Self {
+        let is_again = true;
+        Self { message, is_again }
+    }
+}
+
+impl Terms {
+    /// As the command line says, for one conversation at a time or for many.
+    ///
+    /// # Errors
+    /// The transcript cannot be written.
+    pub fn asked(talk: &TalkArgs, has_many: bool) -> Result<Self, Report> {
+        let transcript = match &talk.transcript {
+            Some(path) => Transcript::open(path, has_many)?,
+            None => Transcript::default(),
+        };
+        Ok(Self {
+            turn_timeout: talk.turn_timeout,
+            transcript,
+            ..Self::default()
+        })
+    }
+
+    /// The same for another conversation beside.
+    pub fn of_another(&self) -> Self {
+        Self {
+            turn_timeout: self.turn_timeout,
+            transcript: self.transcript.clone(),
+            is_lost: watch::Sender::default(),
+        }
+    }
+
+    /// When a turn that begins now is over time.
+    fn due(&self) -> Option<Instant> {
+        Instant::now().checked_add(self.turn_timeout?)
+    }
+
+    /// What the reader has taken, the transcript takes, too.
+    async fn record(&self, taken: Option<InHand>) -> Result<(), Report> {
+        match taken {
+            Some(InHand { message, is_again }) => self.transcript.heard(&message, is_again).await,
+            None => Ok(()),
+        }
+    }
+
+    fn note(&self, notice: &Notice) {
+        match notice {
+            Notice::Lost => _ = self.is_lost.send_replace(Some(Instant::now())),
+            Notice::Resumed => _ = self.is_lost.send_replace(None),
+            _ => {}
+        }
     }
 }
 
@@ -171,7 +316,14 @@ fn unsaid(mut ending: Ending, speaker: &mut impl Speaker) -> Ending {
 }
 
 /// Waits for what comes first, and tells the speaker what there is to know until then.
-async fn wait(turn: &mut Turn, speaker: &mut impl Speaker, signals: &mut Signals) -> Happened {
+async fn wait(
+    turn: &mut Turn,
+    in_hand: &Option<InHand>,
+    due: Option<Instant>,
+    speaker: &mut impl Speaker,
+    signals: &mut Signals,
+    terms: &Terms,
+) -> Happened {
     loop {
         let number = match turn {
             Turn::Mine(mine) => Some(mine.number()),
@@ -183,19 +335,42 @@ async fn wait(turn: &mut Turn, speaker: &mut impl Speaker, signals: &mut Signals
                 Turn::Theirs(theirs) => theirs.notice().await,
             }
         };
-        let intent = async {
-            match number {
-                Some(number) => speaker.ask(number).await,
-                None => speaker.idle().await,
+        let overdue = async {
+            match due {
+                Some(due) => sleep_until(due).await,
+                None => pending().await,
             }
         };
-        let notice = tokio::select! {
-            biased;
-            stop = signals.stop() => return Happened::Stop(stop),
-            notice = notice => notice,
-            intent = intent => return Happened::Intent(intent),
+        let notice = match in_hand {
+            // Taken first: it counts even if the conversation is to end just then.
+            Some(_) => tokio::select! {
+                biased;
+                taken = speaker.taken() => return match taken {
+                    Ok(()) => Happened::Taken,
+                    Err(report) => Happened::Intent(Intent::Broken(report)),
+                },
+                stop = signals.stop() => return Happened::Stop(stop),
+                notice = notice => notice,
+                () = overdue => return Happened::Overdue,
+            },
+            None => tokio::select! {
+                biased;
+                stop = signals.stop() => return Happened::Stop(stop),
+                notice = notice => notice,
+                () = overdue => return Happened::Overdue,
+                intent = async {
+                    match number {
+                        Some(number) => speaker.ask(number).await,
+                        None => speaker.idle().await,
+                    }
+                } => return Happened::Intent(intent),
+            },
         };
-        match notice.map(|notice| speaker.notice(notice)) {
+        let told = notice.map(|notice| {
+            terms.note(&notice);
+            speaker.notice(notice)
+        });
+        match told {
             Some(Ok(())) => {}
             Some(Err(report)) => return Happened::Intent(Intent::Broken(report)),
             None => return Happened::Progress,
@@ -205,13 +380,11 @@ async fn wait(turn: &mut Turn, speaker: &mut impl Speaker, signals: &mut Signals
 
 /// Ends a conversation that nobody has begun to talk in. What was said in it is
 /// shown all the same; where it cannot be, it is not ended.
-pub async fn quit_unbegun(talk: Talk, speaker: &mut impl Speaker) -> Ending {
-    if let Some(message) = &talk.unanswered
-        && let Err(report) = speaker.heard_again(talk.conversation, message)
-    {
+pub async fn quit_unbegun(talk: Talk, speaker: &mut impl Speaker, terms: &mut Terms) -> Ending {
+    if let Err(report) = take_unbegun(talk.conversation, talk.unanswered, speaker, terms).await {
         return broken(talk.turn, report).await;
     }
-    leave(talk.turn, speaker, Ending::default()).await
+    leave(talk.turn, None, speaker, terms, Ending::default()).await
 }
 
 /// What is said cannot be shown: as after a crash, the conversation is not ended
@@ -230,26 +403,79 @@ async fn broken(turn: Turn, report: Report) -> Ending {
 }
 
 /// Ends the conversation, and waits until the peer knows. What had come before is still
-/// shown.
-async fn leave(turn: Turn, speaker: &mut impl Speaker, mut ending: Ending) -> Ending {
-    let mut theirs = match turn {
-        Turn::Mine(mine) => mine.leave(),
-        Turn::Theirs(theirs) => {
+/// shown. What is in hand was not taken, and is not acknowledged by that.
+async fn leave(
+    turn: Turn,
+    in_hand: Option<InHand>,
+    speaker: &mut impl Speaker,
+    terms: &Terms,
+    mut ending: Ending,
+) -> Ending {
+    let mut theirs = match (turn, in_hand) {
+        (Turn::Mine(mine), None) => mine.leave(),
+        (Turn::Mine(mine), Some(InHand { message, .. })) => {
+            return give_up(mine, Report::not_taken(message.turn), ending).await;
+        }
+        (Turn::Theirs(theirs), _) => {
             theirs.quit();
             theirs
         }
     };
     say_goodbye(&mut theirs, speaker).await;
-    ending.over = Some(match theirs.hear().await {
-        Err(over) => over,
-        Ok((message, mine)) => match speaker.heard(&message) {
-            Ok(()) => mine.quit().await,
-            Err(report) => {
-                ending.failure.get_or_insert(report);
-                mine.abandon().await
-            }
-        },
-    });
+    let (message, mine) = match theirs.hear().await {
+        Ok(heard) => heard,
+        Err(over) => {
+            ending.over = Some(over);
+            return ending;
+        }
+    };
+    let taken = match speaker.heard(&message) {
+        Ok(()) => take(Some(InHand::new(message)), speaker, terms).await,
+        failed => failed,
+    };
+    match taken {
+        Ok(()) => ending.over = Some(mine.quit().await),
+        Err(report) => return give_up(mine, report, ending).await,
+    }
+    ending
+}
+
+/// Shows the last message of a conversation that is not begun, and waits until it is taken.
+///
+/// # Errors
+/// It is not.
+pub async fn take_unbegun(
+    conversation: ConversationId,
+    unanswered: Option<Message>,
+    speaker: &mut impl Speaker,
+    terms: &mut Terms,
+) -> Result<(), Report> {
+    if let Some(message) = &unanswered {
+        speaker.heard_again(conversation, message)?;
+        terms.transcript.begin(conversation);
+    }
+    take(unanswered.map(InHand::again), speaker, terms).await
+}
+
+/// Waits until what came in is taken, as long as it may.
+async fn take(
+    in_hand: Option<InHand>,
+    speaker: &mut impl Speaker,
+    terms: &Terms,
+) -> Result<(), Report> {
+    let Some(in_hand) = in_hand else {
+        return Ok(());
+    };
+    let turn = in_hand.message.turn;
+    let taken = timeout(TAKING, speaker.taken()).await;
+    taken.unwrap_or_else(|_| Err(Report::not_taken(turn)))?;
+    terms.record(Some(in_hand)).await
+}
+
+/// What came in cannot be taken, and nothing can be said any more.
+async fn give_up(mine: MyTurn, report: Report, mut ending: Ending) -> Ending {
+    ending.failure.get_or_insert(report);
+    ending.over = Some(mine.abandon().await);
     ending
 }
 

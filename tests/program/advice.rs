@@ -56,7 +56,7 @@ fn a_proposed_command_has_the_home_that_was_given() {
         &["peers", "list"],
         &["server", "--listen", "127.0.0.1:0", "--allow", "bob"],
         &["client", "a b"],
-        &["client", "localhost", "--accept-new", "--as", "known"],
+        &["client", "localhost:1", "--accept-new", "--as", "known"],
     ];
     let add = ["peers", "add", "known", &key, "--address", "localhost:1"];
     alice

@@ -117,7 +117,7 @@ fn the_examples_of_the_help_work() {
                 _ if command.is_empty() => continue,
                 "client" => continue,
                 "server" => {
-                    words.extend(["--listen", "127.0.0.1:0"]);
+                    words.splice(1..1, ["--listen", "127.0.0.1:0"]);
                     Server::of(alice.start(&words));
                 }
                 _ => _ = alice.run(&words).succeeds(),

@@ -8,6 +8,7 @@
 //!   `cargo install`; the port is a free one, not the default.
 //! - `sh run bot`: the bot in `python bot`, by the same keys; the client's is the transcript
 //!   in `text bot`.
+//! - `sh run exec`, in docs/PROGRAMS.md: a program that says back what it hears.
 //! - `text machines`: two people at terminals, as machines.rs does it.
 //! - `text json`, in docs/JSON.md: a client with `--json`, its commands behind `> `.
 //!
@@ -287,14 +288,11 @@ fn the_bot_answers_as_shown() {
 
     let commands = block(&readme, "sh run bot");
     let (commands, client) = commands.rsplit_once('\n').unwrap();
-    let commands = commands.replace(
+    let server = commands.replace(
         "turnchat server",
         "turnchat server --listen 127.0.0.1:0 --once",
     );
-    let (prepare, server) = commands.split_once('\n').unwrap();
-    let prepared = shell(prepare, directory.path()).output().unwrap();
-    assert!(prepared.status.success(), "{prepared:?}");
-    let (mut server, address, _stderr) = serve(server, directory.path());
+    let (mut server, address, _stderr) = serve(&server, directory.path());
     let client = client.replace(" localhost ", &format!(" {address} "));
     let (mut client, _stderr) = Program::start(&client, directory.path());
 
@@ -302,6 +300,26 @@ fn the_bot_answers_as_shown() {
     typed(&transcript).for_each(|line| client.write(line));
     assert_eq!(client.end(), (Some(0), transcript));
     assert_eq!(server.end(), (Some(0), String::new()));
+}
+
+#[test]
+fn a_program_talks_as_shown() {
+    let commands = block(&read("docs/PROGRAMS.md"), "sh run exec");
+    let directory = tempfile::tempdir().unwrap();
+    terminals(directory.path());
+    let (server, client) = commands.rsplit_once('\n').unwrap();
+    let server = server.replace("turnchat server", "turnchat server --listen 127.0.0.1:0");
+    let (_server, address, _stderr) = serve(&server, directory.path());
+    let client = client.replace(" localhost ", &format!(" {address} "));
+    let (mut client, _stderr) = Program::start(&client, directory.path());
+    client.write("Is anybody there?");
+    client.write("QUIT");
+    let expected = "\
+        They say: Speak.\n\
+        Your message: Is anybody there?\n\
+        They say: Is anybody there?\n\
+        Your message: QUIT\n";
+    assert_eq!(client.end(), (Some(0), expected.to_owned()));
 }
 
 /// An example's program, which cargo has built beside ours.

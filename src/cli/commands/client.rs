@@ -17,7 +17,7 @@ use crate::cli::proposal::yours;
 use crate::cli::report::{Exit, Report};
 use crate::cli::signals::{Program, Signals, Stop};
 use crate::cli::speaker::{Intent, Left, Partner, Speaker};
-use crate::cli::talk::{Ending, converse, quit_unbegun};
+use crate::cli::talk::{Ending, Terms, converse, quit_unbegun, take_unbegun};
 use crate::link::{Abandoned, Cause, Client, Ended, Talk, Waiting, tcp};
 use crate::protocol::{Limits, Role};
 use crate::trust::{Identity, KeyId};
@@ -33,6 +33,7 @@ pub async fn run(
     speaker: &mut impl Speaker,
 ) -> Result<Exit, Report> {
     let mut signals = Signals::listen(Program::Client).map_err(|error| Report::signals(&error))?;
+    let mut terms = Terms::asked(&command.talk, false)?;
     let book = home.book()?;
     let pins = resolve_keys(&command.pin, &AddressBook::default())?;
     let target = Target::resolve(&command.peer, pins, &book)
@@ -105,7 +106,7 @@ pub async fn run(
             let name = name.unwrap_or_else(|| key.to_string());
             abandoned::tell(abandoned::ended_before(&name), left, display, speaker)?;
         }
-        let ending = match run.wait(waiting, speaker, &mut signals).await? {
+        let ending = match run.wait(waiting, speaker, &mut signals, &mut terms).await? {
             Ok(talk) => break talk,
             Err(ending) => ending,
         };
@@ -123,7 +124,7 @@ pub async fn run(
                 tell_ended_meanwhile(&left, display, speaker)?;
                 run.target.expected = Expected::Pins(vec![key]);
             }
-            _ => return finish(&ending, speaker),
+            _ => return finish(&ending, speaker).await,
         }
     };
     let partner = Partner {
@@ -134,13 +135,13 @@ pub async fn run(
         conversation: talk.conversation,
         is_resumed: talk.is_resumed,
     };
-    let ending = converse(talk, &partner, speaker, &mut signals).await;
-    finish(&ending, speaker)
+    let ending = converse(talk, &partner, speaker, &mut signals, &mut terms).await;
+    finish(&ending, speaker).await
 }
 
-fn finish(ending: &Ending, speaker: &mut impl Speaker) -> Result<Exit, Report> {
+async fn finish(ending: &Ending, speaker: &mut impl Speaker) -> Result<Exit, Report> {
     let exit = ending.exit();
-    ending.tell(speaker)?;
+    ending.tell(speaker).await?;
     match ending.stop {
         Some(stop @ (Stop::Terminate | Stop::HangUp)) => Ok(exit_for(stop)),
         _ => exit,
@@ -319,6 +320,7 @@ impl ClientRun<'_> {
         mut waiting: Waiting,
         speaker: &mut impl Speaker,
         signals: &mut Signals,
+        terms: &mut Terms,
     ) -> Result<Result<Talk, Ending>, Report> {
         let mut ending = Ending::default();
         loop {
@@ -336,7 +338,7 @@ impl ClientRun<'_> {
                 },
                 notice = waiting.notice() => match notice {
                     Some(notice) => speaker.notice(notice)?,
-                    None => return Ok(welcomed(waiting, speaker).await?.map_err(|over| Ending {
+                    None => return Ok(welcomed(waiting, speaker, terms).await?.map_err(|over| Ending {
                         over: Some(over),
                         ..Ending::default()
                     })),
@@ -360,10 +362,10 @@ impl ClientRun<'_> {
         if waiting.is_lost() {
             speaker.leaving();
         }
-        match welcomed(waiting, speaker).await? {
+        match welcomed(waiting, speaker, terms).await? {
             Err(over) => ending.over = Some(over),
             Ok(talk) => {
-                let unbegun = quit_unbegun(talk, speaker).await;
+                let unbegun = quit_unbegun(talk, speaker, terms).await;
                 ending.over = unbegun.over;
                 ending.failure = ending.failure.or(unbegun.failure);
             }
@@ -386,12 +388,12 @@ impl ClientRun<'_> {
 async fn welcomed(
     mut waiting: Waiting,
     speaker: &mut impl Speaker,
+    terms: &mut Terms,
 ) -> Result<Result<Talk, Ended>, Report> {
     waiting.ready().await;
-    if !waiting.is_welcomed()
-        && let Some(message) = waiting.unanswered()
-    {
-        speaker.heard_again(waiting.conversation(), message)?;
+    if !waiting.is_welcomed() {
+        let unanswered = waiting.unanswered().cloned();
+        take_unbegun(waiting.conversation(), unanswered, speaker, terms).await?;
         waiting.taken();
     }
     Ok(waiting.welcome().await)

@@ -85,6 +85,11 @@ impl Display {
         }
     }
 
+    /// What a program of `--exec` says on its stderr, however quiet it is.
+    pub fn relay(&self, message: &str) {
+        self.line(NAME, message);
+    }
+
     /// A detail, for `-v`.
     pub fn detail(&self, message: &str) {
         if self.verbosity > 0 && !self.is_quiet {

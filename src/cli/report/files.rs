@@ -9,6 +9,7 @@ use crate::cli::proposal::{self, Called, shell_quoted, yours};
 use crate::cli::remedy::{self, Wanted};
 use crate::link::JournalError;
 use crate::link::error::chain;
+use crate::trust::own_file::FileError;
 use crate::trust::{CERTIFICATE_FILE, Encoding, IdentityError, KEY_FILE, Unusable};
 
 impl From<&IdentityError> for Report {
@@ -201,6 +202,30 @@ impl From<JournalError> for Report {
 }
 
 impl Report {
+    /// The file of `--transcript` is not one to write to.
+    pub(crate) fn transcript_not_opened(path: &Path, error: &FileError) -> Self {
+        match error {
+            FileError::Io(error) => Self::transcript_not_written(path, error),
+            FileError::Unusable(unusable) => Self::new(
+                exit_for(unusable),
+                sentence(unusable),
+                remedy::for_unusable(unusable),
+            ),
+        }
+    }
+
+    /// The file of `--transcript` does not take what was said.
+    pub fn transcript_not_written(path: &Path, error: &io::Error) -> Self {
+        Self::new(
+            Exit::Failure,
+            format!(
+                "The transcript {} cannot be written: {error}.",
+                path.display()
+            ),
+            remedy::for_named(Wanted::Write, path, error),
+        )
+    }
+
     /// What is wrong with a journal, for a command that is about nothing else.
     pub fn journal(error: &JournalError) -> Self {
         let advice = match error {

@@ -1,26 +1,33 @@
 //! [`JsonLines`]: a program speaks, with `--json`. Commands are read at all times,
 //! one a line; events are written, one a line.
 
+mod channel;
+
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::exec::CommandLine;
 use super::intent::Intent;
 use super::partner::Partner;
-use super::{Answer, Left, Speaker, Unsaid};
+use super::{Answer, Left, OneOfMany, Speaker, Unsaid};
 use crate::cli::book::Petname;
 use crate::cli::display::Display;
-use crate::cli::input::{Input, InputEvent};
-use crate::cli::locale::Letters;
+use crate::cli::input::Input;
+use crate::cli::input::line::Line;
 use crate::cli::report::{Exit, Report};
-use crate::cli::screen;
 use crate::link::{Abandoned, Cause, Ended, LinkError, Notice};
 use crate::protocol::{ConversationId, Message, Role, Text};
 use crate::trust::{KeyId, PairingCode};
+use channel::{Channel, Started, Stdio};
 
-/// A program, over stdin and stdout.
+pub use channel::LINE;
+
+/// A program, over stdin and stdout: ours, or its own.
 #[derive(Debug)]
-pub struct JsonLines {
-    input: Input,
+pub struct JsonLines<C> {
+    channel: C,
     display: Display,
     first: Option<Text>,
     conversation: Option<ConversationId>,
@@ -57,14 +64,25 @@ enum JsonCommand {
 /// Why a command is not done: its code, what is wrong, and what to do.
 type Refusal = (&'static str, String, &'static str);
 
-impl JsonLines {
-    /// Bytes that a line of commands may have, LF aside: what a frame may have.
-    pub const LINE: usize = 524_288;
+impl JsonLines<Stdio> {
+    /// A program that has started us, and writes to `input`; `first` is said in turn 1 before it
+    /// is asked.
+    pub fn over(input: Input, display: Display, first: Option<Text>) -> Self {
+        Self::new(Stdio::new(input, display.clone()), display, first)
+    }
+}
 
-    /// Reads from `input`; `first` is said in turn 1 before the program is asked.
-    pub fn new(input: Input, display: Display, first: Option<Text>) -> Self {
+impl JsonLines<Started> {
+    /// A program that we start, for each conversation.
+    pub fn exec(command: Arc<CommandLine>, display: Display, first: Option<Text>) -> Self {
+        Self::new(Started::new(command, display.clone()), display, first)
+    }
+}
+
+impl<C: Channel> JsonLines<C> {
+    fn new(channel: C, display: Display, first: Option<Text>) -> Self {
         Self {
-            input,
+            channel,
             display,
             first,
             conversation: None,
@@ -82,24 +100,23 @@ impl JsonLines {
     /// event and change nothing.
     async fn command(&mut self, turn: Option<u64>) -> Intent {
         loop {
-            let (code, what, advice) = match self.input.next().await {
-                InputEvent::Line(line) => match self.understand(&line, turn) {
+            let (code, what, advice) = match self.channel.next().await {
+                Ok(Line::Text(line)) => match self.understand(&line, turn) {
                     Ok(intent) => return intent,
                     Err(refusal) => refusal,
                 },
-                InputEvent::TooLong => (
+                Ok(Line::TooLong) => (
                     "too-long",
-                    format!("a line of more than {} bytes", Self::LINE),
+                    format!("a line of more than {LINE} bytes"),
                     "Say it in several turns.",
                 ),
-                InputEvent::NotUtf8(_) => {
+                Ok(Line::NotUtf8(_)) => {
                     ("bad-input", "a line that is not UTF-8".to_owned(), COMMANDS)
                 }
-                InputEvent::End => {
-                    self.is_at_end = true;
-                    return Intent::Quit;
+                Err(intent) => {
+                    self.is_at_end |= matches!(intent, Intent::Quit);
+                    return intent;
                 }
-                InputEvent::Failed(error) => return Intent::Failed(Report::stdin(&error)),
             };
             let report = Report::new(Exit::Usage, what, advice);
             if let Err(report) = self.error(code, &report) {
@@ -193,7 +210,7 @@ impl JsonLines {
         )
     }
 
-    fn event(&self, name: &str, members: Value) -> Result<(), Report> {
+    fn event(&mut self, name: &str, members: Value) -> Result<(), Report> {
         let mut event = serde_json::Map::new();
         event.insert("event".to_owned(), name.into());
         if let Some(conversation) = &self.conversation {
@@ -202,18 +219,21 @@ impl JsonLines {
         if let Value::Object(members) = members {
             event.extend(members);
         }
-        let is_ascii = self.display.has_terminal() && Letters::of_locale().are_ascii();
-        self.display
-            .event(&printable(&Value::Object(event).to_string(), is_ascii))
+        self.channel.write(&Value::Object(event))
     }
 }
 
-impl Speaker for JsonLines {
+impl<C: Channel> Speaker for JsonLines<C> {
     fn display(&self) -> &Display {
         &self.display
     }
 
+    fn can_resume(&self) -> bool {
+        self.channel.can_resume()
+    }
+
     fn connected(&mut self, partner: &Partner) -> Result<(), Report> {
+        self.channel.connected(partner)?;
         self.conversation = Some(partner.conversation);
         self.role = Some(partner.role);
         self.told = None;
@@ -247,7 +267,10 @@ impl Speaker for JsonLines {
             return std::future::pending().await;
         }
         match self.command(None).await {
-            Intent::Quit if self.is_at_end => std::future::pending().await,
+            // What the peer says may still be read.
+            Intent::Quit if self.is_at_end && self.channel.reads_on() => {
+                std::future::pending().await
+            }
             intent => intent,
         }
     }
@@ -262,7 +285,7 @@ impl Speaker for JsonLines {
         if self.role != Some(Role::Client) {
             return None;
         }
-        let commands = self.input.take_typed();
+        let commands = self.channel.take_written();
         let mut commands = commands
             .iter()
             .filter_map(|line| serde_json::from_str(line).ok());
@@ -321,6 +344,14 @@ impl Speaker for JsonLines {
             }
             Notice::Delivered { turn } => self.event("delivered", json!({ "turn": turn })),
         }
+    }
+
+    async fn taken(&mut self) -> Result<(), Report> {
+        self.channel.taken().await
+    }
+
+    async fn finish(&mut self) {
+        self.channel.finish().await;
     }
 
     fn interrupted(&mut self) {}
@@ -408,14 +439,14 @@ impl Speaker for JsonLines {
         if !std::mem::replace(&mut self.wants_code, true) {
             self.event("code-wanted", json!({}))?;
         }
-        let line = match self.input.next().await {
-            InputEvent::Line(line) => line,
-            InputEvent::TooLong | InputEvent::NotUtf8(_) => String::new(),
-            InputEvent::End => {
+        let line = match self.channel.next().await {
+            Ok(Line::Text(line)) => line,
+            Ok(Line::TooLong | Line::NotUtf8(_)) => String::new(),
+            Err(Intent::Failed(report)) => return Err(report),
+            Err(_) => {
                 self.is_at_end = true;
                 return Ok(Answer::Left(Left::Input));
             }
-            InputEvent::Failed(error) => return Err(Report::stdin(&error)),
         };
         self.wants_code = false;
         match serde_json::from_str(&line) {
@@ -460,6 +491,16 @@ impl Speaker for JsonLines {
     }
 }
 
+impl OneOfMany for JsonLines<Started> {
+    fn one_of_many(&self) -> Self {
+        Self::new(
+            self.channel.another(),
+            self.display.clone(),
+            self.first.clone(),
+        )
+    }
+}
+
 const COMMANDS: &str = "A command is {\"say\":{\"text\":\"…\"}} or {\"quit\":{}}, one a line.";
 
 /// A message, where there is one.
@@ -468,22 +509,6 @@ fn insert_message(event: &mut Value, name: &str, message: Option<&Message>) {
         let message = json!({ "turn": turn, "text": text.as_str() });
         event.insert(name.to_owned(), message);
     }
-}
-
-/// The same JSON, with all but printable characters escaped, or all but ASCII: a terminal may
-/// see it.
-fn printable(json: &str, is_ascii: bool) -> String {
-    let mut shown = String::with_capacity(json.len());
-    for c in json.chars() {
-        if !screen::is_hidden(c) && (c.is_ascii() || !is_ascii) {
-            shown.push(c);
-            continue;
-        }
-        for unit in c.encode_utf16(&mut [0; 2]) {
-            shown.push_str(&format!("\\u{unit:04x}"));
-        }
-    }
-    shown
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
-//! [`Speaker`]: who speaks on this side. A person at a terminal, a pipe, or a program that
-//! speaks JSON. Nothing outside asks which one it is.
+//! [`Speaker`]: who speaks on this side. A person at a terminal, a pipe, a program that is
+//! started for it, or one that speaks JSON. Nothing outside asks which one it is.
 
+pub mod exec;
 pub mod intent;
 pub mod json;
 pub mod lines;
@@ -123,6 +124,15 @@ pub trait Speaker {
         self.display().message(THEIRS, message.text.as_str())
     }
 
+    /// Waits until all that it was given is taken: what is shown is taken at once. May be dropped
+    /// at any time.
+    ///
+    /// # Errors
+    /// It cannot be taken.
+    async fn taken(&mut self) -> Result<(), Report> {
+        Ok(())
+    }
+
     /// The last message heard before a restart, which waits for an answer.
     ///
     /// # Errors
@@ -163,6 +173,9 @@ pub trait Speaker {
     /// # Errors
     /// stdout is closed.
     fn ended(&mut self, over: &Ended) -> Result<(), Report>;
+
+    /// All is told of the conversation. Lets go of what was for it alone.
+    async fn finish(&mut self) {}
 
     /// Something failed, and is said on stderr.
     ///
@@ -237,6 +250,12 @@ pub trait Speaker {
 
     /// The question is withdrawn, and what was typed with it.
     fn withdraw(&mut self) {}
+}
+
+/// A speaker that can be in many conversations at once, in each as another.
+pub trait OneOfMany: Speaker + Sized + 'static {
+    /// The same for one more conversation.
+    fn one_of_many(&self) -> Self;
 }
 
 /// What becomes of a message that could not be said.

@@ -2,18 +2,23 @@
 //! memory.
 
 use std::collections::VecDeque;
+use std::fs;
 use std::future::pending;
 use std::io;
+use std::time::Duration;
 
+use tempfile::TempDir;
 use tokio::io::{DuplexStream, duplex};
 use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep};
 
-use super::{Ending, converse, quit_unbegun};
+use super::{Ending, Terms, converse, quit_unbegun};
 use crate::cli::display::Display;
 use crate::cli::display::recorded::Shown;
 use crate::cli::report::{Exit, Report};
 use crate::cli::signals::{Signals, Stop};
 use crate::cli::speaker::{Intent, Partner, Speaker, Unsaid};
+use crate::cli::transcript::Transcript;
 use crate::link::{Cause, Client, Ended, Server, ServerBuilder, Talk, Turn, Verdict};
 use crate::protocol::{Message, Role, Text};
 use crate::trust::{Algorithm, Identity};
@@ -25,6 +30,10 @@ struct Played {
     in_turn: VecDeque<Intent>,
     out_of_turn: Option<Intent>,
     entered: Option<Text>,
+    /// It takes nothing of what it is shown.
+    takes_nothing: bool,
+    /// How long it thinks in its turns.
+    delay: Duration,
 }
 
 impl Speaker for Played {
@@ -38,6 +47,7 @@ impl Speaker for Played {
     }
 
     async fn ask(&mut self, turn: u64) -> Intent {
+        sleep(self.delay).await;
         let Some(intent) = self.in_turn.pop_front() else {
             return pending().await;
         };
@@ -49,6 +59,13 @@ impl Speaker for Played {
         match self.out_of_turn.take() {
             Some(intent) => intent,
             None => pending().await,
+        }
+    }
+
+    async fn taken(&mut self) -> Result<(), Report> {
+        match self.takes_nothing {
+            true => pending().await,
+            false => Ok(()),
         }
     }
 
@@ -75,6 +92,7 @@ impl Speaker for Played {
 struct Side {
     speaker: Played,
     signals: Signals,
+    terms: Terms,
     stops: watch::Sender<Option<Stop>>,
     shown: Shown,
 }
@@ -88,10 +106,13 @@ impl Side {
             in_turn: VecDeque::new(),
             out_of_turn: None,
             entered: None,
+            takes_nothing: false,
+            delay: Duration::ZERO,
         };
         Self {
             speaker,
             signals,
+            terms: Terms::default(),
             stops,
             shown,
         }
@@ -108,7 +129,8 @@ impl Side {
 
     async fn converses(&mut self, talk: Talk) -> Ending {
         let partner = partner(&talk);
-        converse(talk, &partner, &mut self.speaker, &mut self.signals).await
+        let (speaker, signals) = (&mut self.speaker, &mut self.signals);
+        converse(talk, &partner, speaker, signals, &mut self.terms).await
     }
 }
 
@@ -306,11 +328,111 @@ async fn a_message_on_its_way_to_whoever_leaves_is_shown_or_named() {
         panic!("not the server's turn");
     };
     let theirs = mine.say(text("one")).await.unwrap();
-    let leaving = quit_unbegun(there, &mut client.speaker);
+    let leaving = quit_unbegun(there, &mut client.speaker, &mut client.terms);
     let (ending, heard) = tokio::join!(leaving, theirs.hear());
     assert_eq!(cause(&ending), "this side ended the conversation");
     let over = heard.unwrap_err();
     assert!(matches!(over.cause, Cause::Peer));
     let is_shown = client.shown.take().contains("They say: one\n");
     assert_eq!(is_shown, over.unacknowledged.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_takes_too_long_ends_the_conversation() {
+    for is_ours in [true, false] {
+        let (mut server, mut client) = (Side::new(), Side::new());
+        let limited = if is_ours { &mut server } else { &mut client };
+        limited.terms.turn_timeout = Some(Duration::from_secs(60));
+        let before = Instant::now();
+        let held = hold(server, client).await;
+        assert_eq!(before.elapsed().as_secs(), 60);
+        let [(ending, _), (other, _)] = match is_ours {
+            true => [held.server, held.client],
+            false => [held.client, held.server],
+        };
+        let whose = match is_ours {
+            true => "your turn",
+            false => "the turn of alice",
+        };
+        let report = ending.exit().unwrap_err();
+        assert_eq!(report.exit, Exit::Failure);
+        assert!(report.what.contains(whose), "{report:?}");
+        assert!(ending.failure.is_none(), "a server would stop for it");
+        assert_eq!(cause(&ending), "this side ended the conversation");
+        assert_eq!(cause(&other), "the peer ended the conversation");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_turn_has_its_own_time() {
+    let (mut server, mut client) = (Side::new(), Side::new());
+    server.terms.turn_timeout = Some(Duration::from_secs(60));
+    server.says("one");
+    client.speaker.delay = Duration::from_secs(40);
+    client.says("two");
+    let before = Instant::now();
+    hold(server, client).await;
+    // The turn of the client, and then one's own.
+    assert_eq!(before.elapsed().as_secs(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_taken_is_not_acknowledged_whatever_ends_it() {
+    for what in ["timeout", "Ctrl-C", "the peer"] {
+        let (mut server, mut client) = (Side::new(), Side::new());
+        server.says("one");
+        client.speaker.takes_nothing = true;
+        match what {
+            "timeout" => client.terms.turn_timeout = Some(Duration::from_secs(60)),
+            "Ctrl-C" => {
+                let stops = client.stops.clone();
+                tokio::spawn(async move {
+                    sleep(Duration::from_secs(30)).await;
+                    stops.send(Some(Stop::Interrupt)).unwrap();
+                });
+            }
+            _ => server.speaker.out_of_turn = Some(Intent::Quit),
+        }
+        let held = hold(server, client).await;
+        let over = held.server.0.over.unwrap();
+        let is_named = matches!(over.unacknowledged, Some(Message { turn: 1, .. }));
+        assert!(is_named, "{what}: {over:?}");
+        let failure = held.client.0.failure.unwrap();
+        assert!(failure.what.contains("turn 1 was not taken"), "{failure:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_recorded_is_what_was_taken() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("talk.txt");
+    let (mut server, mut client) = (Side::new(), Side::new());
+    server.says("one");
+    client.says("two");
+    server.wants(Intent::Quit);
+    client.terms.transcript = Transcript::open(&path, false).unwrap();
+    hold(server, client).await;
+    let recorded = fs::read_to_string(path).unwrap();
+    let rows: Vec<_> = recorded.lines().map(|row| &row[21..]).collect();
+    assert_eq!(
+        rows[1..],
+        [
+            "They say: one",
+            "Your message: two",
+            "The conversation is over: the peer ended the conversation."
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_recorded_is_not_taken() {
+    let (mut server, mut client) = (Side::new(), Side::new());
+    server.says("one");
+    client.terms.transcript = Transcript::full();
+    let held = hold(server, client).await;
+    let over = held.server.0.over.unwrap();
+    let is_named = matches!(over.unacknowledged, Some(Message { turn: 1, .. }));
+    assert!(is_named, "{over:?}");
+    let report = held.client.0.exit().unwrap_err();
+    assert!(report.what.contains("The transcript"), "{report:?}");
 }

@@ -11,7 +11,7 @@ use crate::cli::args::ServerArgs;
 use crate::cli::display::Display;
 use crate::cli::home::Home;
 use crate::cli::proposal::shell_quoted;
-use crate::cli::report::Report;
+use crate::cli::report::{Exit, Report};
 use crate::cli::speaker::Speaker;
 use crate::link::ServerEvent;
 use crate::protocol::Reason;
@@ -125,6 +125,23 @@ impl<'a> EventReporter<'a> {
         if self.may_tell() {
             self.display
                 .say(&format!("{} is waiting.", self.rules.name(key)));
+        }
+    }
+
+    /// One of many conversations is over. What is only its peer's doing is a detail.
+    pub(super) fn tell_of_end(&mut self, name: &str, outcome: &Result<Exit, Report>) {
+        let Err(report) = outcome else {
+            return self
+                .display
+                .detail(&format!("The conversation with {name} is over."));
+        };
+        let what = format!("With {name}: {}", report.what);
+        match report.exit == Exit::Failure && self.may_tell() {
+            true => self.display.fail(&Report {
+                what,
+                ..report.clone()
+            }),
+            false => self.display.detail(&what),
         }
     }
 

@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::JsonLines;
+use super::channel::Stdio;
 use crate::cli::display::Display;
 use crate::cli::display::recorded::Shown;
 use crate::cli::report::{Exit, Report};
@@ -9,13 +10,13 @@ use crate::cli::speaker::{Intent, Left, Speaker as _};
 use crate::link::{Cause, LinkError, Notice};
 use crate::protocol::Role;
 
-fn reading(commands: &str) -> (JsonLines, Shown) {
+fn reading(commands: &str) -> (JsonLines<Stdio>, Shown) {
     let (display, shown) = Display::recorded(None);
-    (JsonLines::new(input(commands), display, None), shown)
+    (JsonLines::over(input(commands), display, None), shown)
 }
 
 /// In conversation with alice, in this role.
-fn talking(commands: &str, role: Role) -> (JsonLines, Shown) {
+fn talking(commands: &str, role: Role) -> (JsonLines<Stdio>, Shown) {
     let (mut program, shown) = reading(commands);
     program.connected(&alice(role)).unwrap();
     shown.take();
@@ -106,7 +107,7 @@ async fn the_end_of_the_input_quits_in_turn_and_waits_out_of_it() {
 #[tokio::test]
 async fn a_client_tells_of_what_it_did_not_say() {
     let (mut bot, shown) = talking("{\"say\":{\"text\":\"late\"}}\n", Role::Client);
-    while !bot.input.is_ready() {}
+    while !bot.channel.input.is_ready() {}
     let late = bot.entered().unwrap();
     bot.unsaid(late);
     let [event] = &events(&shown)[..] else {

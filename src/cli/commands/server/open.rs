@@ -1,0 +1,246 @@
+//! [`OpenServer`]: a server that listens, and knows whom it lets in; what it holds with them is
+//! for [`super::one`] and [`super::many`].
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use super::callers::Callers;
+use super::events::EventReporter;
+use super::listen::{announce, listen};
+use super::pairing::OpenPairing;
+use super::questions::Questions;
+use super::rules::{Rules, SharedRules};
+use crate::cli::args::ServerArgs;
+use crate::cli::book::{AddressBook, BookError, KnownKey, Origin, Petname};
+use crate::cli::display::Display;
+use crate::cli::home::Home;
+use crate::cli::report::{Exit, Report};
+use crate::cli::signals::{Signals, Stop};
+use crate::cli::speaker::{Partner, Speaker};
+use crate::link::{
+    Candidate, PairingEvent, Server, ServerBuilder, ServerEvent, ServerEvents, Talk, Verdict, tcp,
+};
+use crate::protocol::{Limits, Reason, Role};
+use crate::trust::KeyId;
+
+/// A server that listens.
+pub(super) struct OpenServer<'a> {
+    pub(super) server: Server,
+    pub(super) events: Option<ServerEvents>,
+    pub(super) rules: SharedRules,
+    pub(super) questions: Questions,
+    pub(super) pairing: Option<OpenPairing<'a>>,
+    pub(super) reporter: EventReporter<'a>,
+    pub(super) command: &'a ServerArgs,
+    pub(super) home: &'a Home,
+    pub(super) display: &'a Display,
+    /// The address book is to be read again.
+    pub(super) reread: Arc<Notify>,
+    callers: Callers,
+}
+
+/// How many conversations a server has at a time.
+pub(super) enum AtATime<F> {
+    /// One of each peer, and one of all.
+    One,
+    /// Several. This says what becomes of a candidate whose key is let in.
+    Many(F),
+}
+
+impl<'a> OpenServer<'a> {
+    /// Begins to listen. `Ok(Err(_))`: it was stopped before.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub(super) async fn open<F>(
+        command: &'a ServerArgs,
+        limits: Limits,
+        home: &'a Home,
+        display: &'a Display,
+        speaker: &mut impl Speaker,
+        signals: &mut Signals,
+        at_a_time: AtATime<F>,
+    ) -> Result<Result<Self, Exit>, Report>
+    where
+        F: Fn(&Candidate) -> Verdict + Send + Sync + 'static,
+    {
+        let rules = Rules::read(command, home)?;
+        let identity = home.identity(&command.talk.identity, display)?;
+        let own = identity.key_id();
+        let listener = tokio::select! {
+            listener = listen(&command.listen) => listener?,
+            stop = signals.stop() => return Ok(Err(exit_for(stop))),
+        };
+
+        speaker.begin()?;
+        let is_person = speaker.is_person();
+        let rules = SharedRules::new(rules, own);
+        let questions = Questions::default();
+        let limits = Limits {
+            hold: command.talk.hold,
+            ..limits
+        };
+        let keeps = command.talk.keeps_journal(speaker);
+        let callers = Callers::default();
+        let (judging, asking, noting) = (rules.clone(), questions.clone(), callers.clone());
+        let (shares, has_many) = match at_a_time {
+            AtATime::One => (None, false),
+            AtATime::Many(shares) => (Some(shares), true),
+        };
+        let admit = move |candidate: Candidate| {
+            noting.note(&candidate);
+            let (verdict, asking) = (judging.judge(&candidate.key), asking.clone());
+            let verdict = match (verdict, &shares) {
+                (Some(Verdict::Admit), Some(shares)) => Some(shares(&candidate)),
+                (verdict, _) => verdict,
+            };
+            async move {
+                match verdict {
+                    Some(verdict) => verdict,
+                    None if is_person => asking.about(candidate).await,
+                    None => Verdict::Refuse(Reason::UnknownPeer),
+                }
+            }
+        };
+        let mut builder = ServerBuilder::new(&identity, admit).with_limits(limits);
+        if has_many {
+            builder = builder.many_at_a_time();
+        }
+        if keeps {
+            builder = builder.with_journal(home.journal(&own));
+        }
+        let address = listener
+            .local_addr()
+            .map_err(|error| Report::listen("the address", &error))?;
+        let starting = builder.start(tcp::acceptor(listener));
+        let mut server = starting.await.map_err(|error| Report::from(&error))?;
+        // Only now it is true.
+        announce(address, &own, command.pair.is_some(), display, speaker)?;
+        let open = |name| OpenPairing::new(server.pair(), name, home, display, is_person);
+        let pairing = command.pair.as_ref().map(open);
+        Ok(Ok(Self {
+            events: server.events(),
+            server,
+            reporter: EventReporter::new(command, home, display, rules.clone()),
+            rules,
+            questions,
+            callers,
+            pairing,
+            command,
+            home,
+            display,
+            reread: signals.reread(),
+        }))
+    }
+
+    /// Stops it, and tells of what that ends, unless nobody can be told any more.
+    ///
+    /// # Errors
+    /// stdout is closed.
+    pub(super) async fn stop(
+        self,
+        is_told: bool,
+        speaker: &mut impl Speaker,
+    ) -> Result<(), Report> {
+        let (events, mut reporter) = (self.events, self.reporter);
+        self.server.stop().await;
+        // What was told counts as told once the next one is asked for.
+        let mut events = events.filter(|_| is_told);
+        while let Some(event) = next_event(&mut events).await {
+            reporter.tell_last(&event, speaker)?;
+        }
+        Ok(())
+    }
+
+    /// Whom nobody has to be asked about any more.
+    pub(super) fn handle_pairing(&mut self, event: PairingEvent) -> Vec<KeyId> {
+        match self.pairing.as_mut().map(|pairing| pairing.handle(event)) {
+            Some(true) => self.reread_book().unwrap_or_default(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Stores a key that somebody is asked about, which lets it in.
+    pub(super) fn remember(&self, name: &Petname, key: KeyId) -> Result<(), Report> {
+        AddressBook::edit(&self.home.book_path(), |book| {
+            book.add(name.clone(), KnownKey::now(key, Origin::Remembered), None)
+        })
+        .map_err(|error: BookError| Report::from(&error))?;
+        self.display.say(&format!(
+            "Stored {key} as {name}; from now on it is let in unasked."
+        ));
+        self.reread_book();
+        Ok(())
+    }
+
+    /// The book may have been edited.
+    pub(super) fn reread_at_signal(&self) -> Vec<KeyId> {
+        let settled = self.reread_book();
+        if settled.is_some() {
+            self.display.say("Read the address book again.");
+        }
+        settled.unwrap_or_default()
+    }
+
+    /// Reads the address book again; a damaged one changes nothing. Gives those whom nobody
+    /// has to be asked about any more.
+    fn reread_book(&self) -> Option<Vec<KeyId>> {
+        let rules = match Rules::reread(self.command, self.home, self.display) {
+            Ok(rules) => rules,
+            Err(report) => {
+                self.display.fail(&report);
+                return None;
+            }
+        };
+        let known: Vec<_> = rules.keys().collect();
+        let old = self.rules.replace(rules);
+        for key in old.keys().filter(|key| !known.contains(key)) {
+            self.questions.forget(&key);
+            if self.rules.judge(&key) != Some(Verdict::Admit) {
+                self.server.expel(key);
+                let whose = old.petname(&key);
+                let whose = whose.map_or(String::new(), |name| format!(" of {name}"));
+                self.display.say(&format!(
+                    "A key{whose} is not let in any more, and a conversation with it ends: {key}."
+                ));
+            }
+        }
+        Some(self.questions.judge_again(|key| self.rules.judge(key)))
+    }
+
+    /// With whom this is.
+    pub(super) fn partner(&self, talk: &Talk) -> Partner {
+        let key = talk.peer.key();
+        Partner {
+            key,
+            petname: self.rules.petname(&key),
+            address: self.callers.address(talk.conversation),
+            role: Role::Server,
+            conversation: talk.conversation,
+            is_resumed: talk.is_resumed,
+        }
+    }
+}
+
+/// What a server that holds no conversation exits with.
+pub(super) fn exit_for(stop: Stop) -> Exit {
+    match stop {
+        Stop::Interrupt => Exit::Interrupted,
+        Stop::HangUp => Exit::HungUp,
+        Stop::Terminate => Exit::Success,
+    }
+}
+
+/// What happens in the pairing, if one is open. May be dropped at any time.
+pub(super) async fn next_in(pairing: &mut Option<OpenPairing<'_>>) -> PairingEvent {
+    match pairing {
+        Some(pairing) => pairing.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What happens to others. May be dropped at any time.
+pub(super) async fn next_event(events: &mut Option<ServerEvents>) -> Option<ServerEvent> {
+    events.as_mut()?.next().await
+}
