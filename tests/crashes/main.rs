@@ -1,7 +1,7 @@
 //! The real binaries, killed and cut at any instant, with readers that fail:
 //! nothing is lost, and nothing comes twice.
 //!
-//! `TURNCHAT_KILLS`, `TURNCHAT_CUT_STEP` and `TURNCHAT_READERS` make the runs
+//! `TURNCHAT_KILLS`, `TURNCHAT_CUT_STEP`, `TURNCHAT_READERS` and `TURNCHAT_GAMES` make the runs
 //! longer (`scripts/prove`); `TURNCHAT_READER` plays one round of readers again.
 
 #![allow(
@@ -13,6 +13,7 @@
 )]
 
 mod cuts;
+mod games;
 mod kills;
 mod readers;
 mod side;

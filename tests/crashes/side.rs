@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread;
@@ -78,8 +78,13 @@ impl Homes {
         self.arguments("bob", &["client", &address, "--pin", &self.alice])
     }
 
+    /// A path beside the homes.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
     fn arguments(&self, name: &str, arguments: &[&str]) -> Vec<String> {
-        let home = self.dir.path().join(name);
+        let home = self.path(name);
         let common = ["--json", "--home", home.to_str().unwrap()];
         let all = arguments.iter().chain(&common);
         all.map(|&argument| argument.to_owned()).collect()
