@@ -13,6 +13,7 @@ mod advice;
 mod agent;
 mod conversation;
 mod conversations;
+mod crowd;
 mod descriptors;
 mod editor;
 mod exec;
