@@ -15,7 +15,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     server
         .start(tcp::acceptor(listener))
         .await?
-        .serve(64, echo)
+        .serve(1_000, echo)
         .await;
     Ok(())
 }

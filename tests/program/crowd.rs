@@ -3,13 +3,15 @@
 //! programs` has 500), and the figures are printed.
 
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use turnchat::{Algorithm, Client, Identity, KeyId, MyTurn, Text, Turn, tcp};
 
-use crate::harness::{Person, Server};
+use crate::harness::{Person, Program, Server};
 
 const KEYS: usize = 4;
 /// Turns of each conversation, and their replies.
@@ -19,13 +21,12 @@ fn number(variable: &str, default: usize) -> usize {
     std::env::var(variable).map_or(default, |number| number.parse().unwrap())
 }
 
-/// What the system says of a process, and of the programs that it has started.
+/// What the system says of a process alone.
 struct Figures {
-    programs: usize,
     descriptors: usize,
-    /// Resident kilobytes, of the process alone.
+    /// Resident kilobytes.
     resident: usize,
-    /// Clock ticks on the processor, of the process alone.
+    /// Clock ticks on the processor.
     ticks: usize,
 }
 
@@ -39,9 +40,6 @@ impl Figures {
         let fields: Vec<_> = stat.rsplit(") ").next().unwrap().split(' ').collect();
         let ticks = [11, 12].map(|field: usize| fields[field].parse::<usize>().unwrap());
         Self {
-            programs: read(&format!("task/{id}/children"))
-                .split_whitespace()
-                .count(),
             descriptors: fs::read_dir(format!("/proc/{id}/fd")).unwrap().count(),
             resident: resident.parse().unwrap(),
             ticks: ticks.iter().sum(),
@@ -49,7 +47,7 @@ impl Figures {
     }
 }
 
-/// All programs, whichever thread of the process has started them.
+/// The programs that it has started, whichever thread of the process has started them.
 fn programs(id: u32) -> usize {
     let tasks = fs::read_dir(format!("/proc/{id}/task")).unwrap();
     let of = |task: fs::DirEntry| {
@@ -59,19 +57,76 @@ fn programs(id: u32) -> usize {
     tasks.map(|task| of(task.unwrap())).sum()
 }
 
-/// A conversation that has begun: the program has said who it talks to.
-async fn begin(client: Client, address: String, key: KeyId) -> (String, MyTurn) {
-    let (host, port) = address.rsplit_once(':').unwrap();
-    let dialer = tcp::dialer(host, port.parse().unwrap());
-    let waiting = client.connect(dialer).await.unwrap();
-    let talk = waiting.welcome().await.unwrap();
-    let conversation = talk.conversation.to_string();
-    let Turn::Theirs(theirs) = talk.turn else {
-        panic!("the server speaks first");
-    };
-    let (first, mine) = theirs.hear().await.unwrap();
-    assert_eq!(first.text.as_str(), format!("{key} {conversation}"));
-    (conversation, mine)
+/// A server that many are to talk with.
+#[derive(Clone)]
+struct Host {
+    process: u32,
+    address: String,
+    key: KeyId,
+    /// It says first who it talks to.
+    names_peer: bool,
+}
+
+impl Host {
+    /// A conversation that has begun.
+    async fn begin(self, client: Client, own: KeyId) -> (String, MyTurn) {
+        let (host, port) = self.address.rsplit_once(':').unwrap();
+        let dialer = tcp::dialer(host, port.parse().unwrap());
+        let waiting = client.connect(dialer).await.unwrap();
+        let talk = waiting.welcome().await.unwrap();
+        let conversation = talk.conversation.to_string();
+        let Turn::Theirs(theirs) = talk.turn else {
+            panic!("the server speaks first");
+        };
+        let (first, mine) = theirs.hear().await.unwrap();
+        if self.names_peer {
+            assert_eq!(first.text.as_str(), format!("{own} {conversation}"));
+        }
+        (conversation, mine)
+    }
+
+    /// So many conversations at once, from four keys, each of so many turns. What they cost is
+    /// printed, with these words; and nothing is left of them.
+    async fn bear(self, words: &str, conversations: usize, has_programs: bool) {
+        let id = self.process;
+        let identities = [(); KEYS].map(|()| Identity::generate(Algorithm::EcdsaP256).unwrap());
+        let before = Figures::of(id);
+        let mut beginning = JoinSet::new();
+        for number in 0..conversations {
+            let identity = &identities[number % KEYS];
+            let client = Client::new(identity, vec![self.key]);
+            beginning.spawn(self.clone().begin(client, identity.key_id()));
+        }
+        let begun = beginning.join_all().await;
+        let during = Figures::of(id);
+        assert_eq!(programs(id), conversations * usize::from(has_programs));
+
+        let mut echoing = JoinSet::new();
+        for (conversation, mine) in begun {
+            echoing.spawn(echoes(conversation, mine));
+        }
+        let talks = echoing.join_all().await;
+        let after = Figures::of(id);
+        let turns = conversations * ROUNDS * 2;
+        eprintln!(
+            "{words}, {conversations} conversations: {} KiB and {} descriptors each, {} us of \
+             processor a turn",
+            during.resident.saturating_sub(before.resident) / conversations,
+            (during.descriptors - before.descriptors) / conversations,
+            (after.ticks - during.ticks) * 10_000 / turns,
+        );
+        let mut quitting = JoinSet::new();
+        for mine in talks {
+            quitting.spawn(async move { mine.quit().await });
+        }
+        quitting.join_all().await;
+        // The last of them are still ending.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while programs(id) > 0 || Figures::of(id).descriptors > before.descriptors + 1 {
+            assert!(Instant::now() < deadline, "something is left");
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 /// Says this and that, and hears it again.
@@ -90,66 +145,46 @@ async fn echoes(conversation: String, mut mine: MyTurn) -> MyTurn {
 fn of_many_at_once_none_is_mixed_up_and_nothing_is_left() {
     let conversations = number("TURNCHAT_PROGRAMS", 52).next_multiple_of(KEYS);
     let alice = Person::new();
-    let identities = [(); KEYS].map(|()| Identity::generate(Algorithm::EcdsaP256).unwrap());
     let many = conversations.to_string();
-    let server = Server::of(
-        alice
-            .start(&[
-                "server",
-                "--listen",
-                "127.0.0.1:0",
-                "--allow-anyone",
-                "--conversations",
-                &many,
-                "--exec",
-                "/bin/sh",
-                "-c",
-                r#"echo "$TURNCHAT_KEY $TURNCHAT_CONVERSATION"; exec cat"#,
-            ])
-            .without_input(),
-    );
-    let alices: KeyId = alice.key().parse().unwrap();
-    let id = server.program.id();
-    let before = Figures::of(id);
-    Runtime::new().unwrap().block_on(async {
-        let mut beginning = JoinSet::new();
-        for number in 0..conversations {
-            let identity = &identities[number % KEYS];
-            let client = Client::new(identity, vec![alices]);
-            beginning.spawn(begin(client, server.address.clone(), identity.key_id()));
-        }
-        let begun = beginning.join_all().await;
-        let during = Figures::of(id);
-        assert_eq!(programs(id), conversations);
+    let server = alice.start(&[
+        "server",
+        "--listen",
+        "127.0.0.1:0",
+        "--allow-anyone",
+        "--conversations",
+        &many,
+        "--exec",
+        "/bin/sh",
+        "-c",
+        r#"echo "$TURNCHAT_KEY $TURNCHAT_CONVERSATION"; exec cat"#,
+    ]);
+    let server = Server::of(server.without_input());
+    let host = Host {
+        process: server.program.id(),
+        address: server.address.clone(),
+        key: alice.key().parse().unwrap(),
+        names_peer: true,
+    };
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(host.bear("programs", conversations, true));
 
-        let mut echoing = JoinSet::new();
-        let began = Instant::now();
-        for (conversation, mine) in begun {
-            echoing.spawn(echoes(conversation, mine));
-        }
-        let talks = echoing.join_all().await;
-        let took = began.elapsed();
-        let after = Figures::of(id);
-        let turns = conversations * ROUNDS * 2;
-        eprintln!(
-            "{conversations} conversations: {} KiB each, {} descriptors each; {} us of processor a \
-             turn, {} us altogether",
-            during.resident.saturating_sub(before.resident) / conversations,
-            (during.descriptors - before.descriptors) / conversations,
-            (after.ticks - during.ticks) * 10_000 / turns,
-            usize::try_from(took.as_micros()).unwrap() / turns,
-        );
-        let mut quitting = JoinSet::new();
-        for mine in talks {
-            quitting.spawn(async move { mine.quit().await });
-        }
-        quitting.join_all().await;
-        // The last of them are still ending.
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while programs(id) > 0 || Figures::of(id).descriptors > before.descriptors + 1 {
-            assert!(Instant::now() < deadline, "something is left");
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(Figures::of(id).programs, 0);
-    });
+    // For comparison; a test that measures nothing needs it not.
+    if std::env::var_os("TURNCHAT_PROGRAMS").is_some() {
+        let mut library = Program::start(Command::new(example("echo_server")));
+        let line = library.stdout.line();
+        let words: Vec<_> = line.split(' ').collect();
+        let host = Host {
+            process: library.id(),
+            address: words[2].to_owned(),
+            key: words[4].parse().unwrap(),
+            names_peer: false,
+        };
+        runtime.block_on(host.bear("the library", conversations, false));
+    }
+}
+
+/// An example's program, which cargo has built beside ours.
+fn example(name: &str) -> PathBuf {
+    let program = Path::new(env!("CARGO_BIN_EXE_turnchat"));
+    program.with_file_name("examples").join(name)
 }
