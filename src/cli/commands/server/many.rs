@@ -8,7 +8,7 @@ use crate::cli::args::ServerArgs;
 use crate::cli::display::Display;
 use crate::cli::home::Home;
 use crate::cli::report::{Exit, Report};
-use crate::cli::signals::{Program, Signals};
+use crate::cli::signals::{Program, Signals, Stop};
 use crate::cli::speaker::{OneOfMany, Partner};
 use crate::cli::talk::{Terms, converse};
 use crate::link::{Candidate, Talk};
@@ -99,7 +99,12 @@ impl ManyRun {
             }
             tokio::select! {
                 biased;
-                stop = signals.stop() => return Ok(exit_for(stop)),
+                stop = signals.stop() => {
+                    if stop == Stop::Interrupt && !self.running.is_empty() {
+                        program.interrupted();
+                    }
+                    return Ok(exit_for(stop));
+                }
                 () = open.reread.notified() => drop(open.reread_at_signal()),
                 Some(event) = next_event(&mut open.events) => open.reporter.tell(&event, program)?,
                 event = next_in(&mut open.pairing) => drop(open.handle_pairing(event)),

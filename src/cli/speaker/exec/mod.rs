@@ -9,7 +9,7 @@ mod stdin;
 use std::sync::Arc;
 
 use super::intent::Intent;
-use super::notices::{show_end, show_notice};
+use super::notices::{INTERRUPTED, show_end, show_notice};
 use super::partner::Partner;
 use super::{OneOfMany, Speaker, Unsaid};
 use crate::cli::display::Display;
@@ -143,6 +143,10 @@ impl Speaker for Exec {
             show_notice(&self.display, notice);
         }
         Ok(())
+    }
+
+    fn interrupted(&mut self) {
+        self.say(INTERRUPTED);
     }
 
     fn ended(&mut self, over: &Ended) -> Result<(), Report> {
