@@ -3,6 +3,7 @@
 
 mod command_line;
 mod group;
+mod lines;
 mod program;
 mod stdin;
 

@@ -1,19 +1,18 @@
 //! [`Program`]: a program that talks in one conversation: its streams, its processes, its end.
 
-use std::os::fd::AsFd as _;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt as _;
-use tokio::process::{Child, ChildStderr, ChildStdout};
+use tokio::process::Child;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::command_line::CommandLine;
 use super::group::Group;
+use super::lines::Lines;
 use super::stdin::Stdin;
 use crate::cli::display::Display;
-use crate::cli::input::line::{Line, LineReader};
+use crate::cli::input::line::Line;
 use crate::cli::report::Report;
 use crate::cli::speaker::partner::Partner;
 
@@ -22,7 +21,8 @@ const GRACE: Duration = Duration::from_secs(1);
 /// So many bytes may wait for it to read them. More come only where it reads nothing at all
 /// while the link comes and goes.
 const UNREAD: usize = 1 << 20;
-const CHUNK: usize = 4096;
+/// Bytes of a line on its stderr.
+const TOLD: usize = 4_096;
 /// As many lines that nobody heard are counted at most.
 const COUNTED: usize = 1_000;
 
@@ -33,14 +33,10 @@ pub struct Program {
     child: Child,
     group: Group,
     stdin: Stdin,
-    stdout: ChildStdout,
-    /// Of its stdout.
-    lines: LineReader,
-    /// Its stdout is at its end.
-    is_silent: bool,
+    stdout: Lines,
     exit: Option<ExitStatus>,
-    /// Passes its stderr on.
-    relay: JoinSet<()>,
+    /// The one task that passes its stderr on.
+    relaying: JoinSet<()>,
 }
 
 impl Program {
@@ -64,21 +60,24 @@ impl Program {
             return Err(not_started(std::io::ErrorKind::BrokenPipe.into()));
         };
         let stdin = Stdin::new(stdin).map_err(not_started)?;
+        let stdout = stdout
+            .into_owned_fd()
+            .and_then(|pipe| Lines::new(pipe, limit));
+        let stderr = stderr
+            .into_owned_fd()
+            .and_then(|pipe| Lines::new(pipe, TOLD));
+        let (stdout, stderr) = (stdout.map_err(not_started)?, stderr.map_err(not_started)?);
         let name = format!("{}[{id}]", command.name());
+        let mut relaying = JoinSet::new();
+        relaying.spawn(relay(stderr, name, display.clone()));
         Ok(Self {
-            relay: {
-                let mut tasks = JoinSet::new();
-                tasks.spawn(relay(stderr, name, display.clone()));
-                tasks
-            },
             name: command.name(),
             child,
             group,
             stdin,
             stdout,
-            lines: LineReader::new(limit),
-            is_silent: false,
             exit: None,
+            relaying,
         })
     }
 
@@ -139,25 +138,13 @@ impl Program {
     /// It reads no more.
     pub async fn next(&mut self) -> Result<Option<Line>, Report> {
         loop {
-            if let Some(line) = self.lines.next_line() {
-                return Ok(Some(line));
-            }
-            if self.is_silent {
-                return Ok(self.lines.finish());
-            }
-            let mut chunk = Vec::with_capacity(CHUNK);
             tokio::select! {
                 biased;
-                read = self.stdout.read_buf(&mut chunk) => match read {
-                    Ok(1..) => self.lines.feed(&chunk),
-                    Ok(0) | Err(_) => self.is_silent = true,
-                },
-                _ = exited(&mut self.child, &mut self.exit, &mut self.group) => self.silence(),
-                () = self.stdin.closed() => {
-                    self.exits_soon().await?;
-                    self.silence();
-                }
+                line = self.stdout.next() => return Ok(line),
+                _ = exited(&mut self.child, &mut self.exit, &mut self.group) => {}
+                () = self.stdin.closed() => drop(self.exits_soon().await?),
             }
+            self.stdout.end();
         }
     }
 
@@ -205,32 +192,14 @@ impl Program {
         let _ = child.start_kill();
         let _ = child.wait().await;
         // Whoever has left its group may hold its stderr for ever.
-        let mut relay = self.relay;
-        let _ = timeout(GRACE, relay.join_next()).await;
-        let mut lines = self.lines;
-        drain(&self.stdout, &mut lines);
-        match std::iter::from_fn(|| lines.finish()).count() {
+        let mut relaying = self.relaying;
+        let _ = timeout(GRACE, relaying.join_next()).await;
+        let mut stdout = self.stdout;
+        stdout.end();
+        match stdout.count() {
             left @ ..=COUNTED => Ok(left),
             _ => Err(COUNTED),
         }
-    }
-
-    /// It says no more.
-    fn silence(&mut self) {
-        drain(&self.stdout, &mut self.lines);
-        self.is_silent = true;
-    }
-}
-
-/// Reads what is there, up to a limit: whoever could write it has ended.
-fn drain(stdout: &ChildStdout, lines: &mut LineReader) {
-    let mut chunk = [0; CHUNK];
-    let mut room = UNREAD;
-    while room > 0
-        && let Ok(length @ 1..) = nix::unistd::read(stdout.as_fd(), &mut chunk)
-    {
-        lines.feed(chunk.get(..length).unwrap_or_default());
-        room = room.saturating_sub(length);
     }
 }
 
@@ -246,25 +215,13 @@ async fn exited(child: &mut Child, exit: &mut Option<ExitStatus>, group: &mut Gr
     status
 }
 
-async fn relay(mut stderr: ChildStderr, name: String, display: Display) {
-    let mut lines = LineReader::new(CHUNK);
-    loop {
-        let mut chunk = Vec::with_capacity(CHUNK);
-        let is_over = !matches!(stderr.read_buf(&mut chunk).await, Ok(1..));
-        lines.feed(&chunk);
-        while let Some(line) = match is_over {
-            true => lines.finish(),
-            false => lines.next_line(),
-        } {
-            let line = match line {
-                Line::Text(line) => line,
-                Line::TooLong => format!("(a line of more than {CHUNK} bytes)"),
-                Line::NotUtf8(length) => format!("({length} bytes that are not UTF-8)"),
-            };
-            display.relay(&format!("{name}: {line}"));
-        }
-        if is_over {
-            return;
-        }
+async fn relay(mut stderr: Lines, name: String, display: Display) {
+    while let Some(line) = stderr.next().await {
+        let line = match line {
+            Line::Text(line) => line,
+            Line::TooLong => format!("(a line of more than {TOLD} bytes)"),
+            Line::NotUtf8(length) => format!("({length} bytes that are not UTF-8)"),
+        };
+        display.relay(&format!("{name}: {line}"));
     }
 }
