@@ -6,6 +6,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::print_stderr,
     reason = "a test may stop at the first surprise"
 )]
 
@@ -27,6 +28,8 @@ mod held;
 mod imports;
 #[path = "repository/machines.rs"]
 mod machines;
+#[path = "repository/manual.rs"]
+mod manual;
 #[path = "repository/picture.rs"]
 mod picture;
 #[path = "repository/readme.rs"]

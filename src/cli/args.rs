@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use super::listen_at::ListenAt;
 use super::speaker::Speaker;
@@ -93,6 +94,10 @@ pub enum Command {
     /// List and give up the conversations that can go on later
     #[command(subcommand)]
     Conversations(ConversationsCommand),
+    /// Print a script that completes commands in your shell
+    Completions(CompletionsArgs),
+    /// Print the manual page
+    Man(ManArgs),
 }
 
 /// `turnchat gen-cert`
@@ -358,6 +363,34 @@ Example:
         peer: KeyArg,
     },
 }
+
+/// `turnchat completions`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Tab then completes commands, options, files, and the names in your address book.
+For each new shell, add the line to the file:
+  ~/.bashrc                   eval \"$(turnchat completions bash)\"
+  ~/.zshrc, below compinit    eval \"$(turnchat completions zsh)\"
+  ~/.config/fish/config.fish  turnchat completions fish | source
+
+Example:
+  turnchat completions bash")]
+pub struct CompletionsArgs {
+    /// Your shell
+    #[arg(value_name = "SHELL")]
+    pub shell: Shell,
+}
+
+/// `turnchat man`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+To read it, or to keep it for `man turnchat`:
+  turnchat man | man -l -
+  turnchat man >~/.local/share/man/man1/turnchat.1
+
+Example:
+  turnchat man")]
+pub struct ManArgs {}
 
 /// What those who come from other programs call our commands.
 const CALLED_ELSEWHERE: [(&str, &[&str]); 4] = [

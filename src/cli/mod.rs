@@ -32,7 +32,7 @@ use std::thread::Scope;
 use std::time::Duration;
 
 use args::{Arguments, ClientArgs, Color, Command, GenCertArgs, ServerArgs, TalkArgs};
-use commands::{client, conversations, fingerprint, gen_cert, peers, server};
+use commands::{client, completions, conversations, fingerprint, gen_cert, man, peers, server};
 use display::Display;
 use editor::Editor;
 use home::Home;
@@ -58,10 +58,15 @@ pub fn run(arguments: Arguments) -> Exit {
     }
     .write_global();
     let display = Display::new(arguments.common.quiet, arguments.common.verbose);
-    let done = Home::find(arguments.common.home.clone()).and_then(|home| {
-        called(&arguments, &home).remember();
-        execute(arguments.command, &home, &display)
-    });
+    let done = match &arguments.command {
+        // Whoever packages the program has no home.
+        Command::Completions(command) => completions::run(command).map(|()| Exit::Success),
+        Command::Man(_) => man::run().map(|()| Exit::Success),
+        _ => Home::find(arguments.common.home.clone()).and_then(|home| {
+            called(&arguments, &home).remember();
+            execute(arguments.command, &home, &display)
+        }),
+    };
     done.unwrap_or_else(|report| {
         display.fail(&report);
         report.exit
@@ -74,7 +79,11 @@ fn called(arguments: &Arguments, home: &Home) -> Called {
         Command::Server(command) => Some(&command.talk.identity),
         Command::Client(command) => Some(&command.talk.identity),
         Command::Fingerprint(command) => Some(&command.identity),
-        Command::GenCert(_) | Command::Peers(_) | Command::Conversations(_) => None,
+        Command::GenCert(_)
+        | Command::Peers(_)
+        | Command::Conversations(_)
+        | Command::Completions(_)
+        | Command::Man(_) => None,
     };
     let identity = files.and_then(|files| Some([files.cert.clone()?, files.key.clone()?]));
     let (directory, taken_from) = match &arguments.command {
@@ -118,6 +127,8 @@ fn execute(command: Command, home: &Home, display: &Display) -> Result<Exit, Rep
         Command::Fingerprint(command) => fingerprint::run(&command, home)?,
         Command::Peers(command) => peers::run(&command, home, display)?,
         Command::Conversations(command) => return conversations::run(&command, home, display),
+        // Run already, without a home.
+        Command::Completions(_) | Command::Man(_) => {}
         Command::Server(command) => return serve(command, home, display),
         Command::Client(command) => {
             descriptors::suffice_for_client(descriptors::raise())?;

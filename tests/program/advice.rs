@@ -126,6 +126,8 @@ fn a_reader_that_has_left_is_nothing_to_tell() {
     for arguments in [
         &["peers", "list"][..],
         &["fingerprint"],
+        &["completions", "bash"],
+        &["man"],
         &["--help"],
         &["help"],
     ] {
@@ -144,6 +146,8 @@ fn what_cannot_be_written_is_named() {
     for (arguments, what) in [
         (&["peers", "list"][..], "The list cannot"),
         (&["fingerprint"], "The fingerprint cannot"),
+        (&["completions", "zsh"], "The script cannot"),
+        (&["man"], "The manual page cannot"),
         (&["server", "--help"], "The help cannot"),
     ] {
         let full = File::options().write(true).open("/dev/full").unwrap();

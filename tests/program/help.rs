@@ -5,7 +5,7 @@ use crate::harness::{Person, Program, Server};
 const EVERYWHERE: [&str; 4] = ["--home <DIR>", "-v, --verbose", "--quiet", "--color <WHEN>"];
 
 /// Every command that has a help of its own.
-const COMMANDS: [&[&str]; 10] = [
+const COMMANDS: [&[&str]; 12] = [
     &[],
     &["gen-cert"],
     &["server"],
@@ -16,6 +16,8 @@ const COMMANDS: [&[&str]; 10] = [
     &["peers", "add"],
     &["peers", "remove"],
     &["peers", "rename"],
+    &["completions"],
+    &["man"],
 ];
 
 /// The help of each, in a terminal of this width if one is given.
@@ -178,6 +180,8 @@ fn the_help_names_every_subcommand_and_exit_code() {
             "fingerprint",
             "peers",
             "conversations",
+            "completions",
+            "man ",
             "--version",
             "130",
             "143",
@@ -259,6 +263,25 @@ fn the_help_of_conversations_names_its_commands() {
 }
 
 #[test]
+fn the_help_of_completions_says_how_to_install_them() {
+    let lines = [
+        ".bashrc",
+        ".zshrc",
+        "config.fish",
+        "$(turnchat completions bash)",
+    ];
+    explains(&["completions"], &lines);
+}
+
+#[test]
+fn the_help_of_man_says_how_to_read_it() {
+    explains(&["man"], &["turnchat man | man -l -"]);
+    let person = Person::without_identity();
+    let own = person.run(&["man", "--help"]).succeeds();
+    assert_eq!(person.run(&["help", "man"]).succeeds(), own);
+}
+
+#[test]
 fn the_version_is_the_crate_version() {
     let printed = Person::without_identity().run(&["--version"]).succeeds();
     assert_eq!(printed, format!("turnchat {}\n", env!("CARGO_PKG_VERSION")));
@@ -275,6 +298,8 @@ fn an_unknown_option_is_misuse() {
         &["fingerprint"],
         &["peers", "list"],
         &["conversations", "list"],
+        &["completions", "bash"],
+        &["man"],
     ] {
         person
             .run(&[command, &["--bogus"]].concat())

@@ -11,6 +11,7 @@
 
 mod advice;
 mod agent;
+mod completions;
 mod conversation;
 mod conversations;
 mod crowd;

@@ -170,6 +170,8 @@ fn the_table_of_commands_is_the_programs_help() {
         "fingerprint",
         "peers",
         "conversations",
+        "completions",
+        "man",
     ];
     for command in commands {
         let mut expected = everywhere.clone();
