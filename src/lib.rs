@@ -81,6 +81,8 @@ mod link;
 mod protocol;
 mod trust;
 
+#[cfg(feature = "socks")]
+pub use link::socks;
 pub use link::{
     Abandoned, Candidate, Cause, Client, Confirmed, ConnectError, ConnectionError, Ended,
     HandshakeError, IoError, Journal, JournalError, LinkError, MyTurn, Notice, OpenConversation,

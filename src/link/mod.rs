@@ -16,6 +16,8 @@ mod origin;
 mod pairing;
 pub(crate) mod server;
 pub mod session;
+#[cfg(feature = "socks")]
+pub mod socks;
 pub mod tcp;
 mod turn;
 mod wire;
