@@ -12,6 +12,7 @@ use clap_complete::Shell;
 use super::listen_at::ListenAt;
 use super::speaker::Speaker;
 use crate::cli::book::{Address, Petname};
+use crate::link::socks::Proxy;
 use crate::protocol::Text;
 use crate::trust::{Algorithm, KeyId};
 
@@ -181,7 +182,8 @@ Examples:
   turnchat client localhost --pin certs/alice/cert.pem
   turnchat client 192.0.2.7 --pair --as alice
   turnchat client 192.0.2.7 --accept-new --as alice
-  turnchat client alice")]
+  turnchat client alice
+  turnchat client alice --proxy socks5h://127.0.0.1:9050")]
 pub struct ClientArgs {
     /// A name in the address book, or a host; IPv6 with a port in brackets
     #[arg(value_name = "PEER|HOST[:PORT]")]
@@ -201,6 +203,9 @@ pub struct ClientArgs {
     /// Give up the conversation that was cut, and begin a new one
     #[arg(long)]
     pub new: bool,
+    /// Dial through this SOCKS5 proxy alone, such as Tor: socks5h://HOST:PORT; names are looked up there [default: no proxy, whatever the environment says]
+    #[arg(long, value_name = "URL", value_parser = Proxy::from_str)]
+    pub proxy: Option<Proxy>,
     /// How both sides talk.
     #[command(flatten)]
     pub talk: TalkArgs,

@@ -19,6 +19,7 @@ pub mod pairing_code;
 pub mod proposal;
 pub mod remedy;
 pub mod report;
+pub mod route;
 pub mod screen;
 pub mod signals;
 pub mod speaker;
@@ -47,6 +48,7 @@ use speaker::pipe::Pipe;
 use speaker::terminal::Terminal;
 use speaker::{OneOfMany, Speaker};
 
+use crate::link::socks::Proxy;
 use crate::protocol::{Limits, Role, Text};
 
 /// Does what the command line says, and tells of what failed.
@@ -86,6 +88,10 @@ fn called(arguments: &Arguments, home: &Home) -> Called {
         | Command::Man(_) => None,
     };
     let identity = files.and_then(|files| Some([files.cert.clone()?, files.key.clone()?]));
+    let proxy = match &arguments.command {
+        Command::Client(command) => command.proxy.as_ref().map(Proxy::url),
+        _ => None,
+    };
     let (directory, taken_from) = match &arguments.command {
         Command::GenCert(GenCertArgs { out: Some(out), .. }) => (out.clone(), "--out"),
         _ => (home.path().to_owned(), home.taken_from()),
@@ -95,6 +101,7 @@ fn called(arguments: &Arguments, home: &Home) -> Called {
         home: arguments.common.home.clone(),
         taken_from,
         identity,
+        proxy,
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Called {
     pub taken_from: &'static str,
     /// `--cert` and `--key`, where they were given.
     pub identity: Option<[PathBuf; 2]>,
+    /// `--proxy`, where it was given, without its login.
+    pub proxy: Option<String>,
 }
 
 /// The arguments are those of the process, and so is this; like them it never changes.
@@ -40,6 +42,14 @@ impl Called {
         match &self.home {
             Some(home) => format!("`turnchat {words} --home {}`", shell_quoted(home)),
             None => format!("`turnchat {words}`"),
+        }
+    }
+
+    /// The command that calls somebody: never by another way than this one was told to go.
+    fn client(&self, words: &str) -> String {
+        match &self.proxy {
+            Some(proxy) => self.yours(&format!("client {words} --proxy {proxy}")),
+            None => self.yours(&format!("client {words}")),
         }
     }
 
@@ -79,6 +89,11 @@ impl Called {
 /// home that was given.
 pub fn yours(words: &str) -> String {
     Called::get().yours(words)
+}
+
+/// `turnchat client` with these words, in backticks: through the proxy that was given.
+pub fn client(words: &str) -> String {
+    Called::get().client(words)
 }
 
 /// A command for the peer, in backticks: nothing of this side is in it.
@@ -137,10 +152,12 @@ mod tests {
         let plain = Called::default();
         assert_eq!(plain.yours("gen-cert"), "`turnchat gen-cert`");
         assert_eq!(plain.fingerprint(), "`turnchat fingerprint`");
+        assert_eq!(plain.client("alice"), "`turnchat client alice`");
 
         let called = Called {
             home: Some("my home".into()),
             identity: Some(["a.pem".into(), "b.pem".into()]),
+            proxy: Some("socks5h://…:…@h:9050".to_owned()),
             ..Called::default()
         };
         assert_eq!(
@@ -150,6 +167,10 @@ mod tests {
         assert_eq!(
             called.fingerprint(),
             "`turnchat fingerprint --cert a.pem --key b.pem --home 'my home'`"
+        );
+        assert_eq!(
+            called.client("alice"),
+            "`turnchat client alice --proxy socks5h://…:…@h:9050 --home 'my home'`"
         );
         assert_eq!(
             called.renewal(Path::new("my home")),

@@ -6,6 +6,7 @@ pub mod link;
 mod pairing;
 mod peer;
 mod program;
+mod proxy;
 
 use std::io;
 use std::process::ExitCode;

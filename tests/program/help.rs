@@ -231,6 +231,8 @@ fn the_help_of_client_names_its_options() {
         "--pin <KEY|CERT.pem>",
         "--accept-new",
         "--as <NAME>",
+        "--proxy <URL>",
+        "socks5h://HOST:PORT",
     ];
     explains(&["client"], &[&own[..], &TALK].concat());
 }

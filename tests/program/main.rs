@@ -29,6 +29,7 @@ mod lines;
 mod pairing;
 mod parked;
 mod peers;
+mod proxy;
 mod readers;
 mod refusals;
 mod returning;

@@ -299,6 +299,27 @@ fn one_file_reads_pem() {
     assert_eq!(readers, [Path::new("src/trust/pem.rs")]);
 }
 
+/// So that `--proxy` holds for each connection of a client.
+#[test]
+fn one_file_of_the_program_dials() {
+    let dials = [
+        "tcp::dial",
+        "tcp::dialer",
+        "socks::dial",
+        "socks::dialer",
+        "TcpStream",
+    ];
+    let mut diallers = files("src/cli", "rs");
+    diallers.retain(|file| {
+        let forbidden = dials.map(|path| path.split("::").collect::<Vec<_>>());
+        paths(&read(file)).iter().any(|path| {
+            let names = |dial: &Vec<&str>| path.windows(dial.len()).any(|part| part == *dial);
+            forbidden.iter().any(names)
+        })
+    });
+    assert_eq!(diallers, [Path::new("src/cli/route.rs")]);
+}
+
 #[test]
 fn main_only_maps() {
     assert!(read("src/main.rs").lines().count() < 80);
@@ -321,6 +342,7 @@ fn a_library_user_gets_no_terminal() {
     assert!(tree.contains("\nrustls "), "{tree}");
     for program_only in [
         "clap",
+        "tokio-socks",
         "rustyline",
         "anstream",
         "anstyle",

@@ -13,12 +13,13 @@ use crate::cli::book::{
 use crate::cli::display::Display;
 use crate::cli::home::{Home, resolve_keys};
 use crate::cli::own_addresses::lacks_zone;
-use crate::cli::proposal::yours;
+use crate::cli::proposal::{self, yours};
 use crate::cli::report::{Exit, Report};
+use crate::cli::route::Route;
 use crate::cli::signals::{Program, Signals, Stop};
 use crate::cli::speaker::{Intent, Left, Partner, Speaker};
 use crate::cli::talk::{Ending, Terms, converse, quit_unbegun, take_unbegun};
-use crate::link::{Abandoned, Cause, Client, Ended, Talk, Waiting, tcp};
+use crate::link::{Abandoned, Cause, Client, Ended, Talk, Waiting};
 use crate::protocol::{Limits, Role};
 use crate::trust::{Identity, KeyId};
 
@@ -38,8 +39,15 @@ pub async fn run(
     let pins = resolve_keys(&command.pin, &AddressBook::default())?;
     let target = Target::resolve(&command.peer, pins, &book)
         .map_err(|error| no_target(&error, &command.peer, &book, home))?;
-    if lacks_zone(target.address.host()) {
-        return Err(Report::no_zone(target.address.host()));
+    let route = Route::through(command.proxy.clone());
+    let host = target.address.host();
+    match lacks_zone(host) {
+        // A zone is an interface of this machine.
+        is_on_link if route.is_proxied() && (is_on_link || host.contains('%')) => {
+            return Err(Report::zone_through_proxy(host));
+        }
+        true => return Err(Report::no_zone(host)),
+        false => {}
     }
     let new_name = match command.accept_new || command.pair {
         true => Some(name_for(&command, &target, &book)?),
@@ -60,7 +68,8 @@ pub async fn run(
                 ));
                 (target, book)
             } else {
-                let pairing = pairing::pair(&identity, &target, name, home, display, speaker);
+                let pairing =
+                    pairing::pair(&identity, &target, &route, name, home, display, speaker);
                 let key = tokio::select! {
                     key = pairing => key?,
                     stop = signals.stop() => {
@@ -81,6 +90,7 @@ pub async fn run(
     let mut run = ClientRun {
         identity,
         target,
+        route,
         book,
         hold: command.talk.hold,
         keeps_journal: command.talk.keeps_journal(speaker),
@@ -176,6 +186,7 @@ fn exit_for(stop: Stop) -> Exit {
 struct ClientRun<'a> {
     identity: Identity,
     target: Target,
+    route: Route,
     book: AddressBook,
     hold: Duration,
     keeps_journal: bool,
@@ -272,11 +283,9 @@ impl ClientRun<'_> {
         if self.gives_up {
             self.give_up(&client, speaker)?;
         }
-        self.display.detail(&format!("Dialling {address}."));
-        let error = match client
-            .connect(tcp::dialer(address.host(), address.port()))
-            .await
-        {
+        let route = &self.route;
+        self.display.detail(&format!("Dialling {address}{route}."));
+        let error = match client.connect(route.dialer(address)).await {
             Ok(waiting) => return Ok(Ok(waiting)),
             Err(error) => error,
         };
@@ -463,7 +472,7 @@ fn no_target(error: &TargetError, argument: &str, book: &AddressBook, home: &Hom
                 format!("The address book does not say where to reach {name}."),
                 format!(
                     "Dial its host with {}, or write `address = \"HOST:PORT\"` below `[{name}]` in {}.",
-                    yours(&format!("client HOST{pin}")),
+                    proposal::client(&format!("HOST{pin}")),
                     home.book_path().display()
                 ),
             )

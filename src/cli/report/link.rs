@@ -4,6 +4,7 @@ use super::{Exit, Report};
 use crate::cli::proposal::{self, Called, theirs, yours};
 use crate::cli::remedy;
 use crate::link::error::chain;
+use crate::link::socks::ProxyError;
 use crate::link::{Cause, ConnectError, Ended, HandshakeError, LinkError};
 use crate::protocol::{Code, Message, Overdue, Reason};
 use crate::trust::HandshakeFailure;
@@ -163,20 +164,33 @@ impl From<&LinkError> for Report {
     }
 }
 
+/// What to do where nothing is found.
+fn unreached(host: &str) -> String {
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    match name.ends_with(".onion") {
+        true => {
+            "An onion service is reached through Tor, as with `--proxy socks5h://127.0.0.1:9050`."
+                .to_owned()
+        }
+        false => format!(
+            "Check the name and the port, and that {} runs there.",
+            theirs("server")
+        ),
+    }
+}
+
 impl Report {
     /// There is no proven connection to `host`.
     pub fn connect(error: &ConnectError, host: &str) -> Self {
         match error {
-            ConnectError::Dial(error) => Self::new(
-                Exit::Link,
-                format!("Cannot reach {host}: {error}."),
-                remedy::for_too_many(error).unwrap_or_else(|| {
-                    format!(
-                        "Check the name and the port, and that {} runs there.",
-                        theirs("server")
-                    )
-                }),
-            ),
+            ConnectError::Dial(error) => match ProxyError::of(error) {
+                Some(error) => Self::proxy(error, host),
+                None => Self::new(
+                    Exit::Link,
+                    format!("Cannot reach {host}: {error}."),
+                    remedy::for_too_many(error).unwrap_or_else(|| unreached(host)),
+                ),
+            },
             ConnectError::Journal(error) => Self::from(error),
             ConnectError::Handshake(error) => match error {
                 HandshakeError::Tls(failure) => handshake(failure, host),

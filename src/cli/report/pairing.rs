@@ -2,7 +2,7 @@
 
 use super::{Exit, Report};
 use crate::cli::book::{BookError, Petname};
-use crate::cli::proposal::{theirs, yours};
+use crate::cli::proposal::{self, theirs, yours};
 use crate::link::PairingError;
 use crate::protocol::PairReason;
 use crate::trust::{KeyId, MalformedPairingCode};
@@ -65,7 +65,7 @@ impl Report {
             format!("No pairing is open at {host}, and you know {name} already."),
             format!(
                 "Leave `--pair` and `--as` out: run {}.",
-                yours(&format!("client {host}"))
+                proposal::client(host)
             ),
         )
     }

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use super::{Exit, Report};
 use crate::cli::book::{BookError, Damage};
-use crate::link::{JournalError, LinkError};
+use crate::link::{ConnectError, JournalError, LinkError};
 use crate::trust::{Encoding, IdentityError, Unusable};
 
 /// Every error that names a file.
@@ -165,6 +165,15 @@ fn advice_about_stdout_fits_what_is_wrong_with_it() {
     let closed = Report::stdout(&closed);
     assert!(closed.advice.contains("what reads"), "{closed:?}");
     assert!(!closed.advice.contains("free space"), "{closed:?}");
+}
+
+#[test]
+fn an_onion_service_that_is_not_found_is_one_for_tor() {
+    let dialled = || ConnectError::Dial(io::Error::from(io::ErrorKind::NotFound));
+    let report = Report::connect(&dialled(), "alice.onion:8876");
+    assert!(report.advice.contains("--proxy socks5h://"), "{report:?}");
+    let report = Report::connect(&dialled(), "onion.example:8876");
+    assert!(!report.advice.contains("--proxy"), "{report:?}");
 }
 
 #[test]

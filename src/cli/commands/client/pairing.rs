@@ -5,8 +5,9 @@ use crate::cli::display::Display;
 use crate::cli::home::Home;
 use crate::cli::proposal::theirs;
 use crate::cli::report::{Exit, Report};
+use crate::cli::route::Route;
 use crate::cli::speaker::{Answer, Left, Speaker};
-use crate::link::{PairingClient, PairingError, tcp};
+use crate::link::{PairingClient, PairingError};
 use crate::protocol::PairReason;
 use crate::trust::{Identity, KeyId, PairingCode};
 
@@ -21,6 +22,7 @@ const TRIES: u32 = 3;
 pub(super) async fn pair(
     identity: &Identity,
     target: &Target,
+    route: &Route,
     name: &Petname,
     home: &Home,
     display: &Display,
@@ -37,10 +39,9 @@ pub(super) async fn pair(
     ));
     for tries_left in (0..TRIES).rev() {
         let code = ask(speaker).await?;
-        display.detail(&format!("Dialling {host}."));
+        display.detail(&format!("Dialling {host}{route}."));
         let address = &target.address;
-        let dialling = tcp::dial(address.host(), address.port());
-        let error = match client.pair(code, dialling).await {
+        let error = match client.pair(code, route.dialer(address)()).await {
             Ok(paired) => {
                 let key = paired.key();
                 store(name, key, target, home, display, speaker)?;
