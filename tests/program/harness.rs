@@ -22,6 +22,8 @@ use nix::unistd::{Pid, tcgetpgrp};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::schema::Kind;
+
 /// How long a program may take from its start to its end. Generous: it only
 /// makes a test fail that would hang.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -228,6 +230,8 @@ impl Server {
 pub(crate) struct Program {
     child: Child,
     stdin: Option<mpsc::Sender<Vec<u8>>>,
+    /// What each line of its stdout has to be, with `--json`.
+    kind: Option<Kind>,
     pub(crate) stdout: Output,
     pub(crate) stderr: Output,
 }
@@ -241,6 +245,7 @@ impl Program {
     /// Starts it with the stdout that the command has.
     pub(crate) fn start_with(mut command: Command) -> Self {
         command.stdin(Stdio::piped()).stderr(Stdio::piped());
+        let kind = Kind::printed_by(&command);
         let mut child = alone(|| command.spawn()).expect("turnchat starts");
         // What the command holds open would keep a pipe from its end.
         drop(command);
@@ -263,6 +268,7 @@ impl Program {
         Self {
             child,
             stdin: Some(stdin),
+            kind,
             stdout,
             stderr,
         }
@@ -343,6 +349,9 @@ impl Drop for Program {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if let (Some(kind), false) = (self.kind, thread::panicking()) {
+            kind.check(&String::from_utf8_lossy(&self.stdout.so_far()));
+        }
     }
 }
 

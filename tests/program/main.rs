@@ -33,6 +33,7 @@ mod proxy;
 mod readers;
 mod refusals;
 mod returning;
+mod schema;
 mod serving;
 mod stopping;
 mod storm;

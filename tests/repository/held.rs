@@ -6,7 +6,7 @@ use std::{fs, str};
 use super::{root, tracked};
 
 /// Hosts that a text may point to. None of them is where packages come from.
-const HOSTS: [&str; 8] = [
+const HOSTS: [&str; 9] = [
     "github.com",
     "keepachangelog.com",
     "semver.org",
@@ -14,6 +14,7 @@ const HOSTS: [&str; 8] = [
     "docs.rs",
     "www.rfc-editor.org",
     "www.unicode.org",
+    "json-schema.org",
     // The namespace of SVG.
     "www.w3.org",
 ];

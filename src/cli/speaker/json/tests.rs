@@ -23,6 +23,15 @@ fn talking(commands: &str, role: Role) -> (JsonLines<Stdio>, Shown) {
     (program, shown)
 }
 
+/// Whether an event is one that docs/json.schema.json knows.
+fn is_in_schema(event: &Value) -> bool {
+    let schema = include_str!("../../../../docs/json.schema.json");
+    let schema: Value = serde_json::from_str(schema).unwrap();
+    let definitions = schema.get("$defs").unwrap();
+    let of_events = json!({ "$ref": "#/$defs/event", "$defs": definitions });
+    jsonschema::is_valid(&of_events, event)
+}
+
 /// The events, without the conversation that each of them names.
 fn events(shown: &Shown) -> Vec<Value> {
     let shown = shown.take();
@@ -31,6 +40,7 @@ fn events(shown: &Shown) -> Vec<Value> {
         .map(|line| serde_json::from_str(line).unwrap());
     events
         .map(|mut event: Value| {
+            assert!(is_in_schema(&event), "{event}");
             let named = event.as_object_mut().unwrap().remove("conversation");
             assert_eq!(named, Some(conversation().to_string().into()));
             event
@@ -157,6 +167,7 @@ async fn notices_are_events() {
         Notice::Lost,
         Notice::Resumed,
         Notice::Silence { is_over: false },
+        Notice::Silence { is_over: true },
         Notice::Delivered { turn: 2 },
     ] {
         bot.notice(notice).unwrap();
@@ -170,6 +181,7 @@ async fn notices_are_events() {
             json!({ "event": "lost" }),
             json!({ "event": "resumed" }),
             json!({ "event": "silence", "over": false }),
+            json!({ "event": "silence", "over": true }),
             json!({ "event": "delivered", "turn": 2 }),
             json!({ "event": "turn", "turn": 3, "speaker": "peer", "text": "again", "again": true }),
         ]
