@@ -1,13 +1,12 @@
 //! A scripted conversation of the real binaries over a relay that cuts the
 //! first connection after each k-th byte, counted in both directions.
 
-use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use crate::relay::relay;
 use crate::side::{Homes, Side, Who, port};
 use crate::{PATIENCE, assert_whole, number};
 
@@ -16,52 +15,12 @@ const LAST: u64 = 5;
 /// more than they compute, so that these may be more than the machine has cores.
 const AT_ONCE: usize = 4;
 
-/// Relays to `port`; the first connection is cut once it has carried `bytes`.
-/// Says how many bytes all of them have carried.
-fn relay(port: u16, bytes: usize) -> (u16, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let here = listener.local_addr().unwrap().port();
-    let carried = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&carried);
-    thread::spawn(move || {
-        let mut left = bytes;
-        for client in listener.incoming().map_while(Result::ok) {
-            let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else {
-                return;
-            };
-            let budget = Arc::new(Mutex::new(left));
-            left = usize::MAX;
-            for (mut from, mut to) in [
-                (client.try_clone().unwrap(), server.try_clone().unwrap()),
-                (server, client),
-            ] {
-                let (budget, count) = (Arc::clone(&budget), Arc::clone(&count));
-                thread::spawn(move || {
-                    let mut chunk = [0; 4096];
-                    while let Ok(read @ 1..) = from.read(&mut chunk) {
-                        let mut budget = budget.lock().unwrap();
-                        let part = read.min(*budget);
-                        *budget -= part;
-                        count.fetch_add(part, Ordering::Relaxed);
-                        if to.write_all(&chunk[..part]).is_err() || part < read {
-                            break;
-                        }
-                    }
-                    let _ = from.shutdown(Shutdown::Both);
-                    let _ = to.shutdown(Shutdown::Both);
-                });
-            }
-        }
-    });
-    (here, carried)
-}
-
 /// Whether the client was connected before the cut; if so, all went well.
 fn converse(bytes: usize) -> (bool, usize) {
     let homes = Homes::new();
     let (tell, told) = channel();
     let mut server = Side::start(Who::Server, homes.server(0), tell.clone());
-    let (port, carried) = relay(port(&told), bytes);
+    let (port, carried) = relay(port(&told), vec![bytes]);
     let mut client = Side::start(Who::Client, homes.client(port), tell);
 
     let mut is_connected = false;
@@ -86,7 +45,7 @@ fn converse(bytes: usize) -> (bool, usize) {
         }
     }
     assert_whole(&server, &client, LAST);
-    (true, carried.load(Ordering::Relaxed))
+    (true, carried.bytes.load(Ordering::Relaxed))
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The real binaries, killed and cut at any instant, with readers that fail:
 //! nothing is lost, and nothing comes twice.
 //!
-//! `TURNCHAT_KILLS`, `TURNCHAT_CUT_STEP`, `TURNCHAT_READERS` and `TURNCHAT_GAMES` make the runs
-//! longer (`scripts/prove`); `TURNCHAT_READER` plays one round of readers again.
+//! `TURNCHAT_KILLS`, `TURNCHAT_CUT_STEP`, `TURNCHAT_PEER_CUTS`, `TURNCHAT_READERS` and
+//! `TURNCHAT_GAMES` make the runs longer (`scripts/prove`); `TURNCHAT_READER` plays one round of readers again.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,7 +15,9 @@
 mod cuts;
 mod games;
 mod kills;
+mod peer;
 mod readers;
+mod relay;
 mod side;
 
 use std::time::Duration;

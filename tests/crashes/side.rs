@@ -92,7 +92,7 @@ impl Homes {
 }
 
 /// A new identity, and its fingerprint.
-fn identity(home: &Path) -> String {
+pub(crate) fn identity(home: &Path) -> String {
     let made = turnchat()
         .args(["gen-cert", "--quiet", "--out"])
         .arg(home)
