@@ -3,11 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +13,7 @@ use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use serde_json::Value;
 
+use crate::relay::relay;
 use crate::side::{Homes, turnchat};
 use crate::{PATIENCE, number};
 
@@ -186,55 +185,6 @@ fn a_shell_script_plays_against_python_to_the_end() {
     assert_eq!(alice.values().map(check).sum::<u64>(), 3);
 }
 
-/// Relays to the port that it is told, and cuts all when told to.
-struct Relay {
-    port: u16,
-    to: Arc<Mutex<u16>>,
-    open: Arc<Mutex<Vec<TcpStream>>>,
-}
-
-impl Relay {
-    fn new(to: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let (to, open) = (Arc::new(Mutex::new(to)), Arc::default());
-        let relay = Self { port, to, open };
-        let (to, open) = (Arc::clone(&relay.to), Arc::clone(&relay.open));
-        thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                let to = *to.lock().unwrap();
-                let Ok(server) = TcpStream::connect(("127.0.0.1", to)) else {
-                    continue;
-                };
-                let pair = [client.try_clone().unwrap(), server.try_clone().unwrap()];
-                open.lock().unwrap().extend(pair);
-                carry(client.try_clone().unwrap(), server.try_clone().unwrap());
-                carry(server, client);
-            }
-        });
-        relay
-    }
-
-    fn cut(&self) {
-        for stream in self.open.lock().unwrap().drain(..) {
-            let _ = stream.shutdown(Shutdown::Both);
-        }
-    }
-}
-
-fn carry(mut from: TcpStream, mut to: TcpStream) {
-    thread::spawn(move || {
-        let mut chunk = [0; 4096];
-        while let Ok(read @ 1..) = from.read(&mut chunk) {
-            if to.write_all(&chunk[..read]).is_err() {
-                break;
-            }
-        }
-        let _ = from.shutdown(Shutdown::Both);
-        let _ = to.shutdown(Shutdown::Both);
-    });
-}
-
 #[test]
 fn games_survive_kills_and_cuts_with_each_move_once() {
     let faults = number("TURNCHAT_GAMES", 20);
@@ -252,8 +202,8 @@ fn games_survive_kills_and_cuts_with_each_move_once() {
     let mut server = Player::start(serving(0));
     let port = server.port();
     server.arguments = serving(port);
-    let relay = Relay::new(port);
-    let mut calling = homes.client(relay.port);
+    let (relayed, carried) = relay(port, Vec::new());
+    let mut calling = homes.client(relayed);
     add(&mut calling, &["--transcript", bob]);
     add(&mut calling, &exec);
 
@@ -284,7 +234,7 @@ fn games_survive_kills_and_cuts_with_each_move_once() {
                         client.crash();
                         server.crash();
                     }
-                    _ => relay.cut(),
+                    _ => carried.cut(),
                 }
                 done += 1;
                 next_fault = pause(&mut rng);

@@ -11,6 +11,16 @@ use std::thread;
 pub(crate) struct Carried {
     pub(crate) bytes: AtomicUsize,
     pub(crate) dials: AtomicUsize,
+    open: Mutex<Vec<TcpStream>>,
+}
+
+impl Carried {
+    /// Cuts all that are open now.
+    pub(crate) fn cut(&self) {
+        for stream in self.open.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
 }
 
 /// Relays to `port`. Of the first connections, each is cut once it has carried so many `bytes`; those
@@ -24,11 +34,13 @@ pub(crate) fn relay(port: u16, bytes: Vec<usize>) -> (u16, Arc<Carried>) {
         let mut bytes = bytes.into_iter();
         for client in listener.incoming().map_while(Result::ok) {
             let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else {
-                return;
+                continue;
             };
             count.dials.fetch_add(1, Ordering::Relaxed);
             for stream in [&client, &server] {
                 stream.set_nodelay(true).unwrap();
+                let open = &mut *count.open.lock().unwrap();
+                open.push(stream.try_clone().unwrap());
             }
             let budget = Arc::new(Mutex::new(bytes.next()));
             for (mut from, mut to) in [
