@@ -2,6 +2,7 @@
 
 pub use crate::link::server::admission;
 pub use crate::link::session;
+pub use crate::link::{read_record, write_record};
 pub use crate::protocol::{
     By, Conversation, Decoder, End, Frame, HeardWhen, Liveness, OutOfOrder, Output, PairDecoder,
     PairFrame, PairOrder, PairStep, Role, SayError, Snapshot,

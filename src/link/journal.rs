@@ -1,17 +1,19 @@
-//! [`Journal`]: the open conversations on disk. Each has one small file, which is replaced
-//! whole and synced before the step that depends on it (PROTOCOL 4.7). A conversation then
-//! survives a crash of either side, at any instant.
+//! [`Journal`]: the open conversations on disk. Each has one small file, in which the next
+//! state is written and synced before the step that depends on it (PROTOCOL 4.7). A
+//! conversation then survives a crash of either side, at any instant.
 //!
 //! ```text
-//! DIR/OWN-KEY/client-PEER-KEY.json    a client's conversation with that peer
-//! DIR/OWN-KEY/server-ID.json          a server's, live, parked or just ended
-//! DIR/OWN-KEY/*.lock                  empty; locked by the process that goes on with it
+//! DIR/OWN-KEY/client-PEER-KEY.record      a client's conversation with that peer
+//! DIR/OWN-KEY/server-PEER-KEY-ID.record   a server's, live, parked or just ended
+//! DIR/OWN-KEY/*.lock                      empty; locked by the process that goes on with it
 //! ```
+
+mod slots;
 
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -21,14 +23,15 @@ use super::io_error::IoError;
 use crate::protocol::{Conversation, ConversationId, Limits, Role, Snapshot};
 use crate::trust::KeyId;
 use crate::trust::Unusable;
-use crate::trust::durable::{PRIVATE, ReplaceError, create_private_dir, replace, sweep};
-use crate::trust::own_file::{FileError, Whose, check_directory, open, open_lock, read};
+use crate::trust::durable::{ReplaceError, create_private_dir, remove_for_good, sweep};
+use crate::trust::own_file::{FileError, Whose, check_directory, open, open_lock};
+use slots::{Found, Slots, WriteError};
 
-/// The version of the files' format. Files of another version are refused.
-const VERSION: u32 = 2;
-/// The longest file that is read, in bytes. One holds two messages or three, at most six
-/// bytes for each of theirs.
-const MAX_FILE: u64 = 4 * 1024 * 1024;
+/// The version of the records' format. Records of another version are refused.
+const VERSION: u32 = 3;
+/// How the name of a record's file ends; and of one up to version 2.
+const RECORD: &str = ".record";
+const OLD_RECORD: &str = ".json";
 /// For how long a parked conversation is kept (30 days).
 const PARKED_TIME: Duration = Duration::from_secs(30 * 24 * 3_600);
 
@@ -37,9 +40,9 @@ const ENDED_TIME: Duration = Duration::from_secs(24 * 3_600);
 
 /// Where one identity's open conversations are kept, so that they survive a crash (PROTOCOL 4.7).
 ///
-/// Each has one small JSON file below the directory (mode 0600, in directories of mode 0700). It
-/// is replaced whole and synced before the step that depends on it. It holds the last messages,
-/// not encrypted. One server, and one client for each peer, can use a journal at a time. A server
+/// Each has one small file below the directory (mode 0600, in directories of mode 0700). Its next
+/// state is written beside the last, and synced before the step that depends on it. It holds the
+/// last messages, not encrypted. One server, and one client for each peer, can use a journal at a time. A server
 /// keeps a parked conversation for 30 days, and [`Limits::parked`] (1,000) of them.
 #[derive(Clone, Debug)]
 pub struct Journal {
@@ -99,11 +102,12 @@ pub enum JournalError {
 pub(crate) struct Record {
     path: PathBuf,
     peer: KeyId,
+    slots: Mutex<Slots>,
     /// Held while the conversation is open here or its last store is in progress.
     _lock: Arc<File>,
 }
 
-/// A file's content.
+/// A record's content.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Contents {
@@ -148,16 +152,18 @@ struct AnyContents {
 }
 
 /// What a server's journal holds.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct StoredConversations {
-    /// Where new conversations are stored.
-    pub(crate) records: Records,
+    /// Where new conversations are stored; nowhere without a journal.
+    pub(crate) records: Option<Records>,
     /// In the order in which their peers last came.
     pub(crate) stored: Vec<Stored>,
     /// Too old, or open and too many.
     pub(crate) expired: Vec<Stored>,
     /// More ends than are remembered.
     pub(crate) excess: Vec<Stored>,
+    /// What cannot be read, and whose conversation it is, as far as its name says.
+    pub(crate) unreadable: Vec<(Option<(KeyId, ConversationId)>, JournalError)>,
 }
 
 /// A server's records. While it exists, no other process serves these conversations.
@@ -171,8 +177,11 @@ impl Records {
     /// The one for a new conversation.
     pub(crate) fn new_one(&self, peer: &KeyId, id: ConversationId) -> Record {
         Record {
-            path: self.dir.join(format!("server-{id}.json")),
+            path: self
+                .dir
+                .join(format!("server-{}-{id}{RECORD}", peer.file_name())),
             peer: *peer,
+            slots: Mutex::default(),
             _lock: Arc::clone(&self.lock),
         }
     }
@@ -196,6 +205,7 @@ pub(super) struct Page {
     is_live: bool,
     clienthello: u64,
     path: PathBuf,
+    slots: Slots,
 }
 
 /// A conversation that was read from its file, under its lock.
@@ -239,14 +249,20 @@ impl Journal {
         let name = format!("client-{}", peer.file_name());
         let file = PageFile {
             role: Role::Client,
-            path: self.dir.join(format!("{name}.json")),
+            path: self.dir.join(format!("{name}{RECORD}")),
         };
         let lock = Arc::new(self.lock(&name)?);
         sweep(&self.dir, &name);
+        PageFile::refuse_old(&file.path)?;
         let stored = file.read()?;
         let record = Record {
             path: file.path,
             peer: *peer,
+            slots: Mutex::new(
+                stored
+                    .as_ref()
+                    .map_or_else(Slots::default, |page| page.slots),
+            ),
             _lock: lock,
         };
         Ok((record, stored.map(|page| page.conversation)))
@@ -254,18 +270,23 @@ impl Journal {
 
     /// Whether there is a client's conversation with this peer to go on with.
     pub(crate) fn has_client(&self, peer: &KeyId) -> bool {
-        let name = format!("client-{}.json", peer.file_name());
-        self.dir.join(name).exists()
+        let name = format!("client-{}", peer.file_name());
+        let exists = |ending| self.dir.join(format!("{name}{ending}")).exists();
+        exists(RECORD) || exists(OLD_RECORD)
     }
 
     /// Everything that a server's journal holds.
     pub(crate) fn stored(&self, limits: &Limits) -> Result<StoredConversations, JournalError> {
         let lock = Arc::new(self.lock("server")?);
         sweep(&self.dir, "server-");
-        let mut stored = Vec::new();
+        let (mut stored, mut unreadable) = (Vec::new(), Vec::new());
         let files = self.files()?.into_iter();
         for file in files.filter(|file| file.role == Role::Server) {
-            stored.extend(file.read()?.map(|page| page.held(&lock)));
+            match file.read() {
+                Ok(page) => stored.extend(page.map(|page| page.held(&lock))),
+                // It stops its own conversation, and no other.
+                Err(error) => unreadable.push((file.server_conversation(), error)),
+            }
         }
         stored.sort_by_key(|stored| (stored.clienthello, stored.written));
         let ends = stored.iter().filter(|s| s.conversation.has_quit()).count();
@@ -289,13 +310,14 @@ impl Journal {
             }
         }
         Ok(StoredConversations {
-            records: Records {
+            records: Some(Records {
                 dir: self.dir.clone(),
                 lock,
-            },
+            }),
             stored: kept,
             expired,
             excess,
+            unreadable,
         })
     }
 
@@ -353,7 +375,10 @@ impl Journal {
 impl PageFile {
     /// `None`: it is no conversation's file.
     fn of(path: PathBuf) -> Option<Self> {
-        let name = path.file_name()?.to_str()?.strip_suffix(".json")?;
+        let name = path.file_name()?.to_str()?;
+        let name = name
+            .strip_suffix(RECORD)
+            .or(name.strip_suffix(OLD_RECORD))?;
         let role = match name.split_once('-')? {
             ("server", _) => Role::Server,
             ("client", _) => Role::Client,
@@ -371,22 +396,46 @@ impl PageFile {
         }
     }
 
+    /// Whose conversation this is on a server, and which, as its name says.
+    fn server_conversation(&self) -> Option<(KeyId, ConversationId)> {
+        let name = self.path.file_name()?.to_str()?;
+        let name = name.strip_prefix("server-")?.strip_suffix(RECORD)?;
+        // Both may have `-` in them.
+        let (peer, id) = name.split_at_checked(KeyId::FILE_NAME)?;
+        let id = id.strip_prefix('-')?;
+        Some((KeyId::of_file_name(peer)?, id.parse().ok()?))
+    }
+
+    /// Refuses what an earlier version has left in the place of this record.
+    fn refuse_old(path: &Path) -> Result<(), JournalError> {
+        let old = path.with_extension(OLD_RECORD.trim_start_matches('.'));
+        let file = Self::of(old).filter(|file| file.path.exists());
+        file.map_or(Ok(()), |file| file.read().map(drop))
+    }
+
     /// What stands in it; `None` if there is none, or no longer.
     pub(super) fn read(&self) -> Result<Option<Page>, JournalError> {
         let path = &self.path;
-        let Some(contents) = Contents::read(path)? else {
+        let Some((contents, slots)) = Contents::read(path)? else {
             return Ok(None);
         };
         let damaged = || JournalError::Damaged { path: path.clone() };
         let conversation = Conversation::restore(self.role, contents.conversation);
+        let conversation = conversation.ok_or_else(damaged)?;
+        // One that was renamed or copied stands for another.
+        let name = (contents.peer, conversation.id());
+        if self.role == Role::Server && self.server_conversation() != Some(name) {
+            return Err(damaged());
+        }
         Ok(Some(Page {
             role: self.role,
             peer: contents.peer,
-            conversation: conversation.ok_or_else(damaged)?,
+            conversation,
             written: contents.written,
             is_live: contents.live,
             clienthello: contents.clienthello,
             path: path.clone(),
+            slots,
         }))
     }
 }
@@ -397,6 +446,7 @@ impl Page {
         let record = Record {
             path: self.path,
             peer: self.peer,
+            slots: Mutex::new(self.slots),
             _lock: Arc::clone(lock),
         };
         Stored {
@@ -446,53 +496,84 @@ impl Record {
             conversation: conversation.clone(),
         };
         let json = serde_json::to_vec(&record).map_err(|error| unwritable(error.into()))?;
-        replace(&self.path, &json, PRIVATE).map_err(|error| match error {
-            ReplaceError::Unusable(unusable) => unusable.into(),
-            ReplaceError::Io(source) | ReplaceError::Unsynced(source) => unwritable(source),
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.write(&self.path, &json).map_err(|error| match error {
+            WriteError::Replace(ReplaceError::Unusable(unusable))
+            | WriteError::File(FileError::Unusable(unusable)) => unusable.into(),
+            WriteError::Replace(ReplaceError::Io(source) | ReplaceError::Unsynced(source))
+            | WriteError::File(FileError::Io(source)) => unwritable(source),
         })
     }
 
     /// Whether this is what stands in it.
     pub(crate) fn holds(&self, conversation: &Snapshot) -> bool {
         let contents = Contents::read(&self.path).ok().flatten();
-        contents.is_some_and(|contents| contents.conversation == *conversation)
+        contents.is_some_and(|(contents, _)| contents.conversation == *conversation)
     }
 
     /// The conversation is over, and nobody needs to be told so any more.
     pub(crate) fn remove(&self) -> Result<(), JournalError> {
-        match fs::remove_file(&self.path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(JournalError::Unwritable {
-                    path: self.path.clone(),
-                    source: source.into(),
-                })
-            }
-            _ => Ok(()),
-        }
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        *slots = Slots::default();
+        remove_for_good(&self.path).map_err(|source| JournalError::Unwritable {
+            path: self.path.clone(),
+            source: source.into(),
+        })
     }
 }
 
 impl Contents {
-    fn read(path: &Path) -> Result<Option<Self>, JournalError> {
-        let json = match read(path, Whose::Own, MAX_FILE) {
-            Err(error) if error.is_absent() => return Ok(None),
-            read => read.map_err(|error| not_read(path, error))?,
+    fn read(path: &Path) -> Result<Option<(Self, Slots)>, JournalError> {
+        let damaged = || JournalError::Damaged {
+            path: path.to_owned(),
         };
-        let path = path.to_owned();
-        let damaged = || JournalError::Damaged { path: path.clone() };
+        let other = |version| JournalError::OtherVersion {
+            path: path.to_owned(),
+            version,
+        };
+        let (slots, json) = match Slots::read(path).map_err(|error| not_read(path, error))? {
+            Found::Nothing => return Ok(None),
+            Found::Damaged(beginning) => {
+                return Err(old_version(&beginning).map_or_else(damaged, other));
+            }
+            Found::Whole(slots, json) => (slots, json),
+        };
         match serde_json::from_slice(&json) {
             Ok(AnyContents { version: VERSION }) => {}
-            Ok(AnyContents { version }) => {
-                return Err(JournalError::OtherVersion { path, version });
-            }
+            Ok(AnyContents { version }) => return Err(other(version)),
             Err(_) => return Err(damaged()),
         }
         let contents: Self = serde_json::from_slice(&json).map_err(|_| damaged())?;
         match contents.clienthello > MOST_CLIENTHELLOS {
             true => Err(damaged()),
-            false => Ok(Some(contents)),
+            false => Ok(Some((contents, slots))),
         }
     }
+}
+
+/// The version of a record that is all JSON, as up to 2.
+fn old_version(beginning: &[u8]) -> Option<u32> {
+    let beginning = std::str::from_utf8(beginning).ok()?;
+    let version = beginning.strip_prefix("{\"version\":")?;
+    let digits = version.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok()
+}
+
+/// What stands in a record's file, for tests.
+pub fn read_record(path: &Path) -> Option<String> {
+    match Slots::read(path) {
+        Ok(Found::Whole(_, json)) => String::from_utf8(json).ok(),
+        _ => None,
+    }
+}
+
+/// Puts this into a record's file, for tests. Whether it could.
+pub fn write_record(path: &Path, json: &str) -> bool {
+    let mut slots = match Slots::read(path) {
+        Ok(Found::Whole(slots, _)) => slots,
+        _ => Slots::default(),
+    };
+    slots.write(path, json.as_bytes()).is_ok()
 }
 
 /// What is in a directory; nothing where there is none.

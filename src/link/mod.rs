@@ -26,7 +26,7 @@ pub use abandoned::Abandoned;
 pub use client::Client;
 pub use error::{Cause, ConnectError, ConnectionError, Ended, HandshakeError, LinkError};
 pub use io_error::IoError;
-pub use journal::{Journal, JournalError};
+pub use journal::{Journal, JournalError, read_record, write_record};
 pub use open_conversations::OpenConversation;
 pub use pairing::{Confirmed, Paired, Pairing, PairingClient, PairingError, PairingEvent, Storing};
 pub use server::{Candidate, Server, ServerBuilder, ServerEvent, ServerEvents, Verdict};

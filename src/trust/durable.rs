@@ -101,6 +101,17 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Replac
     sync_directory_of(path).map_err(ReplaceError::Unsynced)
 }
 
+/// Removes a file, durably: it does not come back if the power fails.
+///
+/// # Errors
+/// It is still there; or it is gone, and may come back.
+pub(crate) fn remove_for_good(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.and_then(|()| sync_directory_of(path)),
+    }
+}
+
 /// Removes what a writer that was killed has left beside a file of this name, or one that
 /// begins so. Only for whoever keeps other writers out.
 pub(crate) fn sweep(dir: &Path, name: &str) {

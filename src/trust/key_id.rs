@@ -38,6 +38,9 @@ impl KeyId {
 }
 
 impl KeyId {
+    /// How long [`file_name`](Self::file_name) is, in bytes.
+    pub(crate) const FILE_NAME: usize = 43;
+
     /// The key as part of a file's name: 43 characters of unpadded base64url
     /// (RFC 4648, section 5).
     pub fn file_name(&self) -> String {

@@ -188,16 +188,27 @@ pub(crate) fn open_to_append(path: &Path) -> Result<File, FileError> {
     open_or_make(path, OpenOptions::new().append(true))
 }
 
+/// Opens a file that is there, to write in its place.
+///
+/// # Errors
+/// [`Unusable`], a link too; what the file system says.
+pub(crate) fn open_to_write(path: &Path) -> Result<File, FileError> {
+    check_made(path, &fs::symlink_metadata(path)?)?;
+    open_made(path, OpenOptions::new().write(true))
+}
+
 fn open_or_make(path: &Path, options: &mut OpenOptions) -> Result<File, FileError> {
     match fs::symlink_metadata(path) {
         Ok(found) => check_made(path, &found)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error.into()),
     }
+    open_made(path, options.create(true).truncate(false))
+}
+
+fn open_made(path: &Path, options: &mut OpenOptions) -> Result<File, FileError> {
     let file = options
         .read(true)
-        .create(true)
-        .truncate(false)
         .mode(PRIVATE)
         .custom_flags(OFlag::O_NOFOLLOW.bits() | OFlag::O_NONBLOCK.bits())
         .open(path)?;

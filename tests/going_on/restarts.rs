@@ -4,11 +4,12 @@ use std::fs::File;
 use std::time::Duration;
 
 use tokio::time::timeout;
+use turnchat::internals::{read_record, write_record};
 use turnchat::{
     Cause, Client, ConnectError, Ended, Journal, JournalError, LinkError, Message, MyTurn, Notice,
     ServerBuilder, ServerEvent, Verdict,
 };
-use turnchat::{Code, Limits, Reason};
+use turnchat::{Code, KeyId, Limits, Reason};
 
 use crate::message;
 use crate::network::{Accepting, Link, network};
@@ -110,7 +111,7 @@ async fn what_the_server_ended_meanwhile_is_ended_and_a_new_one_begins() {
     let [page] = &pages[..] else {
         panic!("{pages:?}");
     };
-    assert!(!std::fs::read_to_string(page).unwrap().contains("\"one\""));
+    assert!(!read_record(page).unwrap().contains("\"one\""));
 
     let (dial, accept, _) = network(vec![]);
     let mut server = kept.serve(|| accept.clone()).await;
@@ -126,64 +127,115 @@ async fn what_the_server_ended_meanwhile_is_ended_and_a_new_one_begins() {
     assert!(there.is_ok());
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_damaged_journal_stops_before_anything_is_sent() {
+/// A conversation in which one turn has passed, and both programs have stopped.
+async fn stopped() -> (Kept, [std::path::PathBuf; 2]) {
     let kept = Kept::new();
     let (dial, accept, _) = network(vec![]);
     let mut server = kept.serve(|| accept.clone()).await;
-    let waiting = kept.connect(dial.clone()).await;
+    let waiting = kept.connect(dial).await;
     let (here, there) = greeted(&mut server, waiting).await;
     drop((here, there));
     server.stop().await;
+    let page = |own: KeyId| pages(&kept.dir.path().join(own.file_name())).remove(0);
+    let pages = [kept.sides.client.key_id(), kept.sides.server.key_id()].map(page);
+    (kept, pages)
+}
 
-    for own in [kept.sides.client.key_id(), kept.sides.server.key_id()] {
-        let page = pages(&kept.dir.path().join(own.file_name())).remove(0);
-        let whole = std::fs::read_to_string(&page).unwrap();
-        // A count that would not go on.
-        let mut endless: serde_json::Value = serde_json::from_str(&whole).unwrap();
-        endless["clienthello"] = ((1_u64 << 53) + 1).into();
-        for damaged in [
-            "",
-            "{",
-            &whole[..whole.len() - 2],
-            &whole.replace("\"version\":2", "\"version\":1"),
-            &whole.replace("\"said\":", "\"sayd\":"),
-            &endless.to_string(),
-        ] {
-            std::fs::write(&page, damaged).unwrap();
-            let error = match own == kept.sides.client.key_id() {
-                true => loop {
-                    match kept.client().connect(dial.clone()).await {
-                        Err(ConnectError::Journal(JournalError::InUse { .. })) => {
-                            tokio::task::yield_now().await
-                        }
-                        Err(ConnectError::Journal(error)) => break error,
-                        // No server: the page of a conversation that had begun is asked for.
-                        other => panic!("{other:?}"),
-                    }
-                },
-                false => {
-                    let journal = Journal::new(kept.dir.path(), &own);
-                    let builder = kept.sides.builder().with_journal(journal);
-                    builder.start(accept.clone()).await.err().unwrap()
+/// Damages a record in every way, one after another, and tells which error is expected.
+fn damages(page: &std::path::Path) -> Vec<(Vec<u8>, Option<u32>)> {
+    let whole = std::fs::read(page).unwrap();
+    let json = read_record(page).unwrap();
+    // A count that would not go on.
+    let mut endless: serde_json::Value = serde_json::from_str(&json).unwrap();
+    endless["clienthello"] = ((1_u64 << 53) + 1).into();
+    let record = |json: &str| {
+        std::fs::remove_file(page).unwrap();
+        assert!(write_record(page, json));
+        std::fs::read(page).unwrap()
+    };
+    let other_version = json.replace("\"version\":3", "\"version\":4");
+    let damages = vec![
+        (Vec::new(), None),
+        (b"turnchat".to_vec(), None),
+        (vec![b'x'; whole.len()], None),
+        (record(&json.replace("\"said\":", "\"sayd\":")), None),
+        (record(&endless.to_string()), None),
+        (record(&other_version), Some(4)),
+        (b"{\"version\":2,\"peer\":\"\"}".to_vec(), Some(2)),
+    ];
+    std::fs::write(page, whole).unwrap();
+    damages
+}
+
+fn is_expected(error: &JournalError, version: Option<u32>) -> bool {
+    match error {
+        JournalError::Damaged { .. } => version.is_none(),
+        JournalError::OtherVersion { version: found, .. } => version == Some(*found),
+        _ => false,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_record_of_a_client_stops_before_anything_is_sent() {
+    let (kept, [page, _]) = stopped().await;
+    let (dial, _accept, links) = network(vec![]);
+    for (damaged, version) in damages(&page) {
+        std::fs::write(&page, &damaged).unwrap();
+        let error = loop {
+            match kept.client().connect(dial.clone()).await {
+                Err(ConnectError::Journal(JournalError::InUse { .. })) => {
+                    tokio::task::yield_now().await
                 }
-            };
-            assert!(
-                matches!(
-                    error,
-                    JournalError::Damaged { .. } | JournalError::OtherVersion { version: 1, .. }
-                ),
-                "{error}"
-            );
-            assert_eq!(std::fs::read_to_string(&page).unwrap(), damaged);
+                Err(ConnectError::Journal(error)) => break error,
+                // No server: the page of a conversation that had begun is asked for.
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(is_expected(&error, version), "{error}");
+        assert_eq!(std::fs::read(&page).unwrap(), damaged);
+    }
+    drop(links);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_record_of_a_server_stops_its_own_conversation_alone() {
+    let (kept, [_, page]) = stopped().await;
+    for (damaged, version) in damages(&page) {
+        std::fs::write(&page, &damaged).unwrap();
+        let (dial, accept, _) = network(vec![]);
+        let mut server = kept.serve(|| accept.clone()).await;
+        let mut events = server.events().unwrap();
+        let Some(ServerEvent::Unreadable(error)) = events.next().await else {
+            panic!("nothing is told");
+        };
+        assert!(is_expected(&error, version), "{error}");
+
+        // Its peer keeps it, and goes on once the record is back.
+        let waiting = kept.connect(dial.clone()).await;
+        assert!(waiting.is_resuming());
+        let refused = timeout(Duration::from_secs(3_600), waiting.welcome()).await;
+        let over = refused.expect("it gives up").unwrap_err();
+        assert!(!matches!(over.cause, Cause::Peer), "{over:?}");
+
+        // Nobody else is stopped by that.
+        let other = Sides::new();
+        let other = Client::new(&other.client, vec![kept.sides.server.key_id()]);
+        let waiting = other.connect::<Link, _, _>(dial).await.unwrap();
+        let (here, there) = tokio::join!(server.next(), waiting.welcome());
+        assert!(here.is_some() && there.is_ok());
+        drop((here, there));
+        server.stop().await;
+        assert_eq!(std::fs::read(&page).unwrap(), damaged);
+        let dir = page.parent().unwrap();
+        for other in pages(dir).iter().filter(|other| **other != page) {
+            std::fs::remove_file(other).unwrap();
         }
-        std::fs::write(&page, whole).unwrap();
     }
 }
 
 /// The files of conversations in this directory.
 fn pages(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
-    let is_page = |path: &std::path::PathBuf| path.extension().is_some_and(|e| e == "json");
+    let is_page = |path: &std::path::PathBuf| path.extension().is_some_and(|e| e == "record");
     let entries = std::fs::read_dir(dir).unwrap();
     entries
         .map(|entry| entry.unwrap().path())
@@ -229,10 +281,7 @@ async fn a_quit_outlives_a_crash_and_then_a_new_conversation_begins() {
     // Until the end stands on the page, where a crash then leaves it.
     let page = kept.dir.path().join(kept.sides.client.key_id().file_name());
     let page = pages(&page).remove(0);
-    while !std::fs::read_to_string(&page)
-        .unwrap()
-        .contains("\"quit\":true")
-    {
+    while !read_record(&page).is_some_and(|it| it.contains("\"quit\":true")) {
         tokio::task::yield_now().await;
     }
     drop((here, there));
@@ -372,7 +421,7 @@ async fn what_a_crash_left_half_written_goes() {
     ] {
         let dir = kept.dir.path().join(own.file_name());
         std::fs::create_dir_all(&dir).unwrap();
-        halves.push(dir.join(format!(".{name}.json.0123456789abcdef.new")));
+        halves.push(dir.join(format!(".{name}.record.0123456789abcdef.new")));
     }
     for half in &halves {
         std::fs::write(half, "{").unwrap();
@@ -407,8 +456,8 @@ async fn a_quit_left_over_that_is_refused_is_let_go_of() {
     let page = page_of_the_client(&kept);
     let _ = there.await;
     let dir = kept.dir.path().join(kept.sides.client.key_id().file_name());
-    let name = format!("client-{}.json", kept.sides.server.key_id().file_name());
-    std::fs::write(dir.join(name), page).unwrap();
+    let name = format!("client-{}.record", kept.sides.server.key_id().file_name());
+    assert!(write_record(&dir.join(name), &page));
 
     // Meanwhile the server has been told to let this key in no more.
     let (mut dial, accept, _) = network(vec![]);
@@ -441,7 +490,7 @@ async fn a_quit_left_over_that_is_refused_is_let_go_of() {
 /// What stands in the client's journal.
 fn page_of_the_client(kept: &Kept) -> String {
     let dir = kept.dir.path().join(kept.sides.client.key_id().file_name());
-    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let read = |path: std::path::PathBuf| read_record(&path).unwrap_or_default();
     pages(&dir).into_iter().map(read).collect()
 }
 
@@ -503,7 +552,8 @@ async fn of_what_a_crash_left_open_of_a_key_the_last_goes_on() {
     let Ok(Some(ServerEvent::GaveUp(abandoned))) = abandoned else {
         panic!("{abandoned:?}");
     };
-    assert!(first.ends_with(format!("server-{}.json", abandoned.conversation)));
+    let name = first.file_stem().unwrap().to_str().unwrap();
+    assert!(name.ends_with(&abandoned.conversation.to_string()));
     let here = server.next().await.unwrap();
     assert!(here.is_resumed);
     let there = kept.connect(dial).await.welcome().await.unwrap();

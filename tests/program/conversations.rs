@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
+use turnchat::KeyId;
+use turnchat::internals::{read_record, write_record};
+
 use crate::harness::{Finished, JSON_SERVER, Person, Program, Server, contents, json_client, say};
 
 const LIST: [&str; 2] = ["conversations", "list"];
@@ -96,9 +99,12 @@ fn lists_nothing(person: &Person) {
 /// The pages of somebody's journal.
 fn pages(person: &Person) -> Vec<(PathBuf, Value)> {
     let journal = contents(&person.home().join("journal")).into_iter();
-    let pages = journal.filter(|(path, _)| path.extension().is_some_and(|end| end == "json"));
+    let pages = journal.filter(|(path, _)| path.extension().is_some_and(|end| end == "record"));
     pages
-        .map(|(path, page)| (path, serde_json::from_slice(&page).unwrap()))
+        .map(|(path, _)| {
+            let page = read_record(&path).expect("a whole record");
+            (path, serde_json::from_str(&page).unwrap())
+        })
         .collect()
 }
 
@@ -138,8 +144,8 @@ fn the_columns_stand_below_each_other() {
     page["peer"] = json!(other.key());
     page["conversation"]["id"] = json!(newer);
     page["written"] = json!(page["written"].as_u64().unwrap() + 1);
-    let beside = path.with_file_name(format!("server-{newer}.json"));
-    fs::write(beside, page.to_string()).unwrap();
+    let name = format!("server-{}-{newer}.record", file_name(&other.key()));
+    assert!(write_record(&path.with_file_name(name), &page.to_string()));
 
     let listed = list(&alice).succeeds();
     let [first, second] = listed.lines().collect::<Vec<_>>()[..] else {
@@ -352,11 +358,12 @@ fn with_whom_no_conversation_is_open_none_is_given_up() {
 fn a_damaged_record_hides_no_other() {
     let (alice, bob, _) = parked();
     let (path, mut page) = pages(&alice).remove(0);
-    let damaged = path.with_file_name("server-damaged.json");
+    let damaged = path.with_file_name("server-damaged.record");
     fs::write(&damaged, "{").unwrap();
     page["version"] = json!(1);
+    let old = page.to_string().replacen('{', "{\"version\":1,", 1);
     let other_version = path.with_file_name("client-old.json");
-    fs::write(&other_version, page.to_string()).unwrap();
+    fs::write(&other_version, old).unwrap();
 
     let listed = list(&alice);
     listed.fails(1, &[]);
@@ -364,7 +371,7 @@ fn a_damaged_record_hides_no_other() {
     assert_eq!(listed.stdout.lines().count(), 1, "{listed:?}");
     assert_eq!(listed.stderr.lines().count(), 4, "{listed:?}");
     for words in [
-        "server-damaged.json is damaged",
+        "server-damaged.record is damaged",
         "client-old.json has the form of version 1",
     ] {
         assert!(listed.stderr.contains(words), "{listed:?}");
@@ -393,4 +400,10 @@ fn every_identity_that_used_the_home_is_listed() {
     assert!(listed.contains(&bob.key()), "{listed}");
     end(&alice, &bob.key()).succeeds();
     lists_nothing(&alice);
+}
+
+/// A key as part of a file's name.
+fn file_name(key: &str) -> String {
+    let key: KeyId = key.parse().unwrap();
+    key.file_name()
 }

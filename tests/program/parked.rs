@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
+use turnchat::internals::{read_record, write_record};
+
 use crate::harness::{Person, Server, contents};
 
 const HOLDING: [&str; 4] = ["server", "--listen", "127.0.0.1:0", "--json"];
@@ -30,10 +32,11 @@ fn stopped_at(alice: &Person, bob: &Person) -> (PathBuf, Value) {
 /// The only page of somebody's journal, and what stands there.
 fn page_of(person: &Person) -> (PathBuf, Value) {
     let journal = contents(&person.home().join("journal"));
-    let is_page = |path: &Path| path.extension().is_some_and(|end| end == "json");
-    let mut pages = journal.into_iter().filter(|(path, _)| is_page(path));
-    let (path, page) = pages.next().expect("a page");
-    (path, serde_json::from_slice(&page).unwrap())
+    let is_page = |path: &Path| path.extension().is_some_and(|end| end == "record");
+    let mut pages = journal.into_keys().filter(|path| is_page(path));
+    let path = pages.next().expect("a page");
+    let page = read_record(&path).expect("a whole record");
+    (path, serde_json::from_str(&page).unwrap())
 }
 
 #[test]
@@ -80,12 +83,37 @@ fn is_told_of(alice: &Person, page: &Path, id: &Value) {
 }
 
 #[test]
+fn a_damaged_record_stops_its_own_conversation_alone() {
+    let (alice, bob, carol) = (Person::new(), Person::new(), Person::new());
+    let (path, _) = stopped_at(&alice, &bob);
+    alice.knows("carol", &carol);
+    let damaged = b"not a record".as_slice();
+    fs::write(&path, damaged).unwrap();
+    let mut server = Server::of(alice.start(&HOLDING));
+    server.program.expect("listening");
+    let told = server.program.expect("error");
+    assert_eq!(told["code"], "internal");
+    let what = told["what"].as_str().unwrap();
+    assert!(
+        what.contains(path.to_str().unwrap()) && what.contains("is damaged"),
+        "{told}"
+    );
+    assert!(
+        told["advice"].as_str().unwrap().contains("backup"),
+        "{told}"
+    );
+    let mut client = carol.call(&server, &alice, &["--json"]);
+    client.expect("connected");
+    assert_eq!(fs::read(&path).unwrap(), damaged);
+}
+
+#[test]
 fn a_conversation_too_old_to_go_on_is_told_of() {
     let (alice, bob) = (Person::new(), Person::new());
     let (path, mut page) = stopped_at(&alice, &bob);
     let month = 31 * 24 * 3_600;
     page["written"] = json!(page["written"].as_u64().unwrap() - month);
-    fs::write(&path, page.to_string()).unwrap();
+    assert!(write_record(&path, &page.to_string()));
     is_told_of(&alice, &path, &page["conversation"]["id"]);
 }
 
@@ -99,8 +127,9 @@ fn a_conversation_that_newer_ones_crowd_out_is_told_of() {
         newer["conversation"]["id"] = json!(id);
         newer["live"] = json!(false);
         newer["written"] = json!(page["written"].as_u64().unwrap() + 1);
-        let beside = path.with_file_name(format!("server-{id}.json"));
-        fs::write(beside, newer.to_string()).unwrap();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let name = name.replace(page["conversation"]["id"].as_str().unwrap(), &id);
+        assert!(write_record(&path.with_file_name(name), &newer.to_string()));
     }
     is_told_of(&alice, &path, &page["conversation"]["id"]);
 }
@@ -112,7 +141,7 @@ fn a_conversation_with_somebody_who_is_removed_is_given_up() {
     let (alice, bob) = (Person::new(), Person::new());
     let (page, mut contents) = stopped_at(&alice, &bob);
     contents["live"] = json!(false);
-    fs::write(&page, contents.to_string()).unwrap();
+    assert!(write_record(&page, &contents.to_string()));
     let mut server = Server::of(alice.start(&HOLDING));
     server.program.expect("listening");
     alice.run(&["peers", "remove", "bob"]).succeeds();

@@ -316,12 +316,13 @@ fn untaken_at(alice: &Person, bob: &Person) {
 /// Changes the only page of somebody's journal.
 fn rewrite_page(person: &Person, change: impl FnOnce(&mut Value)) {
     let pages = crate::harness::contents(&person.home().join("journal"));
-    let (path, page) = (pages.into_iter())
-        .find(|(path, _)| path.extension().is_some_and(|end| end == "json"))
+    let path = (pages.into_keys())
+        .find(|path| path.extension().is_some_and(|end| end == "record"))
         .expect("a page");
-    let mut page: Value = serde_json::from_slice(&page).unwrap();
+    let page = turnchat::internals::read_record(&path).expect("a whole record");
+    let mut page: Value = serde_json::from_str(&page).unwrap();
     change(&mut page);
-    std::fs::write(path, page.to_string()).unwrap();
+    assert!(turnchat::internals::write_record(&path, &page.to_string()));
 }
 
 /// A server tells once of what bob has said and nobody has read, and then no more.

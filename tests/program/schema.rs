@@ -36,7 +36,9 @@ impl Kind {
     pub(crate) fn printed_by(command: &Command) -> Option<Self> {
         let arguments: Vec<_> = command.get_args().collect();
         let has = |word: &str| arguments.iter().any(|argument| *argument == word);
-        match has("--json") && !has("--help") {
+        // A shell that completes a line has words of it.
+        let completes = command.get_program().to_string_lossy().ends_with("bash");
+        match has("--json") && !has("--help") && !completes {
             true if has("peers") => Some(Self::AddressBookEntry),
             true if has("conversations") => Some(Self::OpenConversation),
             true => Some(Self::Event),

@@ -79,7 +79,7 @@ async fn a_say_that_is_being_stored_does_not_spin() {
     let dir = tempfile::tempdir().unwrap();
     let journal = Journal::new(dir.path(), &key());
     let kept = journal.stored(&Limits::default()).unwrap();
-    let record = kept.records.new_one(&key(), id());
+    let record = kept.records.unwrap().new_one(&key(), id());
     let (driver, talk) = server(&Limits::default(), Some(record));
     driver.hold(0);
     tokio::spawn(Arc::clone(&driver).keep(None, |_| ()));
@@ -137,7 +137,7 @@ async fn a_message_before_a_fault_is_handed_over() {
             ..Limits::default()
         };
         let kept = journal.stored(&limits).unwrap();
-        let record = kept.records.new_one(&key(), id());
+        let record = kept.records.unwrap().new_one(&key(), id());
         let (driver, talk, mut theirs) = begun(&limits, Some(record));
         tokio::spawn(driver.keep(None, |_| ()));
         let Turn::Mine(mine) = talk.turn else {

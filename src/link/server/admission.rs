@@ -194,6 +194,7 @@ impl Admission {
         match (self.conversations.get(&hello.name()), has_seat) {
             (Some(Standing::Live { .. }), _) => Entry::GoOn(hello.clone()),
             (Some(Standing::Ended), _) => Entry::Ended,
+            (Some(Standing::Unreadable), _) => Entry::None,
             (Some(Standing::Parked { .. }) | None, true) => Entry::Begin(hello.clone()),
             (Some(Standing::Parked { .. }) | None, false) => Entry::Again,
         }
@@ -276,6 +277,13 @@ impl Admission {
         }
         self.conversations
             .restore(name, clienthello, age, &mut orders);
+        orders
+    }
+
+    /// A conversation was stored before a restart, and cannot be read: nobody goes on with it.
+    pub fn unreadable(&mut self, name: ConversationName) -> Orders {
+        let mut orders = Orders::new();
+        self.conversations.unreadable(name, &mut orders);
         orders
     }
 
@@ -509,6 +517,10 @@ impl Admission {
             Some(Standing::Ended) => {
                 // Refused, it changes nothing (PROTOCOL 4.20).
                 return self.dismiss(id, Instruction::Refuse(Reason::Ended));
+            }
+            // A temporary refusal: its client keeps the conversation (PROTOCOL 4.12).
+            Some(Standing::Unreadable) => {
+                return self.dismiss(id, Instruction::Refuse(Reason::Busy));
             }
             // PROTOCOL 4.23.
             None if hello.heard > 0 => {

@@ -7,6 +7,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::untold::Untold;
 use crate::link::abandoned::Abandoned;
 use crate::link::error::ConnectionError;
+use crate::link::journal::JournalError;
 use crate::protocol::Reason;
 use crate::trust::KeyId;
 
@@ -71,6 +72,10 @@ pub enum ServerEvent {
         /// Why.
         reason: Reason,
     },
+    /// At the start: a record in the journal cannot be read. Its file is left as it is, and
+    /// nobody can go on with that conversation: its peer is told
+    /// [`Busy`](crate::protocol::Reason::Busy), and keeps it. All others go on.
+    Unreadable(JournalError),
     /// A connection failed before it had a conversation.
     Failed(ConnectionError),
     /// A peer has begun another conversation, or given up this one, which was parked. The

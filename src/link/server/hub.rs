@@ -126,14 +126,18 @@ where
     /// A hub that takes up what the journal holds, and what it has to do first.
     pub(super) fn new(
         settings: Settings,
-        kept: Option<StoredConversations>,
+        kept: StoredConversations,
         outlets: Outlets,
         events: mpsc::UnboundedSender<HubEvent<S>>,
     ) -> (Self, Orders) {
-        let (records, stored, expired, excess) = match kept {
-            Some(kept) => (Some(kept.records), kept.stored, kept.expired, kept.excess),
-            None => (None, Vec::new(), Vec::new(), Vec::new()),
-        };
+        let mut orders = Orders::new();
+        let StoredConversations {
+            records,
+            stored,
+            expired,
+            excess,
+            unreadable,
+        } = kept;
         let last = stored.iter().map(|stored| stored.clienthello).max();
         let mut hub = Self {
             admission: Admission::new(&settings.limits, settings.one_at_a_time),
@@ -154,9 +158,13 @@ where
             outlets,
             is_crowded: false,
         };
+        for (name, error) in unreadable {
+            orders.extend(name.map_or_else(Orders::new, |name| hub.admission.unreadable(name)));
+            hub.tell(ServerEvent::Unreadable(error), None);
+        }
         hub.expire(&expired);
         hub.forget_ends(&excess);
-        let orders = hub.restore(stored);
+        orders.extend(hub.restore(stored));
         (hub, orders)
     }
 

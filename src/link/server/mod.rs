@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, watch};
 use self::connection::Entrance;
 use self::hub::{EVENTS, Hub, Outlets, Request, Settings};
 use self::question::Questions;
-use crate::link::journal::{Journal, JournalError, once_free};
+use crate::link::journal::{Journal, JournalError, StoredConversations, once_free};
 use crate::link::pairing::{Door, Pairing};
 use crate::link::turn::Talk;
 use crate::protocol::Limits;
@@ -140,7 +140,8 @@ impl ServerBuilder {
     /// future is dropped, nothing has begun.
     ///
     /// # Errors
-    /// [`JournalError`]: one file that cannot be read is enough. Without a journal there is none.
+    /// [`JournalError`]: the journal cannot be used at all. Without one there is none. A single
+    /// record that cannot be read is told of by [`ServerEvent::Unreadable`].
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -151,16 +152,14 @@ impl ServerBuilder {
         F: Future<Output = io::Result<(S, Option<IpAddr>)>> + Send + 'static,
     {
         let kept = match self.journal {
-            Some(journal) => Some(once_free(|| journal.stored(&self.settings.limits)).await?),
-            None => None,
+            Some(journal) => once_free(|| journal.stored(&self.settings.limits)).await?,
+            None => StoredConversations::default(),
         };
         let (requests, requested) = mpsc::unbounded_channel();
         let (talks, talks_out) = mpsc::unbounded_channel();
         let (next, next_out) = watch::channel(None);
-        let over = kept.as_ref();
-        let over = over.map_or(0, |kept| {
-            kept.expired.len() + kept.excess.len() + kept.stored.len()
-        });
+        let over = kept.expired.len() + kept.excess.len() + kept.stored.len();
+        let over = over + kept.unreadable.len();
         let (events, events_out) = mpsc::channel(EVENTS + over);
         let (reports, reported) = mpsc::unbounded_channel();
         let outlets = Outlets {

@@ -100,6 +100,11 @@ impl<'a> EventReporter<'a> {
                 );
                 abandoned::tell(what, abandoned, self.display, speaker)?;
             }
+            ServerEvent::Unreadable(error) => {
+                let report = Report::journal(error);
+                self.display.fail(&report);
+                speaker.failed(&report)?;
+            }
             ServerEvent::Failed(incident) => {
                 self.display
                     .detail(&format!("A connection failed: {incident}."));

@@ -37,6 +37,8 @@ pub(super) enum Standing {
     Parked { clienthello: u64 },
     /// A `hello` for it can come once more, as if for a new one.
     Ended,
+    /// Its record cannot be read: where it is nobody knows.
+    Unreadable,
 }
 
 impl Conversations {
@@ -101,6 +103,12 @@ impl Conversations {
         if let Some(Standing::Live { clienthello, .. }) = self.standings.get_mut(name) {
             *clienthello = younger;
         }
+    }
+
+    /// It was stored before a restart, and cannot be read.
+    pub(super) fn unreadable(&mut self, name: ConversationName, orders: &mut Orders) {
+        self.forget(&name, orders);
+        self.standings.insert(name, Standing::Unreadable);
     }
 
     /// It was parked before a restart, for so long.
@@ -188,7 +196,7 @@ impl Conversations {
                     orders.push(Order::Supersede(*other));
                 }
                 Standing::Parked { .. } => parked.push(*other),
-                Standing::Ended => {}
+                Standing::Ended | Standing::Unreadable => {}
             }
         }
         self.give_up(&parked, Why::Peer, orders);
@@ -204,7 +212,7 @@ impl Conversations {
                     orders.push(Order::Expel(*name));
                 }
                 Standing::Parked { .. } => parked.push(*name),
-                Standing::Ended => {}
+                Standing::Ended | Standing::Unreadable => {}
             }
         }
         self.give_up(&parked, Why::Expelled, orders);
@@ -233,7 +241,7 @@ impl Conversations {
                 orders.push(Order::Disarm(Timer::Ended(name.0, name.1)));
             }
             Some(Standing::Live { .. }) => _ = self.live.remove(name),
-            None => {}
+            Some(Standing::Unreadable) | None => {}
         }
     }
 }
@@ -242,7 +250,7 @@ impl Standing {
     fn clienthello(&self) -> Option<u64> {
         match self {
             Self::Live { clienthello, .. } | Self::Parked { clienthello } => Some(*clienthello),
-            Self::Ended => None,
+            Self::Ended | Self::Unreadable => None,
         }
     }
 }
