@@ -27,7 +27,7 @@ import tempfile
 import time
 
 from compare_probes import PROBES, Scene
-from compare_tools import PATIENCE, TOOLS, Failure, Turnchat, make_keys
+from compare_tools import PATIENCE, TOOLS, Failure, Turnchat, forget, make_keys
 
 LINES = 300  # lines and replies in a conversation
 GREETER = ["/bin/cat", "greeting", "-"]  # says what is in the file, then what it hears
@@ -150,6 +150,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="compare-") as directory:
         directory = pathlib.Path(directory)
         make_keys(names, directory)
+        forget(names)
         describe(names, tools)
         passed = probe(tools, directory)
         if not arguments.quick and isinstance(tools[0], Turnchat):
