@@ -6,7 +6,7 @@ TOOL is turnchat, socat, ncat or openssl; without one, all are compared. A colum
 flags of its server's that matter: no flags are the best ones for everything.
 
 First come nine probes: what each tool does, measured. Then, unless it is `--quick`, come speed
-and memory. A round holds a conversation with each, one after another, in another order each time.
+and memory. A round holds a conversation with each, one after another, in any order.
 Its ratios, turnchat's figure by the other's, are taken within the round; shown are the median
 of all rounds (31), and the quartiles. Each client is driven through its pipes.
 
@@ -18,6 +18,7 @@ brings what it needs.
 import argparse
 import contextlib
 import pathlib
+import random
 import re
 import signal
 import statistics
@@ -98,8 +99,8 @@ def measure(tools, rounds, directory):
         lasting = {tool: stack.enter_context(Scene(tool, directory, GREETER))
                    for tool in contenders if tool.takes_another}
         for number in range(rounds + 1):
-            first = number % len(contenders)
-            for tool in contenders[first:] + contenders[:first]:
+            # Not in turn: who came before has left the caches as they are.
+            for tool in random.sample(contenders, len(contenders)):
                 signal.alarm(60)  # which ends it all
                 if tool in lasting:
                     figures = conversation(lasting[tool])

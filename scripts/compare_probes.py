@@ -132,20 +132,28 @@ def without_certificate(scene):
 
 def stranger(scene):
     """A client with another key is refused, and knows, also if all it says was piped in"""
-    def is_refused(scene, pause):
+    client = scene.client("eve")
+    if scene.says(scene.server, b"Hello.", client, PAUSE):
+        return False
+    client.say(b"Hi.")
+    if scene.server.hear(b"Hi.", PAUSE) or client.hear(b"Hello.", 0):
+        return False
+    client.end_input()
+    return knows(client) and all(knows_at_once(scene) for _ in range(5))
+
+
+def knows_at_once(scene):
+    """The same where it says all it has to say before anybody has looked at its key."""
+    with scene.another() as scene:
         client = scene.client("eve")
-        heard = scene.says(scene.server, b"Hello.", client, pause)
         client.say(b"Hi.")
         client.end_input()
-        if heard or client.hear(b"Hello.", PAUSE) or scene.server.hear(b"Hi.", PAUSE):
-            return False
-        # Of a client that goes on nobody knows anything.
-        return client.ended() not in (0, None) or "alert" in client.told()
+        return knows(client)
 
-    if not is_refused(scene, PAUSE):
-        return False
-    with scene.another() as at_once:
-        return is_refused(at_once, 0)
+
+def knows(client):
+    """Whether it says so; of one that goes on nobody can tell."""
+    return client.ended() not in (0, None) or "alert" in client.told()
 
 
 def cut(scene):
@@ -234,7 +242,8 @@ def two_clients(scene):
         raise Failure("no conversation with the first client")
     second = scene.client("carol")
     second.hear(b"Hello.", PAUSE)
-    for number in range(8):
+    # So many, as two processes that share a host's pipe may let the same one win for a while.
+    for number in range(200):
         if not (scene.says(scene.server, b"For bob, %d." % number, first)
                 and scene.says(first, b"From bob, %d." % number, scene.server)):
             return False
