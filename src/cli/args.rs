@@ -195,7 +195,7 @@ pub struct ClientArgs {
     #[arg(long, group = "stores", conflicts_with = "pin")]
     pub accept_new: bool,
     /// Pair by the code of three words that a server with --pair shows; you are asked for it
-    #[arg(long, group = "stores", conflicts_with = "pin")]
+    #[arg(long, group = "stores", conflicts_with_all = ["pin", "exec"])]
     pub pair: bool,
     /// The name to store the key under, with --pair or --accept-new [default: HOST]
     #[arg(long = "as", value_name = "NAME", requires = "stores", value_parser = Petname::from_str)]
@@ -230,7 +230,7 @@ pub struct TalkArgs {
     #[arg(long, conflicts_with_all = ["json", "exec"])]
     pub bell: bool,
     /// End the conversation if a turn takes longer, whoever's it is [default: no limit]
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = turn_timeout)]
     pub turn_timeout: Option<Duration>,
     /// Append all that is said to this file; as JSON lines if it ends in .jsonl [default: nothing is recorded]
     #[arg(long, value_name = "FILE")]
@@ -471,6 +471,15 @@ fn pin(text: &str) -> Result<KeyArg, String> {
             "neither a key (`SHA256:…`) nor a certificate (`….pem`, or a path with `/`)".to_owned(),
         ),
         named => Ok(named),
+    }
+}
+
+fn turn_timeout(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => {
+            Err("no turn could be taken; without the option there is no limit".to_owned())
+        }
+        parsed => parsed.map_err(|error| error.to_string()),
     }
 }
 

@@ -8,6 +8,7 @@ pub mod commands;
 pub mod descriptors;
 pub mod display;
 pub mod editor;
+pub mod events;
 pub mod first_message;
 pub mod home;
 pub mod input;
@@ -253,7 +254,7 @@ impl Side for Serving<'_> {
 fn speak(of: As, display: &Display, side: impl Side) -> Result<Exit, Report> {
     let own = display.clone();
     if let Some(words) = of.exec {
-        let command = Arc::new(CommandLine::new(&words)?);
+        let command = Arc::new(CommandLine::new(&words, display)?);
         return match of.json {
             true => hold_programs(JsonLines::exec(command, own, of.first), side),
             false => hold_programs(Exec::new(command, own, of.first), side),

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
@@ -56,11 +57,14 @@ impl Signals {
             true => None,
             false => Some(signal(SignalKind::hangup())?),
         };
+        // Past a limit of the size of a file, a write is to fail: by default it would end us.
+        let past_limit = signal(SignalKind::from_raw(Signal::SIGXFSZ as i32))?;
         let had_terminal = has_terminal();
         let (wish, wished) = watch::channel(None);
         let reread = Arc::new(Notify::new());
         let rereads = Arc::clone(&reread);
         tokio::spawn(async move {
+            let _past_limit = past_limit;
             let mut interrupts = 0;
             loop {
                 let hung_up = async {

@@ -23,6 +23,8 @@ pub struct Terms {
     pub turn_timeout: Option<Duration>,
     /// Where all that is said is recorded.
     pub transcript: Transcript,
+    /// SIGTERM and a closed terminal end the conversation: it could not go on after a restart.
+    pub ends_when_stopped: bool,
     /// Since when the link is lost, if it is.
     pub is_lost: watch::Sender<Option<Instant>>,
 }
@@ -212,7 +214,9 @@ async fn converse_on(
                 }
             },
             // It goes on later, as after a crash.
-            (Happened::Stop(stop @ (Stop::Terminate | Stop::HangUp)), _) => {
+            (Happened::Stop(stop @ (Stop::Terminate | Stop::HangUp)), _)
+                if !terms.ends_when_stopped =>
+            {
                 ending.stop = Some(stop);
                 return ending;
             }
@@ -226,7 +230,9 @@ async fn converse_on(
             (happened, turn) => {
                 match happened {
                     Happened::Stop(stop) => {
-                        speaker.interrupted();
+                        if stop == Stop::Interrupt {
+                            speaker.interrupted();
+                        }
                         ending.stop = Some(stop);
                     }
                     Happened::Intent(Intent::Failed(report)) => ending.failure = Some(report),
@@ -272,6 +278,7 @@ impl Terms {
         Ok(Self {
             turn_timeout: talk.turn_timeout,
             transcript,
+            ends_when_stopped: talk.exec.is_some() && !talk.journal,
             ..Self::default()
         })
     }
@@ -281,6 +288,7 @@ impl Terms {
         Self {
             turn_timeout: self.turn_timeout,
             transcript: self.transcript.clone(),
+            ends_when_stopped: self.ends_when_stopped,
             is_lost: watch::Sender::default(),
         }
     }

@@ -1,14 +1,16 @@
 //! [`Transcript`]: all that is said, in a file, for `--transcript`. A message is in it before it
 //! counts as taken (PROTOCOL 3.5).
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
+use super::events;
 use super::layout::{self, OURS, THEIRS};
 use super::report::Report;
 use super::screen;
@@ -43,7 +45,8 @@ struct State {
 }
 
 impl Transcript {
-    /// Opens the file, which is made with mode 0600, or is appended to. It gets JSON lines if its
+    /// Opens the file, which is made, or is appended to; either way only its owner can read it
+    /// from now on. It gets JSON lines if its
     /// name ends in `.jsonl`, and text otherwise.
     ///
     /// # Errors
@@ -51,6 +54,10 @@ impl Transcript {
     pub fn open(path: &Path, has_many: bool) -> Result<Self, Report> {
         let open = || {
             let mut file = own_file::open_to_append(path)?;
+            let mode = file.metadata()?.permissions().mode();
+            if mode & 0o077 != 0 {
+                file.set_permissions(Permissions::from_mode(mode & 0o700))?;
+            }
             let is_torn = is_torn(&mut file)?;
             Ok(TranscriptFile {
                 path: path.to_owned(),
@@ -77,10 +84,6 @@ impl Transcript {
     /// It cannot be written.
     pub async fn connected(&mut self, partner: &Partner) -> Result<(), Report> {
         self.begin(partner.conversation);
-        let mut peer = json!({ "key": partner.key.to_string() });
-        if let (Some(petname), Some(peer)) = (&partner.petname, peer.as_object_mut()) {
-            peer.insert("petname".to_owned(), petname.clone().into());
-        }
         let verb = match partner.is_resumed {
             true => "Going on",
             false => "Connected",
@@ -96,11 +99,7 @@ impl Transcript {
             words: "",
             text: &greeting,
             event: "connected",
-            members: json!({
-                "peer": peer,
-                "role": partner.role.word(),
-                "resumed": partner.is_resumed,
-            }),
+            members: events::connected(partner),
         })
         .await
     }
@@ -114,7 +113,7 @@ impl Transcript {
             words: OURS,
             text: text.as_str(),
             event: "turn",
-            members: json!({ "turn": turn, "speaker": "me", "text": text.as_str() }),
+            members: events::turn(turn, "me", text),
         })
         .await
     }
@@ -125,7 +124,7 @@ impl Transcript {
     /// It cannot be written.
     pub async fn heard(&self, message: &Message, is_again: bool) -> Result<(), Report> {
         let text = message.text.as_str();
-        let mut members = json!({ "turn": message.turn, "speaker": "peer", "text": text });
+        let mut members = events::turn(message.turn, "peer", &message.text);
         if let (true, Some(members)) = (is_again, members.as_object_mut()) {
             members.insert("again".to_owned(), true.into());
         }
@@ -152,7 +151,7 @@ impl Transcript {
             words: "",
             text: &text,
             event: "ended",
-            members: json!({ "turns": over.turns, "detail": over.cause.to_string() }),
+            members: events::ended(over),
         })
         .await
     }

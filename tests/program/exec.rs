@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::thread;
@@ -11,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::harness::{Finished, Pair, Person, Program};
+use crate::harness::{Finished, Pair, Person, Program, Server};
 
 /// A server whose conversations are this script's, after a first message.
 fn serving(options: &[&str], script: &str) -> Pair {
@@ -380,6 +381,74 @@ fn what_it_says_on_stderr_is_passed_on_and_harms_nobody() {
 }
 
 #[test]
+fn a_program_that_says_much_on_stderr_holds_up_nobody() {
+    let script = "[ $TURNCHAT_PEER = bob ] || yes 'what a day' >&2 & exec cat";
+    let (alice, bob, carol) = (Person::new(), Person::new(), Person::new());
+    alice.knows("bob", &bob);
+    let mut arguments = vec!["server", "--listen", "127.0.0.1:0", "--allow-anyone"];
+    arguments.extend(["--first", "Hello", "--exec", "/bin/sh", "-c", script]);
+    let (mut stderr, unread) = std::io::pipe().unwrap();
+    let mut command = alice.turnchat(&arguments);
+    command.stderr(unread).stdin(std::process::Stdio::null());
+    let mut server = command.spawn().unwrap();
+    drop(command);
+    // Up to its address; then nobody reads any more.
+    let mut told = Vec::new();
+    let address = loop {
+        let mut byte = [0];
+        stderr.read_exact(&mut byte).unwrap();
+        told.extend(byte);
+        let told = String::from_utf8_lossy(&told);
+        let line = told.strip_suffix('\n').and_then(|it| it.lines().last());
+        if let Some(address) = line.and_then(|it| it.strip_prefix("Listening on ")) {
+            break address.to_owned();
+        }
+    };
+    let call = |person: &Person| {
+        let pin = alice.key();
+        let mut client = person.start(&["client", &address, "--pin", &pin]);
+        client.shows("They say: Hello");
+        for words in ["one", "two"] {
+            client.say(words);
+            client.shows(&format!("Your message: {words}"));
+            client.shows(&format!("They say: {words}"));
+        }
+        client
+    };
+    let _flooding = call(&carol);
+    let _quiet = call(&bob);
+    // The goodbye cannot be told either; a second Ctrl-C leaves at once.
+    let id = Pid::from_raw(server.id().try_into().unwrap());
+    while server.try_wait().unwrap().is_none() {
+        kill(id, Signal::SIGINT).unwrap();
+        thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(server.wait().unwrap().code(), Some(130));
+}
+
+#[test]
+fn who_is_stopped_and_keeps_no_journal_says_goodbye() {
+    for (options, ends) in [(&[][..], true), (&["--journal"], false)] {
+        let (alice, bob) = (Person::new(), Person::new());
+        let certificate = bob.certificate();
+        let mut arguments = vec!["server", "--listen", "127.0.0.1:0", "--allow", &certificate];
+        arguments.extend(options);
+        arguments.extend(["--first", "Hello", "--exec", "/bin/cat"]);
+        let server = Server::of(alice.start(&arguments));
+        let mut client = bob.call(&server, &alice, &[]);
+        client.shows("They say: Hello");
+        server.program.send(Signal::SIGTERM);
+        server.program.finish().exits(0);
+        let done = client.finish();
+        match ends {
+            true => done.exits(0),
+            // Without a hold it does not wait for the next start.
+            false => done.exits(4),
+        }
+    }
+}
+
+#[test]
 fn a_key_has_a_quarter_of_the_conversations() {
     let mut pair = serving(&["--conversations", "4", "--first", "Hello"], "cat");
     let mut first = pair.client(&[]);
@@ -428,7 +497,7 @@ fn whoever_was_cut_makes_room() {
         "--exec",
         "/bin/cat",
     ];
-    let mut server = crate::harness::Server::of(alice.start(&arguments));
+    let mut server = Server::of(alice.start(&arguments));
     server.program.end_input();
     let mut first = bob.call(&server, &alice, &[]);
     first.shows("They say: Hello");
@@ -539,6 +608,8 @@ fn what_does_not_go_together_is_misuse() {
             "--once",
         ),
         (&["server", "--null", "--exec", "cat"], "--null"),
+        (&["client", "alice", "--pair", "--exec", "cat"], "--pair"),
+        (&["client", "alice", "--turn-timeout", "0s"], "no limit"),
         (&["client", "alice", "--bell", "--exec", "cat"], "--bell"),
         (&["client", "alice", "--exec"], "--exec"),
         (&["client", "--exec", "cat", "alice"], "PEER"),

@@ -46,11 +46,16 @@ fn both_sides_may_record_what_is_said() {
     assert_eq!(events[1]["speaker"], "peer");
     assert_eq!(events[2]["text"], "Hi");
     assert_eq!(events[3]["event"], "ended");
+    assert_eq!(events[3]["by"], "peer");
 }
 
 #[test]
 fn a_transcript_grows_from_run_to_run() {
     let pair = Pair::new(&["--first", "Hello"]);
+    // One that was there, and that all could read, is closed to others.
+    let path = pair.bob.path("talk.txt");
+    fs::write(&path, "").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
     for run in 1..3 {
         let mut client = pair.client(&["--transcript", "talk.txt"]);
         client.shows("They say: Hello");
@@ -62,6 +67,10 @@ fn a_transcript_grows_from_run_to_run() {
             .filter(|row| *row == "They say: Hello");
         assert_eq!(heard.count(), run);
     }
+    assert_eq!(
+        fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
 }
 
 #[test]
@@ -90,7 +99,7 @@ fn what_cannot_be_recorded_is_not_acknowledged() {
     let server = alice.serve(&["--allow", &bob.key(), "--once"]);
     let path = utf8(bob.path("talk.txt"));
     let calling = bob.calling(&server, &alice, &["--transcript", &path]);
-    let mut client = limited(r#"trap "" XFSZ; ulimit -f 8"#, &bob.turnchat(&calling));
+    let mut client = limited("ulimit -f 8", &bob.turnchat(&calling));
     server.program.say("Hello");
     client.shows("They say: Hello");
     client.say("Hi");

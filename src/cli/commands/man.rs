@@ -19,7 +19,7 @@ const EXIT_CODES: [(Exit, &str); 10] = [
     ),
     (
         Exit::Failure,
-        "our own failure: disk, port in use, a damaged file, a conversation that another process has open, stdout closed",
+        "our own failure: disk, port in use, a damaged file, a conversation that another process has open, stdout closed, a program of --exec that fails; or a turn took longer than --turn-timeout",
     ),
     (
         Exit::Usage,

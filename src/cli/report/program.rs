@@ -33,6 +33,15 @@ impl Report {
         )
     }
 
+    /// It is a script, and what its first line names is missing.
+    pub fn no_interpreter(name: &str) -> Self {
+        Self::new(
+            Exit::Failure,
+            format!("The program {name} cannot be started: its interpreter is missing."),
+            "Look at its first line, `#!` and a path: it may be misspelt, or end in CR.",
+        )
+    }
+
     /// It has ended, and not well.
     pub fn program_failed(name: &str, status: ExitStatus) -> Self {
         Self::new(

@@ -14,10 +14,11 @@ use super::partner::Partner;
 use super::{Answer, Left, OneOfMany, Speaker, Unsaid};
 use crate::cli::book::Petname;
 use crate::cli::display::Display;
+use crate::cli::events;
 use crate::cli::input::Input;
 use crate::cli::input::line::Line;
 use crate::cli::report::{Exit, Report};
-use crate::link::{Abandoned, Cause, Ended, LinkError, Notice};
+use crate::link::{Abandoned, Ended, Notice};
 use crate::protocol::{ConversationId, Message, Role, Text};
 use crate::trust::{KeyId, PairingCode};
 use channel::{Channel, Started, Stdio};
@@ -43,6 +44,8 @@ pub struct JsonLines<C> {
     told: Option<Report>,
     /// `ended` was told of the last conversation.
     is_over: bool,
+    /// The last turn that was told of.
+    turns: u64,
 }
 
 #[derive(Deserialize)]
@@ -75,7 +78,7 @@ impl JsonLines<Stdio> {
 impl JsonLines<Started> {
     /// A program that we start, for each conversation.
     pub fn exec(command: Arc<CommandLine>, display: Display, first: Option<Text>) -> Self {
-        Self::new(Started::new(command, display.clone()), display, first)
+        Self::new(Started::new(command), display, first)
     }
 }
 
@@ -93,6 +96,7 @@ impl<C: Channel> JsonLines<C> {
             wants_code: false,
             told: None,
             is_over: false,
+            turns: 0,
         }
     }
 
@@ -184,10 +188,8 @@ impl<C: Channel> JsonLines<C> {
     }
 
     fn turn(&mut self, turn: u64, speaker: &str, text: &Text) -> Result<(), Report> {
-        self.event(
-            "turn",
-            json!({ "turn": turn, "speaker": speaker, "text": text.as_str() }),
-        )
+        self.turns = turn;
+        self.event("turn", events::turn(turn, speaker, text))
     }
 
     /// The program stops for this. What the conversation has not told of it
@@ -197,7 +199,7 @@ impl<C: Channel> JsonLines<C> {
             self.failed(report)?;
         }
         if role == Role::Client && !self.is_over {
-            let ended = json!({ "by": "error", "turns": 0, "detail": report.what });
+            let ended = json!({ "by": "error", "turns": self.turns, "detail": report.what });
             self.event("ended", ended)?;
         }
         Ok(())
@@ -238,15 +240,8 @@ impl<C: Channel> Speaker for JsonLines<C> {
         self.role = Some(partner.role);
         self.told = None;
         self.announced = None;
-        let mut peer = json!({ "key": partner.key.to_string() });
-        if let (Some(petname), Some(peer)) = (&partner.petname, peer.as_object_mut()) {
-            peer.insert("petname".to_owned(), petname.clone().into());
-        }
-        let role = partner.role.word();
-        self.event(
-            "connected",
-            json!({ "peer": peer, "role": role, "resumed": partner.is_resumed }),
-        )
+        self.turns = 0;
+        self.event("connected", events::connected(partner))
     }
 
     async fn ask(&mut self, turn: u64) -> Intent {
@@ -359,26 +354,7 @@ impl<C: Channel> Speaker for JsonLines<C> {
     fn leaving(&mut self) {}
 
     fn ended(&mut self, over: &Ended) -> Result<(), Report> {
-        let (by, detail) = match &over.cause {
-            Cause::Me => ("me", None),
-            Cause::Peer => ("peer", None),
-            Cause::Refused(reason) => ("refused", Some(reason.word().to_owned())),
-            Cause::Link(error) => (
-                match error {
-                    LinkError::Cut
-                    | LinkError::Io(_)
-                    | LinkError::Overdue(_)
-                    | LinkError::OtherKey(_) => "lost",
-                    _ => "error",
-                },
-                Some(error.to_string()),
-            ),
-        };
-        let mut ended = json!({ "by": by, "turns": over.turns });
-        insert_message(&mut ended, "unacknowledged", over.unacknowledged.as_ref());
-        if let (Some(ended), Some(detail)) = (ended.as_object_mut(), detail) {
-            ended.insert("detail".to_owned(), detail.into());
-        }
+        let ended = events::ended(over);
         self.event("ended", ended)?;
         self.conversation = None;
         self.must_name = true;
@@ -426,12 +402,12 @@ impl<C: Channel> Speaker for JsonLines<C> {
             "what": what,
             "advice": advice,
         });
-        insert_message(
+        events::insert_message(
             &mut error,
             "unacknowledged",
             abandoned.unacknowledged.as_ref(),
         );
-        insert_message(&mut error, "untaken", abandoned.untaken.as_ref());
+        events::insert_message(&mut error, "untaken", abandoned.untaken.as_ref());
         self.event("error", error)
     }
 
@@ -502,14 +478,6 @@ impl OneOfMany for JsonLines<Started> {
 }
 
 const COMMANDS: &str = "A command is {\"say\":{\"text\":\"…\"}} or {\"quit\":{}}, one a line.";
-
-/// A message, where there is one.
-fn insert_message(event: &mut Value, name: &str, message: Option<&Message>) {
-    if let (Some(event), Some(Message { turn, text, .. })) = (event.as_object_mut(), message) {
-        let message = json!({ "turn": turn, "text": text.as_str() });
-        event.insert(name.to_owned(), message);
-    }
-}
 
 #[cfg(test)]
 mod tests;

@@ -11,15 +11,18 @@ use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 use tokio::process::{Child, Command};
 
+use super::relay::Relay;
+use crate::cli::display::Display;
 use crate::cli::report::Report;
 use crate::cli::screen;
 use crate::cli::speaker::partner::Partner;
 
-/// A program and its arguments.
-#[derive(Clone, Debug)]
+/// A program and its arguments, and where what it says on stderr goes.
+#[derive(Debug)]
 pub struct CommandLine {
     program: OsString,
     arguments: Vec<OsString>,
+    relay: Relay,
 }
 
 impl CommandLine {
@@ -28,23 +31,39 @@ impl CommandLine {
     ///
     /// # Errors
     /// There is none, or none that may be run.
-    pub fn new(words: &[OsString]) -> Result<Self, Report> {
+    pub fn new(words: &[OsString], display: &Display) -> Result<Self, Report> {
         let (program, arguments) = match words {
-            [program, arguments @ ..] => (program.clone(), arguments.to_vec()),
-            [] => (OsString::new(), Vec::new()),
+            // As behind `--` elsewhere.
+            [dashes, program, arguments @ ..] if dashes == "--" => (program, arguments),
+            [program, arguments @ ..] => (program, arguments),
+            [] => (&OsString::new(), [].as_slice()),
         };
-        let command = Self { program, arguments };
-        match find(&command.program) {
-            Ok(_) => Ok(command),
-            Err(error) => Err(Report::program_not_started(&command.name(), &error)),
-        }
+        let found = find(program).and_then(|_| Relay::start(display.clone()));
+        let not_started = |error| Report::program_not_started(&name(program), &error);
+        Ok(Self {
+            relay: found.map_err(not_started)?,
+            program: program.clone(),
+            arguments: arguments.to_vec(),
+        })
+    }
+
+    /// Where its stderr goes.
+    pub(super) fn relay(&self) -> Relay {
+        self.relay.clone()
     }
 
     /// What it is called in messages.
     pub(super) fn name(&self) -> String {
-        let path = Path::new(&self.program);
-        let name = path.file_name().unwrap_or(&self.program);
-        screen::line(&name.to_string_lossy())
+        name(&self.program)
+    }
+
+    /// It is there, and cannot be started for this reason.
+    pub(super) fn not_started(&self, error: &io::Error) -> Report {
+        let is_there = find(&self.program).is_ok();
+        match error.kind() {
+            io::ErrorKind::NotFound if is_there => Report::no_interpreter(&self.name()),
+            _ => Report::program_not_started(&self.name(), error),
+        }
     }
 
     /// Starts it for a conversation with `partner`, as the leader of a process group of its own.
@@ -64,6 +83,11 @@ impl CommandLine {
             .process_group(0)
             .spawn()
     }
+}
+
+fn name(program: &OsStr) -> String {
+    let name = Path::new(program).file_name().unwrap_or(program);
+    screen::line(&name.to_string_lossy())
 }
 
 /// Where the system will find it.

@@ -5,6 +5,7 @@ mod command_line;
 mod group;
 mod lines;
 mod program;
+mod relay;
 mod stdin;
 
 use std::sync::Arc;
@@ -69,7 +70,7 @@ impl Speaker for Exec {
     fn connected(&mut self, partner: &Partner) -> Result<(), Report> {
         self.peer = partner.short_name();
         self.say(&partner.greeting());
-        let program = Program::start(&self.command, partner, Text::MAX, &self.display)?;
+        let program = Program::start(&self.command, partner, Text::MAX)?;
         self.program = Some(program);
         Ok(())
     }

@@ -11,7 +11,6 @@ use super::command_line::CommandLine;
 use super::group::Group;
 use super::lines::Lines;
 use super::stdin::Stdin;
-use crate::cli::display::Display;
 use crate::cli::input::line::Line;
 use crate::cli::report::Report;
 use crate::cli::speaker::partner::Partner;
@@ -21,8 +20,6 @@ const GRACE: Duration = Duration::from_secs(1);
 /// So many bytes may wait for it to read them. More come only where it reads nothing at all
 /// while the link comes and goes.
 const UNREAD: usize = 1 << 20;
-/// Bytes of a line on its stderr.
-const TOLD: usize = 4_096;
 /// As many lines that nobody heard are counted at most.
 const COUNTED: usize = 1_000;
 
@@ -44,13 +41,8 @@ impl Program {
     ///
     /// # Errors
     /// As the system has it.
-    pub fn start(
-        command: &CommandLine,
-        partner: &Partner,
-        limit: usize,
-        display: &Display,
-    ) -> Result<Self, Report> {
-        let not_started = |error| Report::program_not_started(&command.name(), &error);
+    pub fn start(command: &CommandLine, partner: &Partner, limit: usize) -> Result<Self, Report> {
+        let not_started = |error| command.not_started(&error);
         let mut child = command.spawn(partner).map_err(not_started)?;
         let id = child.id().unwrap_or_default();
         let group = Group::of(id);
@@ -60,16 +52,13 @@ impl Program {
             return Err(not_started(std::io::ErrorKind::BrokenPipe.into()));
         };
         let stdin = Stdin::new(stdin).map_err(not_started)?;
-        let stdout = stdout
-            .into_owned_fd()
-            .and_then(|pipe| Lines::new(pipe, limit));
-        let stderr = stderr
-            .into_owned_fd()
-            .and_then(|pipe| Lines::new(pipe, TOLD));
-        let (stdout, stderr) = (stdout.map_err(not_started)?, stderr.map_err(not_started)?);
+        let stdout = stdout.into_owned_fd();
+        let stdout = stdout.and_then(|pipe| Lines::new(pipe, limit));
+        let stdout = stdout.map_err(not_started)?;
+        let stderr = stderr.into_owned_fd().map_err(not_started)?;
         let name = format!("{}[{id}]", command.name());
         let mut relaying = JoinSet::new();
-        relaying.spawn(relay(stderr, name, display.clone()));
+        relaying.spawn(command.relay().pass_on(stderr, name));
         Ok(Self {
             name: command.name(),
             child,
@@ -213,15 +202,4 @@ async fn exited(child: &mut Child, exit: &mut Option<ExitStatus>, group: &mut Gr
     group.kill();
     *exit = Some(status);
     status
-}
-
-async fn relay(mut stderr: Lines, name: String, display: Display) {
-    while let Some(line) = stderr.next().await {
-        let line = match line {
-            Line::Text(line) => line,
-            Line::TooLong => format!("(a line of more than {TOLD} bytes)"),
-            Line::NotUtf8(length) => format!("({length} bytes that are not UTF-8)"),
-        };
-        display.relay(&format!("{name}: {line}"));
-    }
 }

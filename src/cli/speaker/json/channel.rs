@@ -114,22 +114,18 @@ impl Channel for Stdio {
 #[derive(Debug)]
 pub struct Started {
     command: Arc<CommandLine>,
-    display: Display,
     program: Option<Program>,
 }
 
 impl Started {
-    pub(super) fn new(command: Arc<CommandLine>, display: Display) -> Self {
-        Self {
-            command,
-            display,
-            program: None,
-        }
+    pub(super) fn new(command: Arc<CommandLine>) -> Self {
+        let program = None;
+        Self { command, program }
     }
 
     /// The same for another conversation.
     pub(super) fn another(&self) -> Self {
-        Self::new(Arc::clone(&self.command), self.display.clone())
+        Self::new(Arc::clone(&self.command))
     }
 }
 
@@ -144,7 +140,7 @@ impl Channel for Started {
     }
 
     fn connected(&mut self, partner: &Partner) -> Result<(), Report> {
-        let program = Program::start(&self.command, partner, LINE, &self.display)?;
+        let program = Program::start(&self.command, partner, LINE)?;
         self.program = Some(program);
         Ok(())
     }
