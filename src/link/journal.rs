@@ -606,3 +606,34 @@ fn now() -> u64 {
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::HeardWhen;
+
+    #[test]
+    fn two_keys_with_one_conversations_id_have_a_record_each() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = |name: &str| KeyId::of_spki(name.as_bytes());
+        let journal = Journal::new(dir.path(), &key("alice"));
+        let id = ConversationId::from_bits([7; 16]);
+        let conversation = Conversation::new(Role::Server, id, HeardWhen::Stored);
+        let kept = journal.stored(&Limits::default()).unwrap();
+        for peer in ["bob", "carol"] {
+            let record = kept.records.as_ref().unwrap().new_one(&key(peer), id);
+            record.store(&conversation.snapshot(), true, 1).unwrap();
+        }
+        drop(kept);
+        let kept = journal.stored(&Limits::default()).unwrap();
+        let mut peers: Vec<_> = kept.stored.iter().map(|stored| stored.peer).collect();
+        peers.sort();
+        let mut expected = ["bob", "carol"].map(key);
+        expected.sort();
+        assert_eq!(peers, expected);
+        // One that is removed leaves the other.
+        kept.stored[0].record.remove().unwrap();
+        drop(kept);
+        assert_eq!(journal.stored(&Limits::default()).unwrap().stored.len(), 1);
+    }
+}
