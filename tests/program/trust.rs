@@ -551,3 +551,25 @@ fn accept_new_stores_no_key_that_is_known_already() {
     let told = server.program.finish();
     assert!(!told.stderr.contains(&bob.key()), "{told:?}");
 }
+
+#[test]
+fn a_server_that_admits_nobody_says_so() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let mut server = alice.serve(&[]);
+    server.program.send(Signal::SIGTERM);
+    let told = server.program.finish();
+    assert!(told.stderr.contains("address book is empty"), "{told:?}");
+    let key = bob.key();
+    alice.knows("bob", &bob);
+    for arguments in [
+        &[][..],
+        &["--allow", &key],
+        &["--allow-anyone"],
+        &["--pair", "carol"],
+    ] {
+        server = alice.serve(arguments);
+        server.program.send(Signal::SIGTERM);
+        let told = server.program.finish();
+        assert!(!told.stderr.contains("address book is empty"), "{told:?}");
+    }
+}

@@ -15,6 +15,7 @@ use crate::cli::args::ServerArgs;
 use crate::cli::book::{AddressBook, BookError, KnownKey, Origin, Petname};
 use crate::cli::display::Display;
 use crate::cli::home::Home;
+use crate::cli::proposal::yours;
 use crate::cli::report::{Exit, Report};
 use crate::cli::signals::{Signals, Stop};
 use crate::cli::speaker::{Partner, Speaker};
@@ -75,6 +76,12 @@ impl<'a> OpenServer<'a> {
 
         speaker.begin()?;
         let is_person = speaker.is_person();
+        if rules.admit_nobody() && !is_person && command.pair.is_none() {
+            display.say(&format!(
+                "The address book is empty: everybody is refused. Add a peer with {}, or give its key with `--allow`.",
+                yours("peers add NAME KEY")
+            ));
+        }
         let rules = SharedRules::new(rules, own);
         let questions = Questions::default();
         let limits = Limits {

@@ -54,6 +54,11 @@ impl Rules {
         Self { trust, book }
     }
 
+    /// Whether there is nobody whom they let in.
+    pub(super) fn admit_nobody(&self) -> bool {
+        matches!(&self.trust, ServerTrust::Book(book) if book.iter().next().is_none())
+    }
+
     /// What the address book calls the peer.
     pub(super) fn petname(&self, key: &KeyId) -> Option<String> {
         self.book.name_of(key).map(ToString::to_string)
