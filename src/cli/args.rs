@@ -373,6 +373,8 @@ Example:
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Tab then completes commands, options, files, and the names in your address book.
+Behind --exec it completes a program, then files; shells other than bash offer
+turnchat's options there too. Variables such as $HOME are not looked up.
 For each new shell, add the line to the file:
   ~/.bashrc                   eval \"$(turnchat completions bash)\"
   ~/.zshrc, below compinit    eval \"$(turnchat completions zsh)\"

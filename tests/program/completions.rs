@@ -129,6 +129,77 @@ fn bash_completes_commands_options_and_certificates() {
     assert_eq!(bash(&alice, &["--home", "ce"]), ["certs/"]);
 }
 
+/// What is typed, and what Tab makes of it: of files, what it does for `cat`.
+const TABS: [(&str, &str); 26] = [
+    (r"server --allow d\ ", r"server --allow d\ i\ r/"),
+    ("client x --pin d", r"client x --pin d\ i\ r/"),
+    ("server --transcript d", r"server --transcript d\ i\ r/"),
+    ("fingerprint d", r"fingerprint d\ i\ r/"),
+    (r#"fingerprint "d"#, r#"fingerprint "d i r"/"#),
+    (r"fingerprint d\ i\ r/c", r"fingerprint d\ i\ r/cert.pem "),
+    (r#"fingerprint "d i r"/c"#, r"fingerprint d\ i\ r/cert.pem "),
+    ("fingerprint 'd i r/c", "fingerprint 'd i r/cert.pem' "),
+    (
+        r"server --first-file d\ i\ r/k",
+        r"server --first-file d\ i\ r/k\*y ",
+    ),
+    // Directories behind `=`, where bash begins a word.
+    ("server --home=ce", "server --home=certs/"),
+    ("server --home=d\\ i", "server --home=d\\ i\\ r/"),
+    (r#"server --home="d i"#, r#"server --home="d i r"/"#),
+    ("server --color=al", "server --color=always "),
+    ("gen-cert --algorithm=ed", "gen-cert --algorithm=ed25519 "),
+    // The home, however it is written.
+    ("--home h1 client z", "--home h1 client zoe "),
+    (r#"--home "h1" client z"#, r#"--home "h1" client zoe "#),
+    ("--home=h1 client z", "--home=h1 client zoe "),
+    ("--home=~/h1 client z", "--home=~/h1 client zoe "),
+    (
+        r"--home d\ i\ r/h\ 2 client z",
+        r"--home d\ i\ r/h\ 2 client zoe ",
+    ),
+    (
+        "client --home 'd i r/h 2' z",
+        "client --home 'd i r/h 2' zoe ",
+    ),
+    // Behind --exec, all is another program's.
+    ("server --exec turnch", "server --exec turnchat "),
+    ("server --exec cat ce", "server --exec cat certs/"),
+    ("client --exec cat -- d", r"client --exec cat -- d\ i\ r/"),
+    ("server --exec cat --ho", "server --exec cat --ho"),
+    // Words are no files, even where there is a file of that name.
+    ("client ze", "client zed "),
+    ("completi", "completions "),
+];
+
+#[test]
+fn tab_in_bash_completes_what_was_typed() {
+    let alice = alice();
+    alice.run(&["gen-cert", "--out", "d i r"]).succeeds();
+    fs::rename(alice.path("d i r/key.pem"), alice.path("d i r/k*y")).unwrap();
+    alice.knows("zed", &Person::new());
+    for home in ["h1", "d i r/h 2"] {
+        let add = ["--home", home, "peers", "add", "zoe", "d i r/cert.pem"];
+        alice.run(&["gen-cert", "--out", home]).succeeds();
+        alice.run(&add).succeeds();
+    }
+    for directory in ["zed", "completions"] {
+        fs::create_dir(alice.path(directory)).unwrap();
+    }
+    let lines = "PS1='ready> '\neval \"$(turnchat completions bash)\"\n";
+    fs::write(alice.path("rc"), lines).unwrap();
+    let mut command = shell("bash", &alice);
+    command.args(["--noprofile", "--rcfile", "rc", "-i"]);
+    let terminal = Terminal::start(command);
+    terminal.ends_with("ready>");
+    for (typed, completed) in TABS {
+        // What is typed next shows where the cursor is.
+        terminal.types(&format!("turnchat {typed}\t|"));
+        terminal.ends_with(&format!("ready> turnchat {completed}|"));
+        terminal.types("\x15");
+    }
+}
+
 /// Whoever presses Tab asked for no error; the command itself will tell it.
 #[test]
 fn a_book_that_cannot_be_read_completes_nothing_and_says_nothing() {

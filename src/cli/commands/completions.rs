@@ -3,21 +3,26 @@
 //! The script knows nothing but how to ask this program what may stand where the cursor is: one
 //! completer for all shells, and the address book is read as everywhere else.
 
+mod bash;
+mod values;
+
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use clap::{Command, CommandFactory as _};
+use clap::builder::ValueHint;
+use clap::{Arg, Command, CommandFactory as _};
 use clap_complete::engine::{
-    ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter as _,
+    self, ArgValueCandidates, ArgValueCompleter, CompletionCandidate, ValueCompleter as _,
 };
 use clap_complete::env::{EnvCompleter, Shells};
 
 use super::stdout::print;
 use crate::cli::args::{Arguments, CompletionsArgs};
 use crate::cli::display::write_all;
-use crate::cli::home::Home;
 use crate::cli::report::{Exit, Report};
+use bash::Question;
+use values::{OtherCommand, algorithms, certificates, directories, files, names};
 
 /// Set by the script, to the shell's name: complete the words behind `--`.
 const ASKED_BY: &str = "TURNCHAT_COMPLETE";
@@ -25,12 +30,20 @@ const ASKED_BY: &str = "TURNCHAT_COMPLETE";
 /// The program's name, which the script looks up in PATH.
 const PROGRAM: &str = "turnchat";
 
+const BASH: &str = "bash";
+
+/// Behind it, all words are another command's.
+const EXEC: &str = "--exec";
+
 /// Prints the script.
 ///
 /// # Errors
 /// stdout cannot be written.
 pub fn run(command: &CompletionsArgs) -> Result<(), Report> {
     let shell = command.shell.to_string();
+    if shell == BASH {
+        return print("The script", bash::SCRIPT);
+    }
     let mut script = Vec::new();
     if let Some(shell) = completer(&shell) {
         // A vector takes all that is written to it.
@@ -54,6 +67,10 @@ pub fn answer() -> Option<Exit> {
 
 /// What may stand there, as the script reads it.
 fn candidates(shell: &str, words: Vec<OsString>) -> Option<String> {
+    if shell == BASH {
+        let question = Question::new(words.as_slice().try_into().ok()?);
+        return Some(question.answer(&in_place_of_last(&question)?));
+    }
     // Elsewhere the engine takes for granted that there is the word to complete.
     let _ = words.first()?;
     let shell = completer(shell)?;
@@ -63,6 +80,26 @@ fn candidates(shell: &str, words: Vec<OsString>) -> Option<String> {
     let written = shell.write_complete(&mut command, words, current.as_deref(), &mut answer);
     written.ok()?;
     String::from_utf8(answer).ok()
+}
+
+/// What may stand in the place of the last word before the cursor.
+fn in_place_of_last(question: &Question) -> Option<Vec<CompletionCandidate>> {
+    let words = &question.words;
+    let (last, before) = words.split_last()?;
+    if let Some(at) = before.iter().position(|word| word == EXEC) {
+        // The engine would offer our options too.
+        return Some(OtherCommand.complete_at(before.len() - at - 1, last));
+    }
+    let line: Vec<_> = words.iter().chain(&question.behind).cloned().collect();
+    let mut command = command(home_in(&line));
+    let current = env::current_dir().ok();
+    engine::complete(
+        &mut command,
+        words.clone(),
+        before.len(),
+        current.as_deref(),
+    )
+    .ok()
 }
 
 fn completer(shell: &str) -> Option<&'static dyn EnvCompleter> {
@@ -80,7 +117,8 @@ fn command(home: Option<PathBuf>) -> Command {
         found.extend(certificates(typed));
         found
     });
-    let directory = ArgValueCompleter::new(PathCompleter::dir());
+    let directory = ArgValueCompleter::new(directories);
+    let algorithm = ArgValueCandidates::new(algorithms);
     let named = |id: &'static str| {
         let name = name.clone();
         move |command: Command| command.mut_arg(id, |arg| arg.add(name))
@@ -89,11 +127,19 @@ fn command(home: Option<PathBuf>) -> Command {
         let certificate = certificate.clone();
         move |command: Command| command.mut_arg(id, |arg| arg.add(certificate))
     };
-    Arguments::command()
+    let exec = |command: Command| {
+        command.mut_arg("exec", |arg| arg.add(ArgValueCompleter::new(OtherCommand)))
+    };
+    with_files(Arguments::command())
         .mut_arg("home", |arg| arg.add(directory.clone()))
-        .mut_subcommand("gen-cert", |it| it.mut_arg("out", |arg| arg.add(directory)))
-        .mut_subcommand("server", |it| it.mut_arg("allow", |arg| arg.add(allowed)))
-        .mut_subcommand("client", |it| pinned("pin")(named("peer")(it)))
+        .mut_subcommand("gen-cert", |it| {
+            it.mut_arg("out", |arg| arg.add(directory))
+                .mut_arg("algorithm", |arg| arg.add(algorithm))
+        })
+        .mut_subcommand("server", |it| {
+            exec(it).mut_arg("allow", |arg| arg.add(allowed))
+        })
+        .mut_subcommand("client", |it| exec(pinned("pin")(named("peer")(it))))
         .mut_subcommand("fingerprint", pinned("certificate"))
         .mut_subcommand("peers", |peers| {
             peers
@@ -107,45 +153,20 @@ fn command(home: Option<PathBuf>) -> Command {
         })
 }
 
-/// The names in the address book that begin so. A book that cannot be read has none here: the
-/// command itself will say why.
-fn names(home: Option<&PathBuf>, typed: &OsStr) -> Vec<CompletionCandidate> {
-    let book = Home::find(home.cloned()).and_then(|home| home.book());
-    let Ok(book) = book else {
-        return Vec::new();
+/// Has each value that is a path completed as one.
+fn with_files(command: Command) -> Command {
+    let complete = |arg: Arg| match arg.get_value_hint() {
+        ValueHint::AnyPath => arg.add(ArgValueCompleter::new(files)),
+        _ => arg,
     };
-    let typed = typed.to_string_lossy();
-    let known = book
-        .iter()
-        .filter(|(name, _)| name.as_str().starts_with(&*typed));
-    let candidates = known.map(|(name, entry)| {
-        let address = entry.address().map(ToString::to_string);
-        let key = || {
-            entry
-                .known_keys()
-                .first()
-                .map(|known| known.key.to_string())
-        };
-        let whose = address.or_else(key).map(Into::into);
-        CompletionCandidate::new(name.as_str()).help(whose)
-    });
-    candidates.collect()
+    command.mut_args(complete).mut_subcommands(with_files)
 }
 
-fn certificates(typed: &OsStr) -> Vec<CompletionCandidate> {
-    let is_wanted = |path: &Path| {
-        let is_pem = path.extension().is_some_and(|it| it == "pem");
-        // A private key is never wanted where a certificate is.
-        is_pem && !path.ends_with("key.pem")
-    };
-    PathCompleter::any().filter(is_wanted).complete(typed)
-}
-
-/// The home that the line names. Words come as they were typed, `~` among them.
+/// The home that the line names. A shell completes words before it expands `~`.
 fn home_in(words: &[OsString]) -> Option<PathBuf> {
     let mut words = words.iter();
     let mut home = None;
-    while let Some(word) = words.next() {
+    while let Some(word) = words.next().filter(|word| *word != EXEC) {
         let rest = word.to_str().and_then(|word| word.strip_prefix("--home"));
         match rest {
             Some("") => home = words.next().cloned(),
@@ -181,7 +202,13 @@ mod tests {
         }
         let own = env::home_dir().map(|own| own.join("alice"));
         assert_eq!(home("turnchat --home ~/alice client "), own);
-        for line in ["turnchat client ", "turnchat client --home ", "turnchat"] {
+        for line in [
+            "turnchat client ",
+            "turnchat client --home ",
+            "turnchat",
+            // It is the program's that talks.
+            "turnchat server --exec cat --home certs/alice",
+        ] {
             assert_eq!(home(line), None, "{line}");
         }
     }
