@@ -247,6 +247,15 @@ fn zsh_completes_names() {
     terminal.shows("ready> turnchat client bertha");
     terminal.types("\x15turnchat server --allow bo\t");
     terminal.shows("ready> turnchat server --allow bob");
+    // Quoted words too.
+    alice.run(&["gen-cert", "--out", "d i r"]).succeeds();
+    let add = ["--home", "h 2", "peers", "add", "zoe", "d i r/cert.pem"];
+    alice.run(&["gen-cert", "--out", "h 2"]).succeeds();
+    alice.run(&add).succeeds();
+    terminal.types("\x15turnchat fingerprint d\\ i\\ r/c\t");
+    terminal.shows(r"ready> turnchat fingerprint d\ i\ r/cert.pem");
+    terminal.types("\x15turnchat --home 'h 2' client zo\t");
+    terminal.shows("ready> turnchat --home 'h 2' client zoe");
 }
 
 #[test]

@@ -21,7 +21,7 @@ use super::stdout::print;
 use crate::cli::args::{Arguments, CompletionsArgs};
 use crate::cli::display::write_all;
 use crate::cli::report::{Exit, Report};
-use bash::Question;
+use bash::{Question, unquoted};
 use values::{OtherCommand, algorithms, certificates, directories, files, names};
 
 /// Set by the script, to the shell's name: complete the words behind `--`.
@@ -74,6 +74,11 @@ fn candidates(shell: &str, words: Vec<OsString>) -> Option<String> {
     // Elsewhere the engine takes for granted that there is the word to complete.
     let _ = words.first()?;
     let shell = completer(shell)?;
+    let words: Vec<_> = match shell.name() {
+        // As they were typed, in quotes that are bash's too.
+        "zsh" => words.iter().map(|word| unquoted(word)).collect(),
+        _ => words,
+    };
     let mut command = command(home_in(&words));
     let mut answer = Vec::new();
     let current = env::current_dir().ok();

@@ -86,6 +86,11 @@ impl Question {
     }
 }
 
+/// What a word says that was typed so.
+pub(super) fn unquoted(word: &OsStr) -> OsString {
+    split(word, None).0.pop().unwrap_or_default()
+}
+
 /// The words of a line as bash reads them, and the quote that is open at its end, as one may be
 /// at its beginning. Behind a blank, the last word is empty.
 fn split(line: &OsStr, mut quote: Option<u8>) -> (Vec<OsString>, Option<u8>) {
