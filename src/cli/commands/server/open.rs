@@ -20,7 +20,8 @@ use crate::cli::report::{Exit, Report};
 use crate::cli::signals::{Signals, Stop};
 use crate::cli::speaker::{Partner, Speaker};
 use crate::link::{
-    Candidate, PairingEvent, Server, ServerBuilder, ServerEvent, ServerEvents, Talk, Verdict, tcp,
+    Candidate, PairingEvent, Server, ServerBuilder, ServerEvent, ServerEvents, Storing, Talk,
+    Verdict, tcp,
 };
 use crate::protocol::{Limits, Reason, Role};
 use crate::trust::KeyId;
@@ -162,10 +163,16 @@ impl<'a> OpenServer<'a> {
 
     /// Whom nobody has to be asked about any more.
     pub(super) fn handle_pairing(&mut self, event: PairingEvent) -> Vec<KeyId> {
-        match self.pairing.as_mut().map(|pairing| pairing.handle(event)) {
-            Some(true) => self.reread_book().unwrap_or_default(),
-            _ => Vec::new(),
-        }
+        let stored = self
+            .pairing
+            .as_mut()
+            .and_then(|pairing| pairing.handle(event));
+        let Some(peer) = stored else {
+            return Vec::new();
+        };
+        let settled = self.reread_book().unwrap_or_default();
+        peer.answer(Storing::Stored);
+        settled
     }
 
     /// Stores a key that somebody is asked about, which lets it in.

@@ -93,8 +93,9 @@ impl<'a> OpenPairing<'a> {
         Ok(())
     }
 
-    /// Shows what has happened, and stores a key. Whether the address book has changed.
-    pub(super) fn handle(&mut self, event: PairingEvent) -> bool {
+    /// Shows what has happened, and stores a key. Whoever is stored is to be told so as soon as
+    /// the new address book is in force: it comes back at once.
+    pub(super) fn handle(&mut self, event: PairingEvent) -> Option<Confirmed> {
         match event {
             PairingEvent::Code(code) => {
                 if std::mem::replace(&mut self.has_shown_one, true) {
@@ -126,7 +127,7 @@ impl<'a> OpenPairing<'a> {
             }
             _ => self.fail(Report::pairing_exhausted()),
         }
-        false
+        None
     }
 
     fn fail(&mut self, report: Report) {
@@ -134,30 +135,29 @@ impl<'a> OpenPairing<'a> {
         self.untold.push(Told::Failed(report));
     }
 
-    fn store(&mut self, peer: Confirmed) -> bool {
+    fn store(&mut self, peer: Confirmed) -> Option<Confirmed> {
         let key = peer.key;
         let stored = AddressBook::edit(&self.home.book_path(), |book| {
             book.add_paired(self.name.clone(), key, None)
         });
         match stored {
             Ok(name) => {
-                peer.answer(Storing::Stored);
                 self.display.say(&match name == *self.name {
                     true => format!("Paired: {key} is {name} from now on."),
                     false => format!("Paired: you know {key} as {name} already."),
                 });
                 self.untold.push(Told::Paired(key, name));
-                true
+                Some(peer)
             }
             Err(BookError::Refused(Refusal::NameTaken(name))) => {
                 peer.answer(Storing::Declined);
                 self.fail(Report::pairing_declined(&name, &key));
-                false
+                None
             }
             Err(error) => {
                 peer.answer(Storing::Failed);
                 self.fail(Report::from(&error));
-                false
+                None
             }
         }
     }
