@@ -33,6 +33,8 @@ use std::sync::Arc;
 use std::thread::Scope;
 use std::time::Duration;
 
+use tokio::task::LocalSet;
+
 use args::{Arguments, ClientArgs, Color, Command, GenCertArgs, ServerArgs, TalkArgs};
 use commands::{client, completions, conversations, fingerprint, gen_cert, man, peers, server};
 use display::Display;
@@ -288,7 +290,9 @@ fn hold<S: Side>(mut speaker: impl Speaker, side: S) -> Result<Exit, Report> {
 }
 
 fn hold_programs<S: Side>(mut program: impl OneOfMany, side: S) -> Result<Exit, Report> {
-    let done = block_on(side.run_with_programs(&mut program));
+    // Programs' speakers stay on this thread; the connections have their own.
+    let local = LocalSet::new();
+    let done = block_on(local.run_until(side.run_with_programs(&mut program)));
     done.inspect_err(|report| program.stopped(report, S::ROLE))
 }
 

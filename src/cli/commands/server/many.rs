@@ -1,6 +1,6 @@
 //! Many conversations at once, each with a program of its own.
 
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::JoinSet;
 
 use super::open::{AtATime, OpenServer, exit_for, next_event, next_in};
 use super::places::{Place, Places};
@@ -17,23 +17,12 @@ use crate::protocol::Limits;
 /// So many conversations there are at once, unless `--conversations` says otherwise.
 pub const CONVERSATIONS: usize = 64;
 
-/// Runs `turnchat server` with `--exec`. `program` talks in no conversation itself.
+/// Runs `turnchat server` with `--exec`, within a `LocalSet`. `program` talks in no conversation
+/// itself.
 ///
 /// # Errors
 /// What there is to say before the exit.
 pub async fn run(
-    command: ServerArgs,
-    limits: Limits,
-    home: &Home,
-    display: &Display,
-    program: &mut impl OneOfMany,
-) -> Result<Exit, Report> {
-    let serving = serve(command, limits, home, display, program);
-    // Speakers stay on this thread; the connections have their own.
-    LocalSet::new().run_until(serving).await
-}
-
-async fn serve(
     command: ServerArgs,
     limits: Limits,
     home: &Home,
