@@ -2,9 +2,13 @@
 
 pub use crate::link::server::admission;
 pub use crate::link::session;
-pub use crate::link::{read_record, write_record};
+pub use crate::link::store::{
+    Contents, Disk, DiskFile, FileStore, JournalError, Listed, Loaded, PutError, Putting,
+    RecordName, Step, StoreError, Version, read_record, write_record,
+};
 pub use crate::protocol::{
     By, Conversation, Decoder, End, Frame, HeardWhen, Liveness, OutOfOrder, Output, PairDecoder,
     PairFrame, PairOrder, PairStep, Role, SayError, Snapshot,
 };
+pub use crate::trust::own_file::FileError;
 pub use crate::trust::tls::{client_config, server_config, server_name};

@@ -136,7 +136,9 @@ fn execute(command: Command, home: &Home, display: &Display) -> Result<Exit, Rep
         Command::GenCert(command) => gen_cert::run(&command, home, display)?,
         Command::Fingerprint(command) => fingerprint::run(&command, home)?,
         Command::Peers(command) => peers::run(&command, home, display)?,
-        Command::Conversations(command) => return conversations::run(&command, home, display),
+        Command::Conversations(command) => {
+            return block_on(conversations::run(&command, home, display));
+        }
         // Run already, without a home.
         Command::Completions(_) | Command::Man(_) => {}
         Command::Server(command) => return serve(command, home, display),

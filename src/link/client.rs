@@ -12,8 +12,9 @@ use super::abandoned::Abandoned;
 use super::driver::{Dial, Driver, with_jitter};
 use super::error::{ConnectError, chain};
 use super::handshake::{self, Tls};
-use super::journal::{Journal, JournalError, Record, once_free};
+use super::journal::Journal;
 use super::session::{FEW_REDIALS, Session};
+use super::store::{JournalError, Record};
 use super::turn::{self, Waiting};
 use super::wire::Wire;
 use crate::protocol::{Conversation, ConversationId, HeardWhen, Limits, Role};
@@ -172,11 +173,12 @@ impl Client {
 
     /// Gives up the journal's conversations with the accepted peers. `tell` learns what is left
     /// of each before it is removed; if `tell` fails, the conversation can still continue. A
-    /// server ends its side when a new one begins.
+    /// server ends its side when a new one begins. If this future is dropped, those told of are
+    /// given up, but for the last.
     ///
     /// # Errors
     /// Those of `tell`, and [`JournalError`], if one cannot be read or removed.
-    pub fn give_up<E: From<JournalError>>(
+    pub async fn give_up<E: From<JournalError>>(
         &self,
         mut tell: impl FnMut(&Abandoned) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -184,11 +186,12 @@ impl Client {
             return Ok(());
         };
         for key in self.accepted.iter().filter(|key| journal.has_client(key)) {
-            let (record, stored) = journal.client(key)?;
+            let (record, stored) = journal.client(key).await?;
             if let Some(conversation) = stored {
                 tell(&Abandoned::of(*key, &conversation))?;
             }
-            record.remove()?;
+            let removed = record.remove().await;
+            removed.map_err(|error| error.at(record.place()))?;
         }
         Ok(())
     }
@@ -198,8 +201,8 @@ impl Client {
         let (record, stored) = match &self.journal {
             None => (None, None),
             Some(journal) => {
-                let (record, stored) = once_free(|| journal.client(peer)).await?;
-                (Some(Arc::new(record)), stored)
+                let (record, stored) = journal.client(peer).await?;
+                (Some(record), stored)
             }
         };
         let is_stored = stored.is_some();

@@ -30,8 +30,8 @@ use tracing::{Span, debug, info, info_span, warn};
 
 use super::closer::Closer;
 use super::error::{Cause, Ended, LinkError, chain};
-use super::journal::{JournalError, Record};
 use super::session::{Greeting, NotAccepted, Notice, Output, Remains, Session, Timer};
+use super::store::{Record, StoreError};
 use super::wire::Wire;
 use crate::protocol::{By, End, Frame, Message, SayError, Snapshot, Text};
 use crate::trust::KeyId;
@@ -98,7 +98,7 @@ struct State<S> {
     arriving: Option<Box<Wire<S>>>,
     deadlines: [(Timer, Option<Instant>); 7],
     /// The result of a store that was not processed yet.
-    put: Option<Result<(), JournalError>>,
+    put: Option<Result<(), StoreError>>,
     heard: Option<Message>,
     ended: Option<Ended>,
     /// News of a silence of the peer.
@@ -343,17 +343,17 @@ where
         result
     }
 
-    /// Stores on a separate thread, so a dropped future cannot interrupt it.
+    /// Stores in a task of its own, so a dropped future cannot interrupt it.
     fn put(&self, record: Arc<Record>, put: Put) {
         let this = Weak::clone(&self.this);
-        self.runtime.spawn_blocking(move || {
+        self.runtime.spawn(async move {
             let result = match put {
                 Put::Record {
                     snapshot,
                     is_live,
                     clienthello,
-                } => record.store(&snapshot, is_live, clienthello),
-                Put::Nothing => record.remove(),
+                } => record.put(&snapshot, is_live, clienthello).await,
+                Put::Nothing => record.remove().await,
             };
             // Unlock it before the end is told: the next user may lock it at once.
             drop(record);
@@ -362,9 +362,13 @@ where
             };
             let mut state = this.lock();
             state.put = Some(result);
-            let wakers = [state.user.take(), state.sayer.take(), state.keeper.clone()];
+            let users = [state.user.take(), state.sayer.take()];
+            // A keeper that ticks leaves it to the user, who may answer at once.
+            let is_left = !state.keeper_reads && users.iter().any(Option::is_some);
+            let keeper = state.keeper.clone().filter(|_| !is_left);
             drop(state);
-            wakers.into_iter().flatten().for_each(Waker::wake);
+            let wakers = users.into_iter().chain([keeper]);
+            wakers.flatten().for_each(Waker::wake);
         });
     }
 }
@@ -396,8 +400,8 @@ where
 
     fn take_put(&mut self) {
         if let Some(result) = self.put.take() {
-            if let Err(error) = &result {
-                warn!(parent: &self.span, why = chain(error), "cannot be kept");
+            if let Err(error) = result.clone().map_err(LinkError::from) {
+                warn!(parent: &self.span, why = chain(&error), "cannot be kept");
             }
             self.session.stored(result);
             self.process();

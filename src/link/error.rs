@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 
 use super::io_error::IoError;
-use super::journal::JournalError;
+use super::store::{JournalError, StoreError};
 use crate::protocol::{
     By, Code, Detail, End, Frame, FrameError, Message, Overdue, Reason, Violation,
 };
@@ -125,6 +125,9 @@ pub enum LinkError {
     /// Our own fault: the conversation cannot be stored.
     #[error("the journal failed")]
     Journal(#[from] JournalError),
+    /// Another process goes on with the conversation, and has its record.
+    #[error("the conversation is continued elsewhere")]
+    TakenOver,
     /// The peer says, by `error`, that it cannot go on.
     #[error("the peer reports `{}`", code.word())]
     Reported {
@@ -146,6 +149,15 @@ fn overdue(overdue: Overdue) -> &'static str {
     }
 }
 
+impl From<StoreError> for LinkError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::TakenOver => Self::TakenOver,
+            StoreError::Failed(error) => error.into(),
+        }
+    }
+}
+
 impl LinkError {
     /// Whether a new connection may cure the fault and continue the conversation
     /// (PROTOCOL 4.10). A peer that breaks the protocol, or says that we did, would do so
@@ -156,9 +168,11 @@ impl LinkError {
                 true
             }
             Self::Reported { code, .. } => *code == Code::Timeout,
-            Self::Malformed(_) | Self::Violation(_) | Self::Journal(_) | Self::ReaderFailed => {
-                false
-            }
+            Self::Malformed(_)
+            | Self::Violation(_)
+            | Self::Journal(_)
+            | Self::TakenOver
+            | Self::ReaderFailed => false,
         }
     }
 
@@ -194,6 +208,7 @@ impl LinkError {
             | Self::Io(_)
             | Self::NotNow(_)
             | Self::OtherKey(_)
+            | Self::TakenOver
             | Self::Reported { .. }
             | Self::Overdue(
                 Overdue::Silent

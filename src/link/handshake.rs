@@ -79,18 +79,20 @@ where
 
 /// The server's handshake. `choose` is called when the ClientHello has come, before anything is
 /// answered (PROTOCOL 4.25), and tells which protocol it is for.
-pub(super) async fn accept<S>(
+pub(super) async fn accept<S, F>(
     stream: S,
     by: Instant,
-    choose: impl FnOnce(&ClientHello<'_>) -> (Arc<rustls::ServerConfig>, Alpn),
+    choose: impl FnOnce(&ClientHello<'_>) -> F,
 ) -> Result<Proven<S>, HandshakeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
+    F: Future<Output = io::Result<(Arc<rustls::ServerConfig>, Alpn)>>,
 {
     let (stream, meter) = Metered::new(stream);
     let accepting = async {
         let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-        let (config, alpn) = choose(&start.client_hello());
+        let choosing = choose(&start.client_hello());
+        let (config, alpn) = choosing.await?;
         let stream = start.into_stream(config).await?;
         Ok::<_, io::Error>((stream, alpn))
     };

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::abandoned::Abandoned;
-use super::journal::{Journal, JournalError, Page, PageFile, Stored};
+use super::journal::Journal;
 use super::server::untold::Untold;
+use super::store::{JournalError, Page, Store, Stored};
 use crate::protocol::{By, ConversationId, Role};
 use crate::trust::KeyId;
 
@@ -37,9 +38,9 @@ impl OpenConversation {
         let conversation = &page.conversation;
         let since = Duration::from_secs(page.written);
         (!conversation.has_quit()).then(|| Self {
-            key: page.peer,
+            key: page.name.peer(),
             conversation: conversation.id(),
-            role: page.role,
+            role: page.name.role(),
             turns: conversation.end(By::Me).turns,
             // Past what a clock can show, it is no time at all.
             written: UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH),
@@ -56,15 +57,13 @@ impl Journal {
     /// Only reads: it makes and changes nothing, and may be called beside a running server or
     /// client. One that starts at the same instant may wait 10 ms longer.
     pub fn open_conversations(&self) -> Vec<Result<OpenConversation, JournalError>> {
-        let files = match self.files() {
-            Ok(files) => files,
+        let pages = match self.pages() {
+            Ok(pages) => pages.into_iter(),
             Err(error) => return vec![Err(error)],
         };
-        let open = files.iter().map(|file| {
-            let Some(page) = file.read()? else {
-                return Ok(None);
-            };
-            let is_held = self.is_held(&file.lock_name())?;
+        let open = pages.map(|page| {
+            let page = page?;
+            let is_held = self.is_held(&page.name.lock())?;
             Ok(OpenConversation::of(&page, is_held))
         });
         open.filter_map(Result::transpose).collect()
@@ -78,46 +77,47 @@ impl Journal {
     /// when it comes back. If `tell` fails, the next start of the server tells of what is left,
     /// as [`ServerEvent::Ended`](super::ServerEvent::Ended). A client's is removed after `tell`,
     /// as by [`Client::give_up`](super::Client::give_up); if `tell` fails, it can still continue.
+    /// If this future is dropped, those told of are given up, but for the last.
     ///
     /// # Errors
     /// Those of `tell`, and [`JournalError`]. If it is [`JournalError::InUse`], nothing has
     /// changed; this does not wait. After another, those told of before are given up.
-    pub fn give_up<E: From<JournalError>>(
+    pub async fn give_up<E: From<JournalError>>(
         &self,
         keys: &[KeyId],
         mut tell: impl FnMut(&OpenConversation, &Abandoned) -> Result<(), E>,
     ) -> Result<(), E> {
         let of_these =
             |page: &Page| OpenConversation::of(page, false).filter(|open| keys.contains(&open.key));
-        let is_wanted = |file: &PageFile| {
-            let page = file.read().ok().flatten();
-            page.is_some_and(|page| of_these(&page).is_some())
-        };
-        let mut locks = BTreeMap::new();
-        let mut held = Vec::new();
+        let pages = self.pages()?.into_iter().flatten();
+        let wanted = pages.filter(|page| of_these(page).is_some());
+        let names: Vec<_> = wanted.map(|page| page.name).collect();
+        let mut stores: BTreeMap<_, Arc<dyn Store>> = BTreeMap::new();
         // All locks before the first end.
-        for file in self.files()?.into_iter().filter(is_wanted) {
-            let lock = match locks.entry(file.lock_name()) {
-                Entry::Occupied(lock) => Arc::clone(lock.get()),
-                Entry::Vacant(place) => {
-                    let lock = Arc::new(self.lock(place.key())?);
-                    Arc::clone(place.insert(lock))
-                }
-            };
-            held.push((file, lock));
+        for name in &names {
+            if let Entry::Vacant(place) = stores.entry(name.lock()) {
+                let lock = self.lock(place.key())?;
+                let store = self.store(lock, place.key());
+                place.insert(store);
+            }
         }
-        for (file, lock) in held {
+        for name in names {
+            let Some(store) = stores.get(&name.lock()).map(Arc::clone) else {
+                continue;
+            };
             // It may have gone on before it was locked.
-            let page = file.read()?.and_then(|page| Some((of_these(&page)?, page)));
-            if let Some((open, page)) = page {
-                end(&open, page.held(&lock), &mut tell)?;
+            if let Some(loaded) = Arc::clone(&store).load(name).await? {
+                let page = Page::read(name, &loaded, &*store)?;
+                if let Some(open) = of_these(&page) {
+                    end(&open, page.held(store), &mut tell).await?;
+                }
             }
         }
         Ok(())
     }
 }
 
-fn end<E: From<JournalError>>(
+async fn end<E: From<JournalError>>(
     open: &OpenConversation,
     stored: Stored,
     mut tell: impl FnMut(&OpenConversation, &Abandoned) -> Result<(), E>,
@@ -129,15 +129,17 @@ fn end<E: From<JournalError>>(
     } = stored;
     match open.role {
         Role::Server => {
-            let (left, untold) = Untold::end(open.key, &record, conversation)?;
+            let ended = Untold::end(open.key, &record, conversation).await;
+            let (left, untold) = ended.map_err(|error| error.at(record.place()))?;
             tell(open, &left)?;
             if let Some(untold) = untold {
-                untold.told();
+                untold.told().await;
             }
         }
         Role::Client => {
             tell(open, &Abandoned::of(open.key, &conversation))?;
-            record.remove()?;
+            let removed = record.remove().await;
+            removed.map_err(|error| error.at(record.place()))?;
         }
     }
     Ok(())

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::error::{Cause, Ended, LinkError};
-use super::journal::JournalError;
+use super::store::StoreError;
 use crate::protocol::{
     By, Conversation, End, Frame, Limits, Output as Step, Overdue, Reason, Role, SayError,
     Snapshot, Text,
@@ -61,6 +61,8 @@ pub struct Session {
     stored: Snapshot,
     storing: Option<Snapshot>,
     has_failed_to_store: bool,
+    /// Somebody else has its record.
+    is_taken_over: bool,
     /// A message was handed over, or read from the record, but not taken.
     has_untaken: bool,
     outputs: VecDeque<Output>,
@@ -150,6 +152,7 @@ impl Session {
             stored: conversation.snapshot(),
             storing: None,
             has_failed_to_store: false,
+            is_taken_over: false,
             has_untaken: conversation.has_untaken(),
             outputs: VecDeque::new(),
             news: News::default(),
@@ -219,7 +222,7 @@ impl Session {
 
     /// Whether something that the conversation depends on could not be stored.
     pub fn has_failed_to_store(&self) -> bool {
-        self.has_failed_to_store
+        self.has_failed_to_store || self.is_taken_over
     }
 
     // What its user wants.
@@ -435,7 +438,9 @@ impl Session {
     // What becomes of stores and timers.
 
     /// The last [`Output::Store`] or [`Output::Remove`] is done, or has failed.
-    pub fn stored(&mut self, result: Result<(), JournalError>) {
+    ///
+    /// If somebody else has taken over, nothing is said and nothing kept here any more.
+    pub fn stored(&mut self, result: Result<(), StoreError>) {
         let Some(snapshot) = self.storing.take() else {
             return;
         };
@@ -446,6 +451,7 @@ impl Session {
                     self.conversation.stored();
                 }
             }
+            Err(StoreError::TakenOver) => self.taken_over(),
             Err(error) => match &mut self.phase {
                 // The end was stored before it was said, and what is stored is
                 // enough to go on.
@@ -459,6 +465,16 @@ impl Session {
                     ending.ended.cause = LinkError::from(error).into();
                 }
             },
+        }
+    }
+
+    fn taken_over(&mut self) {
+        self.is_taken_over = true;
+        match &mut self.phase {
+            Phase::On => self.fail(LinkError::TakenOver, false),
+            Phase::Closing(ending) => ending.ended.cause = LinkError::TakenOver.into(),
+            Phase::Storing(end) => end.1 = Remains::Nothing,
+            Phase::Done => {}
         }
     }
 
@@ -781,6 +797,10 @@ impl Session {
             is_parked,
             is_dropped,
         } = *ending;
+        if self.is_taken_over {
+            self.phase = Phase::Storing(Box::new((ended, Remains::Nothing)));
+            return;
+        }
         let is_parked = is_parked && self.given_up_by.is_none() && self.has_journal;
         let is_unread = is_dropped && self.has_untaken;
         let is_refused = matches!(ended.cause, Cause::Refused(_));

@@ -132,6 +132,13 @@ pub struct Snapshot {
     pub quit: bool,
 }
 
+impl Snapshot {
+    /// Whether it only says that the conversation has ended.
+    pub fn is_tombstone(&self) -> bool {
+        self.quit && self.last_said.is_none() && self.last_heard.is_none()
+    }
+}
+
 /// What the driver is to do, in this order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Output {

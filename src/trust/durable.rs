@@ -101,17 +101,6 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Replac
     sync_directory_of(path).map_err(ReplaceError::Unsynced)
 }
 
-/// Removes a file, durably: it does not come back if the power fails.
-///
-/// # Errors
-/// It is still there; or it is gone, and may come back.
-pub(crate) fn remove_for_good(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed.and_then(|()| sync_directory_of(path)),
-    }
-}
-
 /// Removes what a writer that was killed has left beside a file of this name, or one that
 /// begins so. Only for whoever keeps other writers out.
 pub(crate) fn sweep(dir: &Path, name: &str) {
@@ -139,9 +128,15 @@ fn beside(path: &Path) -> io::Result<PathBuf> {
     Ok(path.with_file_name(name))
 }
 
-fn open_new(path: &Path, mode: u32) -> io::Result<File> {
+/// Makes a file that did not exist, to write in it.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::AlreadyExists`], and what the file system says.
+pub(crate) fn open_new(path: &Path, mode: u32) -> io::Result<File> {
     // Exclusive: a link is not followed either.
     OpenOptions::new()
+        .read(true)
         .write(true)
         .create_new(true)
         .mode(mode)
@@ -167,8 +162,16 @@ fn remove(path: &Path) {
 }
 
 fn sync_directory_of(path: &Path) -> io::Result<()> {
-    let parent = path.parent().unwrap_or(Path::new("/"));
-    match File::open(or_here(parent))?.sync_all() {
+    sync_directory(path.parent().unwrap_or(Path::new("/")))
+}
+
+/// Makes the names in a directory durable.
+///
+/// # Errors
+///
+/// What the file system says.
+pub(crate) fn sync_directory(dir: &Path) -> io::Result<()> {
+    match File::open(or_here(dir))?.sync_all() {
         Err(error) if has_no_sync(&error) => Ok(()),
         synced => synced,
     }

@@ -65,7 +65,7 @@ pub enum Unusable {
 
 /// Why a file was not read or opened.
 #[derive(Debug)]
-pub(crate) enum FileError {
+pub enum FileError {
     /// It is not one to use.
     Unusable(Unusable),
     /// What the file system says.

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use turnchat::internals::{read_record, write_record};
 use turnchat::{
     Cause, Client, ConnectError, Ended, Journal, JournalError, LinkError, Message, MyTurn, Notice,
@@ -127,6 +127,41 @@ async fn what_the_server_ended_meanwhile_is_ended_and_a_new_one_begins() {
     assert!(there.is_ok());
 }
 
+/// However many there are, and while the server runs.
+#[tokio::test(start_paused = true)]
+async fn ends_that_are_forgotten_leave_no_file() {
+    const REMEMBERED: usize = 3;
+    let kept = Kept::new();
+    let own = kept.sides.server.key_id();
+    let mut limits = Limits::default();
+    limits.ended = REMEMBERED;
+    let (dial, accept, _) = network(vec![]);
+    let builder = kept.sides.builder().with_limits(limits);
+    let builder = builder.with_journal(Journal::new(kept.dir.path(), &own));
+    let mut server = builder.start(accept).await.unwrap();
+    let left = || pages(&kept.dir.path().join(own.file_name())).len();
+    for _ in 0..REMEMBERED + 4 {
+        let waiting = kept.sides.client().connect(dial.clone()).await.unwrap();
+        let (here, there) = begun(&mut server, waiting).await;
+        assert_eq!(here.quit().await.cause, Cause::Me);
+        drop(there);
+    }
+    // A removal takes a moment.
+    let fall_to = async |most| {
+        let falling = async {
+            while left() > most {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(Duration::from_secs(60), falling).await.unwrap();
+        assert_eq!(left(), most);
+    };
+    fall_to(REMEMBERED).await;
+    sleep(limits.ended_time).await;
+    fall_to(0).await;
+    drop(server);
+}
+
 /// A conversation in which one turn has passed, and both programs have stopped.
 async fn stopped() -> (Kept, [std::path::PathBuf; 2]) {
     let kept = Kept::new();
@@ -153,14 +188,14 @@ fn damages(page: &std::path::Path) -> Vec<(Vec<u8>, Option<u32>)> {
         assert!(write_record(page, json));
         std::fs::read(page).unwrap()
     };
-    let other_version = json.replace("\"version\":3", "\"version\":4");
+    let other_version = json.replace("\"version\":4", "\"version\":5");
     let damages = vec![
         (Vec::new(), None),
         (b"turnchat".to_vec(), None),
         (vec![b'x'; whole.len()], None),
         (record(&json.replace("\"said\":", "\"sayd\":")), None),
         (record(&endless.to_string()), None),
-        (record(&other_version), Some(4)),
+        (record(&other_version), Some(5)),
         (b"{\"version\":2,\"peer\":\"\"}".to_vec(), Some(2)),
     ];
     std::fs::write(page, whole).unwrap();

@@ -281,7 +281,7 @@ impl ClientRun<'_> {
             false => client,
         };
         if self.gives_up {
-            self.give_up(&client, speaker)?;
+            self.give_up(&client, speaker).await?;
         }
         let route = &self.route;
         self.display.detail(&format!("Dialling {address}{route}."));
@@ -296,11 +296,12 @@ impl ClientRun<'_> {
     }
 
     /// Gives up what the journal holds, for `--new`.
-    fn give_up(&self, client: &Client, speaker: &mut impl Speaker) -> Result<(), Report> {
-        client.give_up(|given_up| {
+    async fn give_up(&self, client: &Client, speaker: &mut impl Speaker) -> Result<(), Report> {
+        let given_up = client.give_up(|given_up| {
             let what = "Gave up the last conversation.".to_owned();
             abandoned::tell(what, given_up, self.display, speaker)
-        })
+        });
+        given_up.await
     }
 
     async fn redial(&self, approved: KeyId, speaker: &mut impl Speaker) -> Result<Waiting, Report> {

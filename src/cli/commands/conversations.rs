@@ -23,10 +23,14 @@ use crate::trust::KeyId;
 /// # Errors
 /// The address book or the journal cannot be read, there is nothing to give up, or a running
 /// program holds it.
-pub fn run(command: &ConversationsCommand, home: &Home, display: &Display) -> Result<Exit, Report> {
+pub async fn run(
+    command: &ConversationsCommand,
+    home: &Home,
+    display: &Display,
+) -> Result<Exit, Report> {
     match command {
         ConversationsCommand::List { json } => list(*json, home, display),
-        ConversationsCommand::End { peer } => end(peer, home, display),
+        ConversationsCommand::End { peer } => end(peer, home, display).await,
     }
 }
 
@@ -132,7 +136,7 @@ fn short(age: Duration) -> String {
     }
 }
 
-fn end(peer: &KeyArg, home: &Home, display: &Display) -> Result<Exit, Report> {
+async fn end(peer: &KeyArg, home: &Home, display: &Display) -> Result<Exit, Report> {
     let book = home.book()?;
     let (name, keys) = match peer {
         KeyArg::Peer(name) => match book.get(name) {
@@ -154,7 +158,7 @@ fn end(peer: &KeyArg, home: &Home, display: &Display) -> Result<Exit, Report> {
             has_ended = true;
             tell(open, left, &name, display)
         });
-        given_up.map_err(|Unended(report)| report)?;
+        given_up.await.map_err(|Unended(report)| report)?;
     }
     match has_ended {
         true => Ok(Exit::Success),

@@ -123,6 +123,11 @@ impl From<&LinkError> for Report {
                 "Repair what reads standard output, then run the same command again.",
             ),
             LinkError::Journal(error) => Self::from(error),
+            LinkError::TakenOver => Self::new(
+                Exit::Link,
+                "The conversation goes on elsewhere: another process has its record.",
+                "Go on there; what is entered there alone is sent.",
+            ),
             LinkError::OtherKey(key) => Self::other_key(key),
             LinkError::NotNow(reason) => refused(*reason),
             LinkError::Malformed(_) | LinkError::Violation(_) => Self::new(

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use super::*;
 use crate::link::journal::Journal;
 use crate::link::metered::Metered;
+use crate::link::store::RecordName;
 use crate::link::turn::{self, Talk, Turn};
 use crate::protocol::{Conversation, ConversationId, HeardWhen, Limits, Role};
 use crate::trust::{KeyId, Peer};
@@ -73,13 +74,17 @@ fn not_everyone_comes_back_at_the_same_instant() {
     assert!(delays.windows(2).any(|two| two[0] != two[1]));
 }
 
+async fn record(journal: &Journal) -> Record {
+    let kept = journal.server(&Limits::default()).await.unwrap();
+    Record::of_new(kept.store.unwrap(), RecordName::Server(key(), id()))
+}
+
 /// While the disk is busy, something to know does not wake a `say` again and again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_say_that_is_being_stored_does_not_spin() {
     let dir = tempfile::tempdir().unwrap();
     let journal = Journal::new(dir.path(), &key());
-    let kept = journal.stored(&Limits::default()).unwrap();
-    let record = kept.records.unwrap().new_one(&key(), id());
+    let record = record(&journal).await;
     let (driver, talk) = server(&Limits::default(), Some(record));
     driver.hold(0);
     tokio::spawn(Arc::clone(&driver).keep(None, |_| ()));
@@ -136,8 +141,7 @@ async fn a_message_before_a_fault_is_handed_over() {
             hold: Duration::from_secs(hold),
             ..Limits::default()
         };
-        let kept = journal.stored(&limits).unwrap();
-        let record = kept.records.unwrap().new_one(&key(), id());
+        let record = record(&journal).await;
         let (driver, talk, mut theirs) = begun(&limits, Some(record));
         tokio::spawn(driver.keep(None, |_| ()));
         let Turn::Mine(mine) = talk.turn else {

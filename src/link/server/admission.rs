@@ -313,6 +313,13 @@ impl Admission {
         orders
     }
 
+    /// A conversation goes on elsewhere: here it is as if it had never been.
+    pub fn forget(&mut self, name: ConversationName) -> Orders {
+        let mut orders = Orders::new();
+        self.conversations.forget(&name, &mut orders);
+        orders
+    }
+
     /// A conversation has ended, and a `hello` for it could come once more, as if for a new
     /// one: its client may not know that it ever began, or an older connection may have been
     /// delayed (PROTOCOL 4.24).
@@ -410,7 +417,7 @@ impl Admission {
                 self.drop_candidate(&(key, id), None, &mut orders);
                 orders.extend(self.tell_places());
             }
-            Timer::Ended(key, id) => self.conversations.forget(&(key, id), &mut orders),
+            Timer::Ended(key, id) => self.conversations.forget_end(&(key, id), &mut orders),
             Timer::Parked(key, id) => {
                 self.conversations.forget(&(key, id), &mut orders);
                 orders.push(Order::GiveUp((key, id), Why::Age));

@@ -2,10 +2,10 @@
 //! and the queue. The task of a connection that need not wait then keeps its conversation.
 
 use std::future::{pending, poll_fn};
+use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 
 use rustls::server::ClientHello;
@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use super::admission::{ConnectionId, Hello, Instruction};
 use super::hub_event::{ConnectionEvent, Handed, HubEvent, Keeping, Task};
+use super::tickets::Tickets;
 use crate::link::closer::Closer;
 use crate::link::driver::TICK;
 use crate::link::error::{ConnectionError, LinkError};
@@ -32,8 +33,7 @@ pub(super) struct HubHandle<S> {
     pub(super) events: mpsc::UnboundedSender<HubEvent<S>>,
     /// Whose whole ClientHello has come.
     pub(super) greeted: mpsc::UnboundedSender<ConnectionId>,
-    /// How many ClientHellos have come to this server (PROTOCOL 4.25).
-    pub(super) clienthellos: Arc<AtomicU64>,
+    pub(super) tickets: Arc<Tickets>,
 }
 
 impl<S> HubHandle<S> {
@@ -189,15 +189,19 @@ where
     let mut clienthello = 0;
     let mut pairing = None;
     let choose = |offered: &ClientHello<'_>| {
-        clienthello = hub.clienthellos.fetch_add(1, Ordering::Relaxed);
         let _ = hub.greeted.send(hub.id);
         let entered = Alpn::is_pair(offered).then(|| entrance.door.enter());
-        match entered.flatten() {
+        let chosen = match entered.flatten() {
             Some((config, desk)) => {
                 pairing = Some(desk);
                 (config, Alpn::Pair)
             }
             None => (entrance.config, Alpn::Talk),
+        };
+        let clienthello = &mut clienthello;
+        async move {
+            *clienthello = hub.tickets.draw().await.map_err(io::Error::other)?;
+            Ok(chosen)
         }
     };
     let proven = tokio::select! {
@@ -357,7 +361,7 @@ mod tests {
             id: ConnectionId(0),
             events: events.clone(),
             greeted: mpsc::unbounded_channel().0,
-            clienthellos: Arc::default(),
+            tickets: Arc::new(Tickets::of(None)),
         };
         let stream = || duplex(1).0;
         let limits = Limits::default();

@@ -10,8 +10,8 @@ use super::admission::ConversationName;
 use super::hub_event::{HubEvent, Keeping, Remains, Task};
 use crate::link::driver::Driver;
 use crate::link::handshake::Tls;
-use crate::link::journal::Record;
 use crate::link::session::Session;
+use crate::link::store::Record;
 use crate::link::turn::{self, Talk};
 use crate::protocol::{Conversation, Limits, Role};
 use crate::trust::Peer;
@@ -93,7 +93,7 @@ impl<S> End<S> {
 
 impl<S> Drop for End<S> {
     fn drop(&mut self) {
-        self.say(Remains::End);
+        self.say(Remains::End(None));
     }
 }
 

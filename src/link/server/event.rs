@@ -2,12 +2,12 @@
 //! abandoned.
 
 use tokio::sync::mpsc;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::JoinHandle;
 
 use super::untold::Untold;
 use crate::link::abandoned::Abandoned;
 use crate::link::error::ConnectionError;
-use crate::link::journal::JournalError;
+use crate::link::store::JournalError;
 use crate::protocol::Reason;
 use crate::trust::KeyId;
 
@@ -48,7 +48,7 @@ impl ServerEvents {
     /// May be dropped at any time.
     pub async fn next(&mut self) -> Option<ServerEvent> {
         if let Some(untold) = self.untold.take() {
-            self.told = Some(spawn_blocking(move || untold.told()));
+            self.told = Some(tokio::spawn(async move { untold.told().await }));
         }
         if let Some(told) = &mut self.told {
             // It does not panic, and is not cancelled before the runtime is.

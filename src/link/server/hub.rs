@@ -6,12 +6,11 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, info};
 
@@ -24,13 +23,13 @@ use super::conversation::Live;
 use super::event::{News, ServerEvent};
 use super::hub_event::{ConnectionEvent, Handed, HubEvent, Remains, Task};
 use super::question::{Candidate, Questions};
+use super::tickets::Tickets;
 use super::timers::Timers;
 use super::untold::Untold;
-use crate::link::abandoned::Abandoned;
 use crate::link::error::{ConnectionError, LinkError, chain};
 use crate::link::handshake::Tls;
-use crate::link::journal::{Record, Records, Stored, StoredConversations};
 use crate::link::session::{Greeting, NotAccepted};
+use crate::link::store::{Inventory, Record, RecordName, Store, StoreError, Stored};
 use crate::link::turn::Talk;
 use crate::link::wire::Wire;
 use crate::protocol::{Conversation, Frame, HeardWhen, Limits, Reason, Role, Violation};
@@ -61,7 +60,7 @@ pub(super) enum Request {
 /// The task that keeps [`Admission`] and gives its orders out.
 pub(super) struct Hub<S> {
     settings: Settings,
-    records: Option<Records>,
+    store: Option<Arc<dyn Store>>,
     admission: Admission,
     timers: Timers,
     connections: BTreeMap<ConnectionId, Connection>,
@@ -75,6 +74,8 @@ pub(super) struct Hub<S> {
     /// Whose `hello` is being answered, and whether it is let in.
     answering: Option<(ConnectionId, bool)>,
     parked: BTreeMap<ConversationName, Parked>,
+    /// The records of the ends that are remembered.
+    ended: BTreeMap<ConversationName, Arc<Record>>,
     tasks: JoinSet<()>,
     events: mpsc::UnboundedSender<HubEvent<S>>,
     /// Whose whole ClientHello has come: it wakes nobody.
@@ -82,7 +83,7 @@ pub(super) struct Hub<S> {
         mpsc::UnboundedSender<ConnectionId>,
         mpsc::UnboundedReceiver<ConnectionId>,
     ),
-    clienthellos: Arc<AtomicU64>,
+    tickets: Arc<Tickets>,
     accepted: u64,
     outlets: Outlets,
     is_crowded: bool,
@@ -124,46 +125,48 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     /// A hub that takes up what the journal holds, and what it has to do first.
-    pub(super) fn new(
+    pub(super) async fn new(
         settings: Settings,
-        kept: StoredConversations,
+        inventory: Inventory,
         outlets: Outlets,
         events: mpsc::UnboundedSender<HubEvent<S>>,
     ) -> (Self, Orders) {
         let mut orders = Orders::new();
-        let StoredConversations {
-            records,
+        let Inventory {
+            store,
             stored,
             expired,
             excess,
             unreadable,
-        } = kept;
-        let last = stored.iter().map(|stored| stored.clienthello).max();
+        } = inventory;
         let mut hub = Self {
             admission: Admission::new(&settings.limits, settings.one_at_a_time),
             timers: Timers::default(),
             settings,
-            records,
+            tickets: Arc::new(Tickets::of(store.clone())),
+            store,
             connections: BTreeMap::new(),
             going: BTreeSet::new(),
             live: BTreeMap::new(),
             early: BTreeMap::new(),
             answering: None,
             parked: BTreeMap::new(),
+            ended: BTreeMap::new(),
             tasks: JoinSet::new(),
             events,
             greeted: mpsc::unbounded_channel(),
-            clienthellos: Arc::new(AtomicU64::new(last.map_or(0, |last| last + 1))),
             accepted: 0,
             outlets,
             is_crowded: false,
         };
         for (name, error) in unreadable {
-            orders.extend(name.map_or_else(Orders::new, |name| hub.admission.unreadable(name)));
+            if let Some(RecordName::Server(key, id)) = name {
+                orders.extend(hub.admission.unreadable((key, id)));
+            }
             hub.tell(ServerEvent::Unreadable(error), None);
         }
-        hub.expire(&expired);
-        hub.forget_ends(&excess);
+        hub.expire(&expired).await;
+        hub.forget_ends(&excess).await;
         orders.extend(hub.restore(stored));
         (hub, orders)
     }
@@ -265,15 +268,16 @@ where
             id,
             events: self.events.clone(),
             greeted: self.greeted.0.clone(),
-            clienthellos: Arc::clone(&self.clienthellos),
+            tickets: Arc::clone(&self.tickets),
         }
     }
 
     /// Gives up what has waited too long.
-    fn expire(&self, expired: &[Stored]) {
+    async fn expire(&self, expired: &[Stored]) {
         for stored in expired {
             let (record, conversation) = (&stored.record, &stored.conversation);
-            let (abandoned, untold) = Untold::expired(stored.peer, record, conversation);
+            let expired = Untold::expired(stored.peer, record, conversation);
+            let (abandoned, untold) = expired.await;
             match (conversation.has_quit(), &untold) {
                 (true, None) => {}
                 (true, Some(_)) => self.tell(ServerEvent::Ended(abandoned), untold),
@@ -283,12 +287,13 @@ where
     }
 
     /// Tells of what nobody has asked for, once more and for the last time.
-    fn forget_ends(&self, excess: &[Stored]) {
+    async fn forget_ends(&self, excess: &[Stored]) {
         for stored in excess {
             let (record, conversation) = (&stored.record, &stored.conversation);
-            if let (abandoned, Some(untold)) = Untold::expired(stored.peer, record, conversation) {
+            let expired = Untold::expired(stored.peer, record, conversation);
+            if let (abandoned, Some(untold)) = expired.await {
                 self.tell(ServerEvent::Ended(abandoned), None);
-                untold.told();
+                untold.told().await;
             }
         }
     }
@@ -306,7 +311,7 @@ where
                 );
                 continue;
             }
-            orders.extend(self.admission.ended(name));
+            orders.extend(self.end(name, Some(Arc::clone(&stored.record))));
             if let Some((abandoned, untold)) = Untold::ended(peer, &stored.record, conversation) {
                 self.tell(ServerEvent::Ended(abandoned), Some(untold));
             }
@@ -377,11 +382,10 @@ where
         let _ = self.outlets.events.try_send(News { event, untold });
     }
 
-    /// Ends a parked conversation on the disk; `None` if that cannot be stored.
-    async fn end(key: KeyId, parked: &Parked) -> Option<(Abandoned, Option<Untold>)> {
-        let (record, conversation) = (Arc::clone(&parked.record), parked.conversation.clone());
-        let ending = spawn_blocking(move || Untold::end(key, &record, conversation));
-        ending.await.ok()?.ok()
+    /// A conversation is over, and this is its record, if it has one.
+    fn end(&mut self, name: ConversationName, record: Option<Arc<Record>>) -> Orders {
+        self.ended.extend(record.map(|record| (name, record)));
+        self.admission.ended(name)
     }
 
     /// Tells of a connection without a conversation, unless that would leave no room for
@@ -417,7 +421,8 @@ where
                     live.driver.forgotten();
                 }
                 let mut orders = match remains {
-                    Remains::End => self.admission.ended(name),
+                    Remains::Nothing => self.admission.forget(name),
+                    Remains::End(record) => self.end(name, record),
                     Remains::Parked(conversation, record) => {
                         let conversation = *conversation;
                         let parked = Parked {
@@ -519,8 +524,10 @@ where
                 Some(Arc::clone(&parked.record)),
             ),
             None => {
-                let records = self.records.as_ref();
-                let record = records.map(|records| Arc::new(records.new_one(&name.0, name.1)));
+                let record = self.store.as_ref().map(|store| {
+                    let name = RecordName::Server(name.0, name.1);
+                    Arc::new(Record::of_new(Arc::clone(store), name))
+                });
                 let heard_when = match record {
                     Some(_) => HeardWhen::Stored,
                     None => HeardWhen::Taken,
@@ -626,8 +633,9 @@ where
                     let Some(parked) = self.parked.remove(&name) else {
                         continue;
                     };
-                    let told = match Self::end(name.0, &parked).await {
-                        Some((abandoned, untold)) => {
+                    let conversation = parked.conversation.clone();
+                    let told = match Untold::end(name.0, &parked.record, conversation).await {
+                        Ok((abandoned, untold)) => {
                             let (key, conversation) = (name.0, name.1);
                             info!(%conversation, peer = %key, "given up");
                             let event = match why {
@@ -637,9 +645,10 @@ where
                             };
                             self.tell(event, untold);
                             // Whatever the record says: a `hello` may still be held back.
-                            self.admission.ended(name)
+                            self.end(name, Some(parked.record))
                         }
-                        None => {
+                        Err(StoreError::TakenOver) => self.admission.forget(name),
+                        Err(StoreError::Failed(_)) => {
                             self.parked.insert(name, parked);
                             unstored.push(name.0);
                             self.admission.kept(name)
@@ -648,6 +657,12 @@ where
                     told.into_iter()
                         .rev()
                         .for_each(|order| orders.push_front(order));
+                }
+                Order::Forget(name) => {
+                    // What cannot be removed is so at the next start, when it is too old.
+                    if let Some(record) = self.ended.remove(&name) {
+                        self.tasks.spawn(async move { _ = record.forget().await });
+                    }
                 }
                 Order::Arm(timer, delay) => self.timers.arm(timer, delay),
                 Order::Disarm(timer) => self.timers.disarm(timer),

@@ -9,8 +9,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::admission::{ConnectionId, ConversationName, Hello, Instruction};
 use crate::link::error::ConnectionError;
 use crate::link::handshake::Tls;
-use crate::link::journal::Record;
 use crate::link::session;
+use crate::link::store::Record;
 use crate::link::wire::Wire;
 use crate::protocol::Conversation;
 
@@ -57,7 +57,8 @@ pub(super) struct Task {
 
 /// What is left of a conversation, and of its record.
 pub(super) enum Remains {
-    End,
+    Nothing,
+    End(Option<Arc<Record>>),
     Parked(Box<Conversation>, Arc<Record>),
 }
 
@@ -67,7 +68,8 @@ impl Remains {
             (session::Remains::Parked(conversation), Some(record)) => {
                 Self::Parked(Box::new(conversation), record)
             }
-            _ => Self::End,
+            (session::Remains::Nothing, _) => Self::Nothing,
+            (_, record) => Self::End(record),
         }
     }
 }

@@ -9,6 +9,7 @@ mod event;
 mod hub;
 mod hub_event;
 mod question;
+mod tickets;
 mod timers;
 pub(super) mod untold;
 
@@ -24,8 +25,9 @@ use tokio::sync::{mpsc, watch};
 use self::connection::Entrance;
 use self::hub::{EVENTS, Hub, Outlets, Request, Settings};
 use self::question::Questions;
-use crate::link::journal::{Journal, JournalError, StoredConversations, once_free};
+use crate::link::journal::Journal;
 use crate::link::pairing::{Door, Pairing};
+use crate::link::store::{Inventory, JournalError};
 use crate::link::turn::Talk;
 use crate::protocol::Limits;
 use crate::trust::tls::server_config;
@@ -152,8 +154,8 @@ impl ServerBuilder {
         F: Future<Output = io::Result<(S, Option<IpAddr>)>> + Send + 'static,
     {
         let kept = match self.journal {
-            Some(journal) => once_free(|| journal.stored(&self.settings.limits)).await?,
-            None => StoredConversations::default(),
+            Some(journal) => journal.server(&self.settings.limits).await?,
+            None => Inventory::default(),
         };
         let (requests, requested) = mpsc::unbounded_channel();
         let (talks, talks_out) = mpsc::unbounded_channel();
@@ -168,7 +170,7 @@ impl ServerBuilder {
             events,
         };
         let door = Arc::clone(&self.settings.entrance.door);
-        let (hub, first) = Hub::new(self.settings, kept, outlets, reports);
+        let (hub, first) = Hub::new(self.settings, kept, outlets, reports).await;
         tokio::spawn(hub.run(first, accept, requested, reported));
         Ok(Server {
             requests,

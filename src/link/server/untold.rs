@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::link::abandoned::Abandoned;
-use crate::link::journal::{JournalError, Record};
+use crate::link::store::{Record, StoreError};
 use crate::protocol::{Conversation, Snapshot};
 use crate::trust::KeyId;
 
@@ -13,7 +13,6 @@ use crate::trust::KeyId;
 #[derive(Debug)]
 pub(in crate::link) struct Untold {
     record: Arc<Record>,
-    stored: Snapshot,
     remains: Remains,
 }
 
@@ -33,10 +32,10 @@ impl Remains {
         }
     }
 
-    fn store(&self, record: &Record) -> Result<(), JournalError> {
+    async fn store(&self, record: &Record) -> Result<(), StoreError> {
         match self {
-            Self::End(tombstone) => record.store(tombstone, false, 0),
-            Self::Nothing => record.remove(),
+            Self::End(tombstone) => record.put(tombstone, false, 0).await,
+            Self::Nothing => record.remove().await,
         }
     }
 }
@@ -46,20 +45,20 @@ impl Untold {
     ///
     /// # Errors
     /// It cannot be stored, and has not ended.
-    pub(in crate::link) fn end(
+    pub(in crate::link) async fn end(
         key: KeyId,
         record: &Arc<Record>,
         mut conversation: Conversation,
-    ) -> Result<(Abandoned, Option<Self>), JournalError> {
+    ) -> Result<(Abandoned, Option<Self>), StoreError> {
         conversation.quit();
         let remains = Remains::of(&conversation);
         match Self::of(key, record, &conversation, remains) {
             (abandoned, Ok(untold)) => {
-                record.store(&untold.stored, false, 0)?;
+                record.put(&conversation.snapshot(), false, 0).await?;
                 Ok((abandoned, Some(untold)))
             }
             (abandoned, Err(remains)) => {
-                remains.store(record)?;
+                remains.store(record).await?;
                 Ok((abandoned, None))
             }
         }
@@ -77,7 +76,7 @@ impl Untold {
     }
 
     /// Of one that is kept no longer.
-    pub(super) fn expired(
+    pub(super) async fn expired(
         key: KeyId,
         record: &Arc<Record>,
         conversation: &Conversation,
@@ -85,7 +84,7 @@ impl Untold {
         let (abandoned, untold) = Self::of(key, record, conversation, Remains::Nothing);
         if let Err(remains) = &untold {
             // What fails here has expired at the next start too.
-            let _ = remains.store(record);
+            let _ = remains.store(record).await;
         }
         (abandoned, untold.ok())
     }
@@ -103,17 +102,13 @@ impl Untold {
         }
         let untold = Self {
             record: Arc::clone(record),
-            stored: conversation.snapshot(),
             remains,
         };
         (abandoned, Ok(untold))
     }
 
     /// Its user knows. What fails here is told of again at the next start.
-    pub(in crate::link) fn told(&self) {
-        // Its peer can have begun it anew if that took very long.
-        if self.record.holds(&self.stored) {
-            let _ = self.remains.store(&self.record);
-        }
+    pub(in crate::link) async fn told(&self) {
+        let _ = self.remains.store(&self.record).await;
     }
 }

@@ -109,7 +109,7 @@ pub enum Notice {
 /// What is left of a conversation that this session does not go on with.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Remains {
-    /// Nothing that the server has to know.
+    /// Nothing that the server has to know: somebody else goes on with it.
     Nothing,
     /// It is over. A `hello` may still ask for it as if it were new: from a peer that does not
     /// know of the end, or on an older connection.

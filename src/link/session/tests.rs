@@ -1,17 +1,25 @@
 //! The session as a value: redials, stores that fail, holds, ends.
 
 use super::*;
+use crate::link::store::JournalError;
 use crate::protocol::{Code, ConversationId, HeardWhen};
 
 fn session(role: Role) -> Session {
+    session_that(HeardWhen::Taken, role)
+}
+
+fn session_that(heard_when: HeardWhen, role: Role) -> Session {
     let id = ConversationId::from_bits([7; 16]);
-    let conversation = Conversation::new(role, id, HeardWhen::Taken);
+    let conversation = Conversation::new(role, id, heard_when);
     Session::new(role, conversation, true, true, &Limits::default())
 }
 
 /// A server's, with a connection.
 fn linked() -> Session {
-    let mut session = session(Role::Server);
+    linked_to(session(Role::Server))
+}
+
+fn linked_to(mut session: Session) -> Session {
     let greeting = Greeting {
         heard: 0,
         has_quit: false,
@@ -276,7 +284,9 @@ fn what_cannot_be_stored_is_not_said() {
     let before = session.conversation().snapshot();
     session.say(Text::new("Hello").unwrap()).unwrap();
     assert!(matches!(outputs(&mut session)[..], [Output::Store { .. }]));
-    session.stored(Err(JournalError::Damaged { path: "x".into() }));
+    session.stored(Err(StoreError::Failed(JournalError::Damaged {
+        path: "x".into(),
+    })));
     assert!(session.has_failed_to_store());
     let code = Code::Internal;
     let last = Frame::Error { code, detail: None };
@@ -287,6 +297,60 @@ fn what_cannot_be_stored_is_not_said() {
         panic!("{left:?}");
     };
     assert_eq!(parked.snapshot(), before);
+}
+
+/// Up to the store with this number, which somebody else has made impossible; what comes out
+/// behind it. `None`: there are not so many.
+fn taken_over_at(mut store: usize, session: &mut Session) -> Option<Vec<Output>> {
+    let steps: [fn(&mut Session); 6] = [
+        |session| session.say(Text::new("Hello").unwrap()).unwrap(),
+        |session| session.receive(Frame::Heard { turn: 1 }),
+        |session| {
+            let text = Text::new("Hello to you").unwrap();
+            session.receive(Frame::Say { turn: 2, text });
+        },
+        Session::taken,
+        Session::quit,
+        |session| session.receive(Frame::Quit {}),
+    ];
+    for step in steps {
+        step(session);
+        loop {
+            let put_out = outputs(session);
+            if session.is_storing() && store == 0 {
+                session.stored(Err(StoreError::TakenOver));
+                return Some(outputs(session));
+            } else if session.is_storing() {
+                store -= 1;
+                session.stored(Ok(()));
+            } else if let Some(Output::Close(_)) = put_out.last() {
+                session.closed();
+            } else {
+                break;
+            }
+        }
+    }
+    None
+}
+
+#[test]
+fn what_is_continued_elsewhere_is_neither_said_nor_kept_here() {
+    let mut stores = 0;
+    let begun = || linked_to(session_that(HeardWhen::Stored, Role::Server));
+    while let Some(left) = taken_over_at(stores, &mut begun()) {
+        let [link @ .., Output::Ended(ended), Output::Done(remains)] = &left[..] else {
+            panic!("{left:?}");
+        };
+        let is_silent = |output: &Output| matches!(output, Output::Cut | Output::Disarm(_));
+        assert!(link.iter().all(is_silent), "{stores}: {left:?}");
+        // An end that stood on the disk before has come about.
+        let is_told = ended.cause == Cause::Link(LinkError::TakenOver);
+        assert!(is_told || ended.cause == Cause::Me, "{stores}: {left:?}");
+        assert_eq!(*remains, Remains::Nothing);
+        stores += 1;
+    }
+    // A turn said, one heard, the quit, and the end.
+    assert_eq!(stores, 4);
 }
 
 #[test]

@@ -216,7 +216,7 @@ impl World {
                     Orders::new()
                 }
                 // Days are not waited for.
-                Order::Arm(..) => Orders::new(),
+                Order::Arm(..) | Order::Forget(_) => Orders::new(),
             };
             told.into_iter()
                 .rev()

@@ -176,7 +176,7 @@ impl Conversations {
         if self.ended.len() >= self.most_ended
             && let Some(oldest) = self.ended.front().copied()
         {
-            self.forget(&oldest, &mut orders);
+            self.forget_end(&oldest, &mut orders);
         }
         self.ended.push_back(name);
         self.standings.insert(name, Standing::Ended);
@@ -223,6 +223,12 @@ impl Conversations {
             self.forget(name, orders);
             orders.push(Order::GiveUp(*name, why));
         }
+    }
+
+    /// Nobody is told any more that it has ended.
+    pub(super) fn forget_end(&mut self, name: &ConversationName, orders: &mut Orders) {
+        self.forget(name, orders);
+        orders.push(Order::Forget(*name));
     }
 
     /// The state of a conversation does not matter any more.

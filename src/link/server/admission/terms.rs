@@ -103,6 +103,8 @@ pub enum Order {
     /// [`Admission::kept`](super::Admission::kept) if that cannot be stored, and skip the
     /// later orders for its key.
     GiveUp(ConversationName, Why),
+    /// Nobody is told any more that this conversation has ended: its record can go.
+    Forget(ConversationName),
     /// Call [`Admission::fired`](super::Admission::fired) with this timer after so long. This
     /// replaces an earlier `Arm`.
     Arm(Timer, Duration),

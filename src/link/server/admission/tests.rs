@@ -74,6 +74,7 @@ impl Door {
                     let ended = self.admission.ended(name);
                     words.extend(self.obey(ended));
                 }
+                Order::Forget(name) => words.push(format!("forget {}", number(name))),
                 Order::Arm(timer, delay) => _ = self.timers.insert(timer, delay),
                 Order::Disarm(timer) => _ = self.timers.remove(&timer),
             }
@@ -376,12 +377,13 @@ fn ends_are_forgotten_after_a_day_and_the_oldest_past_a_thousand() {
         ..Limits::default()
     };
     let mut door = Door::with(limits, true);
-    for n in 1..=3 {
-        door.ended(n, n);
-    }
+    assert!(door.ended(1, 1).is_empty());
+    assert!(door.ended(2, 2).is_empty());
+    // Their records go with them.
+    assert_eq!(door.ended(3, 3), ["forget 1"]);
     assert_eq!(door.greet(1, 1, ADMIT), ["1: wait 0"]);
     assert_eq!(door.greet(2, 2, ADMIT), ["2: ended"]);
-    assert!(door.pass(limits.ended_time).is_empty());
+    assert_eq!(door.pass(limits.ended_time), ["forget 3", "forget 2"]);
     assert_eq!(door.greet(3, 3, ADMIT), ["3: wait 1"]);
 }
 
@@ -424,7 +426,7 @@ fn a_parked_conversation_goes_on_through_the_queue() {
     assert_eq!(door.seat(), ["2: enter"]);
     // Only now it is not parked any more.
     assert!(door.begin(2).is_empty());
-    assert!(door.pass(PARKED_TIME).is_empty());
+    assert_eq!(door.pass(PARKED_TIME), ["forget 1"]);
     assert!(door.is_open(2, 2));
 }
 
@@ -667,7 +669,7 @@ fn what_is_parked_is_given_up_after_thirty_days_and_past_the_limit() {
     let mut door = Door::with(limits, true);
     assert!(door.parked(1, 1).is_empty());
     assert_eq!(door.parked(2, 2), ["give up 1"]);
-    assert_eq!(door.pass(PARKED_TIME), ["give up 2"]);
+    assert_eq!(door.pass(PARKED_TIME), ["forget 1", "give up 2"]);
     assert!(!door.is_open(2, 2));
 }
 

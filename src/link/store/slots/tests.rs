@@ -1,39 +1,44 @@
 use std::fs;
 use std::path::PathBuf;
 
-use proptest::prelude::{any, prop_assert_eq, proptest};
+use proptest::prelude::{any, prop_assert, proptest};
 use tempfile::TempDir;
 
 use super::*;
 
-/// A file that does not exist yet, and its slots.
+const NAME: &str = "record";
+
+/// A file that does not exist yet, and its version.
 struct Page {
-    _dir: TempDir,
-    path: PathBuf,
-    slots: Slots,
+    dir: TempDir,
+    version: Version,
 }
 
 impl Page {
     fn new() -> Self {
-        let dir = TempDir::new().unwrap();
-        let path = dir.path().join("record");
-        let slots = Slots::default();
         Self {
-            _dir: dir,
-            path,
-            slots,
+            dir: TempDir::new().unwrap(),
+            version: Version::NONE,
         }
     }
 
+    fn disk(&self) -> Directory {
+        Directory::unlocked(self.dir.path())
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join(NAME)
+    }
+
     fn write(&mut self, bytes: &[u8]) {
-        self.slots.write(&self.path, bytes).unwrap();
+        self.version = write(&self.disk(), NAME, bytes, self.version).unwrap();
     }
 
     fn read(&self) -> Option<Vec<u8>> {
-        match Slots::read(&self.path).unwrap() {
+        match read(&self.disk(), NAME).unwrap() {
             Found::Nothing => None,
             Found::Damaged(_) => panic!("damaged"),
-            Found::Whole(_, bytes) => Some(bytes),
+            Found::Whole((_, bytes)) => Some(bytes),
         }
     }
 }
@@ -48,12 +53,48 @@ fn what_was_written_last_is_read() {
         assert_eq!(page.read(), Some(bytes));
     }
     // Whoever reads it goes on with its count.
-    let Found::Whole(mut slots, _) = Slots::read(&page.path).unwrap() else {
+    let Found::Whole((version, _)) = read(&page.disk(), NAME).unwrap() else {
         panic!("no slot is whole");
     };
-    assert_eq!(slots, page.slots);
-    slots.write(&page.path, b"from another").unwrap();
+    assert_eq!(version, page.version);
+    page.write(b"from another");
     assert_eq!(page.read(), Some(b"from another".to_vec()));
+}
+
+#[test]
+fn who_knows_another_version_changes_nothing() {
+    let mut page = Page::new();
+    page.write(b"one");
+    let one = page.version;
+    page.write(b"two");
+    let two = page.version;
+    for known in [Version::NONE, one, Version(two.0 + 16), Version(two.0 + 1)] {
+        let refused = write(&page.disk(), NAME, b"mine", known);
+        assert!(matches!(refused, Err(WriteError::Conflict)), "{known:?}");
+        let refused = remove_at(&page.disk(), NAME, known);
+        assert!(matches!(refused, Err(WriteError::Conflict)), "{known:?}");
+        assert_eq!(page.read(), Some(b"two".to_vec()));
+    }
+    remove_at(&page.disk(), NAME, two).unwrap();
+    assert_eq!(page.read(), None);
+}
+
+#[test]
+fn what_a_killed_writer_left_is_swept_and_nothing_else() {
+    let page = Page::new();
+    let names = [
+        ".server-1.new",
+        ".client-1.new",
+        "server-1.new",
+        ".server-1",
+    ];
+    for name in names {
+        fs::write(page.dir.path().join(name), "").unwrap();
+    }
+    sweep(&page.disk(), "server-");
+    let mut left = page.disk().names().unwrap();
+    left.sort();
+    assert_eq!(left, [".client-1.new", ".server-1", "server-1.new"]);
 }
 
 #[test]
@@ -62,7 +103,7 @@ fn few_words_take_little_room() {
     for _ in 0..3 {
         page.write(b"few words");
     }
-    let found = fs::metadata(&page.path).unwrap();
+    let found = fs::metadata(page.path()).unwrap();
     assert!(found.len() < 2 * ROOMS[0]);
 }
 
@@ -85,23 +126,13 @@ fn torn_at_any_byte_it_holds_what_was_written_before() {
     page.write(b"the second");
     for before in [b"the third".as_slice(), b"the fourth, also long", b"5"] {
         let held = page.read().unwrap();
-        let next = Slot {
-            sequence: page.slots.sequence + 1,
-            room: page.slots.room,
-            bytes: before.to_vec(),
-        };
-        let (slot, at) = (next.encode(), next.offset());
-        let mut file = File::options()
-            .read(true)
-            .write(true)
-            .open(&page.path)
-            .unwrap();
+        let younger = Slots::of(page.version).unwrap();
+        let next = younger.next();
+        let (slot, at) = (next.encode(before), next.offset());
+        let file = page.disk().open(NAME).unwrap().unwrap();
         let mut older = vec![0; slot.len()];
-        read_at(&file, &mut older, at).unwrap();
-        let mut put = |bytes: &[u8], at: u64| {
-            file.seek(SeekFrom::Start(at)).unwrap();
-            file.write_all(bytes).unwrap();
-        };
+        file.read_at(&mut older, at).unwrap();
+        let put = |bytes: &[u8], at: u64| file.write_at(bytes, at).unwrap();
         for torn in 0..slot.len() {
             put(&slot[..torn], at);
             assert_eq!(page.read(), Some(held.clone()), "torn at {torn}");
@@ -128,7 +159,7 @@ fn a_write_that_fails_changes_nothing_and_the_next_one_holds() {
     page.write(b"one");
     page.write(b"two");
     let too_long = vec![b'x'; usize::try_from(ROOMS[9]).unwrap()];
-    assert!(page.slots.write(&page.path, &too_long).is_err());
+    assert!(write(&page.disk(), NAME, &too_long, page.version).is_err());
     assert_eq!(page.read(), Some(b"two".to_vec()));
     page.write(b"three");
     assert_eq!(page.read(), Some(b"three".to_vec()));
@@ -139,7 +170,7 @@ fn one_that_was_removed_is_made_again() {
     let mut page = Page::new();
     page.write(b"one");
     page.write(b"two");
-    fs::remove_file(&page.path).unwrap();
+    fs::remove_file(page.path()).unwrap();
     page.write(b"three");
     assert_eq!(page.read(), Some(b"three".to_vec()));
 }
@@ -148,8 +179,8 @@ fn one_that_was_removed_is_made_again() {
 fn where_no_slot_is_whole_it_is_damaged() {
     let page = Page::new();
     for bytes in [b"".as_slice(), b"{\"version\":2}", &[0; 5_000]] {
-        fs::write(&page.path, bytes).unwrap();
-        let Found::Damaged(beginning) = Slots::read(&page.path).unwrap() else {
+        fs::write(page.path(), bytes).unwrap();
+        let Found::Damaged(beginning) = read(&page.disk(), NAME).unwrap() else {
             panic!("not damaged: {bytes:?}");
         };
         assert!(bytes.starts_with(&beginning));
@@ -164,14 +195,11 @@ proptest! {
         place: usize,
         change in 1..=u8::MAX,
     ) {
-        let slot = Slot { sequence: 7, room: ROOMS[0], bytes };
-        let mut encoded = slot.encode();
+        let slots = Slots { sequence: 7, room: 0 };
+        let mut encoded = slots.encode(&bytes);
+        prop_assert!(whole(&encoded).is_some());
         let place = place % encoded.len();
         encoded[place] ^= change;
-        let dir = TempDir::new().unwrap();
-        let path = dir.path().join("record");
-        fs::write(&path, &encoded).unwrap();
-        let file = File::open(&path).unwrap();
-        prop_assert_eq!(Slot::read(&file, 0).unwrap(), None);
+        prop_assert!(whole(&encoded).is_none());
     }
 }

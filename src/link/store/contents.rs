@@ -1,0 +1,116 @@
+//! [`Contents`]: what a record says, as JSON.
+
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use super::error::JournalError;
+use crate::protocol::Snapshot;
+use crate::trust::KeyId;
+
+/// The version of this form. Records of another version are refused.
+const VERSION: u32 = 4;
+
+/// More than can ever come. The count continues from the stored number, so a larger one is
+/// damage.
+const MOST_CLIENTHELLOS: u64 = 1 << 53;
+
+/// A record's content. It holds the last messages, not encrypted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Contents {
+    version: u32,
+    /// Whose conversation it is.
+    pub peer: KeyId,
+    /// Seconds since 1970, when this was written.
+    pub written: u64,
+    /// By this number, drawn at random and never 0, the one who wrote it knows it again.
+    pub nonce: u64,
+    /// It was on, or held, when this was written; else it is parked.
+    pub live: bool,
+    /// A server's: when the ClientHello of its newest connection came, among all
+    /// since these were first kept (PROTOCOL 4.25).
+    pub clienthello: u64,
+    /// What is needed to go on.
+    pub conversation: Snapshot,
+}
+
+/// Only the part that every version has.
+#[derive(Deserialize)]
+struct AnyContents {
+    version: u32,
+}
+
+/// Why bytes are not taken for a record's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Malformed {
+    OtherVersion(u32),
+    Damaged,
+}
+
+impl Malformed {
+    /// The same, of the record that stands there.
+    pub(super) fn at(self, path: PathBuf) -> JournalError {
+        match self {
+            Self::OtherVersion(version) => JournalError::OtherVersion { path, version },
+            Self::Damaged => JournalError::Damaged { path },
+        }
+    }
+}
+
+impl Contents {
+    /// Of a conversation that is parked, or over.
+    pub fn new(peer: KeyId, conversation: Snapshot) -> Self {
+        Self {
+            version: VERSION,
+            peer,
+            written: 0,
+            nonce: 0,
+            live: false,
+            clienthello: 0,
+            conversation,
+        }
+    }
+
+    /// As it is stored.
+    ///
+    /// # Panics
+    /// Never: all its parts can be written as JSON.
+    pub fn encode(&self) -> Vec<u8> {
+        #[expect(clippy::expect_used, reason = "numbers, text and no maps")]
+        serde_json::to_vec(self).expect("JSON")
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        match serde_json::from_slice(bytes) {
+            Ok(AnyContents { version: VERSION }) => {}
+            Ok(AnyContents { version }) => return Err(Malformed::OtherVersion(version)),
+            Err(_) => return Err(Malformed::Damaged),
+        }
+        let contents: Self = serde_json::from_slice(bytes).map_err(|_| Malformed::Damaged)?;
+        match contents.clienthello > MOST_CLIENTHELLOS {
+            true => Err(Malformed::Damaged),
+            false => Ok(contents),
+        }
+    }
+
+    /// What stands at the beginning of a file of which nothing is whole: up to version 2 it
+    /// was all JSON.
+    pub(super) fn malformed(beginning: &[u8]) -> Malformed {
+        let version = || {
+            let beginning = std::str::from_utf8(beginning).ok()?;
+            let version = beginning.strip_prefix("{\"version\":")?;
+            let digits = version.split(|c: char| !c.is_ascii_digit()).next()?;
+            digits.parse().ok()
+        };
+        version().map_or(Malformed::Damaged, Malformed::OtherVersion)
+    }
+}
+
+/// Seconds since 1970.
+pub(super) fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,87 @@
+//! [`Store`]: where conversations are kept, so that they survive a crash of either side at any
+//! instant. Each has one record, and its next state is put there before the step that depends
+//! on it (PROTOCOL 4.7).
+
+mod contents;
+mod directory;
+mod disk;
+mod error;
+mod file;
+mod inventory;
+mod page;
+mod put;
+mod record;
+mod record_name;
+mod slots;
+
+use std::fmt::Debug;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+
+pub use contents::Contents;
+pub(super) use directory::Directory;
+pub use disk::{Disk, DiskFile};
+pub use error::{JournalError, PutError, StoreError};
+pub use file::FileStore;
+pub(crate) use inventory::Inventory;
+pub(crate) use page::{Page, Stored};
+pub use put::{Putting, Step};
+pub(crate) use record::Record;
+pub use record_name::RecordName;
+#[doc(hidden)]
+pub use slots::{read_record, write_record};
+
+/// Which write of a record it is; each store counts in its own way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version(u64);
+
+impl Version {
+    /// There is no record.
+    pub const NONE: Self = Self(0);
+}
+
+/// What is read of a record.
+pub type Loaded = (Version, Vec<u8>);
+
+/// One of all records.
+#[derive(Debug)]
+pub struct Listed {
+    /// Its name, as far as that can be told.
+    pub name: Option<RecordName>,
+    /// What stands in it.
+    pub read: Result<(RecordName, Loaded), JournalError>,
+}
+
+/// What a store does in its own time.
+pub(crate) type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Records of one identity: bytes by name, each with a version. Whoever puts or removes one says
+/// which version it knows, so that of two who go on with one conversation only one succeeds.
+///
+/// A put that was begun goes on if its future is dropped.
+pub(crate) trait Store: Send + Sync + Debug {
+    /// Where a record stands, for messages.
+    fn place(&self, name: &RecordName) -> PathBuf;
+
+    /// What stands in a record; `None` if there is none.
+    fn load(self: Arc<Self>, name: RecordName) -> Later<Result<Option<Loaded>, JournalError>>;
+
+    /// All records of a server, in no order.
+    fn load_all(self: Arc<Self>) -> Later<Result<Vec<Listed>, JournalError>>;
+
+    /// Writes a record durably, if its version is the `expected` one.
+    fn put(
+        self: Arc<Self>,
+        name: RecordName,
+        bytes: Vec<u8>,
+        expected: Version,
+    ) -> Later<Result<Version, PutError>>;
+
+    /// Removes a record durably, if its version is the `expected` one.
+    fn remove(self: Arc<Self>, name: RecordName, expected: Version) -> Later<Result<(), PutError>>;
+
+    /// A number above all that were given out before, and above all that its records hold: the
+    /// place of a ClientHello in the order of all that have come (PROTOCOL 4.25).
+    fn ticket(self: Arc<Self>) -> Later<Result<u64, JournalError>>;
+}

@@ -1,0 +1,180 @@
+//! [`Record`]: the record of one conversation, and the one way to write it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::rand;
+use tokio::sync::Mutex;
+use tokio::time::sleep;
+
+use super::contents::{Contents, now};
+use super::error::StoreError;
+use super::put::{Putting, Step};
+use super::record_name::RecordName;
+use super::{Store, Version};
+use crate::protocol::Snapshot;
+
+/// How long to wait before a record is read of which nobody knows whether it was written.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The record of a conversation that is open here, or over.
+#[derive(Debug)]
+pub(crate) struct Record {
+    store: Arc<dyn Store>,
+    name: RecordName,
+    /// Held by whoever writes.
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    version: Version,
+    /// The nonce of a put that has failed: part of it may be there.
+    failed: Option<u64>,
+    /// It only says that the conversation has ended.
+    is_tombstone: bool,
+    /// Nobody asks for that any more.
+    is_forgotten: bool,
+}
+
+impl Record {
+    /// A record that has this version, and may be a tombstone.
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        name: RecordName,
+        version: Version,
+        is_tombstone: bool,
+    ) -> Self {
+        Self {
+            store,
+            name,
+            state: Mutex::new(State {
+                version,
+                failed: None,
+                is_tombstone,
+                is_forgotten: false,
+            }),
+        }
+    }
+
+    /// The record of a new conversation: there is none yet.
+    pub(crate) fn of_new(store: Arc<dyn Store>, name: RecordName) -> Self {
+        Self::new(store, name, Version::NONE, false)
+    }
+
+    /// Where it stands, for messages.
+    pub(crate) fn place(&self) -> PathBuf {
+        self.store.place(&self.name)
+    }
+
+    /// Stores this durably, replacing the old content.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the old content holds.
+    pub(crate) async fn put(
+        &self,
+        conversation: &Snapshot,
+        is_live: bool,
+        clienthello: u64,
+    ) -> Result<(), StoreError> {
+        let mut state = self.state.lock().await;
+        state.is_tombstone = conversation.is_tombstone();
+        if state.is_tombstone && state.is_forgotten {
+            return self.write(&mut state, None).await;
+        }
+        let mut contents = Contents::new(self.name.peer(), conversation.clone());
+        contents.written = now();
+        contents.nonce = nonce();
+        contents.live = is_live;
+        contents.clienthello = clienthello;
+        self.write(&mut state, Some(contents)).await
+    }
+
+    /// Removes it durably: the conversation is over, and nobody needs to be told so any more.
+    ///
+    /// # Errors
+    /// [`StoreError`]; it may still be there.
+    pub(crate) async fn remove(&self) -> Result<(), StoreError> {
+        let mut state = self.state.lock().await;
+        self.write(&mut state, None).await
+    }
+
+    /// Nobody asks any more whether the conversation has ended. Where its user has still
+    /// something to be told, the record stays until that is done.
+    pub(crate) async fn forget(&self) -> Result<(), StoreError> {
+        let mut state = self.state.lock().await;
+        state.is_forgotten = true;
+        match state.is_tombstone {
+            true => self.write(&mut state, None).await,
+            false => Ok(()),
+        }
+    }
+
+    /// `None`: it is removed.
+    async fn write(&self, state: &mut State, contents: Option<Contents>) -> Result<(), StoreError> {
+        if let Some(failed) = state.failed.take()
+            && let Some((version, nonce)) = self.read().await
+            && nonce == failed
+        {
+            state.version = version;
+        }
+        let nonce = contents.as_ref().map(|contents| contents.nonce);
+        if nonce.is_none() && state.version == Version::NONE {
+            return Ok(());
+        }
+        let (mut putting, mut step) = Putting::new(nonce, state.version);
+        loop {
+            step = match step {
+                Step::Try(expected) => {
+                    let store = Arc::clone(&self.store);
+                    putting.tried(match &contents {
+                        Some(contents) => store.put(self.name, contents.encode(), expected).await,
+                        None => {
+                            let removed = store.remove(self.name, expected).await;
+                            removed.map(|()| Version::NONE)
+                        }
+                    })
+                }
+                Step::Read => {
+                    sleep(PAUSE).await;
+                    putting.read(self.read().await)
+                }
+                Step::Done(version) => {
+                    state.version = version;
+                    return Ok(());
+                }
+                Step::Failed(error) => {
+                    state.failed = nonce;
+                    return Err(error);
+                }
+            };
+        }
+    }
+
+    /// Its version, and the nonce in it; however long that takes.
+    async fn read(&self) -> Option<(Version, u64)> {
+        loop {
+            match Arc::clone(&self.store).load(self.name).await {
+                Ok(found) => {
+                    return found.map(|(version, bytes)| {
+                        // What cannot be read is not ours.
+                        let contents = Contents::decode(&bytes);
+                        (version, contents.map_or(0, |contents| contents.nonce))
+                    });
+                }
+                Err(_) => sleep(PAUSE).await,
+            }
+        }
+    }
+}
+
+fn nonce() -> u64 {
+    let mut bits = [0; 8];
+    #[expect(
+        clippy::expect_used,
+        reason = "aws-lc's generator does not fail once seeded"
+    )]
+    rand::fill(&mut bits).expect("random bits");
+    u64::from_ne_bytes(bits) | 1
+}
