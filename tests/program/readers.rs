@@ -1,8 +1,10 @@
 //! Readers that fail: what is acknowledged was shown, or is shown after a restart.
 
+use std::fs;
 use std::io::{self, BufRead as _, BufReader, PipeReader};
 use std::os::fd::AsFd as _;
 use std::process::Command;
+use std::thread;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -90,19 +92,35 @@ fn a_stdout_that_is_not_ready_is_waited_for() {
     let (reader, writer) = io::pipe().unwrap();
     fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
     let mut command = pair.bob.turnchat(&calling);
-    command.stdout(writer);
-    let client = Program::start_with(command);
+    command.stdout(writer.try_clone().unwrap());
+    let mut client = Program::start_with(command);
     pair.server.program.say(&long());
-    // It has begun to write, and cannot write it all.
-    let mut polled = [PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
-    poll(&mut polled, PollTimeout::NONE).unwrap();
-    // Byte by byte, so that there is no room for more for long enough.
-    let mut reader = BufReader::with_capacity(1, reader);
+    // It fills the pipe and has tried to write the rest before there is room for that.
+    let has_room = || {
+        let mut polled = [PollFd::new(writer.as_fd(), PollFlags::POLLOUT)];
+        poll(&mut polled, PollTimeout::ZERO).unwrap() > 0
+    };
+    while client.is_running() && (has_room() || is_at_work(&client)) {
+        thread::yield_now();
+    }
+    drop(writer);
+    let mut reader = BufReader::new(reader);
     let mut line = String::new();
     reader.read_line(&mut line).unwrap();
     assert_eq!(line, format!("They say: {}\n", long()));
     client.say("QUIT");
     client.finish().exits(0);
+}
+
+/// Whether one of its threads does anything but wait, as far as this system tells.
+fn is_at_work(program: &Program) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{}/task", program.id()));
+    let stats = tasks.into_iter().flatten().flatten().map(|task| {
+        let stat = fs::read_to_string(task.path().join("stat"));
+        stat.unwrap_or_default()
+    });
+    let mut states = stats.filter_map(|stat| stat.rsplit(") ").next()?.chars().next());
+    states.any(|state| state != 'S')
 }
 
 const FORGETFUL: [&str; 4] = ["--allow-anyone", "--json", "--once", "--no-journal"];
@@ -260,7 +278,7 @@ fn nobody_talks_through_a_stdout_that_cannot_be_written() {
     let client = ["client", "127.0.0.1:1", "--accept-new", "--as", "bob"];
     for arguments in [&JSON_SERVER[..], &client] {
         let mut command = alice.turnchat(arguments);
-        command.stdout(std::fs::File::open("/dev/null").unwrap());
+        command.stdout(fs::File::open("/dev/null").unwrap());
         let done = Program::start_with(command).finish();
         done.fails(1, &["transcript", "standard output"]);
     }
@@ -283,7 +301,7 @@ fn a_new_conversation_shows_what_the_last_one_left() {
 
     // Where it cannot be shown, it is not given up either.
     let server = alice.serve(&["--allow-anyone", "--first", "Hello"]);
-    let full = std::fs::File::options().write(true).open("/dev/full");
+    let full = fs::File::options().write(true).open("/dev/full");
     let arguments = bob.calling(&server, &alice, &["--json", "--new"]);
     let mut failing = bob.turnchat(&arguments);
     failing
@@ -366,12 +384,7 @@ fn nor_with_a_conversation_that_is_too_old() {
         page["written"] = (written - 31 * 24 * 3_600).into();
     });
     let mut failing = alice.turnchat(&JSON_SERVER);
-    failing.stdout(
-        std::fs::File::options()
-            .write(true)
-            .open("/dev/full")
-            .unwrap(),
-    );
+    failing.stdout(fs::File::options().write(true).open("/dev/full").unwrap());
     Program::start_with(failing).finish().exits(1);
     is_told_of_once(&alice);
 }
