@@ -103,7 +103,8 @@ pub(super) fn cells(text: &str, letters: Letters) -> usize {
     text.chars().map(|c| cells_of(c, letters)).sum()
 }
 
-fn cells_of(c: char, letters: Letters) -> usize {
+/// And how many one character takes.
+pub(super) fn cells_of(c: char, letters: Letters) -> usize {
     match c {
         // Makes a narrow pictograph wide.
         '\u{fe0f}' => 1,

@@ -17,7 +17,7 @@ use anstyle::{AnsiColor, Style};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::editor::{Editor, Event, Stream};
+use super::editor::{Editor, Event, Order, Stream};
 use super::layout::{self, OURS, THEIRS};
 use super::report::Report;
 use super::screen;
@@ -276,7 +276,7 @@ impl Display {
     fn write(&self, rows: &str) {
         let rows = coloured(rows.to_owned(), &self.stderr);
         if let Some(editor) = self.editor.get().filter(|_| self.stderr.is_terminal())
-            && editor.say(rows.clone())
+            && editor.order(Order::Print(Stream::Stderr, rows.clone(), None))
         {
             return;
         }

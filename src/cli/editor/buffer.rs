@@ -6,31 +6,47 @@ use unicode_segmentation::{GraphemeCursor, UnicodeSegmentation as _};
 /// How many messages can be had again.
 const HISTORY: usize = 200;
 
+/// How far a key reaches from the cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum To {
+    /// Over one grapheme to the left.
+    Left,
+    /// Over one to the right.
+    Right,
+    /// To the start of the word before the cursor.
+    WordLeft,
+    /// Behind the word at the cursor, or the next one.
+    WordRight,
+    /// To the line's start.
+    Start,
+    /// To the line's end.
+    End,
+}
+
 /// What is being written.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Buffer {
     text: String,
     /// In bytes; always between two graphemes.
     cursor: usize,
     /// The most bytes.
     limit: usize,
+    /// Something that was typed found no room, and nothing was deleted since.
+    is_overfull: bool,
     /// What was deleted last by more than one grapheme.
     deleted: String,
     history: Vec<String>,
-    /// Which of them stands here, and what was written before.
-    recalled: Option<(usize, String)>,
+    /// Which of them stands here; behind the last: the draft.
+    recalled: usize,
+    draft: String,
 }
 
 impl Buffer {
     /// For texts of at most so many bytes.
     pub fn new(limit: usize) -> Self {
         Self {
-            text: String::new(),
-            cursor: 0,
             limit,
-            deleted: String::new(),
-            history: Vec::new(),
-            recalled: None,
+            ..Self::default()
         }
     }
 
@@ -44,14 +60,16 @@ impl Buffer {
         self.cursor
     }
 
-    /// Whether nothing is written.
-    pub fn is_empty(&self) -> bool {
-        self.text.is_empty()
+    /// Whether something that was typed found no room. What comes behind such a gap would close it
+    /// without a trace: nothing does before something is deleted.
+    pub fn is_overfull(&self) -> bool {
+        self.is_overfull
     }
 
     /// Takes what is written out.
     pub fn take(&mut self) -> String {
-        self.recalled = None;
+        self.is_overfull = false;
+        self.recalled = self.history.len();
         self.cursor = 0;
         std::mem::take(&mut self.text)
     }
@@ -63,105 +81,40 @@ impl Buffer {
         }
         let excess = self.history.len().saturating_sub(HISTORY);
         self.history.drain(..excess);
+        self.recalled = self.history.len();
     }
 
     /// Writes at the cursor. `false` if that were too much: then nothing is written.
     pub fn insert(&mut self, text: &str) -> bool {
-        if self.text.len() + text.len() > self.limit {
-            return false;
+        let has_room = !self.is_overfull && self.text.len() + text.len() <= self.limit;
+        if has_room {
+            self.text.insert_str(self.cursor, text);
+            self.put_cursor(self.cursor + text.len());
         }
-        self.text.insert_str(self.cursor, text);
-        self.cursor += text.len();
-        // It may have joined what stands behind it.
-        if !self.is_boundary(self.cursor) {
-            self.cursor = self.next(self.cursor);
+        has_room
+    }
+
+    /// The same, as it is typed: where it finds no room, what follows finds none either.
+    pub fn type_in(&mut self, text: &str) -> bool {
+        self.is_overfull = !self.insert(text);
+        !self.is_overfull
+    }
+
+    /// Moves the cursor.
+    pub fn go(&mut self, to: To) {
+        self.put_cursor(self.reach(to));
+    }
+
+    /// Deletes what is between here and there.
+    pub fn delete(&mut self, to: To) {
+        self.is_overfull = false;
+        let there = self.reach(to);
+        let start = there.min(self.cursor);
+        let deleted = self.text.drain(start..there.max(self.cursor)).collect();
+        if !matches!(to, To::Left | To::Right) {
+            self.deleted = deleted;
         }
-        true
-    }
-
-    /// One grapheme to the left.
-    pub fn left(&mut self) {
-        self.cursor = self.previous(self.cursor);
-    }
-
-    /// One grapheme to the right.
-    pub fn right(&mut self) {
-        self.cursor = self.next(self.cursor);
-    }
-
-    /// To the start of the word before the cursor.
-    pub fn word_left(&mut self) {
-        self.cursor = self.word_start();
-    }
-
-    /// Behind the word at the cursor, or the next one.
-    pub fn word_right(&mut self) {
-        let behind = self.behind();
-        let end = behind
-            .unicode_word_indices()
-            .next()
-            .map(|(at, word)| at + word.len());
-        self.cursor += end.unwrap_or(behind.len());
-    }
-
-    /// To the line's start.
-    pub fn home(&mut self) {
-        self.cursor = self.line_start();
-    }
-
-    /// To the line's end.
-    pub fn end(&mut self) {
-        self.cursor = self.line_end();
-    }
-
-    /// A line up, or in the first one to the message before.
-    pub fn up(&mut self) {
-        match self.line_start() {
-            0 => self.recall_older(),
-            start => {
-                let column = self.column();
-                self.cursor = start - 1;
-                self.cursor = self.at_column(self.line_start(), column);
-            }
-        }
-    }
-
-    /// A line down, or in the last one to the message after.
-    pub fn down(&mut self) {
-        match self.line_end() {
-            end if end == self.text.len() => self.recall_newer(),
-            end => self.cursor = self.at_column(end + 1, self.column()),
-        }
-    }
-
-    /// Deletes the grapheme before the cursor.
-    pub fn backspace(&mut self) {
-        let start = self.previous(self.cursor);
-        self.remove(start, self.cursor);
-    }
-
-    /// Deletes the grapheme behind the cursor.
-    pub fn delete(&mut self) {
-        let end = self.next(self.cursor);
-        self.remove(self.cursor, end);
-    }
-
-    /// Deletes the word before the cursor.
-    pub fn delete_word(&mut self) {
-        let start = self.word_start();
-        self.deleted = self.remove(start, self.cursor);
-    }
-
-    /// Deletes the line before the cursor.
-    pub fn delete_to_start(&mut self) {
-        let start = self.line_start();
-        self.deleted = self.remove(start, self.cursor);
-    }
-
-    /// Deletes the line behind the cursor.
-    pub fn delete_to_end(&mut self) {
-        let end = self.line_end();
-        self.deleted = self.remove(self.cursor, end);
+        self.put_cursor(start);
     }
 
     /// Writes what was deleted last.
@@ -170,105 +123,82 @@ impl Buffer {
         self.insert(&deleted)
     }
 
-    fn recall_older(&mut self) {
-        let at = self.recalled.as_ref().map_or(self.history.len(), |it| it.0);
-        let Some(older) = at.checked_sub(1) else {
-            return;
-        };
-        let draft = match self.recalled.take() {
-            Some((_, draft)) => draft,
-            None => std::mem::take(&mut self.text),
-        };
-        self.text = self.history.get(older).cloned().unwrap_or_default();
-        self.recalled = Some((older, draft));
-        self.cursor = self.text.len();
-    }
-
-    fn recall_newer(&mut self) {
-        let Some((at, draft)) = self.recalled.take() else {
-            return;
-        };
-        match self.history.get(at + 1) {
-            Some(newer) => {
-                self.text.clone_from(newer);
-                self.recalled = Some((at + 1, draft));
+    /// A line up, or in the first one to the message before.
+    pub fn up(&mut self) {
+        match (self.reach(To::Start), self.recalled.checked_sub(1)) {
+            (0, None) => {}
+            (0, Some(older)) => self.recall(older),
+            (start, _) => {
+                let above = self.text.get(..start - 1).unwrap_or_default();
+                self.go_to_line(line_start(above));
             }
-            None => self.text = draft,
         }
-        self.cursor = self.text.len();
     }
 
-    fn remove(&mut self, start: usize, end: usize) -> String {
-        let removed = self.text.drain(start..end).collect();
-        self.cursor = start;
-        // What is left may have joined.
-        if !self.is_boundary(start) {
-            self.cursor = self.previous(start);
+    /// A line down, or in the last one to the message after.
+    pub fn down(&mut self) {
+        match self.reach(To::End) {
+            end if end == self.text.len() => self.recall(self.recalled + 1),
+            end => self.go_to_line(end + 1),
         }
-        removed
     }
 
-    fn before(&self) -> &str {
-        self.text.get(..self.cursor).unwrap_or_default()
+    /// To as many graphemes as stand before the cursor now, or to that line's end.
+    fn go_to_line(&mut self, start: usize) {
+        let before = self.text.get(self.reach(To::Start)..self.cursor);
+        let column = before.unwrap_or_default().graphemes(true).count();
+        let line = self.text.get(start..).unwrap_or_default().graphemes(true);
+        let line = line.take_while(|next| *next != "\n").take(column);
+        self.cursor = start + line.map(str::len).sum::<usize>();
     }
 
-    fn behind(&self) -> &str {
-        self.text.get(self.cursor..).unwrap_or_default()
+    fn recall(&mut self, at: usize) {
+        if self.recalled == self.history.len() {
+            self.draft.clone_from(&self.text);
+        }
+        if let Some(text) = self.history.iter().chain([&self.draft]).nth(at) {
+            self.text.clone_from(text);
+            self.cursor = text.len();
+            self.recalled = at;
+        }
     }
 
-    fn word_start(&self) -> usize {
-        let mut words = self.before().unicode_word_indices();
-        words.next_back().map_or(0, |(at, _)| at)
+    fn reach(&self, to: To) -> usize {
+        let (before, behind) = self.text.split_at(self.cursor);
+        let start = |part: Option<(usize, &str)>| part.map_or(0, |(at, _)| at);
+        let end =
+            |part: Option<(usize, &str)>| part.map_or(behind.len(), |(at, part)| at + part.len());
+        match to {
+            To::Left => start(before.grapheme_indices(true).next_back()),
+            To::Right => self.cursor + end(behind.grapheme_indices(true).next()),
+            To::WordLeft => start(before.unicode_word_indices().next_back()),
+            To::WordRight => self.cursor + end(behind.unicode_word_indices().next()),
+            To::Start => line_start(before),
+            To::End => self.cursor + behind.find('\n').unwrap_or(behind.len()),
+        }
     }
 
-    fn line_start(&self) -> usize {
-        self.before().rfind('\n').map_or(0, |at| at + 1)
-    }
-
-    fn line_end(&self) -> usize {
-        let end = self.behind().find('\n');
-        end.map_or(self.text.len(), |at| self.cursor + at)
-    }
-
-    /// How many graphemes stand before the cursor in its line.
-    fn column(&self) -> usize {
-        let line = self.before().get(self.line_start()..).unwrap_or_default();
-        line.graphemes(true).count()
-    }
-
-    /// Behind so many graphemes of the line that begins here, or at its end.
-    fn at_column(&self, start: usize, column: usize) -> usize {
-        let line = self.text.get(start..).unwrap_or_default();
-        let line = line.split('\n').next().unwrap_or_default();
-        let before: usize = line.graphemes(true).take(column).map(str::len).sum();
-        start + before
-    }
-
-    fn is_boundary(&self, at: usize) -> bool {
+    /// Behind the grapheme, if that is in one: what an edit has brought together may have joined.
+    fn put_cursor(&mut self, at: usize) {
         let mut graphemes = GraphemeCursor::new(at, self.text.len(), true);
-        graphemes.is_boundary(&self.text, 0).unwrap_or(true)
+        self.cursor = match graphemes.is_boundary(&self.text, 0) {
+            Ok(false) => graphemes.next_boundary(&self.text, 0).ok().flatten(),
+            _ => Some(at),
+        }
+        .unwrap_or(self.text.len());
     }
+}
 
-    fn previous(&self, at: usize) -> usize {
-        let mut graphemes = GraphemeCursor::new(at, self.text.len(), true);
-        graphemes
-            .prev_boundary(&self.text, 0)
-            .ok()
-            .flatten()
-            .unwrap_or(0)
-    }
-
-    fn next(&self, at: usize) -> usize {
-        let mut graphemes = GraphemeCursor::new(at, self.text.len(), true);
-        let next = graphemes.next_boundary(&self.text, 0).ok().flatten();
-        next.unwrap_or(self.text.len())
-    }
+/// Where the last line of this begins.
+fn line_start(text: &str) -> usize {
+    text.rfind('\n').map_or(0, |at| at + 1)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Buffer;
-    use proptest::prelude::{Just, Strategy, prop_assert, prop_oneof, proptest};
+    use super::{Buffer, GraphemeCursor, To};
+    use proptest::prelude::{Just, Strategy, prop_assert, prop_assert_eq, prop_oneof, proptest};
+    use proptest::sample::select;
 
     const LIMIT: usize = 60;
 
@@ -282,30 +212,43 @@ mod tests {
     }
 
     fn shown(buffer: &Buffer) -> String {
-        format!("{}|{}", buffer.before(), buffer.behind())
+        let (before, behind) = buffer.text.split_at(buffer.cursor);
+        format!("{before}|{behind}")
     }
 
     type Act = fn(&mut Buffer);
 
     #[test]
     fn keys_move_and_delete() {
+        for (before, to, after) in [
+            ("ab|c", To::Left, "a|bc"),
+            ("|abc", To::Left, "|abc"),
+            ("ab|c", To::Right, "abc|"),
+            ("👩\u{200d}👧|", To::Left, "|👩\u{200d}👧"),
+            ("one two|", To::WordLeft, "one |two"),
+            ("one |two", To::WordLeft, "|one two"),
+            ("|one two", To::WordRight, "one| two"),
+            ("one| two", To::WordRight, "one two|"),
+            ("a\nbc|d", To::Start, "a\n|bcd"),
+            ("a\nb|cd\ne", To::End, "a\nbcd|\ne"),
+        ] {
+            let mut buffer = at(before);
+            buffer.go(to);
+            assert_eq!(shown(&buffer), after, "{before}");
+        }
+        for (before, to, after) in [
+            ("e\u{301}|x", To::Left, "|x"),
+            ("a|👍🏽b", To::Right, "a|b"),
+            ("one two |", To::WordLeft, "one |"),
+            ("a\nbc|d\ne", To::Start, "a\n|d\ne"),
+            ("a\nb|cd\ne", To::End, "a\nb|\ne"),
+        ] {
+            let mut buffer = at(before);
+            buffer.delete(to);
+            assert_eq!(shown(&buffer), after, "{before}");
+        }
         for (before, act, after) in [
-            ("ab|c", Buffer::left as Act, "a|bc"),
-            ("|abc", Buffer::left, "|abc"),
-            ("ab|c", Buffer::right, "abc|"),
-            ("👩\u{200d}👧|", Buffer::left, "|👩\u{200d}👧"),
-            ("e\u{301}|x", Buffer::backspace, "|x"),
-            ("a|👍🏽b", Buffer::delete, "a|b"),
-            ("one two|", Buffer::word_left, "one |two"),
-            ("one |two", Buffer::word_left, "|one two"),
-            ("|one two", Buffer::word_right, "one| two"),
-            ("one| two", Buffer::word_right, "one two|"),
-            ("one two |", Buffer::delete_word, "one |"),
-            ("a\nbc|d", Buffer::home, "a\n|bcd"),
-            ("a\nb|cd\ne", Buffer::end, "a\nbcd|\ne"),
-            ("a\nbc|d\ne", Buffer::delete_to_start, "a\n|d\ne"),
-            ("a\nb|cd\ne", Buffer::delete_to_end, "a\nb|\ne"),
-            ("abc\nd|e", Buffer::up, "a|bc\nde"),
+            ("abc\nd|e", Buffer::up as Act, "a|bc\nde"),
             ("abc|\nd", Buffer::down, "abc\nd|"),
             ("日本|\nabc", Buffer::down, "日本\nab|c"),
         ] {
@@ -318,8 +261,8 @@ mod tests {
     #[test]
     fn what_was_deleted_can_be_put_back() {
         let mut buffer = at("one two|");
-        buffer.delete_word();
-        buffer.home();
+        buffer.delete(To::WordLeft);
+        buffer.go(To::Start);
         assert!(buffer.put_back());
         assert_eq!(shown(&buffer), "two|one ");
     }
@@ -345,7 +288,7 @@ mod tests {
         }
         assert_eq!(texts, ["two", "one", "one", "two", "draft"]);
         assert_eq!(buffer.take(), "draft");
-        assert!(buffer.is_empty());
+        assert!(buffer.text().is_empty());
     }
 
     #[test]
@@ -356,32 +299,49 @@ mod tests {
         assert!(buffer.insert(&"y".repeat(LIMIT - 1)));
     }
 
+    #[derive(Clone, Debug)]
+    enum Does {
+        Writes(String),
+        Goes(To),
+        Deletes(To),
+        Up,
+        Down,
+    }
+
+    fn does() -> impl Strategy<Value = Does> {
+        let to = select(vec![
+            To::Left,
+            To::Right,
+            To::WordLeft,
+            To::WordRight,
+            To::Start,
+            To::End,
+        ]);
+        prop_oneof![
+            3 => "[ab \n日\u{301}\u{200d}👩🇩]{1,4}".prop_map(Does::Writes),
+            1 => to.clone().prop_map(Does::Goes),
+            1 => to.prop_map(Does::Deletes),
+            1 => prop_oneof![Just(Does::Up), Just(Does::Down)],
+        ]
+    }
+
     proptest! {
         #[test]
-        fn nothing_breaks_a_grapheme_or_the_limit(acts in proptest::collection::vec(
-            prop_oneof![
-                "[ab \n日\u{301}\u{200d}👩🇩]{1,4}".prop_map(Ok),
-                prop_oneof![
-                    Just(Buffer::left as Act), Just(Buffer::right as Act),
-                    Just(Buffer::word_left as Act), Just(Buffer::word_right as Act),
-                    Just(Buffer::up as Act), Just(Buffer::down as Act),
-                    Just(Buffer::home as Act), Just(Buffer::end as Act),
-                    Just(Buffer::backspace as Act), Just(Buffer::delete as Act),
-                    Just(Buffer::delete_word as Act), Just(Buffer::delete_to_start as Act),
-                    Just(Buffer::delete_to_end as Act),
-                ].prop_map(Err),
-            ],
-            0..40,
-        )) {
+        fn nothing_breaks_a_grapheme_or_the_limit(acts in proptest::collection::vec(does(), 0..40)) {
             let mut buffer = Buffer::new(LIMIT);
             buffer.remember("a\nb");
             for act in acts {
                 match act {
-                    Ok(text) => _ = buffer.insert(&text),
-                    Err(act) => act(&mut buffer),
+                    Does::Writes(text) => _ = buffer.insert(&text),
+                    Does::Goes(to) => buffer.go(to),
+                    Does::Deletes(to) => buffer.delete(to),
+                    Does::Up => buffer.up(),
+                    Does::Down => buffer.down(),
                 }
                 prop_assert!(buffer.text.len() <= LIMIT);
-                prop_assert!(buffer.is_boundary(buffer.cursor), "{}", shown(&buffer));
+                let mut graphemes = GraphemeCursor::new(buffer.cursor, buffer.text.len(), true);
+                let is_boundary = graphemes.is_boundary(&buffer.text, 0);
+                prop_assert_eq!(is_boundary, Ok(true), "{}", shown(&buffer));
             }
         }
     }

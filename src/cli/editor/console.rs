@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 use std::io::{self, PipeReader, Read as _};
-use std::os::fd::{AsFd as _, BorrowedFd};
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::os::fd::AsFd as _;
+use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::Duration;
 
-use anstyle::{AnsiColor, Style};
+use anstyle::Style;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill, raise};
@@ -16,30 +16,23 @@ use nix::unistd::{Pid, read, write};
 use terminal_size::{Height, Width, terminal_size_of};
 use tokio::sync::mpsc;
 
-use super::desk::{Act, Desk, Line};
+use super::desk::{Act, Desk};
 use super::keys::{Key, Keys};
-use super::order::{Event, Order, Stream};
-use super::raw::{self, restore};
-use super::rows::{Painter, Size, View};
-use crate::cli::layout::OURS;
+use super::order::{Done, Event, Mode, Order, Stream};
+use super::raw::{self, is_ready, restore};
+use super::rows::{Painter, Size};
 use crate::cli::locale::Letters;
 use crate::cli::screen;
-
-/// What a draft out of turn stands behind.
-const DRAFT: &str = "Not your turn: ";
-const PROMPT: Style = AnsiColor::Cyan.on_default().bold();
-const QUIET: Style = Style::new().dimmed();
 
 /// What is read at once.
 const CHUNK: usize = 4096;
 /// What is written at once: a terminal that is ready takes so much without making us wait.
 const PIECE: usize = 256;
-/// How long the end waits for a screen that is not ready.
-pub(super) const LAST_MOMENT: Duration = Duration::from_millis(200);
-/// How often it is looked whether the terminal is ours, while it is not.
-const BACKGROUND: Duration = Duration::from_millis(500);
+/// How often it is looked whether the terminal is ours, while it is not, in milliseconds.
+const BACKGROUND: u16 = 500;
 /// How long it takes all threads to stop at Ctrl-Z.
 const STOPPING: Duration = Duration::from_millis(50);
+const BELL: &str = "\x07";
 
 /// The keyboard and the screen, and what stands on it.
 pub(super) struct Console {
@@ -50,10 +43,6 @@ pub(super) struct Console {
     painter: Painter,
     /// What is to be written, in order.
     pending: VecDeque<Piece>,
-    /// How much of the first is.
-    written: usize,
-    /// After how many changes the last of it was painted.
-    painting: Option<u64>,
     orders: Receiver<Order>,
     woken: PipeReader,
     events: mpsc::UnboundedSender<Event>,
@@ -65,203 +54,160 @@ pub(super) struct Console {
 
 struct Piece {
     to: Stream,
+    /// What is left of it.
     bytes: Vec<u8>,
-    done: Option<SyncSender<io::Result<()>>>,
+    done: Option<Done>,
 }
 
-/// Why the thread ends.
-enum Over {
-    Gone,
-    Stopped(SyncSender<()>),
-}
+/// The terminal is gone, or is to be put back.
+struct Over;
 
 impl Console {
+    /// For messages of at most so many bytes; what happens is told there.
     pub(super) fn new(
         limit: usize,
+        is_colourful: bool,
         orders: Receiver<Order>,
         woken: PipeReader,
-        events: mpsc::UnboundedSender<Event>,
-        is_colourful: bool,
-    ) -> Self {
-        Self {
+    ) -> (Self, mpsc::UnboundedReceiver<Event>) {
+        let (events, happened) = mpsc::unbounded_channel();
+        let console = Self {
             desk: Desk::new(limit),
             keys: Keys::default(),
             pressed: VecDeque::new(),
             painter: Painter::default(),
             pending: VecDeque::new(),
-            written: 0,
-            painting: None,
             orders,
             woken,
             events,
             is_raw: false,
             has_resumed: false,
             is_colourful,
-        }
+        };
+        (console, happened)
     }
 
-    pub(super) fn run(&mut self) {
+    /// Until it is told to stop, or the terminal is gone: whoever waits for something learns that
+    /// as this is dropped.
+    pub(super) fn run(mut self) {
         self.resume();
-        let over = loop {
-            if let Err(over) = self.turn() {
-                break over;
-            }
-        };
-        match over {
-            Over::Stopped(reply) => {
-                self.leave();
-                let _ = reply.send(());
-            }
-            Over::Gone => {
-                restore();
-                for piece in self.pending.drain(..) {
-                    piece.done.map(|done| done.send(Err(Errno::EIO.into())));
-                }
-                let _ = self.events.send(Event::Gone);
-            }
-        }
+        while self.turn().is_ok() {}
+        restore();
     }
 
     /// Waits for something, and does what follows.
     fn turn(&mut self) -> Result<(), Over> {
-        let patience = self.keys.patience().filter(|_| self.is_raw);
-        let (keys, orders, room) = self.wait(patience)?;
+        self.wait()?;
         self.resume();
-        if orders {
-            let mut woken = [0; 64];
-            let _ = self.woken.read(&mut woken);
+        if is_ready(&self.woken, PollFlags::POLLIN) {
+            let _ = self.woken.read(&mut [0; 64]);
         }
+        // A terminal that hangs up may still have orders to be stopped by.
         while let Ok(order) = self.orders.try_recv() {
             self.obey(order)?;
         }
-        if keys {
-            self.read()?;
-        } else if patience.is_some() && !orders && !room {
-            let keys = self.keys.expire();
-            self.take(keys);
-        }
+        self.read()?;
         loop {
             self.press();
             if self.desk.is_stale() && self.pending.is_empty() {
                 self.paint();
             }
-            if !self.is_ready() {
+            if !self.has_room() {
                 return Ok(());
             }
             self.write()?;
         }
     }
 
-    /// Whether there are keys, orders, and room on the screen.
-    fn wait(&self, patience: Option<Duration>) -> Result<(bool, bool, bool), Over> {
+    /// Waits for keys, for orders, and for room on the screen.
+    fn wait(&mut self) -> Result<(), Over> {
         let (stdin, stdout) = (io::stdin(), io::stdout());
-        let wanted = |wants: bool, flag| if wants { flag } else { PollFlags::empty() };
+        // Unasked, a terminal tells only that it is gone.
+        let wanted = |wants, flag| if wants { flag } else { PollFlags::empty() };
+        let room = wanted(!self.pending.is_empty(), PollFlags::POLLOUT);
         let mut polled = [
             PollFd::new(self.woken.as_fd(), PollFlags::POLLIN),
             PollFd::new(stdin.as_fd(), wanted(self.is_raw, PollFlags::POLLIN)),
-            PollFd::new(
-                stdout.as_fd(),
-                wanted(!self.pending.is_empty(), PollFlags::POLLOUT),
-            ),
+            PollFd::new(stdout.as_fd(), room),
         ];
-        // A job that runs is brought to the foreground without a signal.
-        let patience = patience.or((!self.is_raw).then_some(BACKGROUND));
-        let timeout = patience.map_or(PollTimeout::NONE, |patience| {
-            PollTimeout::try_from(patience).unwrap_or(PollTimeout::NONE)
-        });
-        match poll(&mut polled, timeout) {
-            Ok(_) => {}
-            Err(Errno::EINTR) => return Ok((false, false, false)),
-            Err(_) => return Err(Over::Gone),
+        let patience = match self.is_raw {
+            true => self.keys.patience(),
+            // A job that runs is brought to the foreground without a signal.
+            false => Some(BACKGROUND),
+        };
+        let patience = patience.map_or(PollTimeout::NONE, PollTimeout::from);
+        match poll(&mut polled, patience) {
+            Ok(0) if self.is_raw => {
+                let keys = self.keys.expire();
+                self.take(keys);
+                Ok(())
+            }
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(_) => Err(Over),
         }
-        let [woken, keys, room] = &polled;
-        let is = |fd: &PollFd<'_>, flags| fd.revents().is_some_and(|of| of.intersects(flags));
-        let gone = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
-        let is_woken = is(woken, PollFlags::POLLIN);
-        // A terminal that hangs up may still have orders to be stopped by.
-        if is(keys, gone) && !is(keys, PollFlags::POLLIN) && !is_woken {
-            return Err(Over::Gone);
-        }
-        Ok((
-            is(keys, PollFlags::POLLIN),
-            is_woken,
-            is(room, PollFlags::POLLOUT),
-        ))
     }
 
     fn has_keys(&self) -> bool {
-        let stdin = io::stdin();
-        let mut polled = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
-        self.is_raw && poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+        self.is_raw && is_ready(io::stdin(), PollFlags::POLLIN)
     }
 
-    fn is_ready(&self) -> bool {
-        let stdout = io::stdout();
-        let mut polled = [PollFd::new(stdout.as_fd(), PollFlags::POLLOUT)];
-        !self.pending.is_empty()
-            && poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    fn has_room(&self) -> bool {
+        !self.pending.is_empty() && is_ready(io::stdout(), PollFlags::POLLOUT)
     }
 
     /// Reads the keys that are there. Without any, a read would wait for the next one.
     fn read(&mut self) -> Result<(), Over> {
-        if !self.has_keys() {
-            return Ok(());
-        }
         // In the background a read would stop the whole program.
-        if !raw::is_foreground() {
+        if self.has_keys() && !raw::is_foreground() {
             self.is_raw = false;
-            return Ok(());
+        }
+        if !self.has_keys() {
+            let is_gone = !self.is_raw && is_ready(io::stdin(), PollFlags::empty());
+            return if is_gone { Err(Over) } else { Ok(()) };
         }
         let mut chunk = [0; CHUNK];
         match read(io::stdin(), &mut chunk) {
-            Ok(0) => Err(Over::Gone),
+            Err(Errno::EINTR | Errno::EAGAIN) => {}
+            Ok(0) | Err(_) => return Err(Over),
             Ok(length) => {
                 let keys = self.keys.feed(chunk.get(..length).unwrap_or_default());
                 self.take(keys);
-                Ok(())
             }
-            Err(Errno::EINTR | Errno::EAGAIN) => Ok(()),
-            Err(_) => Err(Over::Gone),
         }
+        Ok(())
     }
 
-    /// Ctrl-C does not wait for a screen that is not ready.
+    /// Ctrl-C does not wait for a screen that is not ready: it is as if the terminal had made a
+    /// signal of it.
     fn take(&mut self, keys: Vec<Key>) {
         for key in keys {
             match key {
-                Key::Interrupt => interrupt(),
+                Key::Interrupt => _ = raise(Signal::SIGINT),
                 key => self.pressed.push_back(key),
             }
         }
     }
 
     fn press(&mut self) {
-        while let Some(key) = self.pressed.front() {
-            if self.desk.is_early(key) {
-                return;
+        while let Some(key) = self.pressed.pop_front() {
+            if self.desk.is_early(&key) {
+                return self.pressed.push_front(key);
             }
-            let Some(key) = self.pressed.pop_front() else {
-                return;
-            };
+            if key == Key::Suspend {
+                self.suspend();
+                continue;
+            }
             match self.desk.press(key) {
                 None => {}
-                Some(Act::Entered { turn, text }) => {
-                    let _ = self.events.send(Event::Entered { turn, text });
-                }
-                Some(Act::Answered { question, answer }) => {
+                Some(Act::Tell(event)) => _ = self.events.send(event),
+                Some(Act::Answered(question, answer)) => {
                     // It stays on the screen, as at any other prompt.
                     let row = format!("{question}{}\n", screen::line(&answer));
                     let row = Letters::of_locale().show(row);
                     self.print(Stream::Stderr, row, None);
                     let _ = self.events.send(Event::Answered(answer));
                 }
-                Some(Act::TooLong) => _ = self.events.send(Event::TooLong),
-                Some(Act::Overfull) => _ = self.events.send(Event::Overfull),
-                Some(Act::End) => _ = self.events.send(Event::End),
-                Some(Act::Interrupt) => interrupt(),
-                Some(Act::Suspend) => self.suspend(),
-                Some(Act::Redraw) => self.paint(),
-                Some(Act::Refused) => self.put(Stream::Stdout, "\x07".to_owned(), None),
+                Some(Act::Refused) => self.put(Stream::Stdout, BELL, None),
             }
         }
     }
@@ -269,20 +215,17 @@ impl Console {
     fn obey(&mut self, order: Order) -> Result<(), Over> {
         match order {
             Order::Print(to, text, done) => self.print(to, text, done),
-            Order::Listen(state) => self.desk.listen(&state),
-            Order::Speak { turn, rings } => {
-                self.desk.speak(turn);
-                if rings {
-                    self.put(Stream::Stdout, "\x07".to_owned(), None);
+            Order::TurnTo(mode) => {
+                match mode {
+                    Mode::Speaking { rings: true, .. } => self.put(Stream::Stdout, BELL, None),
+                    Mode::Asking(..) => self.forget_keys(),
+                    _ => {}
                 }
-            }
-            Order::Ask(question, completes) => {
-                self.forget_keys();
-                self.desk.ask(&question, completes);
+                self.desk.turn_to(mode);
             }
             Order::Close(reply) => {
                 // What was typed for it and not seen yet is named too; no Enter counts any more.
-                self.desk.listen("");
+                self.desk.turn_to(Mode::Listening(String::new()));
                 while self.has_keys() {
                     self.read()?;
                 }
@@ -291,29 +234,13 @@ impl Console {
             }
             Order::Resized => {
                 self.painter.reflow(size().columns);
-                self.paint();
+                self.desk.repaint();
             }
-            Order::Continued => {
-                if std::mem::take(&mut self.has_resumed) && self.is_raw {
-                    // Or nobody has sent it for that, and this is another one.
-                    self.put(Stream::Stdout, raw::BEGIN.to_owned(), None);
-                    self.paint();
-                } else {
-                    // The shell has had the terminal, and written on it; or nobody has, and
-                    // what was being written stands there still.
-                    self.is_raw = false;
-                    let mut out = String::new();
-                    if raw::is_foreground() {
-                        self.painter = Painter::default();
-                        out.push_str("\r\x1b[K");
-                    } else {
-                        self.painter.erase(&mut out);
-                    }
-                    self.put(Stream::Stdout, out, None);
-                    self.resume();
-                }
+            Order::Continued => self.continued(),
+            Order::Stop(_until_here) => {
+                self.leave();
+                return Err(Over);
             }
-            Order::Stop(reply) => return Err(Over::Stopped(reply)),
         }
         Ok(())
     }
@@ -326,16 +253,34 @@ impl Console {
         }
     }
 
+    fn continued(&mut self) {
+        if std::mem::take(&mut self.has_resumed) && self.is_raw {
+            // Or nobody has sent it for that, and this is another one.
+            return self.begin();
+        }
+        // The shell has had the terminal, and written on it; or nobody has, and what was being
+        // written stands there still.
+        self.is_raw = false;
+        if raw::is_foreground() {
+            self.painter = Painter::default();
+            self.put(Stream::Stdout, "\r\x1b[K", None);
+        } else {
+            self.erase();
+        }
+        self.resume();
+    }
+
     /// Takes the terminal over, if it is ours just now.
     fn resume(&mut self) {
-        if !self.is_raw
-            && raw::is_foreground()
-            && let Ok(begin) = raw::enter()
-        {
+        if !self.is_raw && raw::is_foreground() && raw::enter().is_ok() {
             self.is_raw = true;
-            self.put(Stream::Stdout, begin.to_owned(), None);
-            self.paint();
+            self.begin();
         }
+    }
+
+    fn begin(&mut self) {
+        self.put(Stream::Stdout, raw::BEGIN, None);
+        self.desk.repaint();
     }
 
     /// Ctrl-Z: gives the terminal back, and stops until the shell says otherwise.
@@ -351,121 +296,77 @@ impl Console {
 
     /// Takes away what is being written, and puts the terminal back.
     fn leave(&mut self) {
-        let mut out = String::new();
-        self.painter.erase(&mut out);
-        raw::set_in_row(false);
-        self.put(Stream::Stdout, out, None);
-        while !self.pending.is_empty() && self.is_ready() {
-            if self.write().is_err() {
-                break;
-            }
-        }
+        self.erase();
+        while self.has_room() && self.write().is_ok() {}
         restore();
     }
 
     fn paint(&mut self) {
-        let mut out = String::new();
-        match self.desk.line() {
+        match self.desk.view() {
             // In the background the screen is somebody else's.
-            Some((line, text, cursor)) if self.is_raw => {
-                let (prompt, style) = match line {
-                    Line::Message => (OURS, PROMPT),
-                    Line::State(state) => (state, QUIET),
-                    Line::Draft => (DRAFT, QUIET),
-                    Line::Question(question) => (question, Style::new()),
-                };
-                let (begin, end) = match self.is_colourful {
-                    true => (style.render().to_string(), style.render_reset().to_string()),
-                    false => Default::default(),
-                };
-                let view = View {
-                    prompt,
-                    style: (&begin, &end),
-                    text,
-                    cursor,
-                };
-                self.painter.paint(&view, size(), &mut out);
+            Some(mut view) if self.is_raw => {
+                if !self.is_colourful {
+                    view.style = Style::new();
+                }
+                let painted = self.painter.paint(&view, size());
+                raw::set_in_row(true);
+                self.put(Stream::Stdout, painted, None);
             }
-            _ => self.painter.erase(&mut out),
+            _ => self.erase(),
         }
-        raw::set_in_row(!self.painter.is_empty());
-        self.painting = Some(self.desk.changes());
-        self.put(Stream::Stdout, out, None);
+        self.desk.painted();
+    }
+
+    fn erase(&mut self) {
+        let erased = self.painter.erase();
+        raw::set_in_row(false);
+        self.put(Stream::Stdout, erased, None);
     }
 
     /// Prints whole rows above what is being written.
-    fn print(&mut self, to: Stream, rows: String, done: Option<SyncSender<io::Result<()>>>) {
-        let mut out = String::new();
-        self.painter.erase(&mut out);
-        if !out.is_empty() {
-            self.put(Stream::Stdout, out, None);
-        }
+    fn print(&mut self, to: Stream, rows: String, done: Option<Done>) {
+        self.erase();
         self.put(to, rows, done);
-        self.paint();
+        self.desk.repaint();
     }
 
-    fn put(&mut self, to: Stream, text: String, done: Option<SyncSender<io::Result<()>>>) {
-        let bytes = text.into_bytes();
+    fn put(&mut self, to: Stream, bytes: impl Into<Vec<u8>>, done: Option<Done>) {
+        let bytes = bytes.into();
         self.pending.push_back(Piece { to, bytes, done });
     }
 
-    /// Writes as much as the screen takes at once.
+    /// Writes as much as the screen takes at once, past std's lock and buffer: whoever ends the
+    /// program waits for neither.
     fn write(&mut self) -> Result<(), Over> {
-        while let Some(piece) = self.pending.front() {
-            let left = piece.bytes.get(self.written..).unwrap_or_default();
-            let now = left.get(..PIECE.min(left.len())).unwrap_or_default();
-            let written = match (now, piece.to) {
-                ([], _) => Ok(0),
-                (now, Stream::Stdout) => put_on(io::stdout().as_fd(), now),
-                (now, Stream::Stderr) => put_on(io::stderr().as_fd(), now),
-            };
-            match written {
-                Ok(written) => self.written += written,
-                Err(Errno::EINTR | Errno::EAGAIN) => return Ok(()),
-                Err(errno) => {
-                    // stderr may be somewhere else, and full.
-                    let is_gone = piece.to == Stream::Stdout;
-                    if let Some(piece) = self.pending.pop_front() {
-                        piece.done.map(|done| done.send(Err(errno.into())));
-                    }
-                    self.written = 0;
-                    match is_gone {
-                        true => return Err(Over::Gone),
-                        false => continue,
-                    }
-                }
-            }
-            if self.written < piece.bytes.len() {
-                if !self.is_ready() {
-                    return Ok(());
-                }
-                continue;
-            }
-            if let Some(piece) = self.pending.pop_front() {
-                piece.done.map(|done| done.send(Ok(())));
-            }
-            self.written = 0;
+        let Some(piece) = self.pending.front_mut() else {
+            return Ok(());
+        };
+        let now = piece.bytes.get(..PIECE).unwrap_or(&piece.bytes);
+        let written = match piece.to {
+            Stream::Stdout => write(io::stdout(), now),
+            Stream::Stderr => write(io::stderr(), now),
+        };
+        let done = match written {
+            Err(Errno::EINTR | Errno::EAGAIN) => return Ok(()),
+            // stderr may be somewhere else, and full.
+            Err(_) if piece.to == Stream::Stdout => return Err(Over),
+            Err(errno) => Err(errno.into()),
+            Ok(length) => Ok(_ = piece.bytes.drain(..length)),
+        };
+        if piece.bytes.is_empty() || done.is_err() {
+            let piece = self.pending.pop_front();
+            piece.and_then(|piece| piece.done).map(|of| of.send(done));
         }
-        if let Some(changes) = self.painting.take() {
-            self.desk.painted(changes);
+        if self.pending.is_empty() {
+            self.desk.seen();
         }
         Ok(())
     }
 }
 
-/// As if the terminal had made a signal of the key.
-fn interrupt() {
-    let _ = raise(Signal::SIGINT);
-}
-
-/// Past std's lock and buffer: whoever ends the program waits for neither.
-fn put_on(to: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
-    write(to, bytes)
-}
-
 fn size() -> Size {
-    let (Width(columns), Height(rows)) =
-        terminal_size_of(io::stdout()).unwrap_or((Width(80), Height(24)));
+    let size = terminal_size_of(io::stdout());
+    let (Width(columns), Height(rows)) = size.unwrap_or((Width(80), Height(24)));
     Size {
         columns: columns.into(),
         rows: rows.into(),

@@ -1,7 +1,7 @@
 //! [`Keys`]: from the bytes of a terminal to keys. Pure: who reads the bytes, and how long
 //! it waits, is the editor's thread's.
 
-use std::time::Duration;
+use super::buffer::To;
 
 /// What a person has pressed, or pasted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,32 +19,14 @@ pub enum Key {
     },
     /// Alt-Enter: a line feed in the text.
     LineFeed,
-    /// One grapheme to the left, or to the right.
-    Left,
-    /// See [`Left`](Self::Left).
-    Right,
-    /// One word to the left, or to the right.
-    WordLeft,
-    /// See [`WordLeft`](Self::WordLeft).
-    WordRight,
+    /// Moves the cursor there.
+    Move(To),
+    /// Deletes up to there.
+    Delete(To),
     /// A line up, or the message before.
     Up,
     /// A line down, or the message after.
     Down,
-    /// To the line's start.
-    Home,
-    /// To the line's end.
-    End,
-    /// Deletes the grapheme before the cursor.
-    Backspace,
-    /// Deletes the grapheme behind it.
-    Delete,
-    /// Deletes the word before it.
-    DeleteWord,
-    /// Deletes the line before it.
-    DeleteToStart,
-    /// Deletes the line behind it.
-    DeleteToEnd,
     /// Puts back what was deleted last by more than one grapheme.
     PutBack,
     /// Paints everything anew.
@@ -58,13 +40,14 @@ pub enum Key {
 }
 
 const ESC: u8 = 0x1b;
+const CTRL_C: u8 = 0x03;
 const PASTE_BEGINS: &[u8] = b"\x1b[200~";
 const PASTE_ENDS: &[u8] = b"\x1b[201~";
 
-/// How long the rest of a key's bytes may take, and of a paste. A terminal sends them at once;
-/// a key that is Esc alone has no rest.
-const KEY_TIME: Duration = Duration::from_millis(50);
-const PASTE_TIME: Duration = Duration::from_secs(1);
+/// How many milliseconds the rest of a key's bytes may take, and of a paste. A terminal sends
+/// them at once; a key that is Esc alone has no rest.
+const KEY_TIME: u16 = 50;
+const PASTE_TIME: u16 = 1_000;
 
 /// The bytes of no known key are dropped up to this length; more is not one sequence.
 const LONGEST_SEQUENCE: usize = 32;
@@ -72,19 +55,8 @@ const LONGEST_SEQUENCE: usize = 32;
 /// Reads keys from bytes, however they are delivered.
 #[derive(Debug, Default)]
 pub struct Keys {
-    /// The beginning of a key, or all of a paste so far.
+    /// The beginning of a key, or of a paste.
     rest: Vec<u8>,
-    is_pasting: bool,
-}
-
-/// What stands at the start of the bytes.
-enum Read {
-    /// A key, if it is one that is known, of so many bytes.
-    Key(Option<Key>, usize),
-    /// A paste begins behind so many bytes.
-    Paste(usize),
-    /// It is not all there.
-    Part,
 }
 
 impl Keys {
@@ -92,73 +64,43 @@ impl Keys {
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<Key> {
         self.rest.extend_from_slice(bytes);
         let mut keys = Vec::new();
-        while !self.rest.is_empty() {
-            if self.is_pasting {
-                let Some(end) = find(&self.rest, PASTE_ENDS) else {
-                    break;
-                };
-                let pasted = self.take(end);
-                self.take(PASTE_ENDS.len());
-                self.is_pasting = false;
-                push(&mut keys, Some(paste(&pasted)));
-                continue;
-            }
-            match read(&self.rest) {
-                Read::Key(key, length) => {
-                    self.take(length);
-                    push(&mut keys, key);
-                }
-                Read::Paste(length) => {
-                    self.take(length);
-                    self.is_pasting = true;
-                }
-                Read::Part => break,
-            }
+        while let Some((key, length)) = read(&self.rest) {
+            self.rest.drain(..length);
+            push(&mut keys, key);
         }
         keys
     }
 
-    /// How long to wait for the rest of what has begun; then [`expire`](Self::expire).
-    pub fn patience(&self) -> Option<Duration> {
-        match (self.is_pasting, self.rest.is_empty()) {
-            (true, _) => Some(PASTE_TIME),
-            (false, false) => Some(KEY_TIME),
-            (false, true) => None,
+    /// How many milliseconds to wait for the rest of what has begun; then
+    /// [`expire`](Self::expire).
+    pub fn patience(&self) -> Option<u16> {
+        match self.rest.starts_with(PASTE_BEGINS) {
+            true => Some(PASTE_TIME),
+            false => (!self.rest.is_empty()).then_some(KEY_TIME),
         }
     }
 
     /// No more has come: what there is counts as it stands. Of a paste without an end, Ctrl-C
     /// is a key: whoever pressed it waited for an answer.
     pub fn expire(&mut self) -> Vec<Key> {
-        let rest = std::mem::take(&mut self.rest);
-        if std::mem::take(&mut self.is_pasting) {
-            let interrupts = rest.iter().filter(|byte| **byte == 0x03).count();
-            let text: Vec<_> = rest.into_iter().filter(|byte| *byte != 0x03).collect();
-            let mut keys = Vec::new();
-            push(&mut keys, Some(paste(&text)));
-            keys.extend(std::iter::repeat_n(Key::Interrupt, interrupts));
-            return keys;
-        }
-        // A lone Esc, or half a character.
-        let text = String::from_utf8_lossy(rest.strip_prefix(&[ESC]).unwrap_or(&rest));
-        match rest.first() {
-            Some(&ESC) | None => Vec::new(),
-            Some(_) => vec![Key::Text(text.into_owned())],
-        }
-    }
-
-    fn take(&mut self, length: usize) -> Vec<u8> {
-        self.rest.drain(..length.min(self.rest.len())).collect()
+        let before = self.rest.len();
+        self.rest.retain(|byte| *byte != CTRL_C);
+        let interrupts = before - self.rest.len();
+        // NUL is no key, and ends whatever has begun but a paste.
+        let mut keys = match self.rest.starts_with(PASTE_BEGINS) {
+            true => self.feed(PASTE_ENDS),
+            false => self.feed(b"\0"),
+        };
+        keys.extend(std::iter::repeat_n(Key::Interrupt, interrupts));
+        keys
     }
 }
 
 /// Text that comes in pieces is one text.
 fn push(keys: &mut Vec<Key>, key: Option<Key>) {
     match (keys.last_mut(), key) {
-        (_, None) => {}
-        (_, Some(Key::Text(more))) if more.is_empty() => {}
         (Some(Key::Text(text)), Some(Key::Text(more))) => text.push_str(&more),
-        (_, Some(key)) => keys.push(key),
+        (_, key) => keys.extend(key),
     }
 }
 
@@ -168,138 +110,108 @@ fn paste(bytes: &[u8]) -> Key {
     Key::Paste(text.replace("\r\n", "\n").replace('\r', "\n"))
 }
 
-fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    memchr::memmem::find(bytes, wanted)
-}
-
-fn read(bytes: &[u8]) -> Read {
-    let Some((&first, behind)) = bytes.split_first() else {
-        return Read::Part;
-    };
-    let known = |key| Read::Key(Some(key), 1);
-    match first {
-        ESC => read_escape(bytes),
-        b'\r' | b'\n' => known(Key::Enter {
-            has_more: !behind.is_empty(),
-        }),
-        0x01 => known(Key::Home),
-        0x02 => known(Key::Left),
-        0x03 => known(Key::Interrupt),
-        0x04 => known(Key::EndOfInput),
-        0x05 => known(Key::End),
-        0x06 => known(Key::Right),
-        0x08 | 0x7f => known(Key::Backspace),
-        b'\t' => known(Key::Tab),
-        0x0b => known(Key::DeleteToEnd),
-        0x0c => known(Key::Redraw),
-        0x0e => known(Key::Down),
-        0x10 => known(Key::Up),
-        0x15 => known(Key::DeleteToStart),
-        0x17 => known(Key::DeleteWord),
-        0x19 => known(Key::PutBack),
-        0x1a => known(Key::Suspend),
-        0x00..0x20 => Read::Key(None, 1),
-        _ => read_text(bytes),
+/// The key at the start of the bytes, if it is one that is known, and its length. `None`: it is
+/// not all there.
+fn read(bytes: &[u8]) -> Option<(Option<Key>, usize)> {
+    if let Some(pasted) = bytes.strip_prefix(PASTE_BEGINS) {
+        let (pasted, _) = pasted.split_at(memchr::memmem::find(pasted, PASTE_ENDS)?);
+        let length = PASTE_BEGINS.len() + pasted.len() + PASTE_ENDS.len();
+        return Some((Some(paste(pasted)), length));
     }
+    let (key, length) = match bytes {
+        [] | [ESC] | [ESC, b'O'] => return None,
+        [ESC, b'[', ..] => return read_sequence(bytes),
+        // Of cursor keys there is a second form, without numbers.
+        [ESC, b'O', last, ..] => return Some((key_of(&[], *last), 3)),
+        // Alt, which is Esc before a key.
+        [ESC, b'\r' | b'\n', ..] => (Key::LineFeed, 2),
+        [ESC, b'b', ..] => (Key::Move(To::WordLeft), 2),
+        [ESC, b'f', ..] => (Key::Move(To::WordRight), 2),
+        [ESC, 0x08 | 0x7f, ..] => (Key::Delete(To::WordLeft), 2),
+        // Esc, and then a key of its own.
+        [ESC, 0x00..0x20, ..] => return Some((None, 1)),
+        [ESC, ..] => return Some((None, 2)),
+        [b'\r' | b'\n', behind @ ..] => {
+            let has_more = !behind.is_empty();
+            (Key::Enter { has_more }, 1)
+        }
+        [b'\t', ..] => (Key::Tab, 1),
+        [0x01, ..] => (Key::Move(To::Start), 1),
+        [0x02, ..] => (Key::Move(To::Left), 1),
+        [CTRL_C, ..] => (Key::Interrupt, 1),
+        [0x04, ..] => (Key::EndOfInput, 1),
+        [0x05, ..] => (Key::Move(To::End), 1),
+        [0x06, ..] => (Key::Move(To::Right), 1),
+        [0x08 | 0x7f, ..] => (Key::Delete(To::Left), 1),
+        [0x0b, ..] => (Key::Delete(To::End), 1),
+        [0x0c, ..] => (Key::Redraw, 1),
+        [0x0e, ..] => (Key::Down, 1),
+        [0x10, ..] => (Key::Up, 1),
+        [0x15, ..] => (Key::Delete(To::Start), 1),
+        [0x17, ..] => (Key::Delete(To::WordLeft), 1),
+        [0x19, ..] => (Key::PutBack, 1),
+        [0x1a, ..] => (Key::Suspend, 1),
+        [0x00..0x20, ..] => return Some((None, 1)),
+        _ => return read_text(bytes),
+    };
+    Some((Some(key), length))
 }
 
 /// All text up to the next key; half a character at the end waits for its rest.
-fn read_text(bytes: &[u8]) -> Read {
-    let end = bytes.iter().position(|byte| *byte < 0x20 || *byte == 0x7f);
-    let bytes = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or(bytes);
-    let (text, length) = match std::str::from_utf8(bytes) {
-        Ok(text) => (text.to_owned(), bytes.len()),
-        Err(error) => {
-            let valid = error.valid_up_to();
-            match (valid, error.error_len()) {
-                (0, None) if end.is_none() => return Read::Part,
-                (0, wrong) => {
-                    let length = wrong.unwrap_or(bytes.len());
-                    (char::REPLACEMENT_CHARACTER.to_string(), length)
-                }
-                _ => {
-                    let text = String::from_utf8_lossy(bytes.get(..valid).unwrap_or_default());
-                    (text.into_owned(), valid)
-                }
-            }
+fn read_text(bytes: &[u8]) -> Option<(Option<Key>, usize)> {
+    let is_key = |byte: &u8| *byte < 0x20 || *byte == 0x7f;
+    let end = bytes.iter().position(is_key).unwrap_or(bytes.len());
+    let (text, behind) = bytes.split_at(end);
+    let is_half = |error: std::str::Utf8Error| error.error_len().is_none();
+    let half = text.utf8_chunks().last().map(|last| last.invalid());
+    let half = half.filter(|half| std::str::from_utf8(half).is_err_and(is_half));
+    let half = half.filter(|_| behind.is_empty()).unwrap_or_default();
+    let (text, _) = text.split_at(end - half.len());
+    let key = || Key::Text(String::from_utf8_lossy(text).into_owned());
+    (!text.is_empty()).then(|| (Some(key()), text.len()))
+}
+
+/// A control sequence (ECMA-48 5.4): Esc and `[`, parameters, and the byte that ends it.
+fn read_sequence(bytes: &[u8]) -> Option<(Option<Key>, usize)> {
+    let parameters = bytes.iter().skip(2);
+    let parameters = parameters.take_while(|byte| (0x20..0x40).contains(*byte));
+    let end = 2 + parameters.count();
+    match bytes.get(end) {
+        None if end <= LONGEST_SEQUENCE => None,
+        // No sequence is so long; or a key was pressed in the midst of one.
+        None | Some(0x00..0x20 | 0x7f) => Some((None, end)),
+        Some(last) => {
+            let parameters = bytes.get(2..end).unwrap_or_default();
+            Some((key_of(parameters, *last), end + 1))
         }
-    };
-    Read::Key(Some(Key::Text(text)), length)
-}
-
-/// ECMA-48 control sequences, and Alt, which is Esc before a key.
-fn read_escape(bytes: &[u8]) -> Read {
-    match bytes.get(1) {
-        None => Read::Part,
-        Some(b'[') => read_sequence(bytes, 2),
-        Some(b'O') => match bytes.get(2) {
-            None => Read::Part,
-            Some(last) => Read::Key(cursor_key(*last, false), 3),
-        },
-        Some(b'\r' | b'\n') => Read::Key(Some(Key::LineFeed), 2),
-        Some(b'b') => Read::Key(Some(Key::WordLeft), 2),
-        Some(b'f') => Read::Key(Some(Key::WordRight), 2),
-        Some(0x08 | 0x7f) => Read::Key(Some(Key::DeleteWord), 2),
-        // Esc, and then another sequence.
-        Some(&ESC) => Read::Key(None, 1),
-        Some(0x00..0x20) => Read::Key(None, 1),
-        // Alt and a character.
-        Some(_) => Read::Key(None, 2),
     }
 }
 
-fn read_sequence(bytes: &[u8], at: usize) -> Read {
-    let parameters = bytes.get(at..).unwrap_or_default();
-    let Some(length) = parameters
-        .iter()
-        .position(|byte| !(0x20..0x40).contains(byte))
-    else {
-        return match bytes.len() > LONGEST_SEQUENCE {
-            true => Read::Key(None, bytes.len()),
-            false => Read::Part,
-        };
-    };
-    let whole = at + length + 1;
-    let last = parameters.get(length).copied().unwrap_or_default();
-    if last < 0x20 || last == 0x7f {
-        // No sequence: a key was pressed in the midst of one.
-        return Read::Key(None, at + length);
-    }
-    if bytes.starts_with(PASTE_BEGINS) {
-        return Read::Paste(PASTE_BEGINS.len());
-    }
-    let parameters = parameters.get(..length).unwrap_or_default();
+fn key_of(parameters: &[u8], last: u8) -> Option<Key> {
+    let mut numbers = parameters.split(|byte| *byte == b';');
+    let first = numbers.next().unwrap_or_default();
     // The second number is the modifiers; plain is 1.
-    let is_modified = parameters.contains(&b';');
-    let key = match (last, parameters.split(|byte| *byte == b';').next()) {
-        (b'~', Some(b"1" | b"7")) => Some(Key::Home),
-        (b'~', Some(b"4" | b"8")) => Some(Key::End),
-        (b'~', Some(b"3")) => Some(Key::Delete),
+    let is_modified = numbers.next().is_some();
+    Some(match (first, last) {
+        (_, b'A') => Key::Up,
+        (_, b'B') => Key::Down,
+        (_, b'C') if is_modified => Key::Move(To::WordRight),
+        (_, b'D') if is_modified => Key::Move(To::WordLeft),
+        (_, b'C') => Key::Move(To::Right),
+        (_, b'D') => Key::Move(To::Left),
+        (_, b'H') | (b"1" | b"7", b'~') => Key::Move(To::Start),
+        (_, b'F') | (b"4" | b"8", b'~') => Key::Move(To::End),
+        (b"3", b'~') => Key::Delete(To::Right),
         // Enter with Alt or Shift, where the terminal tells them apart.
-        (b'u', Some(b"13")) if is_modified => Some(Key::LineFeed),
-        (b'~', Some(b"27")) if parameters.ends_with(b";13") => Some(Key::LineFeed),
-        _ => cursor_key(last, is_modified),
-    };
-    Read::Key(key, whole)
-}
-
-fn cursor_key(last: u8, is_modified: bool) -> Option<Key> {
-    Some(match last {
-        b'A' => Key::Up,
-        b'B' => Key::Down,
-        b'C' if is_modified => Key::WordRight,
-        b'D' if is_modified => Key::WordLeft,
-        b'C' => Key::Right,
-        b'D' => Key::Left,
-        b'H' => Key::Home,
-        b'F' => Key::End,
+        (b"13", b'u') if is_modified => Key::LineFeed,
+        (b"27", b'~') if parameters.ends_with(b";13") => Key::LineFeed,
         _ => return None,
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Key, Keys};
+    use super::{Key, Keys, To};
     use proptest::prelude::{any, prop_assert_eq, proptest};
 
     const ENTER: Key = Key::Enter { has_more: false };
@@ -327,14 +239,14 @@ mod tests {
             (&b"\x1b[A"[..], Key::Up),
             (b"\x1bOA", Key::Up),
             (b"\x10", Key::Up),
-            (b"\x1b[1;5C", Key::WordRight),
-            (b"\x1bf", Key::WordRight),
-            (b"\x1b[3~", Key::Delete),
-            (b"\x1b[1~", Key::Home),
-            (b"\x1bOH", Key::Home),
-            (b"\x1b[F", Key::End),
-            (b"\x7f", Key::Backspace),
-            (b"\x17", Key::DeleteWord),
+            (b"\x1b[1;5C", Key::Move(To::WordRight)),
+            (b"\x1bf", Key::Move(To::WordRight)),
+            (b"\x1b[3~", Key::Delete(To::Right)),
+            (b"\x1b[1~", Key::Move(To::Start)),
+            (b"\x1bOH", Key::Move(To::Start)),
+            (b"\x1b[F", Key::Move(To::End)),
+            (b"\x7f", Key::Delete(To::Left)),
+            (b"\x17", Key::Delete(To::WordLeft)),
             (b"\x1b\r", Key::LineFeed),
             (b"\x1b[13;3u", Key::LineFeed),
             (b"\x03", Key::Interrupt),

@@ -24,28 +24,31 @@ mod raw;
 pub(super) mod recorded;
 pub mod rows;
 
-use std::io::{self, IsTerminal as _, PipeWriter, Write as _};
+use std::io::{self, PipeWriter, Write as _};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::unistd::ttyname;
 use terminal_size::{Width, terminal_size_of};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::UnboundedReceiver;
 
-use console::{Console, LAST_MOMENT};
-use desk::Complete;
-use order::Order;
+use console::Console;
 
-pub use order::{Event, Stream};
+pub use order::{Complete, Done, Event, Mode, Order, Stream};
 pub use raw::{end_row, restore};
+
+/// How long the end waits for a screen that is not ready.
+const LAST_MOMENT: Duration = Duration::from_millis(200);
 
 /// The handle on the thread.
 #[derive(Clone, Debug)]
 pub struct Editor {
     orders: Sender<Order>,
-    waker: Arc<Mutex<PipeWriter>>,
+    waker: Arc<PipeWriter>,
     is_stopped: Arc<AtomicBool>,
 }
 
@@ -55,42 +58,27 @@ impl Editor {
     pub fn can_run() -> bool {
         let is_dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
         let has_size = terminal_size_of(io::stdout()).is_some_and(|(Width(w), _)| w > 0);
-        let is_one = match (
-            nix::unistd::ttyname(io::stdin()),
-            nix::unistd::ttyname(io::stdout()),
-        ) {
-            (Ok(input), Ok(output)) => input == output,
-            _ => false,
-        };
-        io::stdin().is_terminal() && io::stdout().is_terminal() && is_one && has_size && !is_dumb
+        // That it has a name says that it is a terminal.
+        let is_one = ttyname(io::stdin()).is_ok_and(|name| ttyname(io::stdout()) == Ok(name));
+        is_one && has_size && !is_dumb
     }
 
     /// Starts it, for messages of at most so many bytes.
     ///
     /// # Errors
     /// The thread cannot be started, or the terminal not be taken over.
-    pub fn start(
-        limit: usize,
-        is_colourful: bool,
-    ) -> io::Result<(Self, mpsc::UnboundedReceiver<Event>)> {
+    pub fn start(limit: usize, is_colourful: bool) -> io::Result<(Self, UnboundedReceiver<Event>)> {
         let (orders, ordered) = channel();
         let (woken, waker) = io::pipe()?;
-        let (events, happened) = mpsc::unbounded_channel();
-        let console = Mutex::new(Console::new(limit, ordered, woken, events, is_colourful));
-        thread::Builder::new()
-            .name("terminal".to_owned())
-            .spawn(move || {
-                let console = console.into_inner();
-                console.unwrap_or_else(PoisonError::into_inner).run();
-            })?;
-        let waker = Arc::new(Mutex::new(waker));
-        let is_stopped = Arc::default();
+        let (console, events) = Console::new(limit, is_colourful, ordered, woken);
+        let thread = thread::Builder::new().name("terminal".to_owned());
+        thread.spawn(move || console.run())?;
         let editor = Self {
             orders,
-            waker,
-            is_stopped,
+            waker: Arc::new(waker),
+            is_stopped: Arc::default(),
         };
-        Ok((editor, happened))
+        Ok((editor, events))
     }
 
     /// Prints this, which ends its last row, above what is being written. Returns once the
@@ -104,25 +92,9 @@ impl Editor {
         printed.recv().unwrap_or_else(|_| Err(Errno::EIO.into()))
     }
 
-    /// Prints this as soon as it can; `false` if the thread is gone.
-    pub fn say(&self, text: String) -> bool {
-        self.order(Order::Print(Stream::Stderr, text, None))
-    }
-
-    /// It is the peer's turn, and this is how things stand.
-    pub fn listen(&self, state: &str) {
-        self.order(Order::Listen(state.to_owned()));
-    }
-
-    /// It is the person's turn, of this number; whether the bell is rung.
-    pub fn speak(&self, turn: u64, rings: bool) {
-        self.order(Order::Speak { turn, rings });
-    }
-
-    /// Puts a question, and how Tab completes its answer. Each of its lines but the last has
-    /// been printed.
-    pub fn ask(&self, question: &str, completes: Option<Complete>) {
-        self.order(Order::Ask(question.to_owned(), completes));
+    /// Asks for something else.
+    pub fn turn_to(&self, mode: Mode) {
+        self.order(Order::TurnTo(mode));
     }
 
     /// The conversation is over. What was left unsent; `None`: nothing.
@@ -130,16 +102,6 @@ impl Editor {
         let (reply, left) = sync_channel(1);
         self.order(Order::Close(reply));
         left.recv().ok().flatten()
-    }
-
-    /// The terminal has another size.
-    pub fn resized(&self) {
-        self.order(Order::Resized);
-    }
-
-    /// The program was stopped, and goes on.
-    pub fn continued(&self) {
-        self.order(Order::Continued);
     }
 
     /// Puts the terminal back. Takes 200 ms at most.
@@ -151,9 +113,9 @@ impl Editor {
         restore();
     }
 
-    fn order(&self, order: Order) -> bool {
+    /// Has it do this as soon as it can; `false` if the thread is gone.
+    pub fn order(&self, order: Order) -> bool {
         let is_there = !self.is_stopped.load(Ordering::Relaxed) && self.orders.send(order).is_ok();
-        let mut waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
-        is_there && waker.write_all(&[0]).is_ok()
+        is_there && (&*self.waker).write_all(&[0]).is_ok()
     }
 }

@@ -3,8 +3,6 @@
 use std::io;
 use std::sync::mpsc::SyncSender;
 
-use super::desk::Complete;
-
 /// Where something is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
@@ -12,6 +10,28 @@ pub enum Stream {
     Stdout,
     /// All else.
     Stderr,
+}
+
+/// What may follow behind what stands before the cursor, if that is clear.
+pub type Complete = fn(&str) -> Option<String>;
+
+/// What a person is asked for.
+#[derive(Clone, Debug)]
+pub enum Mode {
+    /// Nothing: no conversation is on. What is typed goes nowhere.
+    Closed,
+    /// Nothing: it is the peer's turn, and this is how things stand. What is typed is a draft.
+    Listening(String),
+    /// A message.
+    Speaking {
+        /// In this turn.
+        turn: u64,
+        /// Whether the bell is rung.
+        rings: bool,
+    },
+    /// An answer to this question, and how Tab completes it. All its lines but the last have been
+    /// printed.
+    Asking(String, Option<Complete>),
 }
 
 /// What the person has done.
@@ -26,9 +46,10 @@ pub enum Event {
     },
     /// Answered the question.
     Answered(String),
-    /// Pasted more than a message can have; nothing of it is taken.
+    /// Pasted more than there is room for; nothing of it is taken.
     TooLong,
-    /// Typed more than a message can have, or pressed Enter behind that.
+    /// Typed more than there is room for, or pressed Enter behind that: nothing more is taken,
+    /// and nothing sent, before something is deleted.
     Overfull,
     /// Ended the input (Ctrl-D).
     End,
@@ -36,14 +57,22 @@ pub enum Event {
     Gone,
 }
 
+/// Told once something is printed, or cannot be.
+pub type Done = SyncSender<io::Result<()>>;
+
 /// What the thread is to do.
-pub(super) enum Order {
-    Print(Stream, String, Option<SyncSender<io::Result<()>>>),
-    Listen(String),
-    Speak { turn: u64, rings: bool },
-    Ask(String, Option<Complete>),
+#[derive(Debug)]
+pub enum Order {
+    /// Print this, which ends its last row, above what is being written.
+    Print(Stream, String, Option<Done>),
+    /// Ask for something else.
+    TurnTo(Mode),
+    /// The conversation is over; tell what was left unsent.
     Close(SyncSender<Option<String>>),
+    /// The terminal has another size.
     Resized,
+    /// The program was stopped, and goes on.
     Continued,
+    /// Put the terminal back; this is dropped then.
     Stop(SyncSender<()>),
 }

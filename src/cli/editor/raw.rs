@@ -7,9 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, Once};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::termios::{
-    InputFlags, LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr,
-};
+use nix::sys::termios::{LocalFlags, SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use nix::unistd::{getpgrp, tcgetpgrp, write};
 
 /// Bracketed paste: a terminal marks what was pasted.
@@ -34,45 +32,39 @@ pub(super) fn is_foreground() -> bool {
     tcgetpgrp(io::stdin()).is_ok_and(|group| group == getpgrp())
 }
 
-/// Takes the terminal over. What is to be written to it first.
-pub(super) fn enter() -> io::Result<&'static str> {
+/// Takes the terminal over; [`BEGIN`] is to be written to it.
+pub(super) fn enter() -> io::Result<()> {
     let before = tcgetattr(io::stdin())?;
     let mut raw = before.clone();
-    raw.input_flags &= !(InputFlags::ICRNL | InputFlags::IXON | InputFlags::INLCR);
-    raw.local_flags &=
-        !(LocalFlags::ECHO | LocalFlags::ICANON | LocalFlags::ISIG | LocalFlags::IEXTEN);
-    let one_byte = [
-        (SpecialCharacterIndices::VMIN, 1),
-        (SpecialCharacterIndices::VTIME, 0),
-    ];
-    for (index, value) in one_byte {
-        if let Some(character) = raw.control_chars.get_mut(index as usize) {
-            *character = value;
-        }
-    }
+    cfmakeraw(&mut raw);
+    // LF still begins a row.
+    raw.output_flags = before.output_flags;
     if let Ok(mut kept) = BEFORE.lock() {
         kept.get_or_insert(before);
     }
     tcsetattr(io::stdin(), SetArg::TCSANOW, &raw)?;
     restore_at_panic();
-    Ok(BEGIN)
+    Ok(())
 }
 
-/// Puts the terminal back, if it was taken over. Takes no time: a terminal that is blocked
-/// is left as it is but for its mode.
-/// Says whether it was.
+/// Whether it is ready for this just now.
+pub(super) fn is_ready(terminal: impl AsFd, for_what: PollFlags) -> bool {
+    let mut polled = [PollFd::new(terminal.as_fd(), for_what)];
+    poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+}
+
+/// Puts the terminal back, if it was taken over, and says whether it was. Takes no time: a
+/// terminal that is blocked is left as it is but for its mode.
 pub fn restore() -> bool {
     // Whoever holds it is about to do the same.
     let Ok(Some(before)) = BEFORE.try_lock().map(|mut kept| kept.take()) else {
         return false;
     };
-    let stdout = io::stdout();
-    let mut polled = [PollFd::new(stdout.as_fd(), PollFlags::POLLOUT)];
-    if poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0) {
+    if is_ready(io::stdout(), PollFlags::POLLOUT) {
         // In the worst case a paste is marked at the shell, too.
-        let _ = write(stdout.as_fd(), END.as_bytes());
+        let _ = write(io::stdout(), END.as_bytes());
         if IN_ROW.swap(false, Ordering::Relaxed) {
-            let _ = write(stdout.as_fd(), NEW_ROW.as_bytes());
+            let _ = write(io::stdout(), NEW_ROW.as_bytes());
         }
     }
     let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, &before);
@@ -82,14 +74,10 @@ pub fn restore() -> bool {
 /// The terminal has echoed Ctrl-C, where this mode was not on: what the shell writes next is to
 /// begin a row. Takes no time either.
 pub fn end_row() {
-    let is_echoed = tcgetattr(io::stderr()).is_ok_and(|mode| {
-        mode.local_flags
-            .contains(LocalFlags::ECHO | LocalFlags::ECHOCTL)
-    });
-    let stderr = io::stderr();
-    let mut polled = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
-    if is_echoed && poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0) {
-        let _ = write(stderr.as_fd(), b"\n");
+    let echo = LocalFlags::ECHO | LocalFlags::ECHOCTL;
+    let is_echoed = tcgetattr(io::stderr()).is_ok_and(|mode| mode.local_flags.contains(echo));
+    if is_echoed && is_ready(io::stderr(), PollFlags::POLLOUT) {
+        let _ = write(io::stderr(), b"\n");
     }
 }
 

@@ -8,7 +8,7 @@ use std::thread;
 
 use tokio::sync::mpsc;
 
-use super::{Editor, Event, Order, Stream};
+use super::{Editor, Event, Mode, Order, Stream};
 
 /// The person at it.
 pub(in crate::cli) struct Person {
@@ -46,7 +46,7 @@ impl Editor {
         });
         let editor = Self {
             orders,
-            waker: Arc::new(Mutex::new(waker)),
+            waker: Arc::new(waker),
             is_stopped: Arc::default(),
         };
         let person = Person {
@@ -65,15 +65,22 @@ fn obey(ordered: &Receiver<Order>, draft: &Mutex<Option<String>>, tell: impl Fn(
                 tell(to, &text);
                 done.map(|done| done.send(Ok(())));
             }
-            Order::Listen(state) => tell(Stream::Stderr, &format!("[{state}]\n")),
-            Order::Speak { turn, rings } => {
-                let bell = if rings { " bell" } else { "" };
-                tell(Stream::Stderr, &format!("[prompt of turn {turn}{bell}]\n"));
-            }
-            Order::Ask(question, _) => tell(Stream::Stderr, &format!("[{question}]\n")),
+            Order::TurnTo(mode) => tell(Stream::Stderr, &told(&mode)),
             Order::Close(reply) => _ = reply.send(draft.lock().unwrap().take()),
             Order::Resized | Order::Continued => {}
             Order::Stop(reply) => _ = reply.send(()),
         }
+    }
+}
+
+fn told(mode: &Mode) -> String {
+    match mode {
+        Mode::Closed => String::new(),
+        Mode::Listening(state) => format!("[{state}]\n"),
+        Mode::Speaking { turn, rings } => {
+            let bell = if *rings { " bell" } else { "" };
+            format!("[prompt of turn {turn}{bell}]\n")
+        }
+        Mode::Asking(question, _) => format!("[{question}]\n"),
     }
 }

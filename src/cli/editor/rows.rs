@@ -3,15 +3,12 @@
 
 use std::fmt::Write as _;
 
+use anstyle::Style;
 use unicode_segmentation::UnicodeSegmentation as _;
 
-use crate::cli::layout::{INDENT, MIN_COLUMNS, TAB, cells};
+use crate::cli::layout::{INDENT, MIN_COLUMNS, TAB, cells, cells_of};
 use crate::cli::locale::Letters;
 use crate::cli::screen;
-
-/// Where a prompt leaves less room than this many cells, a short one stands for it.
-const NARROW: usize = 6;
-const NARROW_PROMPT: &str = "> ";
 
 /// The size of a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,19 +26,12 @@ pub struct Size {
 pub struct View<'a> {
     /// Before the text, our own words.
     pub prompt: &'a str,
-    /// What the prompt's words begin and end with, as colours.
-    pub style: (&'a str, &'a str),
+    /// How the prompt looks.
+    pub style: Style,
     /// The text, foreign or not: it goes through the door of [`screen`].
     pub text: &'a str,
     /// Where the cursor is in it, in bytes.
     pub cursor: usize,
-}
-
-/// One row, and how many cells it takes.
-#[derive(Debug, Default)]
-struct Row {
-    shown: String,
-    cells: usize,
 }
 
 /// What stands there now.
@@ -54,59 +44,38 @@ pub struct Painter {
 }
 
 impl Painter {
-    /// Whether nothing stands there.
-    pub fn is_empty(&self) -> bool {
-        self.painted.is_empty()
-    }
-
     /// Takes away what stands there. The cursor is then where its first row began.
-    pub fn erase(&mut self, out: &mut String) {
-        if self.painted.is_empty() {
-            return;
+    pub fn erase(&mut self) -> String {
+        let mut out = String::new();
+        if !self.painted.is_empty() {
+            out.push('\r');
+            up(&mut out, self.cursor.0);
+            // Erasing the whole screen below from its corner makes tmux keep it.
+            out.push_str("\x1b[K");
         }
-        out.push('\r');
-        up(out, self.cursor.0);
-        // Erasing the whole screen below from its corner makes tmux keep it.
-        out.push_str("\x1b[K");
         if self.painted.len() > 1 {
             out.push_str("\x1b[B\x1b[J\x1b[A");
         }
         *self = Self::default();
+        out
     }
 
     /// Paints this in the place of what stands there.
-    pub fn paint(&mut self, view: &View<'_>, size: Size, out: &mut String) {
-        self.erase(out);
-        let columns = size.columns.max(MIN_COLUMNS);
-        let letters = size.letters;
-        let prompt = letters.show(view.prompt.to_owned());
-        let is_narrow = cells(&prompt, letters) + NARROW > columns;
-        let prompt = if is_narrow { NARROW_PROMPT } else { &prompt };
-        let (rows, cursor) = lay_out(prompt, view, columns, letters);
+    pub fn paint(&mut self, view: &View<'_>, size: Size) -> String {
+        let mut out = self.erase();
+        let (rows, (row, column)) = lay_out(view, size);
         // As many as the screen holds, with the cursor among them.
         let height = size.rows.saturating_sub(1).max(1);
-        let first = (cursor.0 + 1).saturating_sub(height);
+        let first = (row + 1).saturating_sub(height);
         let rows: Vec<_> = rows.into_iter().skip(first).take(height).collect();
-        let cursor = (cursor.0 - first, cursor.1);
+        let shown: Vec<_> = rows.iter().map(|row| row.shown.as_str()).collect();
         // No row is long enough to be wrapped; terminals disagree about widths.
-        out.push_str("\x1b[?7l");
-        for (number, row) in rows.iter().enumerate() {
-            if number > 0 {
-                out.push_str("\r\n");
-            }
-            match row.shown.strip_prefix(prompt) {
-                Some(text) if number + first == 0 => {
-                    let (begin, end) = view.style;
-                    let _ = write!(out, "{begin}{prompt}{end}{text}");
-                }
-                _ => out.push_str(&row.shown),
-            }
-        }
-        out.push_str("\x1b[?7h");
-        up(out, rows.len().saturating_sub(1) - cursor.0);
-        let _ = write!(out, "\x1b[{}G", cursor.1 + 1);
-        self.painted = rows.into_iter().map(|row| row.cells).collect();
-        self.cursor = cursor;
+        let _ = write!(out, "\x1b[?7l{}\x1b[?7h", shown.join("\r\n"));
+        self.cursor = (row - first, column);
+        self.painted = rows.iter().map(|row| row.cells).collect();
+        up(&mut out, rows.len().saturating_sub(1) - self.cursor.0);
+        let _ = write!(out, "\x1b[{}G", column + 1);
+        out
     }
 
     /// The terminal has another width now, and has laid out anew what stood there.
@@ -115,9 +84,8 @@ impl Painter {
         let rows_of = |cells: &usize| cells.div_ceil(columns).max(1);
         let before = self.painted.iter().take(self.cursor.0);
         let row = before.map(rows_of).sum::<usize>() + self.cursor.1 / columns;
-        let rows = self.painted.iter().map(rows_of).sum();
         self.cursor = (row, self.cursor.1 % columns);
-        self.painted = vec![0; rows];
+        self.painted = vec![0; self.painted.iter().map(rows_of).sum()];
     }
 }
 
@@ -127,69 +95,72 @@ fn up(out: &mut String, rows: usize) {
     }
 }
 
+/// One row, and how many cells it takes.
+struct Row {
+    shown: String,
+    cells: usize,
+}
+
+impl Row {
+    /// Ends it, and begins the next one.
+    fn end(&mut self) -> Self {
+        let shown = INDENT.to_owned();
+        let cells = INDENT.len();
+        std::mem::replace(self, Self { shown, cells })
+    }
+}
+
 /// The rows of this, and the row and column of the cursor.
-fn lay_out(
-    prompt: &str,
-    view: &View<'_>,
-    columns: usize,
-    letters: Letters,
-) -> (Vec<Row>, (usize, usize)) {
+fn lay_out(view: &View<'_>, size: Size) -> (Vec<Row>, (usize, usize)) {
+    let (columns, letters) = (size.columns.max(MIN_COLUMNS), size.letters);
+    let prompt = view.prompt.graphemes(true).map(|cluster| (None, cluster));
+    let text = view.text.grapheme_indices(true);
+    let text = text.chain([(view.text.len(), "")]);
+    let text = text.map(|(at, cluster)| (Some(at), cluster));
     let mut rows = Vec::new();
     let mut row = Row {
-        shown: prompt.to_owned(),
-        cells: cells(prompt, letters),
-    };
-    let indented = || Row {
-        shown: INDENT.to_owned(),
-        cells: INDENT.len(),
+        shown: view.style.to_string(),
+        cells: 0,
     };
     let mut cursor = None;
-    for (at, cluster) in view.text.grapheme_indices(true) {
-        if cluster == "\n" {
-            if at >= view.cursor {
-                cursor.get_or_insert((rows.len(), row.cells));
-            }
-            rows.push(std::mem::replace(&mut row, indented()));
-            continue;
+    for (at, cluster) in prompt.chain(text) {
+        if at == Some(0) {
+            let _ = write!(row.shown, "{:#}", view.style);
         }
         let shown = match cluster {
+            "\n" => String::new(),
             "\t" => " ".repeat(TAB - row.cells % TAB),
             _ => letters.show(screen::line(cluster)),
         };
-        let width = cells(&shown, letters);
-        if row.cells + width >= columns && row.cells > INDENT.len() {
-            rows.push(std::mem::replace(&mut row, indented()));
+        if row.cells + cells(&shown, letters) >= columns && row.cells > INDENT.len() {
+            rows.push(row.end());
         }
-        if at >= view.cursor {
+        if at >= Some(view.cursor) {
             cursor.get_or_insert((rows.len(), row.cells));
         }
-        if row.cells + width >= columns {
-            // A number that no row could hold.
-            for c in shown.chars() {
-                let width = cells(c.encode_utf8(&mut [0; 4]), letters);
-                if row.cells + width >= columns {
-                    rows.push(std::mem::replace(&mut row, indented()));
-                }
-                row.shown.push(c);
-                row.cells += width;
+        for c in shown.chars() {
+            // No row could hold all of it.
+            if row.cells + cells_of(c, letters) >= columns {
+                rows.push(row.end());
             }
-            continue;
+            row.shown.push(c);
+            row.cells += cells_of(c, letters);
         }
-        row.shown.push_str(&shown);
-        row.cells += width;
         if shown.chars().count() > 1 {
             // Whatever the terminal has made of it, here it goes on.
             let _ = write!(row.shown, "\x1b[{}G", row.cells + 1);
         }
+        if cluster == "\n" {
+            rows.push(row.end());
+        }
     }
-    let end = (rows.len(), row.cells);
     rows.push(row);
-    (rows, cursor.unwrap_or(end))
+    (rows, cursor.unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Letters, Painter, Size, View};
+    use super::{Letters, Painter, Size, Style, View};
     use crate::cli::screen::tests::hostile;
     use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
 
@@ -220,21 +191,18 @@ mod tests {
         }
 
         fn prints(&mut self, text: &str) {
-            let mut out = String::new();
-            self.painter.erase(&mut out);
-            out.push_str(text);
+            let out = self.painter.erase() + text;
             self.terminal.process(out.as_bytes());
         }
 
         fn paints(&mut self, text: &str, cursor: usize) {
-            let mut out = String::new();
             let view = View {
                 prompt: PROMPT,
-                style: ("\x1b[1m", "\x1b[0m"),
+                style: Style::new().bold(),
                 text,
                 cursor,
             };
-            self.painter.paint(&view, self.size, &mut out);
+            let out = self.painter.paint(&view, self.size);
             self.terminal.process(out.as_bytes());
         }
 
@@ -271,6 +239,14 @@ mod tests {
         assert_eq!(screen.cursor(), (1, 5));
         screen.paints("x", 1);
         assert_eq!(screen.rows(), ["Your message: x"]);
+    }
+
+    #[test]
+    fn a_prompt_that_finds_no_room_goes_on_in_the_next_row() {
+        let mut screen = Screen::new(12, 10);
+        screen.paints("x", 1);
+        assert_eq!(screen.rows(), ["Your messag", "    e: x"]);
+        assert_eq!(screen.cursor(), (1, 8));
     }
 
     #[test]
@@ -314,9 +290,7 @@ mod tests {
             cursor: (1, 9),
         };
         painter.reflow(20);
-        let mut out = String::new();
-        painter.erase(&mut out);
-        assert_eq!(out, "\r\x1b[2A\x1b[K\x1b[B\x1b[J\x1b[A");
+        assert_eq!(painter.erase(), "\r\x1b[2A\x1b[K\x1b[B\x1b[J\x1b[A");
     }
 
     proptest! {

@@ -9,7 +9,7 @@ use super::notices::{INTERRUPTED, SILENCE, show_end, show_letters, show_notice, 
 use super::partner::Partner;
 use super::{Answer, Left, Speaker, Unsaid};
 use crate::cli::display::Display;
-use crate::cli::editor::{Editor, Event};
+use crate::cli::editor::{Editor, Event, Mode, Order};
 use crate::cli::input::line::Typed;
 use crate::cli::layout::OURS;
 use crate::cli::pairing_code;
@@ -75,7 +75,8 @@ impl Terminal {
     fn listen(&self, state: &str) {
         // Before a conversation nobody is waited for.
         if let Some(editor) = self.editor().filter(|_| !self.peer_within.is_empty()) {
-            editor.listen(&format!("{state}Waiting for {}.", self.peer_within));
+            let state = format!("{state}Waiting for {}.", self.peer_within);
+            editor.turn_to(Mode::Listening(state));
         }
     }
 }
@@ -107,10 +108,10 @@ impl Speaker for Terminal {
         let told = editor.clone();
         tokio::spawn(async move {
             loop {
-                tokio::select! {
-                    _ = resized.recv() => told.resized(),
-                    _ = continued.recv() => told.continued(),
-                }
+                _ = tokio::select! {
+                    _ = resized.recv() => told.order(Order::Resized),
+                    _ = continued.recv() => told.order(Order::Continued),
+                };
             }
         });
         self.editor = Some((editor, events));
@@ -142,7 +143,8 @@ impl Speaker for Terminal {
         if self.asked != Some(turn)
             && let Some(editor) = self.editor()
         {
-            editor.speak(turn, self.rings);
+            let rings = self.rings;
+            editor.turn_to(Mode::Speaking { turn, rings });
             self.asked = Some(turn);
         }
         loop {
@@ -197,14 +199,14 @@ impl Speaker for Terminal {
         // It stands where the state stands, and goes with it.
         if let (None, Notice::Silence { is_over }) = (self.asked, notice) {
             match self.editor().filter(|_| !is_over) {
-                Some(editor) => editor.listen(SILENCE),
+                Some(editor) => editor.turn_to(Mode::Listening(SILENCE.to_owned())),
                 None => self.listen(""),
             }
             return Ok(());
         }
         if let (Notice::Waiting { ahead }, Some(editor)) = (notice, self.editor()) {
             // What is typed now is a draft for the conversation that is waited for.
-            editor.listen(&waiting(ahead));
+            editor.turn_to(Mode::Listening(waiting(ahead)));
             return Ok(());
         }
         show_notice(&self.display, notice);
@@ -224,7 +226,7 @@ impl Speaker for Terminal {
             if let Some(draft) = editor.close() {
                 self.display.unsaid(&draft);
             }
-            editor.listen(INTERRUPTED);
+            editor.turn_to(Mode::Listening(INTERRUPTED.to_owned()));
         }
     }
 
@@ -247,7 +249,7 @@ impl Speaker for Terminal {
     fn question(&mut self, question: &str) {
         self.is_asking = true;
         if let Some(editor) = self.editor() {
-            editor.ask(question, None);
+            editor.turn_to(Mode::Asking(question.to_owned(), None));
         }
     }
 
@@ -255,7 +257,8 @@ impl Speaker for Terminal {
         if !self.is_asking {
             self.is_asking = true;
             if let Some(editor) = self.editor() {
-                editor.ask(pairing_code::PROMPT, Some(pairing_code::complete));
+                let (question, complete) = (pairing_code::PROMPT, pairing_code::complete);
+                editor.turn_to(Mode::Asking(question.to_owned(), Some(complete)));
             }
         }
         self.answer().await
