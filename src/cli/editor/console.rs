@@ -11,7 +11,6 @@ use anstyle::Style;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill, raise};
-use nix::sys::termios::{FlushArg, tcflush};
 use nix::unistd::{Pid, read, write};
 use terminal_size::{Height, Width, terminal_size_of};
 use tokio::sync::mpsc;
@@ -177,6 +176,13 @@ impl Console {
         Ok(())
     }
 
+    fn read_all(&mut self) -> Result<(), Over> {
+        while self.has_keys() {
+            self.read()?;
+        }
+        Ok(())
+    }
+
     /// Ctrl-C does not wait for a screen that is not ready: it is as if the terminal had made a
     /// signal of it.
     fn take(&mut self, keys: Vec<Key>) {
@@ -218,7 +224,11 @@ impl Console {
             Order::TurnTo(mode) => {
                 match mode {
                     Mode::Speaking { rings: true, .. } => self.put(Stream::Stdout, BELL, None),
-                    Mode::Asking(..) => self.forget_keys(),
+                    Mode::Asking(..) => {
+                        // What was pressed up to now was for what is over, but for Ctrl-C.
+                        self.read_all()?;
+                        self.pressed.clear();
+                    }
                     _ => {}
                 }
                 self.desk.turn_to(mode);
@@ -226,9 +236,7 @@ impl Console {
             Order::Close(reply) => {
                 // What was typed for it and not seen yet is named too; no Enter counts any more.
                 self.desk.turn_to(Mode::Listening(String::new()));
-                while self.has_keys() {
-                    self.read()?;
-                }
+                self.read_all()?;
                 self.press();
                 let _ = reply.send(self.desk.close());
             }
@@ -243,14 +251,6 @@ impl Console {
             }
         }
         Ok(())
-    }
-
-    /// What was pressed up to now was for what is over.
-    fn forget_keys(&mut self) {
-        self.pressed.clear();
-        if self.is_raw && raw::is_foreground() {
-            let _ = tcflush(io::stdin(), FlushArg::TCIFLUSH);
-        }
     }
 
     fn continued(&mut self) {
