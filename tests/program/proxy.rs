@@ -1,7 +1,7 @@
 //! Clients that dial through a SOCKS5 proxy: through one that is not ours, and past what is none.
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::io::{self, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener as StdListener};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -362,8 +362,13 @@ fn answering(bytes: &'static [u8], closes: bool) -> (String, Arc<Mutex<Vec<u8>>>
                 hears.lock().unwrap().extend(greeting);
                 let _ = stream.write_all(bytes);
             }
-            if !closes {
-                open.push(stream);
+            match closes {
+                // What comes meanwhile is read: else the close would destroy the answer.
+                true => {
+                    let _ = stream.shutdown(Shutdown::Write);
+                    let _ = io::copy(&mut stream, &mut io::sink());
+                }
+                false => open.push(stream),
             }
         }
     });
