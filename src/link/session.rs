@@ -455,6 +455,16 @@ impl Session {
             Err(error) => match &mut self.phase {
                 // The end was stored before it was said, and what is stored is
                 // enough to go on.
+                Phase::Storing(_) if self.stored.quit => {}
+                // A hold of zero has ended it. That is not stored, so it has not ended.
+                Phase::Storing(end) if self.role == Role::Server => {
+                    self.has_failed_to_store = true;
+                    let (ended, remains) = &mut **end;
+                    ended.cause = LinkError::from(error).into();
+                    if let Some(parked) = Conversation::restore(Role::Server, self.stored.clone()) {
+                        *remains = Remains::Parked(parked);
+                    }
+                }
                 Phase::Storing(_) | Phase::Done => {}
                 Phase::On => {
                     self.has_failed_to_store = true;
@@ -847,9 +857,15 @@ impl Session {
                 false => Output::Remove,
             });
         }
-        if self.has_journal && is_crash && self.conversation.has_quit() && !self.stored.quit {
-            // It was asked for before its user went.
-            let put = self.put(self.conversation.snapshot(), false);
+        // It was asked for before its user went; or a server has ended it, and remembers that.
+        let has_quit = self.conversation.has_quit();
+        let is_over = is_unread && !is_parked && self.role == Role::Server;
+        if self.has_journal && !self.stored.quit && ((is_crash && has_quit) || is_over) {
+            let snapshot = Snapshot {
+                quit: true,
+                ..self.conversation.snapshot()
+            };
+            let put = self.put(snapshot, false);
             self.outputs.push_back(put);
         }
         self.phase = Phase::Storing(Box::new((ended, remains)));

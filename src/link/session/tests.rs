@@ -456,3 +456,65 @@ fn a_quit_is_stored_though_its_user_goes_at_once() {
         |output: &Output| matches!(output, Output::Store { snapshot, .. } if snapshot.quit);
     assert!(left.iter().any(is_quit), "{left:?}");
 }
+
+/// A server's, with a journal and a connection.
+fn session_that_a_cut_ends() -> Session {
+    let id = ConversationId::from_bits([7; 16]);
+    let conversation = Conversation::new(Role::Server, id, HeardWhen::Stored);
+    let limits = Limits {
+        hold: Duration::ZERO,
+        ..Limits::default()
+    };
+    let mut session = Session::new(Role::Server, conversation, true, true, &limits);
+    let greeting = Greeting {
+        heard: 0,
+        has_quit: false,
+        clienthello: 1,
+    };
+    session.accept(greeting).unwrap();
+    settle(&mut session);
+    session
+}
+
+/// It must not be open again after a restart: its peer is told that it has ended.
+#[test]
+fn an_end_is_stored_though_its_last_message_is_not_read() {
+    let mut session = session_that_a_cut_ends();
+    session.say(Text::new("one").unwrap()).unwrap();
+    settle(&mut session);
+    let text = Text::new("two").unwrap();
+    session.receive(Frame::Say { turn: 2, text });
+    settle(&mut session);
+    session.link_lost(LinkError::Cut);
+    assert_eq!(outputs(&mut session), [Output::Cut]);
+    session.dropped();
+    let put = outputs(&mut session);
+    assert!(
+        matches!(&put[..], [Output::Store { snapshot, is_live: false, .. }]
+        if snapshot.quit && snapshot.last_heard.is_some())
+    );
+    session.stored(Ok(()));
+    let last = outputs(&mut session);
+    assert_eq!(last.last(), Some(&Output::Done(Remains::End)));
+}
+
+/// Else its peer is told of an end that a restart undoes.
+#[test]
+fn an_end_that_cannot_be_stored_is_none() {
+    let mut session = session_that_a_cut_ends();
+    session.link_lost(LinkError::Cut);
+    let last = outputs(&mut session);
+    assert!(
+        matches!(last[..], [Output::Cut, Output::Store { .. }]),
+        "{last:?}"
+    );
+    session.stored(Err(JournalError::InUse {
+        path: "disk".into(),
+    }));
+    let left = outputs(&mut session);
+    assert!(
+        matches!(&left[..], [Output::Ended(ended), Output::Done(Remains::Parked(_))]
+        if ended.has_journal_failed()),
+        "{left:?}"
+    );
+}
