@@ -196,7 +196,7 @@ impl Admission {
             (Some(Standing::Ended), _) => Entry::Ended,
             (Some(Standing::Unreadable), _) => Entry::None,
             (Some(Standing::Parked { .. }) | None, true) => Entry::Begin(hello.clone()),
-            (Some(Standing::Parked { .. }) | None, false) => Entry::Again,
+            (Some(Standing::Parked { .. }) | None, false) => Entry::Again(hello.peer.key()),
         }
     }
 

@@ -494,7 +494,7 @@ where
                 let reason = Reason::Ended;
                 return self.close_with(id, wire, Frame::Refuse { reason }, None);
             }
-            Entry::Again => return self.wait_again(id, wire, has_quit),
+            Entry::Again(key) => return self.wait_again(id, key, wire, has_quit),
             Entry::None => return self.admission.leave(id),
         };
         let (name, peer) = (hello.name(), hello.peer);
@@ -552,12 +552,18 @@ where
     }
 
     /// A connection goes back to where it waits behind its `hello`.
-    fn wait_again(&mut self, id: ConnectionId, wire: Box<Wire<Tls<S>>>, has_quit: bool) -> Orders {
+    fn wait_again(
+        &mut self,
+        id: ConnectionId,
+        key: KeyId,
+        wire: Box<Wire<Tls<S>>>,
+        has_quit: bool,
+    ) -> Orders {
         let (instructions, instructed) = mpsc::unbounded_channel();
         let connection = Connection {
             address: None,
             instructions,
-            key: None,
+            key: Some(key),
         };
         self.connections.insert(id, connection);
         let handed = Handed {

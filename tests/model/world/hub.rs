@@ -311,7 +311,7 @@ impl World {
                 self.hang_up(Side::Server, number, false);
                 return self.left(config, number);
             }
-            Entry::Again => {
+            Entry::Again(_) => {
                 let greeted = Connection::Greeted {
                     conversation,
                     heard,

@@ -71,9 +71,9 @@ pub enum Entry {
     GoOn(Hello),
     /// For one that has ended: to be told so.
     Ended,
-    /// For one that was on, and is parked just now: then call
+    /// For one of this key that was on, and is parked just now: then call
     /// [`Admission::again`](super::Admission::again).
-    Again,
+    Again(KeyId),
     /// For none: it is closed without a word.
     None,
 }

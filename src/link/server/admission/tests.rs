@@ -849,7 +849,7 @@ fn whoever_comes_while_a_conversation_is_parked_asks_again() {
     assert_eq!(door.greet(2, 2, ADMIT), ["2: wait 0"]);
     assert_eq!(door.greet(1, 1, ADMIT), ["3: enter"]);
     assert!(door.parked(1, 1).is_empty());
-    assert_eq!(door.admission.entry(ConnectionId(3)), Entry::Again);
+    assert_eq!(door.admission.entry(ConnectionId(3)), Entry::Again(key(1)));
     let orders = door.admission.again(ConnectionId(3));
     assert_eq!(door.obey(orders), ["3: wait 1"]);
     assert_eq!(door.seat(), ["2: enter", "3: wait 0"]);
