@@ -1,28 +1,12 @@
 //! What a run of the checker is about: how far it goes, who keeps a journal,
 //! and which rule is broken on purpose.
 
-use tokio::io::duplex;
-use tokio::sync::mpsc;
+use turnchat::Peer;
 use turnchat::internals::HeardWhen;
-use turnchat::{Algorithm, Identity, Peer};
-use turnchat::{Client, ServerBuilder, Verdict};
 
+use crate::proven::proven_peer;
 use crate::rules::Broken;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Side {
-    Server,
-    Client,
-}
-
-impl Side {
-    pub(crate) fn other(self) -> Self {
-        match self {
-            Self::Server => Self::Client,
-            Self::Client => Self::Server,
-        }
-    }
-}
+pub(crate) use crate::tale::Side;
 
 /// When people quit, besides when all is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,41 +103,4 @@ impl Config {
     pub(crate) fn breaks(&self, rule: Broken) -> bool {
         self.broken == Some(rule)
     }
-}
-
-/// The client's key, as a server has it after a real handshake.
-fn proven_peer() -> Peer {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        let alice = Identity::generate(Algorithm::EcdsaP256).unwrap();
-        let bob = Identity::generate(Algorithm::EcdsaP256).unwrap();
-        let (ours, theirs) = duplex(64 * 1024);
-        let (arrivals, mut arrived) = mpsc::channel(1);
-        arrivals.send(theirs).await.unwrap();
-        let accept = move || {
-            let stream = arrived.try_recv();
-            async move {
-                match stream {
-                    Ok(stream) => Ok((stream, None)),
-                    Err(_) => std::future::pending().await,
-                }
-            }
-        };
-        let mut server = ServerBuilder::new(&alice, async |_| Verdict::Admit)
-            .start(accept)
-            .await
-            .unwrap();
-        let client = Client::new(&bob, vec![alice.key_id()]);
-        let mut ours = Some(ours);
-        let dial = move || {
-            let stream = ours.take().ok_or(std::io::ErrorKind::NotFound.into());
-            async move { stream }
-        };
-        let (talk, waiting) = tokio::join!(server.next(), client.connect(dial));
-        drop(waiting);
-        talk.unwrap().peer
-    })
 }

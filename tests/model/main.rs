@@ -20,34 +20,24 @@
 )]
 
 mod config;
+mod promise;
+mod proven;
 mod rules;
 mod sizes;
 mod tale;
 mod world;
 
 use config::Config;
+use promise::{
+    ACCUSED, AGREED, COMPLETE, ENDLESS, LOST, ONCE, ONE_OPEN, REOPENED, REPLACED, SAFE, SAID,
+    STUCK, TURN, UNSAID, WANTED,
+};
 use stateright::{Model, Property};
 use tale::Tale;
 use world::{Event, World};
 
 /// Of a client that nothing happens to: three are for a `quit`.
 const MOST_DIALS: u8 = 8;
-
-const TURN: &str = "the turn has one holder";
-const SAID: &str = "what is heard was said, in these words";
-const ONCE: &str = "in order, and each once";
-const LOST: &str = "nothing is lost, or it is named";
-const AGREED: &str = "the end is agreed";
-const WANTED: &str = "nobody's conversation is ended by nobody";
-const REOPENED: &str = "what has ended stays so";
-const STUCK: &str = "nobody is stuck";
-const ENDLESS: &str = "nobody dials for ever";
-const ACCUSED: &str = "nobody is accused of a broken rule";
-const COMPLETE: &str = "what there is to say can be said";
-const ONE_OPEN: &str = "a key has one open conversation";
-const UNSAID: &str = "what was entered before a quit is said before it";
-const SAFE: &str = "what is acknowledged was taken, or stands in a record";
-const REPLACED: &str = "nobody is replaced by an older connection";
 
 impl Model for Config {
     type State = World;

@@ -3,11 +3,28 @@
 
 use turnchat::Text;
 
-use crate::config::Side;
+use crate::promise::{ONCE, SAID};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Side {
+    Server,
+    Client,
+}
+
+impl Side {
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Server => Self::Client,
+            Self::Client => Self::Server,
+        }
+    }
+}
 
 /// One conversation, as both people have lived through it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Tale {
+    /// Of many, which it is.
+    pub(crate) number: u16,
     sides: [Told; 2],
     /// Somebody quit it, gave it up, or does not know of it any more.
     pub(crate) is_end_wanted: bool,
@@ -40,15 +57,6 @@ pub(crate) enum Outcome {
     GivenUp,
 }
 
-/// Texts tell side, turn, and how often the like had been said before.
-pub(crate) fn text(side: Side, turn: u64, life: u8) -> Text {
-    Text::new(format!("{side:?} {turn} {life}")).unwrap()
-}
-
-fn life(side: Side, turn: u64, words: &Text) -> Option<u8> {
-    (0..8).find(|life| text(side, turn, *life) == *words)
-}
-
 impl Tale {
     pub(crate) fn of(&self, side: Side) -> &Told {
         &self.sides[side as usize]
@@ -56,6 +64,21 @@ impl Tale {
 
     pub(crate) fn of_mut(&mut self, side: Side) -> &mut Told {
         &mut self.sides[side as usize]
+    }
+
+    /// Texts tell conversation, side, turn, and how often the like had been said before.
+    /// Some are long.
+    pub(crate) fn text(&self, side: Side, turn: u64, life: u8) -> Text {
+        let number = self.number;
+        let long = match number % 8 == 7 && turn.is_multiple_of(3) {
+            true => 3_000 * usize::from(number % 5 + 1),
+            false => 0,
+        };
+        Text::new(format!("{side:?} {turn} {life} in {number}{:long$}", "")).unwrap()
+    }
+
+    fn life(&self, side: Side, turn: u64, words: &Text) -> Option<u8> {
+        (0..8).find(|life| self.text(side, turn, *life) == *words)
     }
 
     /// This side says something. The answer tells it from what it said in this
@@ -91,7 +114,9 @@ impl Tale {
         words: &Text,
         again: bool,
     ) -> Result<(), &'static str> {
-        let message = life(side.other(), turn, words).map(|life| (turn, life));
+        let message = self
+            .life(side.other(), turn, words)
+            .map(|life| (turn, life));
         if again && message == self.of(side).shown {
             return Ok(());
         }
@@ -99,7 +124,7 @@ impl Tale {
         let Some(place) = said.iter().position(|said| Some(*said) == message) else {
             // Said once and heard already: whoever shows it again does so a second time.
             let is_known = self.of(side).shown.is_some_and(|(last, _)| turn <= last);
-            return Err(if is_known { crate::ONCE } else { crate::SAID });
+            return Err(if is_known { ONCE } else { SAID });
         };
         let next = match (self.of(side).shown, side) {
             (Some((last, _)), _) => last + 2,
@@ -107,7 +132,7 @@ impl Tale {
             (None, Side::Server) => 2,
         };
         if turn != next {
-            return Err(crate::ONCE);
+            return Err(ONCE);
         }
         // What has been heard is kept no longer than it can come again.
         self.of_mut(side.other()).said.remove(place);

@@ -24,7 +24,7 @@ use self::hub::{Hub, number_of_id};
 use self::network::Link;
 use self::program::Program;
 use crate::config::{Config, Side};
-use crate::tale::{Tale, text};
+use crate::tale::Tale;
 
 /// A connection, numbered by its ClientHello: a client runs one handshake at a time.
 pub(crate) type Number = u8;
@@ -168,9 +168,10 @@ impl World {
                 let number = self.number_of_user(side);
                 let conversation = self.driver(side, number).conversation();
                 let (id, turn) = (conversation.id(), conversation.next_turn());
-                let life = self.tales.entry(id).or_default().say(side, turn);
-                let driver = self.driver(side, number);
-                driver.session.say(text(side, turn, life)).unwrap();
+                let tale = self.tales.entry(id).or_default();
+                let life = tale.say(side, turn);
+                let text = tale.text(side, turn, life);
+                self.driver(side, number).session.say(text).unwrap();
                 self.process(config, side, number, false);
             }
             Event::Quit(side) => {
