@@ -1,0 +1,200 @@
+//! Crashes of a machine or a program, and what its person remembers of them.
+
+use std::time::Duration;
+
+use turnchat::ConversationId;
+use turnchat::internals::{Snapshot, StoreError};
+
+use super::machine::{Crash, Put, Trouble};
+use super::network::Link;
+use super::{At, Event, Whose, World};
+use crate::config::Side;
+use crate::rules::Broken;
+
+impl World {
+    /// Everything but the disk is gone. It is started again later.
+    pub(super) fn crash(&mut self, whose: Whose, crash: Crash) {
+        self.note(|| format!("CRASH of {whose:?}: {crash:?}"));
+        self.figures.crashes += 1;
+        self.fuse = None;
+        let side = match whose {
+            Whose::Server => Side::Server,
+            Whose::Client(_) => Side::Client,
+        };
+        self.break_links(whose, side, crash);
+        let ending = self.break_puts(whose, crash);
+        let machine = match whose {
+            Whose::Server => &mut self.server,
+            Whose::Client(client) => &mut self.clients[client].machine,
+        };
+        let is_torn = machine.crash(crash, &mut self.dice);
+        self.figures.torn_writes += usize::from(is_torn);
+        let has_journal = machine.has_journal;
+        let ids: Vec<_> = self.tales.keys().copied().collect();
+        for id in ids {
+            if whose == Whose::Server || whose == Whose::Client(self.owner(id)) {
+                self.remember(side, id, has_journal, ending.contains(&id));
+            }
+        }
+        match whose {
+            Whose::Server => {
+                self.hub.live.clear();
+                self.hub.parked.clear();
+                self.hub.untold.clear();
+            }
+            Whose::Client(client) => self.clients[client].stop(),
+        }
+        let pause = match self.is_calm {
+            true => Duration::ZERO,
+            false => self.dice.up_to(Duration::from_secs(90)),
+        };
+        self.queue.after(pause, Event::Starts(whose));
+    }
+
+    /// Its peers see that at once, or only by its silence.
+    fn break_links(&mut self, whose: Whose, side: Side, crash: Crash) {
+        let is_its = |link: &Link| match whose {
+            Whose::Server => link.accepted.is_some(),
+            Whose::Client(of) => link.client == Some(of),
+        };
+        let links = self.links.iter().filter(|(_, link)| is_its(link));
+        let links: Vec<_> = links.map(|(link, _)| *link).collect();
+        for link in links {
+            if crash == Crash::Power && self.dice.once_in(2) {
+                self.cut(link);
+            }
+            self.hang_up(side, link, crash != Crash::Stop);
+        }
+    }
+
+    /// What is on its way to the disk is done, or in part, or not at all. Which conversations
+    /// were ending.
+    fn break_puts(&mut self, whose: Whose, crash: Crash) -> Vec<ConversationId> {
+        let mut ending = Vec::new();
+        let ats: Vec<_> = match whose {
+            Whose::Server => self.hub.live.keys().map(|id| At::Server(*id)).collect(),
+            Whose::Client(client) => vec![At::Client(client)],
+        };
+        for at in ats {
+            let Some(driver) = self.driver(at) else {
+                continue;
+            };
+            let (id, is_ending) = (
+                driver.conversation().id(),
+                !driver.session.is_on() && driver.was_stored,
+            );
+            let put = driver.put.take();
+            if is_ending {
+                ending.push(id);
+                // It may have been the cut that ended it.
+                self.tale(id).is_end_wanted |= self.setup.limits.hold.is_zero();
+            }
+            if let Some(put) = put {
+                let steps = self.dice.below(8);
+                if crash != Crash::Stop {
+                    self.machine(at).disk.stop_after(steps);
+                }
+                let _ = self.put(at.side(), id, &put);
+            }
+        }
+        ending
+    }
+
+    /// What its person knows of a conversation, now that only its record is left.
+    fn remember(&mut self, side: Side, id: ConversationId, has_journal: bool, is_ending: bool) {
+        let record = self.record(side, id);
+        let tale = self.tale(id);
+        if !has_journal {
+            return tale.forget(side);
+        }
+        let told = tale.of_mut(side);
+        if told.outcome.is_some() || told.untold {
+            return;
+        }
+        // A restarted client that only has an end left does not name what it had
+        // said, nor does a server that knows that it was heard.
+        let is_named = |record: &Snapshot| {
+            let is_unacknowledged = record.said > record.acknowledged;
+            side == Side::Server && record.last_said.is_some() && is_unacknowledged
+        };
+        let is_over = |record: &Snapshot| record.quit && !is_named(record);
+        if record.as_ref().map_or(is_ending, is_over) {
+            told.untold = true;
+            return;
+        }
+        // What was entered and not yet stored was not said.
+        let highest = record.as_ref().map_or(0, |record| record.said);
+        told.said.retain(|(turn, _)| *turn <= highest);
+        // What was acknowledged and not taken will be handed over again.
+        let promised = told.promised;
+        let stands =
+            |record: &Snapshot| Some(record.heard) == promised && record.last_heard.is_some();
+        if promised.is_some() && !record.as_ref().is_some_and(stands) {
+            self.breaks(crate::SAFE);
+        }
+    }
+
+    /// Where somebody else has taken over, that is who goes on: as the next life of the machine.
+    pub(super) fn give_way(&mut self, whose: Option<Whose>) {
+        if std::mem::take(&mut self.superseded)
+            && let Some(whose) = whose
+        {
+            self.crash(whose, Crash::Kill);
+        }
+    }
+
+    /// Of a disk that was told to stop.
+    pub(super) fn crash_where_disks_have_stopped(&mut self) {
+        if self.server.disk.has_stopped() {
+            self.crash(Whose::Server, Crash::Power);
+        }
+        for client in 0..self.clients.len() {
+            if self.clients[client].machine.disk.has_stopped() {
+                self.crash(Whose::Client(client), Crash::Power);
+            }
+        }
+    }
+
+    /// `Record::store` and `Record::remove`.
+    pub(super) fn put(
+        &mut self,
+        side: Side,
+        id: ConversationId,
+        put: &Put,
+    ) -> Result<(), StoreError> {
+        let name = self.record_name(side, id);
+        let forgets_quit = self.setup.breaks(Broken::QuitOutlivesCrash);
+        let is_quit = matches!(put, Put::Record(contents) if contents.conversation.quit);
+        if forgets_quit && is_quit {
+            return Ok(());
+        }
+        let owner = self.owner(id);
+        let machine = match side {
+            Side::Server => &mut self.server,
+            Side::Client => &mut self.clients[owner].machine,
+        };
+        let (dice, mishaps) = (&mut self.dice, &self.setup.mishaps);
+        if !self.is_calm && dice.once_in(mishaps.failing_store) {
+            self.figures.failed_stores += 1;
+            machine.disk.fail_after(Some(dice.below(3)));
+        }
+        if !self.is_calm && dice.once_in(mishaps.crash_in_store) {
+            machine.disk.stop_after(1 + dice.below(6));
+        }
+        let trouble = match self.is_calm || !dice.once_in(mishaps.troubled_store) {
+            true => None,
+            false => Some(dice.pick(&[Trouble::Unknown, Trouble::Unknown, Trouble::Conflict])),
+        };
+        let result = machine.put(name, put, trouble, dice);
+        machine.disk.fail_after(None);
+        if result == Err(StoreError::TakenOver) && !machine.disk.has_stopped() {
+            self.figures.taken_over += 1;
+            match trouble == Some(Trouble::Conflict) {
+                true => self.superseded = true,
+                false => self.breaks(crate::OWN),
+            }
+        }
+        self.note(|| format!("    {name} is put: {result:?}, {trouble:?}"));
+        result
+    }
+}
