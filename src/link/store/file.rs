@@ -67,6 +67,27 @@ impl<D: Disk> FileStore<D> {
         }
     }
 
+    /// The same, to go on with it: it is durable then. A writer that was killed may have left what
+    /// a power cut would take back.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn take_up(&self, name: &RecordName) -> Result<Option<Loaded>, JournalError> {
+        self.flush(&file_name(name))?;
+        self.flush_names()?;
+        self.get(name)
+    }
+
+    fn flush(&self, file: &str) -> Result<(), JournalError> {
+        let flushed = slots::flush(&self.disk, file);
+        flushed.map_err(|error| JournalError::unwritable(&self.disk.path(file), error))
+    }
+
+    fn flush_names(&self) -> Result<(), JournalError> {
+        let flushed = self.disk.flush();
+        flushed.map_err(|error| JournalError::unwritable(&self.disk.path(""), error))
+    }
+
     fn read(&self, file: &str) -> Result<Option<Loaded>, JournalError> {
         let path = || self.disk.path(file);
         let found = slots::read(&self.disk, file);
@@ -98,6 +119,23 @@ impl<D: Disk> FileStore<D> {
             Some(Listed { name, read })
         });
         Ok(listed.collect())
+    }
+
+    /// The records of a server, to go on with them: they are durable then.
+    ///
+    /// # Errors
+    /// [`JournalError`]: the directory.
+    pub fn take_up_all(&self) -> Result<Vec<Listed>, JournalError> {
+        let mut records = self.records(Some(Role::Server))?;
+        for record in &mut records {
+            if let Ok((name, _)) = &record.read
+                && let Err(error) = self.flush(&file_name(name))
+            {
+                record.read = Err(error);
+            }
+        }
+        self.flush_names()?;
+        Ok(records)
     }
 
     /// Writes a record durably; its new version.
@@ -145,11 +183,11 @@ impl<D: Disk> Store for FileStore<D> {
     }
 
     fn load(self: Arc<Self>, name: RecordName) -> Later<Result<Option<Loaded>, JournalError>> {
-        Box::pin(blocking(move || self.get(&name)))
+        Box::pin(blocking(move || self.take_up(&name)))
     }
 
     fn load_all(self: Arc<Self>) -> Later<Result<Vec<Listed>, JournalError>> {
-        Box::pin(blocking(move || self.records(Some(Role::Server))))
+        Box::pin(blocking(move || self.take_up_all()))
     }
 
     fn put(

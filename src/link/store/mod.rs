@@ -64,10 +64,10 @@ pub(crate) trait Store: Send + Sync + Debug {
     /// Where a record stands, for messages.
     fn place(&self, name: &RecordName) -> PathBuf;
 
-    /// What stands in a record; `None` if there is none.
+    /// What stands in a record, durably; `None` if there is none.
     fn load(self: Arc<Self>, name: RecordName) -> Later<Result<Option<Loaded>, JournalError>>;
 
-    /// All records of a server, in no order.
+    /// All records of a server, durably, in no order.
     fn load_all(self: Arc<Self>) -> Later<Result<Vec<Listed>, JournalError>>;
 
     /// Writes a record durably, if its version is the `expected` one.

@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 use tokio::time::sleep;
 
 use super::contents::{Contents, now};
-use super::error::StoreError;
+use super::error::{JournalError, StoreError};
 use super::put::{Putting, Step};
 use super::record_name::RecordName;
 use super::{Store, Version};
@@ -113,11 +113,12 @@ impl Record {
 
     /// `None`: it is removed.
     async fn write(&self, state: &mut State, contents: Option<Contents>) -> Result<(), StoreError> {
-        if let Some(failed) = state.failed.take()
-            && let Some((version, nonce)) = self.read().await
-            && nonce == failed
-        {
-            state.version = version;
+        if let Some(failed) = state.failed {
+            match self.read().await? {
+                Some((version, nonce)) if nonce == failed => state.version = version,
+                _ => {}
+            }
+            state.failed = None;
         }
         let nonce = contents.as_ref().map(|contents| contents.nonce);
         if nonce.is_none() && state.version == Version::NONE {
@@ -138,7 +139,10 @@ impl Record {
                 }
                 Step::Read => {
                     sleep(PAUSE).await;
-                    putting.read(self.read().await)
+                    match self.read().await {
+                        Ok(found) => putting.read(found),
+                        Err(_) => Step::Read,
+                    }
                 }
                 Step::Done(version) => {
                     state.version = version;
@@ -152,20 +156,14 @@ impl Record {
         }
     }
 
-    /// Its version, and the nonce in it; however long that takes.
-    async fn read(&self) -> Option<(Version, u64)> {
-        loop {
-            match Arc::clone(&self.store).load(self.name).await {
-                Ok(found) => {
-                    return found.map(|(version, bytes)| {
-                        // What cannot be read is not ours.
-                        let contents = Contents::decode(&bytes);
-                        (version, contents.map_or(0, |contents| contents.nonce))
-                    });
-                }
-                Err(_) => sleep(PAUSE).await,
-            }
-        }
+    /// Its version, and the nonce in it.
+    async fn read(&self) -> Result<Option<(Version, u64)>, JournalError> {
+        let found = Arc::clone(&self.store).load(self.name).await?;
+        Ok(found.map(|(version, bytes)| {
+            // What cannot be read is not ours.
+            let contents = Contents::decode(&bytes);
+            (version, contents.map_or(0, |contents| contents.nonce))
+        }))
     }
 }
 

@@ -170,8 +170,10 @@ pub(super) fn write(
         }
         if room <= before.room {
             let next = before.next();
-            file.write_at(&next.encode(bytes), next.offset())?;
-            file.flush()?;
+            let written = file.write_at(&next.encode(bytes), next.offset());
+            let flushed = written.and_then(|()| file.flush());
+            // Nobody may read what is not on the disk; the next write takes the same slot.
+            flushed.inspect_err(|_| _ = file.write_at(&[0; HEADER], next.offset()))?;
             return Ok(next.into());
         }
     }
@@ -200,6 +202,14 @@ pub(super) fn remove_at(disk: &impl Disk, name: &str, expected: Version) -> Resu
         }
         disk.remove(name)?;
         disk.flush()?;
+    }
+    Ok(())
+}
+
+/// Makes durable what stands in a file: a writer that was killed may not have done so.
+pub(super) fn flush(disk: &impl Disk, name: &str) -> Result<(), FileError> {
+    if let Some(file) = disk.open(name)? {
+        file.flush()?;
     }
     Ok(())
 }

@@ -169,8 +169,12 @@ impl World {
     fn open(&mut self, client: usize, may_begin: bool) -> bool {
         let has_journal = self.clients[client].machine.has_journal;
         let record = self.client_record();
-        let Ok(stored) = self.clients[client].machine.load(record) else {
-            self.breaks(crate::READABLE);
+        let machine = &mut self.clients[client].machine;
+        let Ok(stored) = machine.load(record) else {
+            // Where the disk has stopped, the machine crashes next.
+            if !machine.disk.has_stopped() {
+                self.breaks(crate::READABLE);
+            }
             return false;
         };
         let is_stored = stored.is_some();

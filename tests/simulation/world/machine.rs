@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use turnchat::internals::{
-    Contents, Disk as _, DiskFile as _, FileStore, JournalError, Listed, Loaded, PutError, Putting,
-    RecordName, Role, Snapshot, Step, StoreError, Version,
+    Contents, FileStore, JournalError, Listed, Loaded, PutError, Putting, RecordName, Role,
+    Snapshot, Step, StoreError, Version,
 };
 
 use crate::dice::Dice;
@@ -104,15 +104,12 @@ impl Machine {
         dice: &mut Dice,
     ) -> Result<(), StoreError> {
         let mut record = self.records.get(&name).copied().unwrap_or_default();
-        if let Some(failed) = record.failed.take()
-            && let Some((version, nonce)) = self.read(&name)
-            && nonce == failed
-        {
-            // Else the next write, into the other slot, may leave none whole.
-            if self.broken != Some(Broken::FlushedWhenRead) {
-                self.flush_what_was_read(&name);
+        if let Some(failed) = record.failed {
+            match self.read(&name)? {
+                Some((version, nonce)) if nonce == failed => record.version = version,
+                _ => {}
             }
-            record.version = version;
+            record.failed = None;
         }
         self.nonces += 1;
         let contents = match put {
@@ -163,7 +160,10 @@ impl Machine {
                 Step::Read if self.disk.has_stopped() => {
                     break Err(StoreError::TakenOver);
                 }
-                Step::Read => putting.read(self.read(&name)),
+                Step::Read => match self.read(&name) {
+                    Ok(found) => putting.read(found),
+                    Err(_) => Step::Read,
+                },
                 Step::Done(version) => {
                     record.version = version;
                     break Ok(());
@@ -193,10 +193,19 @@ impl Machine {
         }
     }
 
-    fn read(&self, name: &RecordName) -> Option<(Version, u64)> {
-        let (version, bytes) = self.store.get(name).ok()??;
-        let nonce = decode(&bytes).map_or(0, |contents| contents.nonce);
-        Some((version, nonce))
+    fn read(&self, name: &RecordName) -> Result<Option<(Version, u64)>, JournalError> {
+        let found = self.take_up(name)?;
+        Ok(found.map(|(version, bytes)| {
+            let nonce = decode(&bytes).map_or(0, |contents| contents.nonce);
+            (version, nonce)
+        }))
+    }
+
+    fn take_up(&self, name: &RecordName) -> Result<Option<Loaded>, JournalError> {
+        match self.broken {
+            Some(Broken::FlushedWhenRead) => self.store.get(name),
+            _ => self.store.take_up(name),
+        }
     }
 
     /// Somebody else goes on with it, from where it stands.
@@ -212,9 +221,12 @@ impl Machine {
     /// A record, to go on with it.
     pub(super) fn load(&mut self, name: RecordName) -> Result<Option<Contents>, JournalError> {
         self.store = FileStore::new(self.disk.clone()).swept(&name.to_string());
-        match self.store.get(&name)? {
+        match self.take_up(&name)? {
             Some(loaded) => self.know(name, loaded).map(Some),
-            None => Ok(None),
+            None => {
+                self.records.remove(&name);
+                Ok(None)
+            }
         }
     }
 
@@ -222,7 +234,11 @@ impl Machine {
     pub(super) fn load_all(&mut self) -> Result<Vec<Contents>, JournalError> {
         self.store = FileStore::new(self.disk.clone()).swept("server-");
         let mut all = Vec::new();
-        for Listed { read, .. } in self.store.records(Some(Role::Server))? {
+        let listed = match self.broken {
+            Some(Broken::FlushedWhenRead) => self.store.records(Some(Role::Server)),
+            _ => self.store.take_up_all(),
+        };
+        for Listed { read, .. } in listed? {
             let (name, loaded) = read?;
             all.push(self.know(name, loaded)?);
         }
@@ -234,9 +250,6 @@ impl Machine {
         name: RecordName,
         (version, bytes): Loaded,
     ) -> Result<Contents, JournalError> {
-        if self.broken != Some(Broken::FlushedWhenRead) {
-            self.flush_what_was_read(&name);
-        }
         let record = Record {
             version,
             failed: None,
@@ -244,15 +257,6 @@ impl Machine {
         self.records.insert(name, record);
         let path = name.to_string().into();
         decode(&bytes).ok_or(JournalError::Damaged { path })
-    }
-
-    /// A program that was killed may have left there what no disk has yet. The file store does
-    /// not do this itself.
-    fn flush_what_was_read(&self, name: &RecordName) {
-        if let Ok(Some(file)) = self.disk.open(&format!("{name}.record")) {
-            let _ = file.flush();
-        }
-        let _ = self.disk.flush();
     }
 
     /// A record, only to look at it.
