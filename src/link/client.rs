@@ -41,7 +41,7 @@ pub struct Client {
     identity: Identity,
     accepted: Vec<KeyId>,
     config: Arc<rustls::ClientConfig>,
-    limits: Limits,
+    limits: Arc<Limits>,
     journal: Option<Journal>,
 }
 
@@ -53,7 +53,7 @@ impl Client {
             identity: identity.clone(),
             config: client_config(identity, accepted.clone()),
             accepted,
-            limits: Limits::default(),
+            limits: Arc::default(),
             journal: None,
         }
     }
@@ -61,7 +61,7 @@ impl Client {
     /// The same client with other limits. Without this it has [`Limits::default`].
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
-        self.limits = limits.countable();
+        self.limits = Arc::new(limits.countable());
         self
     }
 
@@ -109,7 +109,7 @@ impl Client {
         let mut pauses = FEW_REDIALS.into_iter();
         let mut abandoned = None;
         loop {
-            let proven = prove(Arc::clone(&self.config), self.limits, dial()).await;
+            let proven = prove(Arc::clone(&self.config), &self.limits, dial()).await;
             if let Err(error) = &proven {
                 info!(why = chain(error), "cannot connect");
             }
@@ -240,13 +240,14 @@ impl Client {
         D: FnMut() -> F + Send + 'static,
         F: Future<Output = io::Result<S>> + Send + 'static,
     {
-        let (identity, limits) = (self.identity.clone(), self.limits);
+        let (identity, limits) = (self.identity.clone(), Arc::clone(&self.limits));
         Box::new(move || {
             // Made when it is needed: most links are never lost.
             let config = client_config(&identity, vec![key]);
+            let limits = Arc::clone(&limits);
             let dialling = dial();
             Box::pin(async move {
-                let proven = prove(config, limits, dialling).await;
+                let proven = prove(config, &limits, dialling).await;
                 proven
                     .map(|(wire, _)| wire)
                     .map_err(|error| error.other_key())
@@ -275,7 +276,7 @@ where
 /// A connection with both keys proven, on which nothing was said.
 async fn prove<S>(
     config: Arc<rustls::ClientConfig>,
-    limits: Limits,
+    limits: &Limits,
     dialling: impl Future<Output = io::Result<S>>,
 ) -> Result<(Box<Wire<Tls<S>>>, Peer), ConnectError>
 where
@@ -285,7 +286,7 @@ where
     let by = Instant::now() + limits.handshake;
     let proven = handshake::connect(stream, config, Alpn::Talk, by).await?;
     let first_frame_by = Instant::now() + limits.first_answer;
-    let wire = Wire::new(proven.stream, proven.meter, &limits, first_frame_by);
+    let wire = Wire::new(proven.stream, proven.meter, limits, first_frame_by);
     Ok((Box::new(wire), proven.peer))
 }
 

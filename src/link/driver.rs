@@ -100,9 +100,9 @@ struct State<S> {
     /// The result of a store that was not processed yet.
     put: Option<Result<(), StoreError>>,
     heard: Option<Message>,
-    ended: Option<Ended>,
-    /// News of a silence of the peer.
-    silence: Option<Notice>,
+    ended: Option<Box<Ended>>,
+    /// News of a silence of the peer: whether it is over.
+    silence: Option<bool>,
     /// A link that is being closed in order, and whether the session waits for that.
     closing: Option<(Closer<S>, bool)>,
     must_dial: bool,
@@ -391,7 +391,12 @@ where
             // Other notices wait until the user has the conversation.
             return Some(self.session.poll_place());
         }
-        if let Some(notice) = self.session.poll_notice().or_else(|| self.silence.take()) {
+        let silence = || {
+            Some(Notice::Silence {
+                is_over: self.silence.take()?,
+            })
+        };
+        if let Some(notice) = self.session.poll_notice().or_else(silence) {
             return Some(Some(notice));
         }
         let is_over = self.ended.is_some() || self.session.awaits_taking();
@@ -482,7 +487,7 @@ where
                     // Release it before the end is told: another task may continue from it at
                     // once.
                     self.record = None;
-                    self.ended = Some(ended);
+                    self.ended = Some(Box::new(ended));
                     self.after.wake_user = true;
                 }
                 Output::Done(remains) => {
@@ -595,8 +600,7 @@ where
             && self.session.has_link()
             && let Some(is_silent) = wire.poll_silence()
         {
-            let is_over = !is_silent;
-            self.silence = Some(Notice::Silence { is_over });
+            self.silence = Some(!is_silent);
             self.after.wake_user = true;
         }
     }
@@ -671,6 +675,7 @@ where
                 wire.poll_write(cx);
                 // The conversation is slow: its buffers are not worth keeping.
                 wire.shrink();
+                self.session.shrink();
             }
         }
         let mut wake_at = self.wake_at();
@@ -745,7 +750,7 @@ where
     }
 
     fn ended(&self) -> Option<Ended> {
-        self.lock().ended.clone()
+        self.lock().ended.as_deref().cloned()
     }
 
     fn say(&self, text: Text) -> Result<(), SayError> {
@@ -818,10 +823,12 @@ where
             unacknowledged,
             ..
         } = state.session.conversation().end(By::Me);
-        state.ended.get_or_insert(Ended {
-            cause: Cause::Link(LinkError::Cut),
-            turns,
-            unacknowledged,
+        state.ended.get_or_insert_with(|| {
+            Box::new(Ended {
+                cause: Cause::Link(LinkError::Cut),
+                turns,
+                unacknowledged,
+            })
         });
         let users = [state.user.take(), state.sayer.take()];
         let done = state.done.take();

@@ -545,6 +545,12 @@ impl Session {
         }
     }
 
+    /// Frees the memory that much to do at once needed.
+    pub(super) fn shrink(&mut self) {
+        self.outputs.shrink_to_fit();
+        self.conversation.shrink();
+    }
+
     /// The place in the queue, if it was not told yet.
     pub fn poll_place(&mut self) -> Option<Notice> {
         let ahead = self.news.waiting.take_if(|_| self.pace.notices > 0)?;
@@ -834,7 +840,7 @@ impl Session {
                         if !self.has_untaken {
                             parked.taken();
                         }
-                        Remains::Parked(parked)
+                        Remains::Parked(Box::new(parked))
                     }
                     None => Remains::End,
                 }

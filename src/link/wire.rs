@@ -31,7 +31,10 @@ pub(crate) struct Wire<S> {
     /// How much the network has taken, now and at the last look.
     meter: Meter,
     taken: u64,
-    limits: Limits,
+    /// [`Limits::line`], [`Limits::close_time`], and what is left of [`Limits::close_bytes`].
+    line: usize,
+    close_time: Duration,
+    close_bytes: usize,
     decoder: Decoder,
     liveness: Liveness,
     unread: Vec<u8>,
@@ -58,7 +61,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             stream,
             taken: meter.bytes(),
             meter,
-            limits: *limits,
+            line: limits.line,
+            close_time: limits.close_time,
+            close_bytes: limits.close_bytes,
             decoder: Decoder::new(limits.early_line),
             liveness,
             unread: Vec::new(),
@@ -237,19 +242,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// The second half, after which the wire is of no use.
     pub(crate) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let left = &mut self.limits.close_bytes;
+        let left = &mut self.close_bytes;
         poll_drained(&mut self.stream, &mut self.unread, left, cx)
     }
 
     /// [`Limits::close_time`].
     pub(crate) fn close_time(&self) -> Duration {
-        self.limits.close_time
+        self.close_time
     }
 
     /// From `welcome` on lines may be long, in both directions (PROTOCOL 2.6).
     fn welcome(&mut self, frame: &Frame) {
         if matches!(frame, Frame::Welcome { .. }) {
-            self.decoder.set_limit(self.limits.line);
+            self.decoder.set_limit(self.line);
             self.liveness.welcomed();
         }
     }

@@ -544,6 +544,11 @@ impl Conversation {
         self.storing = false;
     }
 
+    /// Frees the memory that much to do at once needed.
+    pub fn shrink(&mut self) {
+        self.outputs.shrink_to_fit();
+    }
+
     /// The next thing to do. `None` if there is nothing, or the last [`Output::Store`] is not
     /// [`stored`](Self::stored) yet.
     pub fn poll_output(&mut self) -> Option<Output> {

@@ -2,7 +2,7 @@
 //! `pong` frames, and what is overdue, come out (PROTOCOL 5.2). A person may think for ever: a
 //! `pong` is enough.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::conversation::Violation;
 use super::frame::Frame;
@@ -24,7 +24,7 @@ use super::limits::Limits;
 /// ```
 #[derive(Debug)]
 pub struct Liveness {
-    limits: Limits,
+    times: Times,
     /// When the last byte came.
     received: Instant,
     /// A `ping` went out since then.
@@ -41,6 +41,30 @@ pub struct Liveness {
     line_since: Option<Instant>,
     writing_since: Option<Instant>,
     first_frame_by: Option<Instant>,
+}
+
+/// Of the [`Limits`] those that a connection needs to its end: there may be thousands.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    early_line: Duration,
+    line_pause: Duration,
+    line: Duration,
+    write_pause: Duration,
+    ping_after: Duration,
+    silence: Duration,
+}
+
+impl From<&Limits> for Times {
+    fn from(limits: &Limits) -> Self {
+        Self {
+            early_line: limits.early_line_time,
+            line_pause: limits.line_pause,
+            line: limits.line_time,
+            write_pause: limits.write_pause,
+            ping_after: limits.ping_after,
+            silence: limits.silence,
+        }
+    }
 }
 
 /// Whether the user knows that the peer is silent.
@@ -79,7 +103,7 @@ impl Liveness {
     /// The timers of a connection that begins `now`.
     pub fn new(now: Instant, limits: &Limits) -> Self {
         Self {
-            limits: *limits,
+            times: limits.into(),
             received: now,
             pinged: false,
             pinged_at: None,
@@ -176,7 +200,7 @@ impl Liveness {
             None if self.pinged => return None,
             None => self.received,
         };
-        Some(since + self.limits.ping_after)
+        Some(since + self.times.ping_after)
     }
 
     /// What is overdue at `now`.
@@ -205,11 +229,11 @@ impl Liveness {
 
     /// When to ask that again.
     pub fn silent_at(&self) -> Option<Instant> {
-        let Limits {
+        let Times {
             ping_after,
             silence,
             ..
-        } = self.limits;
+        } = self.times;
         let is_asked = self.pinged && self.silence == Silence::None;
         is_asked.then(|| self.received + ping_after + silence.saturating_sub(ping_after) / 4)
     }
@@ -224,18 +248,18 @@ impl Liveness {
         deadlines
             .chain(ping)
             .min()
-            .unwrap_or(self.received + self.limits.silence)
+            .unwrap_or(self.received + self.times.silence)
     }
 
     fn deadlines(&self) -> [Option<(Instant, Overdue)>; 4] {
-        let silent = self.received + self.limits.silence;
+        let silent = self.received + self.times.silence;
         let line = self.line_since.map(|since| match self.welcomed {
-            true => (since + self.limits.line_time).min(self.received + self.limits.line_pause),
-            false => since + self.limits.early_line_time,
+            true => (since + self.times.line).min(self.received + self.times.line_pause),
+            false => since + self.times.early_line,
         });
         let write = self
             .writing_since
-            .map(|since| since + self.limits.write_pause);
+            .map(|since| since + self.times.write_pause);
         [
             line.map(|at| (at, Overdue::Line)),
             write.map(|at| (at, Overdue::Write)),

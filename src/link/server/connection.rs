@@ -377,7 +377,7 @@ mod tests {
         for (what, size, most) in [
             ("a hub's event", size_of::<HubEvent<DuplexStream>>(), 128),
             ("a conversation", size_of::<Talk>(), 192),
-            ("a wire", size_of::<Wire<Tls<DuplexStream>>>(), 3 * 1024),
+            ("a wire", size_of::<Wire<Tls<DuplexStream>>>(), 2 * 1024),
             ("a connection's task", size_of_val(&connection), 512),
             ("its handshake", size_of_val(&greeting), 6 * 1024),
             ("a client's connect", size_of_val(&connecting), 5 * 1024),

@@ -66,7 +66,7 @@ impl Remains {
     pub(super) fn of(remains: session::Remains, record: Option<Arc<Record>>) -> Self {
         match (remains, record) {
             (session::Remains::Parked(conversation), Some(record)) => {
-                Self::Parked(Box::new(conversation), record)
+                Self::Parked(conversation, record)
             }
             (session::Remains::Nothing, _) => Self::Nothing,
             (_, record) => Self::End(record),

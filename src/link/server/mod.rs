@@ -278,7 +278,8 @@ impl Server {
                     let Some(talk) = talk else {
                         break;
                     };
-                    let conversation = handler(talk);
+                    // Awaited by value, it would be in the task twice.
+                    let conversation = Box::pin(handler(talk));
                     let (seat, running) = (Seat(self.requests.downgrade()), running.clone());
                     tokio::spawn(async move {
                         conversation.await;

@@ -115,7 +115,7 @@ pub enum Remains {
     /// know of the end, or on an older connection.
     End,
     /// It can go on later.
-    Parked(Conversation),
+    Parked(Box<Conversation>),
 }
 
 /// A client's `hello` on a later connection, or the first, and what came with it.

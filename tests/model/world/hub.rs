@@ -429,7 +429,7 @@ impl World {
                     admission.ended(name);
                     admission.forget_end(&name);
                 }
-                self.hub.parked.insert(name.1, parked);
+                self.hub.parked.insert(name.1, *parked);
                 let orders = admission.parked(name);
                 let gives_up = orders
                     .iter()
