@@ -146,7 +146,7 @@ impl Client {
                 has_journal,
                 &self.limits,
             );
-            let driver = Driver::new(session, peer.key(), record);
+            let driver = Driver::new(session, peer.key(), record, None);
             let user = Arc::clone(&driver);
             let mut waiting = turn::greeting(peer, &conversation, is_stored, user);
             match wire {

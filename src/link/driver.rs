@@ -29,6 +29,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{Span, debug, info, info_span, warn};
 
 use super::closer::Closer;
+use super::crowding::{Crowding, Place};
 use super::error::{Cause, Ended, LinkError, chain};
 use super::session::{Greeting, NotAccepted, Notice, Output, Remains, Session, Timer};
 use super::store::{Record, StoreError};
@@ -93,6 +94,8 @@ struct State<S> {
     /// The span of all tracing events of this conversation.
     span: Span,
     record: Option<Arc<Record>>,
+    /// On a server: what somebody may wait for.
+    place: Option<Place>,
     wire: Option<Box<Wire<S>>>,
     /// The connection that becomes the link next.
     arriving: Option<Box<Wire<S>>>,
@@ -160,8 +163,13 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     /// Drives this session with a peer, and keeps its conversation in this record if there
-    /// is one.
-    pub(crate) fn new(session: Session, peer: KeyId, record: Option<Arc<Record>>) -> Arc<Self> {
+    /// is one. `crowding`: on a server, whether somebody waits for its place.
+    pub(crate) fn new(
+        session: Session,
+        peer: KeyId,
+        record: Option<Arc<Record>>,
+        crowding: Option<Arc<Crowding>>,
+    ) -> Arc<Self> {
         let conversation = session.conversation().id();
         let span = info_span!("conversation", %conversation, %peer);
         let timers = [
@@ -177,6 +185,7 @@ where
             session,
             span,
             record,
+            place: crowding.map(|crowding| Place::new(crowding, (peer, conversation))),
             wire: None,
             arriving: None,
             deadlines: timers.map(|timer| (timer, None)),
@@ -250,9 +259,12 @@ where
         self.with(|state| state.after.wake_keeper |= state.closing.is_none());
     }
 
-    /// Whether somebody waits for this conversation's place.
-    pub(crate) fn crowded(&self, is_crowded: bool) {
-        self.with(|state| state.session.crowded(is_crowded));
+    /// Somebody waits for a place, or nobody does any more, and this conversation minds.
+    pub(crate) fn crowded(&self) {
+        self.with(|state| {
+            let is_crowded = state.place.as_ref().is_some_and(Place::is_crowded);
+            state.session.crowded(is_crowded);
+        });
     }
 
     /// Its server stops: the keeper leaves now, if the conversation is on.
@@ -418,7 +430,7 @@ where
         let span = self.span.clone();
         let mut is_urgent = false;
         let was_welcomed = self.session.is_welcomed();
-        while let Some(output) = self.session.poll_output() {
+        while let Some(output) = self.next_output() {
             match output {
                 Output::Store {
                     snapshot,
@@ -509,6 +521,19 @@ where
         if is_urgent {
             self.write();
         }
+    }
+
+    /// The next output. A conversation that is cut or about to end first asks whether somebody
+    /// waits for its place.
+    fn next_output(&mut self) -> Option<Output> {
+        let output = self.session.poll_output();
+        if output.is_none()
+            && let Some(is_crowded) = self.place.as_mut()?.mind(self.session.minds_crowd())
+        {
+            self.session.crowded(is_crowded);
+            return self.session.poll_output();
+        }
+        output
     }
 
     /// Writes what the stream takes now. The keeper finishes the rest, under its deadline.

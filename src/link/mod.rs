@@ -5,6 +5,7 @@ mod abandoned;
 mod client;
 mod closer;
 mod closing;
+mod crowding;
 mod driver;
 pub(crate) mod error;
 mod handshake;

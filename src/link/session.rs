@@ -305,6 +305,11 @@ impl Session {
         }
     }
 
+    /// Whether it matters to it that somebody waits for its place.
+    pub(super) fn minds_crowd(&self) -> bool {
+        self.is_on() && (self.is_lost() || self.is_quitting)
+    }
+
     /// Whether somebody waits for this conversation's place.
     pub fn crowded(&mut self, is_crowded: bool) {
         let was_crowded = std::mem::replace(&mut self.is_crowded, is_crowded);

@@ -4,7 +4,9 @@
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex,
+};
 use tokio::time::timeout;
 
 use super::*;
@@ -43,6 +45,14 @@ fn wire(stream: DuplexStream, limits: &Limits) -> Box<Wire<Stream>> {
 }
 
 fn server(limits: &Limits, record: Option<Record>) -> (Arc<Driver<Stream>>, Talk) {
+    server_in(limits, record, None)
+}
+
+fn server_in(
+    limits: &Limits,
+    record: Option<Record>,
+    crowding: Option<Arc<Crowding>>,
+) -> (Arc<Driver<Stream>>, Talk) {
     let conversation = Conversation::new(Role::Server, id(), HeardWhen::Taken);
     let has_journal = record.is_some();
     let session = Session::new(
@@ -52,7 +62,7 @@ fn server(limits: &Limits, record: Option<Record>) -> (Arc<Driver<Stream>>, Talk
         has_journal,
         limits,
     );
-    let driver = Driver::new(session, key(), record.map(Arc::new));
+    let driver = Driver::new(session, key(), record.map(Arc::new), crowding);
     let user = Arc::clone(&driver);
     let talk = turn::welcomed(Peer::remembered(key()), &conversation, user);
     (driver, talk)
@@ -166,4 +176,75 @@ async fn a_driver_and_its_keeper_are_small() {
     assert!(size <= 1280, "{size} B");
     let size = size_of_val(&driver.keep(None, |_| ()));
     assert!(size <= 512, "{size} B");
+}
+
+/// Most conversations have nothing to do with a crowd: they are not even looked at.
+#[tokio::test]
+async fn only_what_is_cut_or_about_to_end_minds_a_crowd() {
+    let limits = Limits::default();
+    let crowding = Arc::new(Crowding::default());
+    let told = || crowding.set(true).len();
+
+    let (driver, talk) = server_in(&limits, None, Some(Arc::clone(&crowding)));
+    let (ours, _theirs) = duplex(64 * 1024);
+    assert!(driver.accept(wire(ours, &limits), GREETING).is_ok());
+    assert_eq!(told(), 0);
+    let Turn::Mine(mine) = talk.turn else {
+        panic!("it is the server's turn");
+    };
+    let leaving = mine.leave();
+    assert_eq!(told(), 1);
+    let deadline = |of| move |(timer, at): &(Timer, Option<Instant>)| *timer == of && at.is_some();
+    let is_hurried = |driver: &Driver<Stream>| {
+        let state = driver.lock();
+        state.deadlines.iter().any(deadline(Timer::CrowdedQuit))
+    };
+    assert!(is_hurried(&driver));
+
+    drop((driver, leaving));
+    assert_eq!(told(), 0);
+
+    let (driver, _talk) = server_in(&limits, None, Some(Arc::clone(&crowding)));
+    driver.hold(0);
+    assert_eq!(told(), 1);
+    let (ours, _theirs) = duplex(64 * 1024);
+    assert!(driver.accept(wire(ours, &limits), GREETING).is_ok());
+    assert_eq!(told(), 0);
+}
+
+/// Nothing else wakes the keeper of a conversation in which nobody speaks.
+#[tokio::test(start_paused = true)]
+async fn an_idle_keeper_wakes_for_pings_alone() {
+    let limits = Limits::default();
+    let (driver, talk, mut theirs) = begun(&limits, None);
+    let Turn::Mine(mine) = talk.turn else {
+        panic!("it is the server's turn");
+    };
+    let mut listening = mine.say(text("x")).await.unwrap();
+    let heard = b"{\"heard\":{\"turn\":1}}\n";
+    theirs.write_all(heard).await.unwrap();
+    let wakes = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&wakes);
+    let mut keeper = Box::pin(driver.keep(None, |_| ()));
+    tokio::spawn(poll_fn(move |cx| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        keeper.as_mut().poll(cx)
+    }));
+    tokio::spawn(async move { listening.ready().await });
+    let mut lines = tokio::io::BufReader::new(&mut theirs);
+    let mut line = String::new();
+    while !line.contains("ping") {
+        line.clear();
+        assert!(lines.read_line(&mut line).await.unwrap() > 0);
+    }
+    let before = wakes.load(Ordering::Relaxed);
+    const PINGS: usize = 10;
+    for _ in 0..PINGS {
+        lines.get_mut().write_all(b"{\"pong\":{}}\n").await.unwrap();
+        line.clear();
+        assert!(lines.read_line(&mut line).await.unwrap() > 0);
+        assert_eq!(line, "{\"ping\":{}}\n");
+    }
+    let wakes = wakes.load(Ordering::Relaxed) - before;
+    assert!(wakes <= 2 * PINGS, "{wakes} for {PINGS} pings");
 }

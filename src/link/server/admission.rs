@@ -5,7 +5,7 @@
 mod conversations;
 mod terms;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -258,8 +258,12 @@ impl Admission {
             Stage::Entering { hello, has_seat } => {
                 self.seats += isize::from(has_seat);
                 self.drop_candidate(&hello.name(), Some(id), &mut orders);
+                if !has_seat {
+                    return orders;
+                }
             }
-            Stage::Stranger { .. } | Stage::Closing { .. } => {}
+            // For the queue nothing changes: nobody looks through it.
+            Stage::Stranger { .. } | Stage::Closing { .. } => return orders,
         }
         orders.extend(self.fill_seats());
         orders
@@ -711,8 +715,10 @@ impl Admission {
         if candidate.connection.is_none() {
             orders.push(Order::Disarm(Timer::Place(name.0, name.1)));
         }
+        if candidate.is_queued {
+            self.queue.retain(|queued| queued != name);
+        }
         self.candidates.remove(name);
-        self.queue.retain(|queued| queued != name);
     }
 
     /// There is no question about this key any more, if it was this connection's.
@@ -730,10 +736,11 @@ impl Admission {
 
     /// How many conversations the key of this one has besides it, that are on or about to begin.
     pub fn others(&self, name: &ConversationName) -> usize {
-        let live: BTreeSet<_> = self.conversations.live_of(&name.0).collect();
+        let is_live = |of| self.conversations.is_live(of);
+        let live = self.conversations.live_of(&name.0) - usize::from(is_live(name));
         let candidates = self.candidates.range(all_of(&name.0));
-        let begins = candidates.filter(|(of, _)| !live.contains(of) && *of != name);
-        live.len() - usize::from(live.contains(name)) + begins.count()
+        let begins = candidates.filter(|(of, _)| !is_live(of) && *of != name);
+        live + begins.count()
     }
 
     fn stage(&self, id: ConnectionId) -> Option<&Stage> {

@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 
 use super::admission::ConversationName;
 use super::hub_event::{HubEvent, Keeping, Remains, Task};
+use crate::link::crowding::Crowding;
 use crate::link::driver::Driver;
 use crate::link::handshake::Tls;
 use crate::link::session::Session;
@@ -32,6 +33,7 @@ where
         conversation: Conversation,
         record: Option<Arc<Record>>,
         limits: &Limits,
+        crowding: Arc<Crowding>,
     ) -> (Self, Talk) {
         let has_journal = record.is_some();
         let session = Session::new(
@@ -41,7 +43,7 @@ where
             has_journal,
             limits,
         );
-        let driver = Driver::new(session, peer.key(), record.clone());
+        let driver = Driver::new(session, peer.key(), record.clone(), Some(crowding));
         let user = Arc::clone(&driver);
         let live = Self { driver, record };
         (live, turn::welcomed(peer, &conversation, user))
@@ -116,8 +118,9 @@ mod tests {
             let peer = Peer::remembered(key.parse().unwrap());
             let name = (peer.key(), id);
             let conversation = Conversation::new(Role::Server, id, HeardWhen::Taken);
+            let (limits, crowding) = (Limits::default(), Arc::default());
             let (mut live, _talk) =
-                Live::<DuplexStream>::new(peer, conversation, None, &Limits::default());
+                Live::<DuplexStream>::new(peer, conversation, None, &limits, crowding);
             let (keep, mut keeping) = oneshot::channel();
             if !is_there {
                 keeping.close();

@@ -26,6 +26,7 @@ use super::question::{Candidate, Questions};
 use super::tickets::Tickets;
 use super::timers::Timers;
 use super::untold::Untold;
+use crate::link::crowding::Crowding;
 use crate::link::error::{ConnectionError, LinkError, chain};
 use crate::link::handshake::Tls;
 use crate::link::session::{Greeting, NotAccepted};
@@ -87,6 +88,8 @@ pub(super) struct Hub<S> {
     accepted: u64,
     outlets: Outlets,
     is_crowded: bool,
+    /// The same, for the conversations that mind.
+    crowding: Arc<Crowding>,
 }
 
 /// A conversation that can go on later.
@@ -158,6 +161,7 @@ where
             accepted: 0,
             outlets,
             is_crowded: false,
+            crowding: Arc::default(),
         };
         for (name, error) in unreadable {
             if let Some(RecordName::Server(key, id)) = name {
@@ -365,11 +369,11 @@ where
         conversation: Conversation,
         record: Option<Arc<Record>>,
     ) -> (Live<S>, Talk) {
-        Live::new(peer, conversation, record, &self.settings.limits)
+        let crowding = Arc::clone(&self.crowding);
+        Live::new(peer, conversation, record, &self.settings.limits, crowding)
     }
 
     fn keep(&mut self, name: ConversationName, mut live: Live<S>, talk: Talk, task: Option<Task>) {
-        live.driver.crowded(self.is_crowded);
         live.keep(name, task, &mut self.tasks, self.events.clone());
         self.live.insert(name, live);
         // Nobody takes it only when the server is let go of.
@@ -715,8 +719,10 @@ where
             .send_if_modified(|published| std::mem::replace(published, next) != next);
         let is_crowded = self.admission.is_crowded();
         if std::mem::replace(&mut self.is_crowded, is_crowded) != is_crowded {
-            for live in self.live.values() {
-                live.driver.crowded(is_crowded);
+            for name in self.crowding.set(is_crowded) {
+                if let Some(live) = self.live.get(&name) {
+                    live.driver.crowded();
+                }
             }
         }
     }

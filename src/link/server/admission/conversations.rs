@@ -1,6 +1,7 @@
 //! [`Conversations`]: which exist, and the state of each.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -18,8 +19,8 @@ pub(super) struct Conversations {
     most_ended: usize,
     ended_time: Duration,
     standings: BTreeMap<ConversationName, Standing>,
-    /// Of these, those that are on, or held.
-    live: BTreeSet<ConversationName>,
+    /// How many of each key are on, or held.
+    live: BTreeMap<KeyId, usize>,
     /// And the parked and the ended ones, the oldest first.
     parked: VecDeque<ConversationName>,
     ended: VecDeque<ConversationName>,
@@ -48,7 +49,7 @@ impl Conversations {
             most_ended: limits.ended,
             ended_time: limits.ended_time,
             standings: BTreeMap::new(),
-            live: BTreeSet::new(),
+            live: BTreeMap::new(),
             parked: VecDeque::new(),
             ended: VecDeque::new(),
         }
@@ -63,9 +64,14 @@ impl Conversations {
         !self.live.is_empty()
     }
 
-    /// Those of a key that are on, or held.
-    pub(super) fn live_of(&self, key: &KeyId) -> impl Iterator<Item = &ConversationName> {
-        self.live.range(all_of(key))
+    /// Whether this one is on, or held.
+    pub(super) fn is_live(&self, name: &ConversationName) -> bool {
+        matches!(self.get(name), Some(Standing::Live { .. }))
+    }
+
+    /// How many of a key are on, or held.
+    pub(super) fn live_of(&self, key: &KeyId) -> usize {
+        self.live.get(key).copied().unwrap_or(0)
     }
 
     pub(super) fn is_open(&self, name: &ConversationName) -> bool {
@@ -95,7 +101,7 @@ impl Conversations {
             given_up: None,
         };
         self.standings.insert(name, live);
-        self.live.insert(name);
+        *self.live.entry(name.0).or_default() += 1;
     }
 
     /// A younger connection has come for one that is on.
@@ -246,7 +252,14 @@ impl Conversations {
                 }
                 orders.push(Order::Disarm(Timer::Ended(name.0, name.1)));
             }
-            Some(Standing::Live { .. }) => _ = self.live.remove(name),
+            Some(Standing::Live { .. }) => {
+                if let Entry::Occupied(mut live) = self.live.entry(name.0) {
+                    *live.get_mut() -= 1;
+                    if *live.get() == 0 {
+                        live.remove();
+                    }
+                }
+            }
             Some(Standing::Unreadable) | None => {}
         }
     }
