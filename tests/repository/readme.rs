@@ -334,6 +334,28 @@ fn example(name: &str) -> String {
     built.display().to_string()
 }
 
+/// With few conversations, so that it does not rot.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_load_example_measures() {
+    let directory = tempfile::tempdir().unwrap();
+    let csv = directory.path().join("load.csv");
+    let few = "--conversations 10 --rounds 1 --turns 80 --idle 1 --csv";
+    let ran = Command::new(example("load"))
+        .args(few.split(' '))
+        .arg(&csv)
+        .output()
+        .unwrap();
+    assert!(ran.status.success(), "{ran:?}");
+    let csv = std::fs::read_to_string(csv).unwrap();
+    let rows: Vec<_> = csv.lines().skip(1).collect();
+    assert_eq!(rows.len(), 3, "{csv}");
+    for row in rows {
+        let mut figures = row.split(',').skip(1).map(|it| it.parse::<f64>().unwrap());
+        assert!(figures.all(f64::is_finite), "{csv}");
+    }
+}
+
 #[test]
 fn the_minimal_example_holds_its_conversation() {
     let source = read("examples/minimal.rs");
