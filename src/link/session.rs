@@ -467,7 +467,7 @@ impl Session {
                     let (ended, remains) = &mut **end;
                     ended.cause = LinkError::from(error).into();
                     if let Some(parked) = Conversation::restore(Role::Server, self.stored.clone()) {
-                        *remains = Remains::Parked(parked);
+                        *remains = Remains::Parked(Box::new(parked));
                     }
                 }
                 Phase::Storing(_) | Phase::Done => {}

@@ -103,6 +103,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Replac
 
 /// Removes what a writer that was killed has left beside a file of this name, or one that
 /// begins so. Only for whoever keeps other writers out.
+#[cfg(feature = "cli")]
 pub(crate) fn sweep(dir: &Path, name: &str) {
     let begin = format!(".{name}");
     let is_left = |name: &str| name.starts_with(&begin) && name.ends_with(BESIDE);

@@ -657,11 +657,14 @@ where
                             // Whatever the record says: a `hello` may still be held back.
                             self.end(name, Some(parked.record))
                         }
-                        Err(StoreError::TakenOver) => self.admission.forget(name),
-                        Err(StoreError::Failed(_)) => {
-                            self.parked.insert(name, parked);
+                        Err(error) => {
                             unstored.push(name.0);
-                            self.admission.kept(name)
+                            if error == StoreError::TakenOver {
+                                self.admission.forget(name)
+                            } else {
+                                self.parked.insert(name, parked);
+                                self.admission.kept(name)
+                            }
                         }
                     };
                     told.into_iter()

@@ -508,9 +508,9 @@ fn an_end_that_cannot_be_stored_is_none() {
         matches!(last[..], [Output::Cut, Output::Store { .. }]),
         "{last:?}"
     );
-    session.stored(Err(JournalError::InUse {
+    session.stored(Err(StoreError::Failed(JournalError::InUse {
         path: "disk".into(),
-    }));
+    })));
     let left = outputs(&mut session);
     assert!(
         matches!(&left[..], [Output::Ended(ended), Output::Done(Remains::Parked(_))]

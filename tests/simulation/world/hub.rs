@@ -515,11 +515,14 @@ impl World {
                     };
                     let told = match self.end_parked(id, parked.clone()) {
                         Ok(()) => self.hub.admission.ended((key, id)),
-                        Err(StoreError::TakenOver) => self.hub.admission.forget((key, id)),
-                        Err(StoreError::Failed(_)) => {
-                            self.hub.parked.insert(id, parked);
+                        Err(error) => {
                             unstored.push(key);
-                            self.hub.admission.kept((key, id))
+                            if error == StoreError::TakenOver {
+                                self.hub.admission.forget((key, id))
+                            } else {
+                                self.hub.parked.insert(id, parked);
+                                self.hub.admission.kept((key, id))
+                            }
                         }
                     };
                     let told = told.into_iter().rev();
@@ -606,7 +609,7 @@ impl World {
         let name = self.name_of(id);
         let mut orders = match driver.remains {
             Some(Remains::Parked(conversation)) => {
-                self.hub.parked.insert(id, conversation);
+                self.hub.parked.insert(id, *conversation);
                 self.hub.admission.parked(name)
             }
             Some(Remains::Nothing) => self.hub.admission.forget(name),
