@@ -7,7 +7,7 @@ use super::report::{Exit, Report};
 use crate::protocol::Limits;
 
 /// What a program holds besides connections that wait: 13 were counted at rest, and a
-/// conversation, its replaced link, the book and a record being stored are six more.
+/// conversation, its replaced link, the book and the records being stored are nine more.
 const RESERVED: usize = 24;
 /// A program has three pipes, of which one counts twice, and a process; its conversation has a
 /// link.

@@ -197,6 +197,13 @@ pub(crate) fn open_to_write(path: &Path) -> Result<File, FileError> {
     open_made(path, OpenOptions::new().write(true))
 }
 
+/// Whether what has this name, and is no link, is this open file.
+pub(crate) fn is_same(file: &File, path: &Path) -> bool {
+    let of = |found: Metadata| (found.dev(), found.ino());
+    let found = fs::symlink_metadata(path).map(of);
+    found.is_ok_and(|found| file.metadata().map(of).is_ok_and(|own| own == found))
+}
+
 fn open_or_make(path: &Path, options: &mut OpenOptions) -> Result<File, FileError> {
     match fs::symlink_metadata(path) {
         Ok(found) => check_made(path, &found)?,

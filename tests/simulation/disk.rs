@@ -155,6 +155,10 @@ impl Disk for FakeDisk {
         Ok(disk.find(name).map(file))
     }
 
+    fn is_in_place(&self, file: &FakeFile, name: &str) -> bool {
+        self.lock().find(name) == Some(file.inode)
+    }
+
     fn create(&self, name: &str) -> Result<FakeFile, FileError> {
         let mut disk = self.lock();
         if disk.find(name).is_some() {

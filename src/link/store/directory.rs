@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::disk::{Disk, LONGEST};
 use crate::trust::durable::{PRIVATE, open_new, sync_directory};
-use crate::trust::own_file::{FileError, Whose, check_not_link, open, open_to_write, read_open};
+use crate::trust::own_file::{
+    FileError, Whose, check_not_link, is_same, open, open_to_write, read_open,
+};
 
 /// A directory of files that nobody else can read.
 #[derive(Debug)]
@@ -65,6 +67,10 @@ impl Disk for Directory {
             Err(error) if error.is_absent() => Ok(None),
             opened => opened.map(Some),
         }
+    }
+
+    fn is_in_place(&self, file: &File, name: &str) -> bool {
+        is_same(file, &self.path(name))
     }
 
     fn create(&self, name: &str) -> Result<File, FileError> {

@@ -14,7 +14,7 @@ pub(super) const LONGEST: u64 = 2 * 2_097_152;
 /// reads, and survives a crash only once it is flushed.
 pub trait Disk: Send + Sync + 'static {
     /// A file that is open to be written.
-    type File: DiskFile;
+    type File: DiskFile + Send;
 
     /// Where this name stands, for messages.
     fn path(&self, name: &str) -> PathBuf;
@@ -36,6 +36,9 @@ pub trait Disk: Send + Sync + 'static {
     /// # Errors
     /// It is none to use, or what the file system says.
     fn open(&self, name: &str) -> Result<Option<Self::File>, FileError>;
+
+    /// Whether this file still has that name.
+    fn is_in_place(&self, file: &Self::File, name: &str) -> bool;
 
     /// Makes a file that did not exist.
     ///

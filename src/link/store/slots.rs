@@ -148,22 +148,28 @@ pub(super) fn read(disk: &impl Disk, name: &str) -> Result<Found, FileError> {
     Ok(Found::Damaged(content))
 }
 
-/// Writes this durably, in one flush, but for the first time; the version that it then has.
+/// Writes this durably, in one flush, but for the first time; the version that it then has, and
+/// the file. `open`: the file, if it is open already.
 ///
 /// # Errors
 /// What was there holds; only if the flush failed, it may be the new.
-pub(super) fn write(
-    disk: &impl Disk,
+pub(super) fn write<D: Disk>(
+    disk: &D,
     name: &str,
+    open: Option<D::File>,
     bytes: &[u8],
     expected: Version,
-) -> Result<Version, WriteError> {
+) -> Result<(Version, D::File), WriteError> {
     let needed = (bytes.len() + HEADER) as u64;
     let room = ROOMS.iter().position(|room| needed <= *room);
     let room = room.ok_or(io::Error::from(io::ErrorKind::FileTooLarge))?;
     let before = Slots::of(expected);
     // Where somebody has removed the file, it is made again.
-    if let Some(file) = disk.open(name)? {
+    let file = match open.filter(|file| disk.is_in_place(file, name)) {
+        None => disk.open(name)?,
+        open => open,
+    };
+    if let Some(file) = file {
         let before = before.ok_or(WriteError::Conflict)?;
         if !before.are_in(&file)? {
             return Err(WriteError::Conflict);
@@ -174,7 +180,7 @@ pub(super) fn write(
             let flushed = written.and_then(|()| file.flush());
             // Nobody may read what is not on the disk; the next write takes the same slot.
             flushed.inspect_err(|_| _ = file.write_at(&[0; HEADER], next.offset()))?;
-            return Ok(next.into());
+            return Ok((next.into(), file));
         }
     }
     let first = Slots {
@@ -183,11 +189,11 @@ pub(super) fn write(
         room: before.map_or(room, |before| before.room.max(room)),
     };
     let beside = format!(".{name}{BESIDE}");
-    make(disk, &beside, &first.encode(bytes))?;
+    let file = make(disk, &beside, &first.encode(bytes))?;
     let renamed = disk.rename(&beside, name);
     renamed.inspect_err(|_| remove(disk, &beside))?;
     disk.flush()?;
-    Ok(first.into())
+    Ok((first.into(), file))
 }
 
 /// Removes a file durably.
@@ -229,12 +235,13 @@ pub(super) fn sweep(disk: &impl Disk, begin: &str) {
 }
 
 /// Makes a file that is not in place yet.
-fn make(disk: &impl Disk, beside: &str, content: &[u8]) -> Result<(), FileError> {
+fn make<D: Disk>(disk: &D, beside: &str, content: &[u8]) -> Result<D::File, FileError> {
     // Of a write that has failed.
     disk.remove(beside)?;
     let file = disk.create(beside)?;
     let written = file.write_at(content, 0).and_then(|()| file.flush());
-    Ok(written.inspect_err(|_| remove(disk, beside))?)
+    written.inspect_err(|_| remove(disk, beside))?;
+    Ok(file)
 }
 
 /// It does no harm if it stays.
@@ -309,7 +316,7 @@ pub fn write_record(path: &Path, json: &str) -> bool {
         Ok(Found::Whole((version, _))) => version,
         _ => Version::NONE,
     };
-    write(&disk, name, json.as_bytes(), version).is_ok()
+    write(&disk, name, None, json.as_bytes(), version).is_ok()
 }
 
 fn place(path: &Path) -> Option<(Directory, &str)> {

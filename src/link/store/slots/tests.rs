@@ -31,7 +31,7 @@ impl Page {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        self.version = write(&self.disk(), NAME, bytes, self.version).unwrap();
+        (self.version, _) = write(&self.disk(), NAME, None, bytes, self.version).unwrap();
     }
 
     fn read(&self) -> Option<Vec<u8>> {
@@ -69,7 +69,7 @@ fn who_knows_another_version_changes_nothing() {
     page.write(b"two");
     let two = page.version;
     for known in [Version::NONE, one, Version(two.0 + 16), Version(two.0 + 1)] {
-        let refused = write(&page.disk(), NAME, b"mine", known);
+        let refused = write(&page.disk(), NAME, None, b"mine", known);
         assert!(matches!(refused, Err(WriteError::Conflict)), "{known:?}");
         let refused = remove_at(&page.disk(), NAME, known);
         assert!(matches!(refused, Err(WriteError::Conflict)), "{known:?}");
@@ -159,7 +159,7 @@ fn a_write_that_fails_changes_nothing_and_the_next_one_holds() {
     page.write(b"one");
     page.write(b"two");
     let too_long = vec![b'x'; usize::try_from(ROOMS[9]).unwrap()];
-    assert!(write(&page.disk(), NAME, &too_long, page.version).is_err());
+    assert!(write(&page.disk(), NAME, None, &too_long, page.version).is_err());
     assert_eq!(page.read(), Some(b"two".to_vec()));
     page.write(b"three");
     assert_eq!(page.read(), Some(b"three".to_vec()));
@@ -173,6 +173,23 @@ fn one_that_was_removed_is_made_again() {
     fs::remove_file(page.path()).unwrap();
     page.write(b"three");
     assert_eq!(page.read(), Some(b"three".to_vec()));
+}
+
+/// Whoever has it open learns of that.
+#[test]
+fn nor_is_it_written_where_it_does_not_stand_any_more() {
+    let mut page = Page::new();
+    let (version, file) = write(&page.disk(), NAME, None, b"one", page.version).unwrap();
+    let (version, file) = write(&page.disk(), NAME, Some(file), b"two", version).unwrap();
+    assert_eq!(page.read(), Some(b"two".to_vec()));
+    fs::remove_file(page.path()).unwrap();
+    let (version, file) = write(&page.disk(), NAME, Some(file), b"three", version).unwrap();
+    assert_eq!(page.read(), Some(b"three".to_vec()));
+    // Nor where another stands in its place.
+    fs::copy(page.path(), page.dir.path().join("copy")).unwrap();
+    fs::rename(page.dir.path().join("copy"), page.path()).unwrap();
+    (page.version, _) = write(&page.disk(), NAME, Some(file), b"four", version).unwrap();
+    assert_eq!(page.read(), Some(b"four".to_vec()));
 }
 
 #[test]
