@@ -40,9 +40,10 @@ impl Error for Ended {
 }
 
 impl Ended {
-    /// Whether it ended because the journal failed.
+    /// Whether it ended because the journal failed, and could not keep the next one either. A
+    /// record that is damaged, or not to be used, stops its own conversation alone.
     pub fn has_journal_failed(&self) -> bool {
-        matches!(self.cause, Cause::Link(LinkError::Journal(_)))
+        matches!(&self.cause, Cause::Link(LinkError::Journal(error)) if !error.is_of_one_record())
     }
 }
 

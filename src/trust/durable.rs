@@ -269,6 +269,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "cli")]
     fn what_a_killed_writer_left_is_swept_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
         let kept = [

@@ -210,6 +210,42 @@ fn is_expected(error: &JournalError, version: Option<u32>) -> bool {
     }
 }
 
+/// It is not taken for somebody else's work, and no server stops for it.
+#[tokio::test(start_paused = true)]
+async fn a_record_that_is_damaged_meanwhile_stops_its_own_conversation() {
+    let kept = Kept::new();
+    let (dial, accept, _) = network(vec![]);
+    let mut server = kept.serve(|| accept.clone()).await;
+    let waiting = kept.connect(dial.clone()).await;
+    let (here, there) = greeted(&mut server, waiting).await;
+    let own = kept.dir.path().join(kept.sides.server.key_id().file_name());
+    let [page] = &pages(&own)[..] else {
+        panic!("one record");
+    };
+    std::fs::write(page, "turnchat").unwrap();
+    let there = there.say(text("two")).await.unwrap();
+    let over = here.hear().await.unwrap_err();
+    assert!(
+        matches!(&over.cause, Cause::Link(LinkError::Journal(JournalError::Damaged { path })) if path == page),
+        "{over:?}"
+    );
+    assert!(!over.has_journal_failed());
+    let over = there.hear().await.unwrap_err();
+    let code = Code::Internal;
+    assert_eq!(
+        over.cause,
+        Cause::Link(LinkError::Reported { code, detail: None })
+    );
+    assert_eq!(over.unacknowledged, Some(message(2, "two")));
+    assert_eq!(std::fs::read(page).unwrap(), b"turnchat");
+
+    let other = Sides::new();
+    let other = Client::new(&other.client, vec![kept.sides.server.key_id()]);
+    let waiting = other.connect::<Link, _, _>(dial).await.unwrap();
+    let (here, there) = tokio::join!(server.next(), waiting.welcome());
+    assert!(here.is_some() && there.is_ok());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_damaged_record_of_a_client_stops_before_anything_is_sent() {
     let (kept, [page, _]) = stopped().await;

@@ -57,7 +57,11 @@ impl Disk for Directory {
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>, FileError> {
         let path = self.path(name);
         match open(&path, Whose::Own) {
-            Err(error) if error.is_absent() => Ok(None),
+            Err(error) if error.is_absent() => match fs::symlink_metadata(&path) {
+                // It leads nowhere.
+                Ok(found) => Ok(check_not_link(&path, &found).map(|()| None)?),
+                Err(_) => Ok(None),
+            },
             opened => read_open(opened?.0, &path, LONGEST).map(Some),
         }
     }

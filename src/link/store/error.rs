@@ -55,6 +55,14 @@ pub enum JournalError {
 }
 
 impl JournalError {
+    /// Whether it stops one conversation, and other records can still be used.
+    pub(crate) fn is_of_one_record(&self) -> bool {
+        match self {
+            Self::Unusable(_) | Self::Damaged { .. } | Self::OtherVersion { .. } => true,
+            Self::Unreadable { .. } | Self::Unwritable { .. } | Self::InUse { .. } => false,
+        }
+    }
+
     pub(in crate::link) fn unreadable(path: &Path, error: impl Into<FileError>) -> Self {
         match error.into() {
             FileError::Unusable(unusable) => unusable.into(),

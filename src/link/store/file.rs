@@ -187,6 +187,7 @@ impl<D: Disk> FileStore<D> {
     fn put_error(&self, name: &RecordName, error: WriteError) -> PutError {
         match error {
             WriteError::Conflict => PutError::Conflict,
+            WriteError::Damaged => PutError::Failed(Malformed::Damaged.at(self.place(name))),
             WriteError::File(error) => {
                 PutError::Failed(JournalError::unwritable(&self.place(name), error))
             }

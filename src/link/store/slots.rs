@@ -56,6 +56,8 @@ pub(super) enum Found {
 pub(super) enum WriteError {
     /// The file is at another version.
     Conflict,
+    /// What was written last does not stand there, and nothing younger.
+    Damaged,
     File(FileError),
 }
 
@@ -170,10 +172,7 @@ pub(super) fn write<D: Disk>(
         open => open,
     };
     if let Some(file) = file {
-        let before = before.ok_or(WriteError::Conflict)?;
-        if !before.are_in(&file)? {
-            return Err(WriteError::Conflict);
-        }
+        let before = known(disk, name, before, &file)?;
         if room <= before.room {
             let next = before.next();
             let written = file.write_at(&next.encode(bytes), next.offset());
@@ -196,16 +195,36 @@ pub(super) fn write<D: Disk>(
     Ok((first.into(), file))
 }
 
+/// The slots of a file, if they are what its writer knows.
+fn known<D: Disk>(
+    disk: &D,
+    name: &str,
+    before: Option<Slots>,
+    file: &D::File,
+) -> Result<Slots, WriteError> {
+    if let Some(before) = before
+        && before.are_in(file)?
+    {
+        return Ok(before);
+    }
+    let found = match read(disk, name)? {
+        Found::Whole((version, _)) => Slots::of(version),
+        Found::Nothing | Found::Damaged(_) => None,
+    };
+    let known = before.map_or(0, |before| before.sequence);
+    Err(match found.is_some_and(|found| found.sequence > known) {
+        true => WriteError::Conflict,
+        false => WriteError::Damaged,
+    })
+}
+
 /// Removes a file durably.
 ///
 /// # Errors
 /// It is still there; or it is gone, and may come back.
 pub(super) fn remove_at(disk: &impl Disk, name: &str, expected: Version) -> Result<(), WriteError> {
     if let Some(file) = disk.open(name)? {
-        let is_in = Slots::of(expected).map(|slots| slots.are_in(&file));
-        if !is_in.transpose()?.unwrap_or(false) {
-            return Err(WriteError::Conflict);
-        }
+        known(disk, name, Slots::of(expected), &file)?;
         disk.remove(name)?;
         disk.flush()?;
     }

@@ -141,7 +141,8 @@ impl<'a> EventReporter<'a> {
                 .detail(&format!("The conversation with {name} is over."));
         };
         let what = format!("With {name}: {}", report.what);
-        match report.exit == Exit::Failure && self.may_tell() {
+        let is_ours = matches!(report.exit, Exit::Failure | Exit::Trust);
+        match is_ours && self.may_tell() {
             true => self.display.fail(&Report {
                 what,
                 ..report.clone()
