@@ -21,7 +21,6 @@ mod disk;
 mod figures;
 mod power;
 #[path = "../model/promise.rs"]
-#[allow(dead_code, reason = "the model has more to promise")]
 mod promise;
 #[path = "../model/proven.rs"]
 mod proven;
