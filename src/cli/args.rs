@@ -9,6 +9,7 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::display::LogFormat;
 use super::listen_at::ListenAt;
 use super::speaker::Speaker;
 use crate::cli::book::{Address, Petname};
@@ -99,6 +100,22 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// Print the manual page
     Man(ManArgs),
+}
+
+impl Command {
+    /// How somebody talks with it.
+    pub fn talk(&self) -> Option<&TalkArgs> {
+        match self {
+            Self::Server(command) => Some(&command.talk),
+            Self::Client(command) => Some(&command.talk),
+            Self::GenCert(_)
+            | Self::Fingerprint(_)
+            | Self::Peers(_)
+            | Self::Conversations(_)
+            | Self::Completions(_)
+            | Self::Man(_) => None,
+        }
+    }
 }
 
 /// `turnchat gen-cert`
@@ -235,6 +252,9 @@ pub struct TalkArgs {
     /// Append all that is said to this file; as JSON lines if it ends in .jsonl [default: nothing is recorded]
     #[arg(long, value_name = "FILE")]
     pub transcript: Option<PathBuf>,
+    /// Make stderr a log, as text or json: an event a line, with its time; more of them with -v and -vv; never what is said [default: messages for people]
+    #[arg(long, value_name = "FORMAT", hide_possible_values = true)]
+    pub log: Option<LogFormat>,
     /// Read messages that end with NUL from standard input, and so may have several lines
     #[arg(long, conflicts_with_all = ["json", "exec"])]
     pub null: bool,

@@ -15,6 +15,7 @@ pub mod input;
 pub mod layout;
 pub mod listen_at;
 pub mod locale;
+pub mod logging;
 pub mod own_addresses;
 pub mod pairing_code;
 pub mod proposal;
@@ -62,7 +63,11 @@ pub fn run(arguments: Arguments) -> Exit {
         Color::Never => anstream::ColorChoice::Never,
     }
     .write_global();
-    let display = Display::new(arguments.common.quiet, arguments.common.verbose);
+    let (is_quiet, verbosity) = (arguments.common.quiet, arguments.common.verbose);
+    let mut display = Display::new(is_quiet, verbosity);
+    if let Some(format) = arguments.command.talk().and_then(|talk| talk.log) {
+        display = logging::start(display, format, is_quiet, verbosity);
+    }
     let done = match &arguments.command {
         // Whoever packages the program has no home.
         Command::Completions(command) => completions::run(command).map(|()| Exit::Success),
@@ -81,14 +86,8 @@ pub fn run(arguments: Arguments) -> Exit {
 /// What a proposed command has to repeat of these arguments.
 fn called(arguments: &Arguments, home: &Home) -> Called {
     let files = match &arguments.command {
-        Command::Server(command) => Some(&command.talk.identity),
-        Command::Client(command) => Some(&command.talk.identity),
         Command::Fingerprint(command) => Some(&command.identity),
-        Command::GenCert(_)
-        | Command::Peers(_)
-        | Command::Conversations(_)
-        | Command::Completions(_)
-        | Command::Man(_) => None,
+        other => other.talk().map(|talk| &talk.identity),
     };
     let identity = files.and_then(|files| Some([files.cert.clone()?, files.key.clone()?]));
     let proxy = match &arguments.command {

@@ -51,8 +51,13 @@ pub fn line(text: &str) -> String {
 /// JSON on one line, in which all but printable characters are escaped, or all but ASCII: a
 /// terminal may see it.
 pub fn json(value: &Value, is_ascii: bool) -> String {
+    written_json(&value.to_string(), is_ascii)
+}
+
+/// The same of JSON that is written already, with its members in their order.
+pub fn written_json(json: &str, is_ascii: bool) -> String {
     let mut shown = String::new();
-    for c in value.to_string().chars() {
+    for c in json.chars() {
         if !is_hidden(c) && (c.is_ascii() || !is_ascii) {
             shown.push(c);
             continue;

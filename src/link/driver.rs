@@ -445,7 +445,7 @@ where
                 }
                 Output::Remove => self.after.put = Some(Put::Nothing),
                 Output::Link => {
-                    debug!(parent: &span, "has a connection");
+                    info!(parent: &span, "has a connection");
                     self.wire = self.arriving.take();
                     self.has_polled = true;
                     self.after.wake_keeper = true;

@@ -26,6 +26,7 @@ mod homes;
 mod identity;
 mod json;
 mod lines;
+mod log;
 mod pairing;
 mod parked;
 mod peers;

@@ -2,6 +2,7 @@
 //! to stderr, a line a message, through the one door for foreign text. At a terminal both share
 //! its last row, which belongs to the line editor where that runs.
 
+mod log;
 mod output;
 #[cfg(test)]
 pub(super) mod recorded;
@@ -16,6 +17,7 @@ use anstream::adapter::strip_str;
 use anstyle::{AnsiColor, Style};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tracing::{Level, debug, error, info};
 
 use super::editor::{Editor, Event, Order, Stream};
 use super::layout::{self, OURS, THEIRS};
@@ -25,6 +27,7 @@ use output::Output;
 use stderr::Stderr;
 use stdout::Stdout;
 
+pub use log::LogFormat;
 pub use stdout::write_all;
 
 /// The handle on what is shown; behind it is the line editor, or nothing but the two streams.
@@ -32,6 +35,8 @@ pub use stdout::write_all;
 pub struct Display {
     is_quiet: bool,
     verbosity: u8,
+    /// stderr is a log, and what is said an event in it.
+    log: Option<LogFormat>,
     stdout: Arc<dyn Output>,
     stderr: Arc<dyn Output>,
     /// A prompt stands on the terminal's last row, without an end.
@@ -68,6 +73,7 @@ impl Display {
         Self {
             is_quiet,
             verbosity,
+            log: None,
             stdout,
             stderr,
             prompt: Arc::default(),
@@ -78,34 +84,53 @@ impl Display {
         }
     }
 
+    /// The same, as a log.
+    #[must_use]
+    pub fn logging(mut self, format: LogFormat) -> Self {
+        self.log = Some(format);
+        self
+    }
+
+    /// An event of the log.
+    pub fn log(&self, event: &str) {
+        let format = self.log.unwrap_or(LogFormat::Text);
+        self.write(&format.rows(event, self.stderr.page()));
+    }
+
     /// A message.
     pub fn say(&self, message: &str) {
         if !self.is_quiet {
-            self.line(NAME, message);
+            self.line(Level::INFO, message);
         }
     }
 
     /// What a program of `--exec` says on its stderr, however quiet it is.
     pub fn relay(&self, message: &str) {
-        self.line(NAME, message);
+        self.line(Level::INFO, message);
     }
 
     /// A detail, for `-v`.
     pub fn detail(&self, message: &str) {
         if self.verbosity > 0 && !self.is_quiet {
-            self.line(NAME, message);
+            self.line(Level::DEBUG, message);
         }
     }
 
     /// A failure, in its two parts.
     pub fn fail(&self, report: &Report) {
+        if self.log.is_some() {
+            return error!(advice = report.advice, "{}", report.what);
+        }
         self.begin_row();
-        self.line(FAILURE, &report.what);
-        self.line(FAILURE, &report.advice);
+        self.line(Level::ERROR, &report.what);
+        self.line(Level::ERROR, &report.advice);
     }
 
     /// What has to be seen however quiet it is: what scripts read, and what a question is about.
     pub fn print_always(&self, line: &str) {
+        if self.log.is_some() {
+            return self.line(Level::INFO, line);
+        }
         let line = screen::line(line);
         let line = match self.stderr.page() {
             Some(page) => page.letters.show(line),
@@ -119,8 +144,16 @@ impl Display {
         self.quote("Not sent: ", text);
     }
 
-    /// What a person has written, behind these words.
+    /// What a person has written, behind these words. A log that nobody watches is kept: it has
+    /// only how long the text was.
     pub fn quote(&self, words: &str, text: &str) {
+        if self.log.is_some() && !self.stderr.is_terminal() {
+            let words = words.trim_end();
+            return self.line(
+                Level::INFO,
+                &format!("{words} {} bytes of text.", text.len()),
+            );
+        }
         self.write(&layout::transcript(words, text, self.stderr.page()));
     }
 
@@ -265,7 +298,16 @@ impl Display {
         self.broken.notified().await;
     }
 
-    fn line(&self, style: Style, message: &str) {
+    fn line(&self, level: Level, message: &str) {
+        match (self.log, level) {
+            (None, _) => {}
+            (_, Level::DEBUG) => return debug!("{message}"),
+            (_, _) => return info!("{message}"),
+        }
+        let style = match level {
+            Level::ERROR => FAILURE,
+            _ => NAME,
+        };
         // Foreign text in it never begins at the left margin.
         let rows = layout::transcript(PREFIX, &screen::line(message), self.stderr.page());
         let words = rows.strip_prefix(PREFIX).unwrap_or(&rows);

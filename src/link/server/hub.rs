@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tracing::field::display;
 use tracing::{debug, info};
 
 use super::admission::{
@@ -412,9 +413,9 @@ where
                     self.enter(id, wire, has_quit, None)
                 }
                 ConnectionEvent::Left(error) => {
-                    self.forget(id);
+                    let from = self.forget(id).map(display);
                     if let Some(error) = error {
-                        info!(connection = id.0, why = chain(&*error), "failed");
+                        info!(connection = id.0, from, why = chain(&*error), "failed");
                         self.mention(ServerEvent::Failed(*error));
                     }
                     self.admission.leave(id)
@@ -446,9 +447,10 @@ where
         self.give(orders).await;
     }
 
-    fn forget(&mut self, id: ConnectionId) {
-        self.connections.remove(&id);
+    /// A connection is gone; from where it came.
+    fn forget(&mut self, id: ConnectionId) -> Option<IpAddr> {
         self.going.remove(&id);
+        self.connections.remove(&id)?.address
     }
 
     async fn hello(&mut self, id: ConnectionId, hello: Hello, handed: Handed<S>) {
@@ -471,7 +473,8 @@ where
             return Orders::new();
         };
         connection.key = Some(key);
-        info!(connection = id.0, %key, conversation = %hello.conversation, "hello");
+        let from = connection.address.map(display);
+        info!(connection = id.0, %key, from, conversation = %hello.conversation, "hello");
         self.settings.entrance.door.hello(&key);
         let verdict = self.settings.questions.ask(Candidate {
             key,
@@ -544,7 +547,7 @@ where
         if let Err(violation) = conversation.clone().accept(greeting.heard) {
             return self.turn_away(id, wire, violation);
         }
-        info!(connection = id.0, conversation = %name.1, "let in");
+        info!(connection = id.0, key = %name.0, conversation = %name.1, "let in");
         let (live, talk) = self.live(peer, conversation, record);
         if live.driver.accept(wire, greeting).is_err() {
             return self.admission.leave(id);
@@ -694,7 +697,8 @@ where
             false => instruction,
         };
         if let (Instruction::Refuse(reason), Some(key)) = (instruction, connection.key) {
-            info!(connection = id.0, reason = reason.word(), "refused");
+            let from = connection.address.map(display);
+            info!(connection = id.0, %key, from, reason = reason.word(), "refused");
             self.mention(ServerEvent::Refused { key, reason });
         }
         if let (Instruction::Enter, Some((answering, is_let_in))) =

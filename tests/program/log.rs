@@ -1,0 +1,122 @@
+//! `--log`: who came, was let in or refused, and why; and never what was said.
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::harness::{Person, Server};
+
+const FIRST: &str = "first-of-alice";
+const WORD: &str = "word-of-bob";
+const ANSWER: &str = "answer-of-alice";
+
+/// What alice's server and bob's client have logged of a conversation, while carol was refused.
+struct Played {
+    server: String,
+    client: String,
+    bob: String,
+    carol: String,
+}
+
+/// A server that logs everything, and where it listens.
+fn serve(alice: &Person, bob: &Person, format: &str) -> Server {
+    let certificate = bob.certificate();
+    let listen = ["server", "--listen", "127.0.0.1:0", "--allow", &certificate];
+    let log = ["-vv", "--log", format, "--first", FIRST];
+    let talk = format!("read line; echo {ANSWER}; read line");
+    let mut program = alice.start(&[&listen[..], &log, &["--exec", "sh", "-c", &talk]].concat());
+    let line = program.stderr.line_with("Listening on ");
+    let (_, address) = line.split_once("Listening on ").unwrap();
+    let address = address.chars().take_while(|c| *c != '"').collect();
+    Server { program, address }
+}
+
+fn play(format: &str) -> Played {
+    let [alice, bob, carol] = [(); 3].map(|()| Person::new());
+    let mut server = serve(&alice, &bob, format);
+    let mut client = bob.call(&server, &alice, &["-vv", "--log", format, "--journal"]);
+    client.say(WORD);
+    client.stdout.line_with(ANSWER);
+    client.say("QUIT");
+    let client = client.finish();
+    client.exits(0);
+    carol.call(&server, &alice, &[]).finish().exits(3);
+    server.program.stderr.line_with("unknown-peer");
+    server.program.send(Signal::SIGTERM);
+    let server = server.program.finish();
+    server.exits(0);
+    for person in [&alice, &bob, &carol] {
+        let key = fs::read_to_string(person.key_file()).unwrap();
+        for line in key.lines().filter(|line| !line.starts_with('-')) {
+            let logs = [&server.stderr, &client.stderr];
+            assert!(logs.iter().all(|log| !log.contains(line)), "a key");
+        }
+    }
+    Played {
+        server: server.stderr,
+        client: client.stderr,
+        bob: bob.key(),
+        carol: carol.key(),
+    }
+}
+
+#[test]
+fn a_log_says_who_came_and_what_became_of_it_but_not_what_was_said() {
+    let played = play("text");
+    for (log, events) in [
+        (
+            &played.server,
+            vec![
+                format!("hello connection=0 key={} from=127.0.0.1", played.bob),
+                format!("let in connection=0 key={}", played.bob),
+                "says turn=1".to_owned(),
+                format!(
+                    "refused connection=1 key={} from=127.0.0.1 reason=\"unknown-peer\"",
+                    played.carol
+                ),
+            ],
+        ),
+        (
+            &played.client,
+            vec!["proved its key".to_owned(), "heard turn=1".to_owned()],
+        ),
+    ] {
+        for line in log.lines() {
+            let (time, _) = line.split_once('Z').expect(line);
+            assert_eq!(time.len(), "2026-11-29T11:31:27.875669".len(), "{line}");
+        }
+        for event in events {
+            assert!(log.contains(&event), "no {event} in {log}");
+        }
+        for words in [FIRST, WORD, ANSWER] {
+            assert!(!log.contains(words), "{words} in {log}");
+        }
+    }
+}
+
+#[test]
+fn a_log_in_json_is_json_in_every_line() {
+    let played = play("json");
+    for log in [&played.server, &played.client] {
+        for line in log.lines() {
+            let event: Value = serde_json::from_str(line).expect(line);
+            for member in ["timestamp", "level", "message"] {
+                assert!(event[member].is_string(), "no {member} in {line}");
+            }
+        }
+        for words in [FIRST, WORD, ANSWER] {
+            assert!(!log.contains(words), "{words} in {log}");
+        }
+    }
+    let refused = played
+        .server
+        .lines()
+        .find(|line| line.contains("unknown-peer"));
+    let refused: Value = serde_json::from_str(refused.unwrap()).unwrap();
+    assert_eq!(refused["message"], "refused");
+    assert_eq!(
+        (&refused["key"], &refused["from"]),
+        (&played.carol.into(), &"127.0.0.1".into())
+    );
+}
