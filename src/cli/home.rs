@@ -104,17 +104,25 @@ impl Home {
         key_of_certificate_file(&self.directory.join(CERTIFICATE_FILE)).ok()
     }
 
+    /// One's own identity, if there is one: from these files, or the home's.
+    ///
+    /// # Errors
+    /// It is damaged, open to others, or cannot be read.
+    pub fn identity_there(&self, files: &IdentityArgs) -> Result<Option<Identity>, Report> {
+        let identity = match (&files.cert, &files.key) {
+            (Some(cert), Some(key)) => Identity::load(cert, key).map(Some),
+            _ => Identity::load_from(&self.directory),
+        };
+        identity.map_err(|error| Report::from(&error))
+    }
+
     /// One's own identity: from these files, or the home's. Where the home has
     /// none, one is made, and that is said.
     ///
     /// # Errors
     /// It is damaged, open to others, or cannot be read or written.
     pub fn identity(&self, files: &IdentityArgs, display: &Display) -> Result<Identity, Report> {
-        let identity = match (&files.cert, &files.key) {
-            (Some(cert), Some(key)) => Identity::load(cert, key).map(Some),
-            _ => Identity::load_from(&self.directory),
-        };
-        let made = match identity.map_err(|error| Report::from(&error))? {
+        let made = match self.identity_there(files)? {
             Some(identity) => return Ok(identity),
             None => Identity::create(&self.directory, Algorithm::default()),
         };

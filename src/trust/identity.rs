@@ -5,13 +5,15 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use rcgen::{Certificate, KeyPair};
 use rustls::SignatureScheme;
+use rustls::client::ResolvesClientCert;
 use rustls::crypto::aws_lc_rs::sign;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use super::certificate::{key_of_certificate, odd_form, self_signed};
@@ -33,7 +35,7 @@ pub(crate) const KEY_FILE: &str = "key.pem";
 /// share it.
 #[derive(Clone)]
 pub struct Identity {
-    certified: Arc<CertifiedKey>,
+    certified: Arc<RwLock<Arc<CertifiedKey>>>,
     key: KeyId,
 }
 
@@ -206,9 +208,35 @@ impl Identity {
         self.key
     }
 
+    /// Shows the certificate of `newer` from now on: in every handshake of this identity and of
+    /// its clones, also of a server that runs. `false`, and nothing has changed, if that is of
+    /// another key: peers know this one.
+    ///
+    /// ```
+    /// use turnchat::{Algorithm, Identity};
+    ///
+    /// let identity = Identity::generate(Algorithm::default())?;
+    /// let other = Identity::generate(Algorithm::default())?;
+    /// assert!(!identity.take_certificate(&other));
+    /// # Ok::<(), turnchat::IdentityError>(())
+    /// ```
+    #[must_use]
+    pub fn take_certificate(&self, newer: &Self) -> bool {
+        let is_same = newer.key == self.key;
+        if is_same {
+            let newer = newer.certified();
+            *self
+                .certified
+                .write()
+                .unwrap_or_else(PoisonError::into_inner) = newer;
+        }
+        is_same
+    }
+
     /// What rustls signs with.
     pub(super) fn certified(&self) -> Arc<CertifiedKey> {
-        self.certified.clone()
+        let certified = self.certified.read();
+        Arc::clone(&certified.unwrap_or_else(PoisonError::into_inner))
     }
 
     /// An identity that holds no file names, so that its errors need none.
@@ -242,9 +270,25 @@ impl Identity {
             }
         })?;
         Ok(Self {
-            certified: Arc::new(certified),
+            certified: Arc::new(RwLock::new(Arc::new(certified))),
             key: id,
         })
+    }
+}
+
+impl ResolvesServerCert for Identity {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.certified())
+    }
+}
+
+impl ResolvesClientCert for Identity {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.certified())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
     }
 }
 

@@ -11,7 +11,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
 use rustls::pki_types::ServerName;
 use rustls::server::NoServerSessionStorage;
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
 use rustls::{
     AlertDescription, ClientConfig, CommonState, Error, HandshakeKind, InvalidMessage,
@@ -37,14 +37,13 @@ pub(crate) fn pair_server_config(identity: &Identity) -> Arc<ServerConfig> {
 fn server(identity: &Identity, alpn: Alpn) -> Arc<ServerConfig> {
     let provider = provider();
     let verifier = AnyProvenClient::new(provider.signature_verification_algorithms);
-    let resolver = SingleCertAndKey::from(identity.certified());
     #[expect(clippy::expect_used, reason = "aws-lc has TLS 1.3's suites")]
     let builder = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])
         .expect("TLS 1.3");
     let mut config = builder
         .with_client_cert_verifier(Arc::new(verifier))
-        .with_cert_resolver(Arc::new(resolver));
+        .with_cert_resolver(Arc::new(identity.clone()));
     config.alpn_protocols = vec![alpn.name().to_vec()];
     // A resumed handshake would take the client's certificate from the
     // ticket, unproven (PROTOCOL 1.12).
@@ -74,7 +73,6 @@ pub(crate) fn pair_client_config(
 fn client(identity: &Identity, expected: Expected, alpn: Alpn) -> Arc<ClientConfig> {
     let provider = provider();
     let verifier = ExpectedServer::new(expected, provider.signature_verification_algorithms);
-    let resolver = SingleCertAndKey::from(identity.certified());
     #[expect(clippy::expect_used, reason = "aws-lc has TLS 1.3's suites")]
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])
@@ -84,7 +82,7 @@ fn client(identity: &Identity, expected: Expected, alpn: Alpn) -> Arc<ClientConf
         // 1.10).
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_client_cert_resolver(Arc::new(resolver));
+        .with_client_cert_resolver(Arc::new(identity.clone()));
     config.alpn_protocols = vec![alpn.name().to_vec()];
     config.resumption = Resumption::disabled();
     config.enable_sni = false;
@@ -342,6 +340,8 @@ mod tests {
     use rustls::{
         CertificateError, ClientConnection, ConnectionCommon, ServerConnection, SideData,
     };
+
+    use rustls::sign::SingleCertAndKey;
 
     use super::*;
     use crate::trust::Algorithm;

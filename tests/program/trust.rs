@@ -1,7 +1,7 @@
 //! Whom a server admits and whom a client expects, where nobody can be asked.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 
@@ -201,7 +201,7 @@ fn removes(alice: &Person, server: &mut Server) {
         .program
         .stderr
         .line_with("A key of bob is not let in any more");
-    server.program.stderr.line_with("address book again");
+    server.program.stderr.line_with("Read the address book");
 }
 
 const KEEPING: [&str; 6] = [
@@ -239,7 +239,7 @@ fn who_is_removed_loses_the_conversation_that_is_on() {
     // Known again, it begins anew.
     alice.knows("bob", &bob);
     server.program.send(Signal::SIGHUP);
-    server.program.stderr.line_with("address book again");
+    server.program.stderr.line_with("Read the address book");
     talks(bob.call(&server, &alice, &[]));
 }
 
@@ -266,7 +266,7 @@ fn who_is_allowed_by_name_is_out_once_the_name_is_gone() {
     server.program.send(Signal::SIGHUP);
     let told = server.program.stderr.line_with("called bob");
     assert!(told.contains("nobody is let in"), "{told}");
-    server.program.stderr.line_with("address book again");
+    server.program.stderr.line_with("Read the address book");
     is_turned_away(bob.call(&server, &alice, &[]), &["does not know your key"]);
 }
 
@@ -572,4 +572,70 @@ fn a_server_that_admits_nobody_says_so() {
         let told = server.program.finish();
         assert!(!told.stderr.contains("address book is empty"), "{told:?}");
     }
+}
+
+/// The certificate that a server shows to whoever connects, as PEM, seen by a TLS that is not ours.
+fn shown(server: &Server) -> String {
+    let mut openssl = Command::new("openssl");
+    openssl.args([
+        "s_client",
+        "-alpn",
+        "turnchat/1",
+        "-connect",
+        &server.address,
+    ]);
+    let output = openssl.stdin(Stdio::null()).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let begin = text.find("-----BEGIN").expect("a certificate");
+    let end = text.find("-----END").expect("its end");
+    text[begin..end].to_owned()
+}
+
+#[test]
+fn a_renewed_certificate_is_shown_after_sighup_and_drops_nobody() {
+    let (alice, bob) = (Person::new(), Person::new());
+    alice.knows("bob", &bob);
+    let mut server = alice.serve(&HELLO);
+    let mut talking = bob.call(&server, &alice, &[]);
+    talking.shows("They say: Hello");
+    let old = shown(&server);
+    alice.run(&["gen-cert", "--renew"]).succeeds();
+    server.program.send(Signal::SIGHUP);
+    server.program.stderr.line_with("the certificate again");
+    let new = shown(&server);
+    assert_ne!(new, old);
+    assert!(
+        fs::read_to_string(alice.certificate())
+            .unwrap()
+            .contains(&new)
+    );
+    talking.say("QUIT");
+    talking.finish().exits(0);
+    talks(bob.call(&server, &alice, &[]));
+}
+
+#[test]
+fn another_key_is_not_taken_up_by_a_server_that_runs() {
+    let (alice, bob, other) = (Person::new(), Person::new(), Person::new());
+    alice.knows("bob", &bob);
+    let mut server = alice.serve(&HELLO);
+    let old = shown(&server);
+    fs::copy(other.certificate(), alice.certificate()).unwrap();
+    fs::copy(other.key_file(), alice.key_file()).unwrap();
+    server.program.send(Signal::SIGHUP);
+    server
+        .program
+        .stderr
+        .line_with("Read the address book again");
+    let told = server.program.stderr.line_with("has another key now");
+    assert!(told.contains(&other.key()), "{told}");
+    for file in [alice.certificate().into(), alice.key_file()] {
+        fs::remove_file(file).unwrap();
+    }
+    server.program.send(Signal::SIGHUP);
+    server
+        .program
+        .stderr
+        .line_with("There is no key and certificate");
+    assert_eq!(shown(&server), old);
 }

@@ -10,7 +10,7 @@ use crate::cli::remedy::{self, Wanted};
 use crate::link::JournalError;
 use crate::link::error::chain;
 use crate::trust::own_file::FileError;
-use crate::trust::{CERTIFICATE_FILE, Encoding, IdentityError, KEY_FILE, Unusable};
+use crate::trust::{CERTIFICATE_FILE, Encoding, IdentityError, KEY_FILE, KeyId, Unusable};
 
 impl From<&IdentityError> for Report {
     fn from(error: &IdentityError) -> Self {
@@ -20,6 +20,31 @@ impl From<&IdentityError> for Report {
             _ => Exit::Failure,
         };
         Self::new(exit, sentence(error), identity_advice(error))
+    }
+}
+
+impl Report {
+    /// A server that runs has found no identity where its own was.
+    pub fn identity_gone(home: &Path) -> Self {
+        Self::new(
+            Exit::Failure,
+            format!(
+                "There is no key and certificate in {} any more.",
+                home.display()
+            ),
+            "The server goes on with those that it has read. Restore them before you restart it.",
+        )
+    }
+
+    /// A server that runs has found another key than its own.
+    pub fn other_identity(found: &KeyId, own: &KeyId) -> Self {
+        Self::new(
+            Exit::Trust,
+            format!("The key file has another key now: {found}."),
+            format!(
+                "The server goes on as {own}, which its peers know. To change the key, restart it, and give the new one to them."
+            ),
+        )
     }
 }
 

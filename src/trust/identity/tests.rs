@@ -147,6 +147,18 @@ fn a_renewed_certificate_is_another_one_for_the_same_key() {
 }
 
 #[test]
+fn a_newer_certificate_is_taken_over_for_the_same_key_alone() {
+    let (dir, created) = home(Algorithm::default());
+    let clone = created.clone();
+    let newer = Identity::renew(dir.path()).unwrap();
+    assert!(created.take_certificate(&newer));
+    assert_eq!(clone.certified().cert, newer.certified().cert);
+    let other = Identity::generate(Algorithm::default()).unwrap();
+    assert!(!created.take_certificate(&other));
+    assert_eq!(clone.certified().cert, newer.certified().cert);
+}
+
+#[test]
 fn a_lost_certificate_is_made_again_by_renewing() {
     let (dir, created) = home(Algorithm::default());
     fs::remove_file(dir.path().join(CERTIFICATE_FILE)).unwrap();

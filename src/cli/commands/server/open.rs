@@ -24,7 +24,7 @@ use crate::link::{
     Verdict, tcp,
 };
 use crate::protocol::{Limits, Reason, Role};
-use crate::trust::KeyId;
+use crate::trust::{Identity, KeyId};
 
 /// A server that listens.
 pub(super) struct OpenServer<'a> {
@@ -37,7 +37,8 @@ pub(super) struct OpenServer<'a> {
     pub(super) command: &'a ServerArgs,
     pub(super) home: &'a Home,
     pub(super) display: &'a Display,
-    /// The address book is to be read again.
+    identity: Identity,
+    /// The address book and the certificate are to be read again.
     pub(super) reread: Arc<Notify>,
     callers: Callers,
 }
@@ -138,6 +139,7 @@ impl<'a> OpenServer<'a> {
             command,
             home,
             display,
+            identity,
             reread: signals.reread(),
         }))
     }
@@ -188,13 +190,34 @@ impl<'a> OpenServer<'a> {
         Ok(())
     }
 
-    /// The book may have been edited.
+    /// The book may have been edited, and the certificate renewed.
     pub(super) fn reread_at_signal(&self) -> Vec<KeyId> {
+        let certificate = self.reread_certificate();
         let settled = self.reread_book();
-        if settled.is_some() {
-            self.display.say("Read the address book again.");
+        match (&certificate, &settled) {
+            (Ok(()), Some(_)) => self
+                .display
+                .say("Read the address book and the certificate again."),
+            (Err(_), Some(_)) => self.display.say("Read the address book again."),
+            (_, None) => {}
+        }
+        if let Err(report) = certificate {
+            self.display.fail(&report);
         }
         settled.unwrap_or_default()
+    }
+
+    fn reread_certificate(&self) -> Result<(), Report> {
+        let files = &self.command.talk.identity;
+        let newer = self.home.identity_there(files)?;
+        let newer = newer.ok_or_else(|| Report::identity_gone(self.home.path()))?;
+        match self.identity.take_certificate(&newer) {
+            true => Ok(()),
+            false => Err(Report::other_identity(
+                &newer.key_id(),
+                &self.identity.key_id(),
+            )),
+        }
     }
 
     /// Reads the address book again; a damaged one changes nothing. Gives those whom nobody
