@@ -5,6 +5,7 @@ pub mod args;
 pub mod ask;
 pub mod book;
 pub mod commands;
+pub mod core_dumps;
 pub mod descriptors;
 pub mod display;
 pub mod editor;
@@ -23,6 +24,7 @@ pub mod remedy;
 pub mod report;
 pub mod route;
 pub mod screen;
+pub mod service_manager;
 pub mod signals;
 pub mod speaker;
 pub mod talk;
@@ -37,6 +39,7 @@ use std::time::Duration;
 use tokio::task::LocalSet;
 
 use args::{Arguments, ClientArgs, Color, Command, GenCertArgs, ServerArgs, TalkArgs};
+use commands::server::Granted;
 use commands::{client, completions, conversations, fingerprint, gen_cert, man, peers, server};
 use display::Display;
 use editor::Editor;
@@ -57,6 +60,7 @@ use crate::protocol::{Limits, Role, Text};
 
 /// Does what the command line says, and tells of what failed.
 pub fn run(arguments: Arguments) -> Exit {
+    core_dumps::forbid();
     match arguments.common.color {
         Color::Auto => anstream::ColorChoice::Auto,
         Color::Always => anstream::ColorChoice::Always,
@@ -156,6 +160,7 @@ fn execute(command: Command, home: &Home, display: &Display) -> Result<Exit, Rep
 }
 
 fn serve(command: ServerArgs, home: &Home, display: &Display) -> Result<Exit, Report> {
+    let socket = service_manager::socket()?;
     std::thread::scope(|scope| {
         seed(scope);
         // Before anything is opened: with too few, nothing else says what is wrong.
@@ -172,7 +177,7 @@ fn serve(command: ServerArgs, home: &Home, display: &Display) -> Result<Exit, Re
         let who = As::asked(&command.talk, first_message::of(&command)?);
         let side = Serving {
             command,
-            limits,
+            granted: Granted { limits, socket },
             home,
             display,
         };
@@ -231,7 +236,7 @@ impl Side for Calling<'_> {
 
 struct Serving<'a> {
     command: ServerArgs,
-    limits: Limits,
+    granted: Granted,
     home: &'a Home,
     display: &'a Display,
 }
@@ -240,14 +245,15 @@ impl Side for Serving<'_> {
     const ROLE: Role = Role::Server;
 
     async fn run(self, speaker: &mut impl Speaker) -> Result<Exit, Report> {
-        server::run(self.command, self.limits, self.home, self.display, speaker).await
+        server::run(self.command, self.granted, self.home, self.display, speaker).await
     }
 
     async fn run_with_programs(self, program: &mut impl OneOfMany) -> Result<Exit, Report> {
         match self.command.once {
             true => self.run(program).await,
             false => {
-                server::many::run(self.command, self.limits, self.home, self.display, program).await
+                server::many::run(self.command, self.granted, self.home, self.display, program)
+                    .await
             }
         }
     }

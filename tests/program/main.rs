@@ -35,6 +35,7 @@ mod readers;
 mod refusals;
 mod returning;
 mod schema;
+mod service;
 mod serving;
 mod stopping;
 mod storm;

@@ -15,9 +15,16 @@ use crate::cli::speaker::Speaker;
 use crate::link::tcp;
 use crate::trust::KeyId;
 
-/// Listens where `--listen` says. A name is resolved, and of its addresses the first one that
+/// Listens at the socket that was handed over or else where `--listen` says. A name is resolved, and of its addresses the first one that
 /// is free is taken. May be dropped at any time.
-pub(super) async fn listen(at: &ListenAt) -> Result<TcpListener, Report> {
+pub(super) async fn listen(
+    socket: Option<std::net::TcpListener>,
+    at: &ListenAt,
+) -> Result<TcpListener, Report> {
+    if let Some(socket) = socket {
+        let listener = TcpListener::from_std(socket);
+        return listener.map_err(|error| Report::listen("the socket", &error));
+    }
     let listener = match at.host() {
         Some(host) if lacks_zone(host) => return Err(Report::no_zone(host)),
         None => everywhere(at.port()),

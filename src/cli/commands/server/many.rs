@@ -2,6 +2,7 @@
 
 use tokio::task::JoinSet;
 
+use super::Granted;
 use super::open::{AtATime, OpenServer, exit_for, next_event, next_in};
 use super::places::{Place, Places};
 use crate::cli::args::ServerArgs;
@@ -12,7 +13,6 @@ use crate::cli::signals::{Program, Signals, Stop};
 use crate::cli::speaker::{OneOfMany, Partner};
 use crate::cli::talk::{Terms, converse};
 use crate::link::{Candidate, Talk};
-use crate::protocol::Limits;
 
 /// So many conversations there are at once, unless `--conversations` says otherwise.
 pub const CONVERSATIONS: usize = 64;
@@ -24,7 +24,7 @@ pub const CONVERSATIONS: usize = 64;
 /// What there is to say before the exit.
 pub async fn run(
     command: ServerArgs,
-    limits: Limits,
+    granted: Granted,
     home: &Home,
     display: &Display,
     program: &mut impl OneOfMany,
@@ -39,7 +39,15 @@ pub async fn run(
         running: JoinSet::new(),
     };
     let many = AtATime::Many(move |candidate: &Candidate| places.judge(candidate));
-    let opened = OpenServer::open(&command, limits, home, display, program, &mut signals, many);
+    let opened = OpenServer::open(
+        &command,
+        granted,
+        home,
+        display,
+        program,
+        &mut signals,
+        many,
+    );
     let mut open = match opened.await? {
         Ok(open) => open,
         Err(exit) => return Ok(exit),

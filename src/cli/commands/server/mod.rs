@@ -12,6 +12,8 @@ mod prompt;
 mod questions;
 mod rules;
 
+use std::net::TcpListener;
+
 use crate::cli::args::ServerArgs;
 use crate::cli::display::Display;
 use crate::cli::home::Home;
@@ -24,13 +26,22 @@ use crate::protocol::Limits;
 use one::ServerRun;
 use open::{AtATime, OpenServer};
 
+/// What the system grants a server.
+#[derive(Debug)]
+pub struct Granted {
+    /// As its descriptors allow.
+    pub limits: Limits,
+    /// One that listens already; `--listen` counts where there is none.
+    pub socket: Option<TcpListener>,
+}
+
 /// Runs `turnchat server`.
 ///
 /// # Errors
 /// What there is to say before the exit.
 pub async fn run(
     command: ServerArgs,
-    limits: Limits,
+    granted: Granted,
     home: &Home,
     display: &Display,
     speaker: &mut impl Speaker,
@@ -38,7 +49,7 @@ pub async fn run(
     let mut signals = Signals::listen(Program::Server).map_err(|error| Report::signals(&error))?;
     let terms = Terms::asked(&command.talk, false)?;
     let one: AtATime<fn(&Candidate) -> Verdict> = AtATime::One;
-    let opened = OpenServer::open(&command, limits, home, display, speaker, &mut signals, one);
+    let opened = OpenServer::open(&command, granted, home, display, speaker, &mut signals, one);
     let mut run = match opened.await? {
         Ok(open) => ServerRun::new(open, terms),
         Err(exit) => return Ok(exit),

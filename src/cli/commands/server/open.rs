@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use super::Granted;
 use super::callers::Callers;
 use super::events::EventReporter;
 use super::listen::{announce, listen};
@@ -17,6 +18,7 @@ use crate::cli::display::Display;
 use crate::cli::home::Home;
 use crate::cli::proposal::yours;
 use crate::cli::report::{Exit, Report};
+use crate::cli::service_manager;
 use crate::cli::signals::{Signals, Stop};
 use crate::cli::speaker::{Partner, Speaker};
 use crate::link::{
@@ -58,7 +60,7 @@ impl<'a> OpenServer<'a> {
     /// It cannot.
     pub(super) async fn open<F>(
         command: &'a ServerArgs,
-        limits: Limits,
+        granted: Granted,
         home: &'a Home,
         display: &'a Display,
         speaker: &mut impl Speaker,
@@ -72,7 +74,7 @@ impl<'a> OpenServer<'a> {
         let identity = home.identity(&command.talk.identity, display)?;
         let own = identity.key_id();
         let listener = tokio::select! {
-            listener = listen(&command.listen) => listener?,
+            listener = listen(granted.socket, &command.listen) => listener?,
             stop = signals.stop() => return Ok(Err(exit_for(stop))),
         };
 
@@ -88,7 +90,7 @@ impl<'a> OpenServer<'a> {
         let questions = Questions::default();
         let limits = Limits {
             hold: command.talk.hold,
-            ..limits
+            ..granted.limits
         };
         let keeps = command.talk.keeps_journal(speaker);
         let callers = Callers::default();
@@ -126,6 +128,7 @@ impl<'a> OpenServer<'a> {
         let mut server = starting.await.map_err(|error| Report::from(&error))?;
         // Only now it is true.
         announce(address, &own, command.pair.is_some(), display, speaker)?;
+        service_manager::tell_ready();
         let open = |name| OpenPairing::new(server.pair(), name, home, display, is_person);
         let pairing = command.pair.as_ref().map(open);
         Ok(Ok(Self {
@@ -153,6 +156,7 @@ impl<'a> OpenServer<'a> {
         is_told: bool,
         speaker: &mut impl Speaker,
     ) -> Result<(), Report> {
+        service_manager::tell_stopping();
         let (events, mut reporter) = (self.events, self.reporter);
         self.server.stop().await;
         // What was told counts as told once the next one is asked for.
@@ -192,6 +196,7 @@ impl<'a> OpenServer<'a> {
 
     /// The book may have been edited, and the certificate renewed.
     pub(super) fn reread_at_signal(&self) -> Vec<KeyId> {
+        service_manager::tell_reloading();
         let certificate = self.reread_certificate();
         let settled = self.reread_book();
         match (&certificate, &settled) {
@@ -204,6 +209,7 @@ impl<'a> OpenServer<'a> {
         if let Err(report) = certificate {
             self.display.fail(&report);
         }
+        service_manager::tell_ready();
         settled.unwrap_or_default()
     }
 

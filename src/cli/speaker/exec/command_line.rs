@@ -15,6 +15,7 @@ use super::relay::Relay;
 use crate::cli::display::Display;
 use crate::cli::report::Report;
 use crate::cli::screen;
+use crate::cli::service_manager::NOTIFY_SOCKET;
 use crate::cli::speaker::partner::Partner;
 
 /// A program and its arguments, and where what it says on stderr goes.
@@ -77,6 +78,7 @@ impl CommandLine {
             .env("TURNCHAT_KEY", partner.key.to_string())
             .env("TURNCHAT_CONVERSATION", partner.conversation.to_string())
             .env("TURNCHAT_ROLE", partner.role.word())
+            .env_remove(NOTIFY_SOCKET)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
