@@ -39,7 +39,7 @@ use std::time::Duration;
 use tokio::task::LocalSet;
 
 use args::{Arguments, ClientArgs, Color, Command, GenCertArgs, ServerArgs, TalkArgs};
-use commands::server::Granted;
+use commands::server::granted::Granted;
 use commands::{client, completions, conversations, fingerprint, gen_cert, man, peers, server};
 use display::Display;
 use editor::Editor;

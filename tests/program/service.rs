@@ -104,3 +104,36 @@ fn no_memory_of_a_program_is_dumped() {
     let soft = core.unwrap().split_whitespace().nth(4);
     assert_eq!(soft, Some("0"), "{limits}");
 }
+
+/// The command of the unit that comes with the program, in this home.
+fn of_the_unit(person: &Person) -> Command {
+    let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/systemd/turnchat.service");
+    let unit = fs::read_to_string(unit).unwrap();
+    let start = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("ExecStart="));
+    let home = person.home().display().to_string();
+    let start = start.unwrap().replace("${STATE_DIRECTORY}", &home);
+    let words: Vec<_> = start.split_whitespace().skip(1).collect();
+    person.turnchat(&words)
+}
+
+#[test]
+fn the_unit_that_comes_with_the_program_serves_whom_its_book_names() {
+    let (alice, bob) = (Person::new(), Person::new());
+    alice.knows("bob", &bob);
+    let mut program = handed("0", &of_the_unit(&alice));
+    let line = program.stderr.line_with("Listening on ");
+    let (_, address) = line.split_once("Listening on ").unwrap();
+    let address = address.to_owned();
+    let server = Server { program, address };
+    let mut client = bob.call(&server, &alice, &[]);
+    client.shows("They say: Hello.");
+    client.say("one");
+    client.shows("Your message: one");
+    client.shows("They say: one");
+    client.say("QUIT");
+    client.finish().exits(0);
+    server.program.send(Signal::SIGTERM);
+    server.program.finish().exits(0);
+}

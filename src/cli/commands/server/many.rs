@@ -2,7 +2,7 @@
 
 use tokio::task::JoinSet;
 
-use super::Granted;
+use super::granted::Granted;
 use super::open::{AtATime, OpenServer, exit_for, next_event, next_in};
 use super::places::{Place, Places};
 use crate::cli::args::ServerArgs;

@@ -2,6 +2,7 @@
 
 mod callers;
 mod events;
+pub mod granted;
 mod listen;
 pub mod many;
 mod one;
@@ -12,8 +13,6 @@ mod prompt;
 mod questions;
 mod rules;
 
-use std::net::TcpListener;
-
 use crate::cli::args::ServerArgs;
 use crate::cli::display::Display;
 use crate::cli::home::Home;
@@ -22,18 +21,9 @@ use crate::cli::signals::{Program, Signals};
 use crate::cli::speaker::Speaker;
 use crate::cli::talk::Terms;
 use crate::link::{Candidate, Verdict};
-use crate::protocol::Limits;
+use granted::Granted;
 use one::ServerRun;
 use open::{AtATime, OpenServer};
-
-/// What the system grants a server.
-#[derive(Debug)]
-pub struct Granted {
-    /// As its descriptors allow.
-    pub limits: Limits,
-    /// One that listens already; `--listen` counts where there is none.
-    pub socket: Option<TcpListener>,
-}
 
 /// Runs `turnchat server`.
 ///

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use super::Granted;
 use super::callers::Callers;
 use super::events::EventReporter;
+use super::granted::Granted;
 use super::listen::{announce, listen};
 use super::pairing::OpenPairing;
 use super::questions::Questions;
