@@ -40,6 +40,8 @@ mod recording;
 mod rules;
 #[path = "repository/rust.rs"]
 mod rust;
+#[path = "repository/supply.rs"]
+mod supply;
 #[path = "repository/wire.rs"]
 mod wire;
 
