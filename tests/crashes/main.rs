@@ -1,8 +1,9 @@
 //! The real binaries, killed and cut at any instant, with readers that fail:
 //! nothing is lost, and nothing comes twice.
 //!
-//! `TURNCHAT_KILLS`, `TURNCHAT_CUT_STEP`, `TURNCHAT_PEER_CUTS`, `TURNCHAT_READERS` and
-//! `TURNCHAT_GAMES` make the runs longer (`scripts/prove`); `TURNCHAT_READER` plays one round of readers again.
+//! `TURNCHAT_KILLS`, `TURNCHAT_CUT_STEP`, `TURNCHAT_PEER_CUTS`, `TURNCHAT_READERS`,
+//! `TURNCHAT_FAULTS` and `TURNCHAT_GAMES` make the runs longer (`scripts/prove`);
+//! `TURNCHAT_READER` plays one round of readers again.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,6 +14,7 @@
 )]
 
 mod cuts;
+mod faults;
 mod games;
 mod kills;
 mod peer;

@@ -8,6 +8,8 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -33,6 +35,8 @@ pub(crate) type Told = (Who, u32, Option<Value>);
 pub(crate) struct Side {
     pub(crate) who: Who,
     arguments: Vec<String>,
+    /// What starts the program, if it is not started by itself.
+    wrapper: Vec<String>,
     told: Sender<Told>,
     child: Child,
     stdin: Option<ChildStdin>,
@@ -104,10 +108,11 @@ pub(crate) fn identity(home: &Path) -> String {
 
 impl Side {
     pub(crate) fn start(who: Who, arguments: Vec<String>, told: Sender<Told>) -> Self {
-        let (child, stdin) = spawn(who, &arguments, 1, &told);
+        let (child, stdin) = spawn(who, &[], &arguments, 1, &told);
         Self {
             who,
             arguments,
+            wrapper: Vec::new(),
             told,
             child,
             stdin,
@@ -122,16 +127,32 @@ impl Side {
         self.arguments = arguments;
     }
 
+    /// From its next life on this starts the program, in its own place.
+    pub(crate) fn with_wrapper(&mut self, wrapper: Vec<String>) {
+        self.wrapper = wrapper;
+    }
+
     /// kill -9, and on with the same home.
     pub(crate) fn crash(&mut self) {
         self.kill();
         self.lives += 1;
-        (self.child, self.stdin) = spawn(self.who, &self.arguments, self.lives, &self.told);
+        (self.child, self.stdin) = spawn(
+            self.who,
+            &self.wrapper,
+            &self.arguments,
+            self.lives,
+            &self.told,
+        );
     }
 
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    pub(crate) fn send(&self, signal: Signal) {
+        let id = Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        kill(id, signal).unwrap();
     }
 
     pub(crate) fn command(&mut self, command: &Value) {
@@ -187,11 +208,20 @@ pub(crate) fn words(who: Who, turn: u64) -> String {
 
 fn spawn(
     who: Who,
+    wrapper: &[String],
     arguments: &[String],
     life: u32,
     told: &Sender<Told>,
 ) -> (Child, Option<ChildStdin>) {
-    let mut child = turnchat()
+    let mut command = match wrapper {
+        [] => turnchat(),
+        [wrapper, its @ ..] => {
+            let mut command = Command::new(wrapper);
+            command.args(its).arg(turnchat().get_program());
+            command
+        }
+    };
+    let mut child = command
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

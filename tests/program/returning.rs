@@ -29,7 +29,9 @@ fn edits_the_book(server: &AtTheServer, arguments: &[&str], times: usize) {
     alice.run(&[&["peers"], arguments].concat()).succeeds();
     server.terminal.send(Signal::SIGHUP);
     server.terminal.until("the book is read again", |rows| {
-        let told = rows.iter().filter(|row| row.contains("address book again"));
+        let told = rows
+            .iter()
+            .filter(|row| row.contains("Read the address book"));
         told.count() == times
     });
 }

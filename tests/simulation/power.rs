@@ -3,7 +3,11 @@
 
 use std::time::Instant;
 
+use turnchat::ConversationId;
+use turnchat::internals::{FileStore, RecordName, Version};
+
 use crate::config::Setup;
+use crate::disk::{FakeDisk, Lies};
 use crate::figures::Figures;
 use crate::rules::Broken;
 use crate::world::{Whose, World};
@@ -54,4 +58,17 @@ fn a_flush_that_is_left_out_is_found() {
         println!("{broken:?}: {promise:?}");
         assert!(promise.is_some(), "{broken:?}: nothing is broken");
     }
+}
+
+/// That is no damage of a record, which would keep its conversation out for as long as the server
+/// runs.
+#[test]
+fn a_disk_that_fails_as_a_server_starts_fails_the_start() {
+    let disk = FakeDisk::new(Lies::None);
+    let name = RecordName::Server(peers()[0].key(), ConversationId::from_bits([1; 16]));
+    let store = FileStore::new(disk.clone());
+    store.write(&name, b"{}", Version::NONE).unwrap();
+    disk.fail_after(Some(0));
+    assert!(store.take_up_all().is_err());
+    assert_eq!(store.take_up_all().unwrap().len(), 1);
 }

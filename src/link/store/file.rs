@@ -131,15 +131,11 @@ impl<D: Disk> FileStore<D> {
     /// The records of a server, to go on with them: they are durable then.
     ///
     /// # Errors
-    /// [`JournalError`]: the directory.
+    /// [`JournalError`]: the directory, or a disk that fails, which no record has to do with.
     pub fn take_up_all(&self) -> Result<Vec<Listed>, JournalError> {
-        let mut records = self.records(Some(Role::Server))?;
-        for record in &mut records {
-            if let Ok((name, _)) = &record.read
-                && let Err(error) = self.flush(&file_name(name))
-            {
-                record.read = Err(error);
-            }
+        let records = self.records(Some(Role::Server))?;
+        for (name, _) in records.iter().flat_map(|record| &record.read) {
+            self.flush(&file_name(name))?;
         }
         self.flush_names()?;
         Ok(records)
