@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{JSON_SERVER, Pair, Person, Server, Terminal, json_client, say};
+use crate::harness::{JSON_SERVER, Pair, Person, Server, Terminal, json_client, piped, say};
 use crate::storm::Link;
 use crate::terminal::PROMPT;
 
@@ -268,6 +268,22 @@ fn no_foreign_text_begins_a_row_on_stderr() {
         rows.iter().any(|row| row.contains("Connected")),
         "{rows:#?}"
     );
+    let ours = |row: &String| row.starts_with("turnchat: ") || row.starts_with("    ");
+    assert!(rows.iter().all(ours), "{rows:#?}");
+    assert!(!rows.iter().any(|row| row.starts_with(forged)), "{rows:#?}");
+}
+
+/// `turnchat … 2>&1 | tee log`: through the pipe it still reaches the terminal.
+#[test]
+fn nor_where_stderr_goes_through_a_pipe() {
+    let bob = Person::new();
+    let forged = "turnchat: Connected with alice.";
+    let name = format!("{}{forged}", "x".repeat(44));
+    let command = bob.turnchat(&["fingerprint", &name]);
+    let terminal = Terminal::sized(piped("2>&1 | cat", &command), 80);
+    let (_, rows) = terminal.finish();
+    let said = rows.join("");
+    assert!(said.contains("Connected"), "{rows:#?}");
     let ours = |row: &String| row.starts_with("turnchat: ") || row.starts_with("    ");
     assert!(rows.iter().all(ours), "{rows:#?}");
     assert!(!rows.iter().any(|row| row.starts_with(forged)), "{rows:#?}");

@@ -188,6 +188,20 @@ pub(crate) fn limited(limit: &str, command: &Command) -> Program {
     Program::start(shell)
 }
 
+/// The command behind a shell that sends what it writes through a pipe to the same terminal, as
+/// `tee` does.
+pub(crate) fn piped(how: &str, command: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!(r#""$0" "$@" {how}"#)]);
+    shell.arg(command.get_program()).args(command.get_args());
+    shell.env_clear();
+    for (name, value) in command.get_envs() {
+        shell.env(name, value.expect("a value"));
+    }
+    shell.env("PATH", "/usr/bin:/bin");
+    shell
+}
+
 /// Two people, and a server that admits exactly the second one.
 pub(crate) struct Pair {
     pub(crate) alice: Person,

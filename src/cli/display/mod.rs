@@ -266,7 +266,7 @@ impl Display {
     /// Foreign text may follow: behind an echo its rows would not end where we end them, but
     /// at column 0.
     fn begin_row(&self) {
-        if self.has_echo.load(Ordering::Relaxed) && self.stderr.is_terminal() {
+        if self.has_echo.load(Ordering::Relaxed) && self.stderr.page().is_some() {
             self.set_prompt(true);
             self.break_prompt();
         }

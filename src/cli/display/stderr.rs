@@ -3,11 +3,9 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use anstream::{AutoStream, ColorChoice};
-use terminal_size::{Width, terminal_size_of};
 
-use super::output::Output;
+use super::output::{Output, page_of};
 use crate::cli::layout::Page;
-use crate::cli::locale::Letters;
 
 /// stderr.
 #[derive(Debug)]
@@ -23,11 +21,7 @@ impl Output for Stderr {
     }
 
     fn page(&self) -> Option<Page> {
-        let (Width(columns), _) = terminal_size_of(io::stderr())?;
-        Some(Page {
-            columns: columns.into(),
-            letters: Letters::of_locale(),
-        })
+        page_of(io::stderr())
     }
 
     fn write(&self, text: &str) -> io::Result<()> {

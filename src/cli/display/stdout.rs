@@ -7,13 +7,10 @@ use anstream::{AutoStream, ColorChoice};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::stat::{SFlag, fstat};
 use nix::unistd::write;
-use terminal_size::{Width, terminal_size_of};
 
-use super::output::Output;
+use super::output::{Output, page_of};
 use crate::cli::layout::Page;
-use crate::cli::locale::Letters;
 
 /// Whether it can be written to at all: std takes what it writes to a descriptor that is for
 /// reading only for written.
@@ -64,23 +61,8 @@ impl Output for Stdout {
         AutoStream::choice(&io::stdout()) != ColorChoice::Never
     }
 
-    /// Also where it gets there through a pipe, as with `| tee`.
     fn page(&self) -> Option<Page> {
-        let is_pipe = || {
-            let mode = fstat(io::stdout()).map_or(SFlag::empty(), |stat| {
-                SFlag::from_bits_truncate(stat.st_mode)
-            });
-            mode & SFlag::S_IFMT == SFlag::S_IFIFO
-        };
-        let size = match self.is_terminal() {
-            true => terminal_size_of(io::stdout()),
-            false if io::stdin().is_terminal() && is_pipe() => terminal_size_of(io::stdin()),
-            false => None,
-        };
-        size.map(|(Width(columns), _)| Page {
-            columns: columns.into(),
-            letters: Letters::of_locale(),
-        })
+        page_of(io::stdout())
     }
 
     fn write(&self, text: &str) -> io::Result<()> {
