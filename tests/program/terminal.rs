@@ -274,7 +274,8 @@ fn what_was_typed_for_one_peer_is_never_sent_to_the_next() {
     // Neither what stood at the old prompt nor what comes before Enter.
     server.terminal.types("hasty\r");
     second.expect("connected");
-    server.terminal.shows("Connected with robert");
+    let rows = server.terminal.shows("Connected with robert");
+    assert!(rows.contains(&"Not sent: hasty".to_owned()), "{rows:#?}");
     server.terminal.ends_with(PROMPT);
     server.terminal.types("Hello, robert\r");
     assert_eq!(second.expect("turn")["text"], "Hello, robert");
@@ -344,11 +345,16 @@ fn a_peer_that_leaves_while_the_person_decides_is_said() {
     server
         .terminal
         .ends_with("Next: bob is waiting. Press Enter to begin.");
-    again.say("{\"quit\":{}}");
-    again.finish().exits(0);
+    server.terminal.types("half");
     server
         .terminal
+        .ends_with("Next: bob is waiting. Press Enter to begin. half");
+    again.say("{\"quit\":{}}");
+    again.finish().exits(0);
+    let rows = server
+        .terminal
         .shows("The next one has left: waiting for another.");
+    assert!(rows.contains(&"Not sent: half".to_owned()), "{rows:#?}");
 }
 
 pub(crate) const CHOICES: &str = "Type `accept` for this once, `remember NAME`, or `decline`: ";

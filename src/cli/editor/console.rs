@@ -234,8 +234,8 @@ impl Console {
                 self.desk.turn_to(mode);
             }
             Order::Close(reply) => {
-                // What was typed for it and not seen yet is named too; no Enter counts any more.
-                self.desk.turn_to(Mode::Listening(String::new()));
+                // What was typed for it and not seen yet is named too.
+                self.desk.disregard_enter();
                 self.read_all()?;
                 self.press();
                 let _ = reply.send(self.desk.close());

@@ -67,6 +67,13 @@ impl Desk {
         self.repaint();
     }
 
+    /// No Enter counts any more. What is half answered is left unsent like a draft.
+    pub fn disregard_enter(&mut self) {
+        let answer = self.answer.take();
+        self.draft.insert(&answer);
+        self.turn_to(Mode::Listening(String::new()));
+    }
+
     /// The conversation is over, or the question is withdrawn. What is left unsent; `None`:
     /// nothing.
     pub fn close(&mut self) -> Option<String> {
@@ -154,8 +161,10 @@ impl Desk {
             }
             (Key::LineFeed, None) => return typed(buffer, "\n"),
             (Key::Paste(text), question) => {
+                // Of a line that was copied whole, the end is not part.
+                let line = text.strip_suffix('\n').filter(|line| !line.contains('\n'));
                 let text = match question {
-                    None => text,
+                    None => line.unwrap_or(&text).to_owned(),
                     Some(_) => text.replace('\n', " "),
                 };
                 return (!buffer.insert(&text)).then_some(Act::Tell(Event::TooLong));
@@ -316,6 +325,25 @@ mod tests {
         desk.turn_to(speaking(1));
         assert!(seen(&mut desk, "\x1b[200~a\rb\r\x1b[201~").is_empty());
         assert_eq!(seen(&mut desk, "\r"), [entered(1, "a\nb\n")]);
+    }
+
+    #[test]
+    fn a_pasted_line_has_no_end() {
+        let mut desk = Desk::new(100);
+        desk.turn_to(speaking(1));
+        assert!(seen(&mut desk, "\x1b[200~QUIT\r\x1b[201~").is_empty());
+        assert_eq!(seen(&mut desk, "\r"), [entered(1, "QUIT")]);
+    }
+
+    #[test]
+    fn what_is_half_answered_is_left_over_too() {
+        let mut desk = Desk::new(100);
+        desk.turn_to(Mode::Asking("Press Enter to begin. ".to_owned(), None));
+        assert!(seen(&mut desk, "hasty").is_empty());
+        desk.disregard_enter();
+        assert!(seen(&mut desk, " words\r").is_empty());
+        assert_eq!(desk.close(), Some("hasty words".to_owned()));
+        assert_eq!(desk.close(), None);
     }
 
     #[test]

@@ -284,8 +284,11 @@ impl Speaker for Lines {
     }
 
     fn withdraw(&mut self) {
-        let _ = self.input.discard();
+        let typed = self.typed();
         self.display.break_prompt();
+        if let Some(text) = typed {
+            self.display.unsaid(&text);
+        }
     }
 }
 

@@ -284,8 +284,11 @@ impl Speaker for Terminal {
     fn withdraw(&mut self) {
         self.is_asking = false;
         if let Some((editor, events)) = &mut self.editor {
-            editor.close();
+            let left = editor.close();
             while events.try_recv().is_ok() {}
+            if let Some(text) = left {
+                self.display.unsaid(&text);
+            }
         }
     }
 }

@@ -185,6 +185,9 @@ impl<'a> ServerRun<'a> {
                         return Ok(NextStep::End);
                     }
                     speaker::Answer::Line(line) => {
+                        if prompt.wants_enter() && !line.trim().is_empty() {
+                            self.open.display.unsaid(&line);
+                        }
                         if let Some(talk) = self.ready.take() {
                             return Ok(NextStep::Talk(talk));
                         }

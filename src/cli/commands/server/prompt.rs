@@ -44,6 +44,11 @@ impl PromptState {
         )
     }
 
+    /// Whether the person is asked for Enter alone: words with it are no answer, and nobody's.
+    pub(super) fn wants_enter(&self) -> bool {
+        matches!(self, Self::Welcomed(_) | Self::Next(_) | Self::NewCode(_))
+    }
+
     pub(super) fn starts_at_once(self) -> bool {
         matches!(
             self,
