@@ -143,6 +143,38 @@ fn in_the_background_of(shell: &str) {
     terminal.ends_with("[ended with 130]");
 }
 
+/// The rows of a long message are told from what the peer says, which stays in sight.
+#[test]
+fn a_draft_taller_than_the_screen_says_whose_it_is() {
+    let (_pair, terminal) = in_turn();
+    let lines: Vec<_> = (0..60).map(|line| format!("line {line}")).collect();
+    terminal.types(&pasted(&lines.join("\n")));
+    let rows = terminal.ends_with("    line 59");
+    let theirs = rows.iter().position(|row| row == "They say: Hello");
+    let ours = &rows[theirs.expect("what the peer says") + 1];
+    let above = ours.strip_prefix("Your message: (").expect("whose it is");
+    let above = above.strip_suffix(" rows above)").expect("how many rows");
+    let first = &rows[theirs.unwrap() + 2];
+    assert_eq!(*first, format!("    line {above}"), "{rows:#?}");
+}
+
+/// What is pasted is the line; Enter sends it, or does what it says.
+#[test]
+fn a_pasted_line_has_no_end() {
+    let (mut pair, terminal) = in_turn();
+    terminal.types(&pasted("Hi\n"));
+    terminal.ends_with("Your message: Hi");
+    terminal.types("\r");
+    pair.server.program.shows("They say: Hi");
+    pair.server.program.say("Bye");
+    terminal.shows("They say: Bye");
+    terminal.ends_with(PROMPT);
+    terminal.types(&pasted("QUIT\n"));
+    terminal.ends_with("Your message: QUIT");
+    terminal.types("\r");
+    assert_eq!(terminal.finish().0, Some(0));
+}
+
 #[test]
 fn a_narrower_window_redraws_prompt_and_draft() {
     let (mut pair, mut terminal) = in_turn();

@@ -15,7 +15,7 @@ use crate::cli::screen;
 pub struct Size {
     /// Cells in a row; the last one stays free.
     pub columns: usize,
-    /// Rows; the last of them stays free too where there are more.
+    /// Rows, of which half are painted at most.
     pub rows: usize,
     /// What the terminal makes of letters.
     pub letters: Letters,
@@ -64,10 +64,15 @@ impl Painter {
     pub fn paint(&mut self, view: &View<'_>, size: Size) -> String {
         let mut out = self.erase();
         let (rows, (row, column)) = lay_out(view, size);
-        // As many as the screen holds, with the cursor among them.
-        let height = size.rows.saturating_sub(1).max(1);
+        // What is painted has room on half the screen too: made narrower or lower, a terminal
+        // pushes what it has no room for out of our reach, and a copy of it would stay there.
+        let height = (size.rows.saturating_sub(1) / 2).max(1);
         let first = (row + 1).saturating_sub(height);
-        let rows: Vec<_> = rows.into_iter().skip(first).take(height).collect();
+        let mut rows: Vec<_> = rows.into_iter().skip(first).take(height).collect();
+        // What the peer has said stands right above, and has rows like these.
+        if let (Some(top), true) = (rows.first_mut().filter(|_| first > 0), height > 1) {
+            *top = Row::of_prompt(view, &format!("({} rows above)", first + 1), size);
+        }
         let shown: Vec<_> = rows.iter().map(|row| row.shown.as_str()).collect();
         // No row is long enough to be wrapped; terminals disagree about widths.
         let _ = write!(out, "\x1b[?7l{}\x1b[?7h", shown.join("\r\n"));
@@ -102,6 +107,22 @@ struct Row {
 }
 
 impl Row {
+    /// The prompt, and this in the place of the text, as far as there is room.
+    fn of_prompt(view: &View<'_>, words: &str, size: Size) -> Self {
+        let View { prompt, style, .. } = view;
+        let (columns, letters) = (size.columns.max(MIN_COLUMNS), size.letters);
+        let mut end = 0;
+        let mut fits = |c: &char| {
+            end += cells_of(*c, letters);
+            end < columns
+        };
+        let prompt: String = prompt.chars().take_while(&mut fits).collect();
+        let words: String = words.chars().take_while(&mut fits).collect();
+        let shown = format!("{style}{prompt}{style:#}{words}");
+        let cells = cells(&prompt, letters) + cells(&words, letters);
+        Self { shown, cells }
+    }
+
     /// Ends it, and begins the next one.
     fn end(&mut self) -> Self {
         let shown = INDENT.to_owned();
@@ -216,6 +237,32 @@ mod tests {
             rows
         }
 
+        /// What has left the screen, too.
+        fn all(&mut self) -> Vec<String> {
+            let columns = self.size.columns.try_into().unwrap();
+            let mut all = Vec::new();
+            self.terminal.screen_mut().set_scrollback(usize::MAX);
+            for above in (1..=self.terminal.screen().scrollback()).rev() {
+                self.terminal.screen_mut().set_scrollback(above);
+                all.extend(self.terminal.screen().rows(0, columns).next());
+            }
+            self.terminal.screen_mut().set_scrollback(0);
+            all.extend(self.rows());
+            all
+        }
+
+        /// Most terminals lay all rows out anew, and keep the cursor on the screen. It stands
+        /// at the end here.
+        fn resizes(&mut self, columns: u16, rows: u16) {
+            let all = self.all();
+            *self = Self {
+                painter: std::mem::take(&mut self.painter),
+                ..Self::new(columns, rows)
+            };
+            self.terminal.process(all.join("\r\n").as_bytes());
+            self.painter.reflow(columns.into());
+        }
+
         fn cursor(&self) -> (u16, u16) {
             self.terminal.screen().cursor_position()
         }
@@ -271,16 +318,52 @@ mod tests {
 
     #[test]
     fn of_a_text_taller_than_the_screen_the_part_around_the_cursor_is_shown() {
-        let mut screen = Screen::new(30, 5);
+        let mut screen = Screen::new(30, 9);
         screen.prints("They say: Hello\r\n");
         let text: Vec<_> = (0..20).map(|n| n.to_string()).collect();
         let text = text.join("\n");
         screen.paints(&text, text.len());
-        assert_eq!(screen.rows()[1..], ["    16", "    17", "    18", "    19"]);
+        let shown = [
+            "Your message: (17 rows above)",
+            "    17",
+            "    18",
+            "    19",
+        ];
+        assert_eq!(screen.rows()[1..], shown);
         screen.paints(&text, 0);
         assert_eq!(screen.rows()[1], "Your message: 0");
         screen.prints("");
         assert_eq!(screen.rows(), ["They say: Hello"]);
+    }
+
+    #[test]
+    fn of_a_screen_without_room_the_cursors_row_is_shown() {
+        let mut screen = Screen::new(7, 2);
+        screen.paints("one\ntwo", 7);
+        assert_eq!(screen.rows(), ["    o"]);
+    }
+
+    #[test]
+    fn a_tall_draft_leaves_no_copies_in_a_terminal_of_another_size() {
+        let mut screen = Screen::new(80, 24);
+        let said: Vec<_> = (0..30).map(|n| format!("They say: {n}")).collect();
+        screen.prints(&format!("{}\r\n", said.join("\r\n")));
+        let text = vec!["word ".repeat(30); 40].join("\n");
+        screen.paints(&text, text.len());
+        for (columns, rows) in [(40, 24), (39, 24), (60, 13), (60, 24), (30, 24), (80, 40)] {
+            screen.resizes(columns, rows);
+            screen.paints(&text, text.len());
+            let all = screen.all();
+            let is_prompt = |row: &&String| row.starts_with(PROMPT);
+            assert_eq!(
+                all.iter().filter(is_prompt).count(),
+                1,
+                "{columns} {all:#?}"
+            );
+            assert_eq!(all[..30], said, "{columns} {all:#?}");
+        }
+        screen.prints("");
+        assert_eq!(screen.all(), said);
     }
 
     #[test]
