@@ -139,3 +139,35 @@ fn a_quit_over_a_link_that_holds_is_not_spoken_of() {
         assert!(!rows.join("\n").contains(GOODBYE), "{rows:#?}");
     }
 }
+
+/// What a server has in its pipe as it stops is counted, a line without its end included.
+#[test]
+fn a_server_counts_the_lines_that_are_left_as_it_stops() {
+    for how in ["--once", "SIGTERM", "SIGINT"] {
+        let once = ["--once"];
+        let mut pair = Pair::new(if how == "--once" { &once } else { &[] });
+        let client = pair.client(&[]);
+        pair.server.program.stderr.line_with("Connected with");
+        pair.server.program.write(b"one\nthree\nfive\nno end yet");
+        pair.server.program.shows("Your message: one");
+        match how {
+            "SIGTERM" => pair.server.program.send(Signal::SIGTERM),
+            "SIGINT" => pair.server.program.send(Signal::SIGINT),
+            _ => client.say("QUIT"),
+        }
+        let told = "turnchat: 3 lines of standard input were not sent.";
+        assert_eq!(pair.server.program.stderr.line_with("not sent"), told);
+        pair.server.program.finish();
+    }
+}
+
+/// A conversation has taken none of it: whoever reads on has all of it.
+#[test]
+fn a_client_that_gets_no_conversation_leaves_its_input_alone() {
+    let bob = Person::new();
+    let pin = bob.key();
+    let client = bob.start(&["client", "127.0.0.1:1", "--pin", &pin]);
+    client.say("one");
+    let said = client.finish().fails(4, &[]);
+    assert!(!said.contains("standard input"), "{said}");
+}

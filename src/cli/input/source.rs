@@ -177,12 +177,16 @@ impl Source {
             drop(state);
             let read = match self.poll(PollTimeout::ZERO) {
                 Ok(true) => self.read(),
-                _ => return Ok(count),
+                _ => Ok(None),
             };
             match read {
                 Ok(Some(bytes)) if bytes.is_empty() => self.end(None),
                 Ok(Some(bytes)) => self.state().lines.feed(&bytes),
-                Ok(None) | Err(_) => return Ok(count),
+                // What has no end yet counts too: nobody waits for it.
+                Ok(None) | Err(_) => {
+                    let begun = self.state().lines.finish();
+                    return Ok(count + usize::from(begun.is_some()));
+                }
             }
         }
         Err(count)

@@ -23,6 +23,8 @@ pub struct Pipe {
     kept: Option<Text>,
     /// Nobody comes after this conversation.
     is_only: bool,
+    /// Lines were taken: who reads the input after us does not have all of it.
+    has_talked: bool,
     peer: String,
 }
 
@@ -42,6 +44,7 @@ impl Pipe {
             first,
             kept: None,
             is_only: false,
+            has_talked: false,
             peer: String::new(),
         }
     }
@@ -61,7 +64,8 @@ impl Pipe {
 
     /// Says how much of the input will not be said.
     fn tell_left(&mut self) {
-        let left = match self.input.count_left() {
+        let kept = usize::from(self.kept.take().is_some());
+        let left = match self.input.count_left().map(|count| count + kept) {
             Ok(0) => return,
             Ok(1) => "One line of standard input was".to_owned(),
             Ok(count) => format!("{count} lines of standard input were"),
@@ -100,6 +104,14 @@ impl Pipe {
     }
 }
 
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        if self.has_talked {
+            self.tell_left();
+        }
+    }
+}
+
 impl Speaker for Pipe {
     fn display(&self) -> &Display {
         &self.display
@@ -112,6 +124,7 @@ impl Speaker for Pipe {
     fn connected(&mut self, partner: &Partner) -> Result<(), Report> {
         self.peer = partner.short_name();
         self.is_only = partner.role == Role::Client;
+        self.has_talked = true;
         self.display.say(&partner.greeting());
         Ok(())
     }
