@@ -87,19 +87,19 @@ pub async fn about_server(
     key: &KeyId,
     known_as: Option<&Petname>,
 ) -> Result<Asked, Report> {
-    display.print_always(&format!("{host} has a key that you don't know:"));
+    display.explain(&format!("{host} has a key that you don't know:"));
     display.print_always(&format!("    {key}"));
     if let Some(name) = known_as {
-        display.print_always(&format!("You know this key as {name}, at another address."));
+        display.explain(&format!("You know this key as {name}, at another address."));
     }
-    display.print_always(&compare());
+    display.explain(&compare());
     let question = Question { key: *key };
     loop {
         ask_again(speaker);
         match speaker.answer().await? {
             speaker::Answer::Line(line) => match question.parse(&line) {
                 Ok(answer) => return Ok(Asked::Answered(answer)),
-                Err(why) => display.print_always(&why),
+                Err(why) => display.explain(&why),
             },
             speaker::Answer::Left(left) => return Ok(Asked::Left(left)),
         }
@@ -108,9 +108,9 @@ pub async fn about_server(
 
 /// Begins to put it to the person whether a client may talk.
 pub fn about_client(speaker: &mut impl Speaker, display: &Display, from: &str, key: &KeyId) {
-    display.print_always(&format!("A key that you don't know wants to talk{from}:"));
+    display.explain(&format!("A key that you don't know wants to talk{from}:"));
     display.print_always(&format!("    {key}"));
-    display.print_always(&compare());
+    display.explain(&compare());
     ask_again(speaker);
 }
 

@@ -633,6 +633,39 @@ fn at_an_unknown_host(arguments: &[&str]) -> (Server, Person, Person, Terminal) 
     (server, alice, bob, terminal)
 }
 
+/// A question is laid out once, with its words whole: also when it is answered.
+#[test]
+fn a_question_breaks_no_word_of_a_narrow_terminal() {
+    for term in ["xterm", "dumb"] {
+        let (alice, bob) = (Person::new(), Person::new());
+        let server = alice.serve(&["--allow-anyone", "--first", "Hello"]);
+        let mut command = bob.turnchat(&["client", &server.address]);
+        command.env("TERM", term);
+        let terminal = Terminal::sized(command, 40);
+        let asked = [
+            "Type `accept` for this once, `remember",
+            "    NAME`, or `decline`:",
+        ];
+        terminal.ends_with(asked[1]);
+        terminal.types("y\r");
+        let rows = terminal.until("the question again", |rows| {
+            rows.iter().filter(|row| row.starts_with(asked[0])).count() == 2
+                && rows.last().is_some_and(|row| row == asked[1])
+        });
+        let first = rows.iter().position(|row| row == asked[0]).unwrap();
+        assert!(rows[first + 1].starts_with(asked[1]), "{rows:#?}");
+        assert!(
+            rows[first + 1].ends_with(" y") || rows[first + 2] == "    y",
+            "{rows:#?}"
+        );
+        let compared = "Compare it with what `turnchat ";
+        assert!(
+            rows.iter().any(|row| row.trim_end() == compared.trim_end()),
+            "{rows:#?}"
+        );
+    }
+}
+
 #[test]
 fn a_question_shows_the_key_though_all_else_is_quiet() {
     let (_server, _alice, _bob, terminal) = at_an_unknown_host(&["--quiet"]);

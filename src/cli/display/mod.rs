@@ -139,6 +139,11 @@ impl Display {
         self.write(&format!("{line}\n"));
     }
 
+    /// What a question is about, in words, however quiet it is.
+    pub fn explain(&self, words: &str) {
+        self.write(&self.wrapped(words));
+    }
+
     /// What a person has written and is not sent, so that it can be had back.
     pub fn unsaid(&self, text: &str) {
         self.quote("Not sent: ", text);
@@ -245,7 +250,12 @@ impl Display {
     pub fn ask(&self, question: &str) {
         self.break_prompt();
         self.set_prompt(true);
-        let _ = self.stderr.write(question);
+        let rows = self.wrapped(question);
+        let _ = self.stderr.write(rows.strip_suffix('\n').unwrap_or(&rows));
+    }
+
+    fn wrapped(&self, words: &str) -> String {
+        layout::transcript("", &screen::line(words), self.stderr.page())
     }
 
     /// Whether a prompt stands there, unanswered.

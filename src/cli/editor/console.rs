@@ -1,7 +1,7 @@
 //! [`Console`]: the thread that owns the keyboard and the screen.
 
 use std::collections::VecDeque;
-use std::io::{self, PipeReader, Read as _};
+use std::io::{self, IsTerminal as _, PipeReader, Read as _};
 use std::os::fd::AsFd as _;
 use std::sync::mpsc::Receiver;
 use std::thread;
@@ -21,7 +21,7 @@ use super::order::{Done, Event, Mode, Order, Stream};
 use super::raw::{self, is_ready, restore};
 use super::rows::{Painter, Size};
 use crate::cli::locale::Letters;
-use crate::cli::screen;
+use crate::cli::{layout, screen};
 
 /// What is read at once.
 const CHUNK: usize = 4096;
@@ -208,9 +208,9 @@ impl Console {
                 Some(Act::Tell(event)) => _ = self.events.send(event),
                 Some(Act::Answered(question, answer)) => {
                     // It stays on the screen, as at any other prompt.
-                    let row = format!("{question}{}\n", screen::line(&answer));
-                    let row = Letters::of_locale().show(row);
-                    self.print(Stream::Stderr, row, None);
+                    let row = format!("{question}{}", screen::line(&answer));
+                    let page = io::stderr().is_terminal().then(|| size().page());
+                    self.print(Stream::Stderr, layout::transcript("", &row, page), None);
                     let _ = self.events.send(Event::Answered(answer));
                 }
                 Some(Act::Refused) => self.put(Stream::Stdout, BELL, None),

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use anstyle::Style;
 use unicode_segmentation::UnicodeSegmentation as _;
 
-use crate::cli::layout::{INDENT, MIN_COLUMNS, TAB, cells, cells_of};
+use crate::cli::layout::{INDENT, MIN_COLUMNS, Page, TAB, cells, cells_of};
 use crate::cli::locale::Letters;
 use crate::cli::screen;
 
@@ -19,6 +19,16 @@ pub struct Size {
     pub rows: usize,
     /// What the terminal makes of letters.
     pub letters: Letters,
+}
+
+impl Size {
+    /// What the transcript is laid out for there.
+    pub fn page(self) -> Page {
+        let Self {
+            columns, letters, ..
+        } = self;
+        Page { columns, letters }
+    }
 }
 
 /// What is to be painted.
@@ -134,17 +144,27 @@ impl Row {
 /// The rows of this, and the row and column of the cursor.
 fn lay_out(view: &View<'_>, size: Size) -> (Vec<Row>, (usize, usize)) {
     let (columns, letters) = (size.columns.max(MIN_COLUMNS), size.letters);
-    let prompt = view.prompt.graphemes(true).map(|cluster| (None, cluster));
+    // Of our own words none is divided that a row can hold.
+    let prompt = view.prompt.split_inclusive(' ').flat_map(|word| {
+        let whole = cells(&letters.show(screen::line(word.trim_end())), letters);
+        let whole = if INDENT.len() + whole < columns {
+            whole
+        } else {
+            0
+        };
+        let clusters = word.graphemes(true).enumerate();
+        clusters.map(move |(at, cluster)| (None, cluster, if at == 0 { whole } else { 0 }))
+    });
     let text = view.text.grapheme_indices(true);
     let text = text.chain([(view.text.len(), "")]);
-    let text = text.map(|(at, cluster)| (Some(at), cluster));
+    let text = text.map(|(at, cluster)| (Some(at), cluster, 0));
     let mut rows = Vec::new();
     let mut row = Row {
         shown: view.style.to_string(),
         cells: 0,
     };
     let mut cursor = None;
-    for (at, cluster) in prompt.chain(text) {
+    for (at, cluster, word) in prompt.chain(text) {
         if at == Some(0) {
             let _ = write!(row.shown, "{:#}", view.style);
         }
@@ -153,7 +173,11 @@ fn lay_out(view: &View<'_>, size: Size) -> (Vec<Row>, (usize, usize)) {
             "\t" => " ".repeat(TAB - row.cells % TAB),
             _ => letters.show(screen::line(cluster)),
         };
-        if row.cells + cells(&shown, letters) >= columns && row.cells > INDENT.len() {
+        let wanted = cells(&shown, letters).max(word);
+        if row.cells + wanted >= columns && row.cells > INDENT.len() {
+            if at.is_none() && cluster == " " {
+                continue;
+            }
             rows.push(row.end());
         }
         if at >= Some(view.cursor) {
@@ -294,6 +318,21 @@ mod tests {
         screen.paints("x", 1);
         assert_eq!(screen.rows(), ["Your messag", "    e: x"]);
         assert_eq!(screen.cursor(), (1, 8));
+    }
+
+    #[test]
+    fn a_word_of_a_question_is_not_divided() {
+        let mut screen = Screen::new(20, 10);
+        let view = View {
+            prompt: "Which one is it of the two? ",
+            style: Style::new(),
+            text: "this",
+            cursor: 4,
+        };
+        let out = screen.painter.paint(&view, screen.size);
+        screen.terminal.process(out.as_bytes());
+        assert_eq!(screen.rows(), ["Which one is it of", "    the two? this"]);
+        assert_eq!(screen.cursor(), (1, 17));
     }
 
     #[test]

@@ -74,7 +74,7 @@ impl Lines {
             self.display
                 .quote("Typed before your turn, and not sent: ", &text);
             self.display
-                .print_always("Enter alone sends it; anything else is sent in its place.");
+                .explain("Enter alone sends it; anything else is sent in its place.");
             self.typed_ahead = Some(text);
         }
     }

@@ -294,8 +294,8 @@ impl<'a> ServerRun<'a> {
                 Ok(Answer::OtherKey) => self
                     .open
                     .display
-                    .print_always("That is another key: the two do not match."),
-                Err(why) => self.open.display.print_always(&why),
+                    .explain("That is another key: the two do not match."),
+                Err(why) => self.open.display.explain(&why),
             },
             PromptState::NotNeeded
             | PromptState::Accepted(_)
