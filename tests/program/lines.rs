@@ -2,7 +2,8 @@
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Pair, Terminal};
+use crate::harness::{JSON_SERVER, Pair, Person, Server, Terminal, piped};
+use crate::storm::Link;
 use crate::terminal::PROMPT;
 
 /// Bob at a terminal without cursor keys, and alice's server with a pipe.
@@ -122,18 +123,119 @@ fn a_line_that_the_terminal_has_cut_is_not_sent() {
 /// peer's words would begin the next one.
 #[test]
 fn what_is_typed_ahead_does_not_shift_the_peers_rows() {
-    let (pair, terminal) = at_the_client();
+    for how in ["", "2>&1 | cat"] {
+        let pair = Pair::new(&[]);
+        let calling = pair.bob.calling(&pair.server, &pair.alice, &[]);
+        let mut command = pair.bob.turnchat(&calling);
+        command.env("TERM", "dumb");
+        let terminal = Terminal::start(piped(how, &command));
+        terminal.shows("Connected with");
+        terminal.types("half");
+        terminal.ends_with("half");
+        let forged = format!("{}Your message: yes", "x".repeat(89));
+        pair.server.program.say(&forged);
+        let rows = terminal.ends_with(PROMPT);
+        assert!(
+            rows.contains(&format!("They say: {}", "x".repeat(89))),
+            "{how} {rows:#?}"
+        );
+        let first = rows.iter().position(|row| row.starts_with("They say"));
+        assert_eq!(rows[first.unwrap() + 1], "    Your message: yes");
+    }
+}
+
+#[test]
+fn a_notice_begins_a_row_whatever_is_half_typed() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let server = Server::of(alice.start(&JSON_SERVER));
+    let link = Link::to(server.address.rsplit(':').next().unwrap().parse().unwrap());
+    let address = format!("127.0.0.1:{}", link.port);
+    let mut command = bob.turnchat(&["client", &address, "--pin", &alice.key()]);
+    command.env("TERM", "dumb");
+    let terminal = Terminal::start(command);
+    terminal.shows("Ctrl-C at any time.");
     terminal.types("half");
     terminal.ends_with("half");
-    let forged = format!("{}Your message: yes", "x".repeat(89));
-    pair.server.program.say(&forged);
-    let rows = terminal.ends_with(PROMPT);
-    assert!(
-        rows.contains(&format!("They say: {}", "x".repeat(89))),
-        "{rows:#?}"
-    );
-    let first = rows.iter().position(|row| row.starts_with("They say"));
-    assert_eq!(rows[first.unwrap() + 1], "    Your message: yes");
+    link.cut();
+    let rows = terminal.shows("The link is back.");
+    for words in ["The link is lost.", "The link is back."] {
+        let begins = |row: &String| row.starts_with(&format!("turnchat: {words}"));
+        assert!(rows.iter().any(begins), "{rows:#?}");
+    }
+}
+
+#[test]
+fn the_end_of_input_stops_a_server_and_says_so() {
+    let (alice, bob) = (Person::new(), Person::new());
+    alice.knows("bob", &bob);
+    let mut command = alice.turnchat(&["server", "--listen", "127.0.0.1:0"]);
+    command.env("TERM", "dumb");
+    let terminal = Terminal::start(command);
+    let rows = terminal.shows("Your peer runs: ");
+    let listening = rows
+        .iter()
+        .find_map(|row| row.strip_prefix("Listening on "));
+    let address = listening.expect("where it listens").to_owned();
+    let mut client = bob.start(&["client", &address, "--pin", &alice.key(), "--json"]);
+    client.expect("connected");
+    terminal.ends_with(PROMPT);
+    terminal.types("\u{4}");
+    let (code, rows) = terminal.finish();
+    assert_eq!(code, Some(0));
+    let said = rows.join(" ");
+    assert!(said.contains("Standard input has ended (Ctrl-D"), "{said}");
+    assert!(!said.contains("Waiting for the next one"), "{said}");
+}
+
+/// The terminal itself cuts such a line; what is left is not JSON.
+#[test]
+fn a_command_that_the_terminal_has_cut_is_called_too_long() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let server = Server::of(alice.start(&JSON_SERVER));
+    let calling = ["client", &server.address, "--pin", &alice.key(), "--json"];
+    let terminal = Terminal::start(bob.turnchat(&calling));
+    terminal.shows("\"connected\"");
+    terminal.types(&"x".repeat(4_200));
+    terminal.types("\r");
+    let rows = terminal.shows("\"error\"");
+    let said = rows.join("");
+    assert!(said.contains("too-long") && said.contains("4094"), "{said}");
+    assert!(!said.contains("not JSON"), "{said}");
+}
+
+#[test]
+fn words_at_a_prompt_for_enter_are_named() {
+    for is_withdrawn in [false, true] {
+        let (alice, bob) = (Person::new(), Person::new());
+        alice.knows("bob", &bob);
+        let mut command = alice.turnchat(&["server", "--listen", "127.0.0.1:0"]);
+        command.env("TERM", "dumb");
+        let terminal = Terminal::start(command);
+        let rows = terminal.shows("Your peer runs: ");
+        let listening = rows
+            .iter()
+            .find_map(|row| row.strip_prefix("Listening on "));
+        let address = listening.expect("where it listens").to_owned();
+        let calling = ["client", &address, "--pin", &alice.key(), "--json"];
+        let mut first = bob.start(&calling);
+        first.expect("connected");
+        first.say("{\"quit\":{}}");
+        first.finish().exits(0);
+        terminal.shows("has ended the conversation");
+        let mut second = bob.start(&calling);
+        second.expect("waiting");
+        let question = "Next: bob is waiting. Press Enter to begin. ";
+        terminal.ends_with(question);
+        terminal.types("hasty");
+        terminal.ends_with(&format!("{question}hasty"));
+        match is_withdrawn {
+            true => second.say("{\"quit\":{}}"),
+            false => terminal.types("\r"),
+        }
+        terminal.until("it named", |rows| {
+            rows.contains(&"Not sent: hasty".to_owned())
+        });
+    }
 }
 
 /// The terminal holds a half line back until Enter: then it would be sent with what was typed
@@ -187,16 +289,7 @@ fn what_was_half_typed_at_the_end_is_named_and_nothing_else() {
 fn a_prompt_that_goes_through_a_pipe_is_there_again_after_ctrl_z() {
     let pair = Pair::new(&["--first", "Hello"]);
     let calling = pair.bob.calling(&pair.server, &pair.alice, &[]);
-    let client = pair.bob.turnchat(&calling);
-    let mut piped = std::process::Command::new("sh");
-    piped
-        .args(["-c", r#""$0" "$@" | cat"#])
-        .arg(client.get_program());
-    piped.args(client.get_args()).env_clear();
-    for (name, value) in client.get_envs() {
-        piped.env(name, value.expect("a value"));
-    }
-    piped.env("PATH", "/usr/bin:/bin");
+    let piped = piped("| cat", &pair.bob.turnchat(&calling));
     let terminal = Terminal::with_jobs(&piped, false);
     let prompts = |rows: &[String]| {
         let rows = rows.iter().filter(|row| row.starts_with(PROMPT.trim_end()));
@@ -217,8 +310,10 @@ fn the_prompt_is_there_again_after_ctrl_z() {
     command.env("TERM", "dumb");
     let terminal = Terminal::with_jobs(&command, false);
     terminal.ends_with(PROMPT);
-    terminal.types("\u{1a}");
+    terminal.types("half\u{1a}");
     terminal.shows("[stopped]");
     terminal.types("\r");
+    // The terminal forgets the line that it holds.
+    terminal.shows("turnchat: What was half typed at Ctrl-Z is gone: type it again.");
     terminal.ends_with(PROMPT);
 }

@@ -46,6 +46,8 @@ pub struct Display {
     is_lost: Arc<AtomicBool>,
     /// The terminal echoes what is typed, at any time: where the cursor is nobody knows.
     has_echo: Arc<AtomicBool>,
+    /// And a conversation is on, in which something may be half typed.
+    is_typing: Arc<AtomicBool>,
     /// The terminal's last row is its, where it runs.
     editor: Arc<OnceLock<Editor>>,
 }
@@ -80,6 +82,7 @@ impl Display {
             broken: Arc::default(),
             is_lost: Arc::default(),
             has_echo: Arc::default(),
+            is_typing: Arc::default(),
             editor: Arc::default(),
         }
     }
@@ -100,8 +103,15 @@ impl Display {
     /// A message.
     pub fn say(&self, message: &str) {
         if !self.is_quiet {
-            self.line(Level::INFO, message);
+            self.notice(Level::INFO, message);
         }
+    }
+
+    fn notice(&self, level: Level, message: &str) {
+        if self.is_typing.load(Ordering::Relaxed) {
+            self.begin_row();
+        }
+        self.line(level, message);
     }
 
     /// What a program of `--exec` says on its stderr, however quiet it is.
@@ -112,7 +122,7 @@ impl Display {
     /// A detail, for `-v`.
     pub fn detail(&self, message: &str) {
         if self.verbosity > 0 && !self.is_quiet {
-            self.line(Level::DEBUG, message);
+            self.notice(Level::DEBUG, message);
         }
     }
 
@@ -141,6 +151,9 @@ impl Display {
 
     /// What a question is about, in words, however quiet it is.
     pub fn explain(&self, words: &str) {
+        if self.log.is_some() {
+            return self.line(Level::INFO, words);
+        }
         self.write(&self.wrapped(words));
     }
 
@@ -271,6 +284,11 @@ impl Display {
     /// From now on the terminal echoes what is typed.
     pub fn set_echo(&self) {
         self.has_echo.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a conversation is on in which what is half typed has no prompt.
+    pub fn set_typing(&self, may_be: bool) {
+        self.is_typing.store(may_be, Ordering::Relaxed);
     }
 
     /// Foreign text may follow: behind an echo its rows would not end where we end them, but

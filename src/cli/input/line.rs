@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 pub enum Line {
     /// A whole line of UTF-8; it may be empty.
     Text(String),
-    /// A line of more bytes than the limit; they are gone.
-    TooLong,
+    /// A line of more bytes than this limit; they are gone.
+    TooLong(usize),
     /// A line that is not UTF-8; its bytes, of which there were so many, are gone.
     NotUtf8(usize),
 }
@@ -106,7 +106,7 @@ impl LineReader {
         if length > self.limit + usize::from(ends_in_cr) {
             self.unfinished = Vec::new();
             self.dropping = true;
-            self.lines.push_back(Line::TooLong);
+            self.lines.push_back(Line::TooLong(self.limit));
         } else {
             self.unfinished.extend_from_slice(piece);
         }
@@ -230,18 +230,18 @@ mod tests {
         gives(b"12345678\n", &[text("12345678")]);
         gives(b"12345678\r\n", &[text("12345678")]);
         gives(b"12345678", &[text("12345678")]);
-        gives(b"12345678\rx\n", &[Line::TooLong]);
-        gives(b"12345678\r\r\n", &[Line::TooLong]);
+        gives(b"12345678\rx\n", &[Line::TooLong(8)]);
+        gives(b"12345678\r\r\n", &[Line::TooLong(8)]);
     }
 
     #[test]
     fn a_line_too_long_is_reported_once_and_the_next_is_whole() {
-        gives(b"123456789\nok\n", &[Line::TooLong, text("ok")]);
+        gives(b"123456789\nok\n", &[Line::TooLong(8), text("ok")]);
         gives(
             &[b"x".repeat(1000).as_slice(), b"\nok"].concat(),
-            &[Line::TooLong, text("ok")],
+            &[Line::TooLong(8), text("ok")],
         );
-        gives(b"123456789", &[Line::TooLong]);
+        gives(b"123456789", &[Line::TooLong(8)]);
     }
 
     #[test]
@@ -251,7 +251,7 @@ mod tests {
             reader.feed(b"123456");
             assert!(reader.unfinished.capacity() <= 16);
         }
-        assert_eq!(reader.next_line(), Some(Line::TooLong));
+        assert_eq!(reader.next_line(), Some(Line::TooLong(8)));
         assert_eq!(reader.next_line(), None);
         reader.feed(b"\nok\n");
         assert_eq!(reader.next_line(), Some(text("ok")));
@@ -276,7 +276,7 @@ mod tests {
             let whole = [
                 text("one\ntwo"),
                 text("\r"),
-                Line::TooLong,
+                Line::TooLong(8),
                 text("\n"),
                 text("last\r"),
             ];

@@ -1,7 +1,7 @@
 //! [`Source`]: the descriptor, what was read from it, and the thread that reads.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, IsTerminal as _, Read as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -17,6 +17,9 @@ use super::line::{Line, LineReader};
 /// line that was asked for.
 pub(super) const CHUNK: usize = 4096;
 
+/// What a terminal gives of a line at most; it cuts a longer one without a word.
+const CANONICAL: usize = 4_095;
+
 /// As many lines are counted at the end at most: a pipe may have no end.
 const COUNTED: usize = 1_000;
 
@@ -25,8 +28,8 @@ const COUNTED: usize = 1_000;
 pub enum InputEvent {
     /// A line, without its end.
     Line(String),
-    /// A line over the limit. It is gone; the next one is whole.
-    TooLong,
+    /// A line over this limit, in bytes. It is gone; the next one is whole.
+    TooLong(usize),
     /// A line that is not UTF-8, of so many bytes. It is gone; the next one is whole.
     NotUtf8(usize),
     /// There is no more, now and whenever it is asked again.
@@ -63,10 +66,13 @@ pub(super) struct State {
     failure: Option<io::Error>,
     /// Nobody will ask again.
     closed: bool,
+    /// A terminal gives the lines.
+    is_canonical: bool,
 }
 
 impl Source {
     pub(super) fn new(descriptor: OwnedFd, lines: LineReader) -> Self {
+        let is_canonical = descriptor.is_terminal();
         Self {
             file: File::from(descriptor),
             taking: Mutex::new(()),
@@ -76,6 +82,7 @@ impl Source {
                 ended: false,
                 failure: None,
                 closed: false,
+                is_canonical,
             }),
             wanted: Condvar::new(),
             arrived: Notify::new(),
@@ -294,6 +301,10 @@ impl Source {
 }
 
 impl State {
+    fn is_cut(&self, length: usize) -> bool {
+        self.is_canonical && length >= CANONICAL
+    }
+
     fn next(&mut self) -> Option<InputEvent> {
         let line = if self.ended {
             self.lines.finish()
@@ -301,9 +312,16 @@ impl State {
             self.lines.next_line()
         };
         match line {
+            Some(Line::Text(text)) if self.is_cut(text.len()) => {
+                Some(InputEvent::TooLong(CANONICAL - 1))
+            }
             Some(Line::Text(text)) => Some(InputEvent::Line(text)),
-            Some(Line::TooLong) => Some(InputEvent::TooLong),
+            // A line as long as a terminal's can be was cut, maybe within a letter.
+            Some(Line::NotUtf8(length)) if self.is_cut(length) => {
+                Some(InputEvent::TooLong(CANONICAL - 1))
+            }
             Some(Line::NotUtf8(length)) => Some(InputEvent::NotUtf8(length)),
+            Some(Line::TooLong(limit)) => Some(InputEvent::TooLong(limit)),
             None if self.ended => Some(
                 self.failure
                     .take()

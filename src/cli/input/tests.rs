@@ -122,7 +122,7 @@ async fn a_line_too_long_or_not_utf8_is_said_and_the_next_is_whole() {
         writer.write_all(b"\nok\n\xff\nok\n").unwrap();
     });
     assert_eq!(line(&mut input).await.len(), MAX_LINE);
-    assert!(matches!(input.next().await, InputEvent::TooLong));
+    assert!(matches!(input.next().await, InputEvent::TooLong(_)));
     assert_eq!(line(&mut input).await, "ok");
     assert!(matches!(input.next().await, InputEvent::NotUtf8(_)));
     assert_eq!(line(&mut input).await, "ok");

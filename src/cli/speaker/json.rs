@@ -109,10 +109,13 @@ impl<C: Channel> JsonLines<C> {
                     Ok(intent) => return intent,
                     Err(refusal) => refusal,
                 },
-                Ok(Line::TooLong) => (
+                Ok(Line::TooLong(limit)) => (
                     "too-long",
-                    format!("a line of more than {LINE} bytes"),
-                    "Say it in several turns.",
+                    format!("a line of more than {limit} bytes"),
+                    match limit {
+                        LINE => "Say it in several turns.",
+                        _ => "A terminal has no longer lines: pipe the commands in.",
+                    },
                 ),
                 Ok(Line::NotUtf8(_)) => {
                     ("bad-input", "a line that is not UTF-8".to_owned(), COMMANDS)
@@ -417,7 +420,7 @@ impl<C: Channel> Speaker for JsonLines<C> {
         }
         let line = match self.channel.next().await {
             Ok(Line::Text(line)) => line,
-            Ok(Line::TooLong | Line::NotUtf8(_)) => String::new(),
+            Ok(Line::TooLong(_) | Line::NotUtf8(_)) => String::new(),
             Err(Intent::Failed(report)) => return Err(report),
             Err(_) => {
                 self.is_at_end = true;

@@ -16,8 +16,8 @@ use crate::cli::report::Report;
 use crate::link::Ended;
 use crate::protocol::Text;
 
-/// What a terminal gives of a line at most; it cuts a longer one without a word.
-const LONGEST: usize = 4_095;
+/// What Ctrl-Z has done: the terminal forgets the line that it holds.
+const STOPPED: &str = "What was half typed at Ctrl-Z is gone: type it again.";
 
 /// A person at a terminal that gives lines.
 #[derive(Debug)]
@@ -136,6 +136,8 @@ impl Speaker for Lines {
         tokio::spawn(async move {
             // The shell has had the terminal, and a prompt of its own.
             while continued.recv().await.is_some() {
+                display.set_prompt(false);
+                display.say(STOPPED);
                 display.forget_prompt();
             }
         });
@@ -159,6 +161,7 @@ impl Speaker for Lines {
             "{} QUIT in your turn ends it, Ctrl-C at any time.",
             partner.greeting()
         ));
+        self.display.set_typing(true);
         Ok(())
     }
 
@@ -189,8 +192,6 @@ impl Speaker for Lines {
                 _ => self.display.set_prompt(false),
             }
             match event {
-                // As long as it can be, it was cut.
-                InputEvent::Line(line) if line.len() >= LONGEST => self.too_long(LONGEST - 1),
                 InputEvent::Line(line) => match self.understand(line) {
                     Some(Typed::Quit) => return self.quit(),
                     Some(Typed::Message(words)) => match Text::new(words) {
@@ -202,9 +203,7 @@ impl Speaker for Lines {
                     },
                     None => {}
                 },
-                InputEvent::TooLong => self.too_long(Text::MAX),
-                // It may have been cut within a letter.
-                InputEvent::NotUtf8(length) if length >= LONGEST => self.too_long(LONGEST - 1),
+                InputEvent::TooLong(most) => self.too_long(most),
                 InputEvent::NotUtf8(_) => self.display.say(
                     "That was not UTF-8, and was not sent. Set the terminal to UTF-8 and type it again.",
                 ),
@@ -244,6 +243,7 @@ impl Speaker for Lines {
 
     fn ended(&mut self, over: &Ended) -> Result<(), Report> {
         show_end(&self.display, &self.peer, over);
+        self.display.set_typing(false);
         let typed = self.typed();
         let left = [self.typed_ahead.take(), typed];
         for text in left.into_iter().flatten() {
@@ -273,7 +273,7 @@ impl Speaker for Lines {
         }
         match event {
             InputEvent::Line(line) => Ok(Answer::Line(line)),
-            InputEvent::TooLong | InputEvent::NotUtf8(_) => Ok(Answer::Line(String::new())),
+            InputEvent::TooLong(_) | InputEvent::NotUtf8(_) => Ok(Answer::Line(String::new())),
             InputEvent::End => Ok(Answer::Left(self.left())),
             InputEvent::Failed(error) => Err(Report::stdin(&error)),
         }

@@ -92,7 +92,7 @@ impl Pipe {
                     .map(NextLine::Message)
                     .map_err(|_| too_long()),
             },
-            InputEvent::TooLong => Err(too_long()),
+            InputEvent::TooLong(_) => Err(too_long()),
             InputEvent::NotUtf8(_) => Err(Report::new(
                 Exit::Failure,
                 "A line of standard input is not UTF-8: it was not sent.",
@@ -175,7 +175,7 @@ impl Speaker for Pipe {
     async fn pairing_code(&mut self) -> Result<Answer, Report> {
         match self.input.next().await {
             InputEvent::Line(line) => Ok(Answer::Line(line)),
-            InputEvent::TooLong | InputEvent::NotUtf8(_) => Ok(Answer::Line(String::new())),
+            InputEvent::TooLong(_) | InputEvent::NotUtf8(_) => Ok(Answer::Line(String::new())),
             InputEvent::End => Ok(Answer::Left(Left::Input)),
             InputEvent::Failed(error) => Err(Report::stdin(&error)),
         }

@@ -4,7 +4,7 @@ use tokio::sync::watch;
 
 use super::open::{OpenServer, exit_for, next_event, next_in};
 use super::pairing::OpenPairing;
-use super::prompt::{PromptState, read_between};
+use super::prompt::{PromptState, has_ended, read_between};
 use crate::cli::ask::{self, Answer, Question};
 use crate::cli::report::{Exit, Report};
 use crate::cli::signals::{Signals, Stop};
@@ -133,7 +133,7 @@ impl<'a> ServerRun<'a> {
         is_first: bool,
     ) -> Result<NextStep, Report> {
         let mut prompt = PromptState::new(speaker, is_first);
-        if !is_first && self.next.borrow().is_none() {
+        if !is_first && self.next.borrow().is_none() && !has_ended(speaker).await? {
             self.open.display.say("Waiting for the next one.");
         }
         loop {
@@ -181,7 +181,8 @@ impl<'a> ServerRun<'a> {
                 answer = read_between(speaker, &prompt, is_first) => match answer? {
                     speaker::Answer::Left(Left::Terminal) => return Ok(NextStep::Stop(Stop::HangUp)),
                     speaker::Answer::Left(Left::Input) => {
-                        self.open.display.say("Standard input has ended: the server stops.");
+                        let key = if speaker.is_person() { " (Ctrl-D)" } else { "" };
+                        self.open.display.say(&format!("Standard input has ended{key}: the server stops."));
                         return Ok(NextStep::End);
                     }
                     speaker::Answer::Line(line) => {

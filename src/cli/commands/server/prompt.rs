@@ -85,3 +85,12 @@ pub(super) async fn read_between(
         false => speaker.between(is_first).await.map(Answer::Left),
     }
 }
+
+/// Whether the input has ended by now, behind a conversation.
+pub(super) async fn has_ended(speaker: &mut impl Speaker) -> Result<bool, Report> {
+    tokio::select! {
+        biased;
+        left = speaker.between(false) => left.map(|_| true),
+        () = std::future::ready(()) => Ok(false),
+    }
+}

@@ -84,7 +84,7 @@ impl Speaker for Exec {
         };
         let words = match program.next().await {
             Ok(Some(Line::Text(words))) => words,
-            Ok(Some(Line::TooLong)) => return Intent::Failed(program.said_too_much()),
+            Ok(Some(Line::TooLong(_))) => return Intent::Failed(program.said_too_much()),
             Ok(Some(Line::NotUtf8(_))) => return Intent::Failed(program.said_no_text()),
             Ok(None) => return quit_after(program.ends().await),
             Err(report) => return Intent::Broken(report),

@@ -87,7 +87,7 @@ impl Channel for Stdio {
     async fn next(&mut self) -> Result<Line, Intent> {
         match self.input.next().await {
             InputEvent::Line(line) => Ok(Line::Text(line)),
-            InputEvent::TooLong => Ok(Line::TooLong),
+            InputEvent::TooLong(limit) => Ok(Line::TooLong(limit)),
             InputEvent::NotUtf8(length) => Ok(Line::NotUtf8(length)),
             InputEvent::End => Err(Intent::Quit),
             InputEvent::Failed(error) => Err(Intent::Failed(Report::stdin(&error))),
