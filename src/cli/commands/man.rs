@@ -62,7 +62,7 @@ const ENVIRONMENT: [(&str, &str); 17] = [
     ("HOME", "What ~ stands for."),
     (
         "TERM",
-        "The terminal. Where it is dumb or not set, there is no line editor: the terminal gives whole lines.",
+        "The terminal. Where it is dumb or not set, there is no line editor: the terminal gives whole lines, and Ctrl-Z loses a half-typed one.",
     ),
     (
         "LC_ALL",
