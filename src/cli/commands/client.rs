@@ -23,6 +23,47 @@ use crate::link::{Abandoned, Cause, Client, Ended, Talk, Waiting};
 use crate::protocol::{Limits, Role};
 use crate::trust::{Identity, KeyId};
 
+/// Whom a client calls, and as whom.
+struct Callee {
+    target: Target,
+    route: Route,
+    book: AddressBook,
+    /// What its key is stored as, if it is new.
+    new_name: Option<Petname>,
+    identity: Identity,
+}
+
+impl Callee {
+    /// As the command line and the address book say.
+    fn find(command: &ClientArgs, home: &Home, display: &Display) -> Result<Self, Report> {
+        let book = home.book()?;
+        let pins = resolve_keys(&command.pin, &AddressBook::default())?;
+        let target = Target::resolve(&command.peer, pins, &book)
+            .map_err(|error| no_target(&error, &command.peer, &book, home))?;
+        let route = Route::through(command.proxy.clone());
+        let host = target.address.host();
+        match lacks_zone(host) {
+            // A zone is an interface of this machine.
+            is_on_link if route.is_proxied() && (is_on_link || host.contains('%')) => {
+                return Err(Report::zone_through_proxy(host));
+            }
+            true => return Err(Report::no_zone(host)),
+            false => {}
+        }
+        let new_name = match command.accept_new || command.pair {
+            true => Some(name_for(command, &target, &book)?),
+            false => None,
+        };
+        Ok(Self {
+            target,
+            route,
+            book,
+            new_name,
+            identity: home.identity(&command.talk.identity, display)?,
+        })
+    }
+}
+
 /// Runs `turnchat client`.
 ///
 /// # Errors
@@ -35,25 +76,13 @@ pub async fn run(
 ) -> Result<Exit, Report> {
     let mut signals = Signals::listen(Program::Client).map_err(|error| Report::signals(&error))?;
     let mut terms = Terms::asked(&command.talk, false)?;
-    let book = home.book()?;
-    let pins = resolve_keys(&command.pin, &AddressBook::default())?;
-    let target = Target::resolve(&command.peer, pins, &book)
-        .map_err(|error| no_target(&error, &command.peer, &book, home))?;
-    let route = Route::through(command.proxy.clone());
-    let host = target.address.host();
-    match lacks_zone(host) {
-        // A zone is an interface of this machine.
-        is_on_link if route.is_proxied() && (is_on_link || host.contains('%')) => {
-            return Err(Report::zone_through_proxy(host));
-        }
-        true => return Err(Report::no_zone(host)),
-        false => {}
-    }
-    let new_name = match command.accept_new || command.pair {
-        true => Some(name_for(&command, &target, &book)?),
-        false => None,
-    };
-    let identity = home.identity(&command.talk.identity, display)?;
+    let Callee {
+        target,
+        route,
+        book,
+        new_name,
+        identity,
+    } = Callee::find(&command, home, display)?;
     speaker.begin()?;
     if let Some(name) = &target.contradicts {
         display.fail(&Report::pin_contradicts(name));
@@ -270,7 +299,6 @@ impl ClientRun<'_> {
         accepted: Vec<KeyId>,
         speaker: &mut impl Speaker,
     ) -> Result<Result<Waiting, KeyId>, Report> {
-        let address = &self.target.address;
         let limits = Limits {
             hold: self.hold,
             ..Limits::default()
@@ -283,7 +311,11 @@ impl ClientRun<'_> {
         if self.gives_up {
             self.give_up(&client, speaker).await?;
         }
-        let route = &self.route;
+        self.connect_with(client).await
+    }
+
+    async fn connect_with(&self, client: Client) -> Result<Result<Waiting, KeyId>, Report> {
+        let (address, route) = (&self.target.address, &self.route);
         self.display.detail(&format!("Dialling {address}{route}."));
         let error = match client.connect(route.dialer(address)).await {
             Ok(waiting) => return Ok(Ok(waiting)),

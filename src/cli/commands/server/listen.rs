@@ -11,7 +11,6 @@ use crate::cli::display::Display;
 use crate::cli::listen_at::ListenAt;
 use crate::cli::own_addresses::{OwnAddresses, lacks_zone};
 use crate::cli::report::Report;
-use crate::cli::speaker::Speaker;
 use crate::link::tcp;
 use crate::trust::KeyId;
 
@@ -64,13 +63,7 @@ fn first(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpListener>
 }
 
 /// Tells where the server listens, and what its peer runs.
-pub(super) fn announce(
-    address: SocketAddr,
-    own: &KeyId,
-    pairs: bool,
-    display: &Display,
-    speaker: &mut impl Speaker,
-) -> Result<(), Report> {
+pub(super) fn announce(address: SocketAddr, own: &KeyId, pairs: bool, display: &Display) {
     display.print_always(&format!("Listening on {address}"));
     let mut hosts = OwnAddresses::find().of_server(address).into_iter();
     let best = hosts.next().unwrap_or_default();
@@ -89,7 +82,6 @@ pub(super) fn announce(
     if !others.is_empty() {
         display.say(&format!("It may also dial {}.", others.join(", ")));
     }
-    speaker.listening(&address.to_string(), own)
 }
 
 fn with_port(host: &str, port: u16) -> String {

@@ -12,7 +12,7 @@ use crate::cli::report::{Exit, Report};
 use crate::cli::signals::{Program, Signals, Stop};
 use crate::cli::speaker::{OneOfMany, Partner};
 use crate::cli::talk::{Terms, converse};
-use crate::link::{Candidate, Talk};
+use crate::link::Talk;
 
 /// So many conversations there are at once, unless `--conversations` says otherwise.
 pub const CONVERSATIONS: usize = 64;
@@ -38,7 +38,7 @@ pub async fn run(
         most,
         running: JoinSet::new(),
     };
-    let many = AtATime::Many(move |candidate: &Candidate| places.judge(candidate));
+    let many = AtATime::Many(places);
     let opened = OpenServer::open(
         &command,
         granted,

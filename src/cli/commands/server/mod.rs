@@ -20,7 +20,6 @@ use crate::cli::report::{Exit, Report};
 use crate::cli::signals::{Program, Signals};
 use crate::cli::speaker::Speaker;
 use crate::cli::talk::Terms;
-use crate::link::{Candidate, Verdict};
 use granted::Granted;
 use one::ServerRun;
 use open::{AtATime, OpenServer};
@@ -38,8 +37,15 @@ pub async fn run(
 ) -> Result<Exit, Report> {
     let mut signals = Signals::listen(Program::Server).map_err(|error| Report::signals(&error))?;
     let terms = Terms::asked(&command.talk, false)?;
-    let one: AtATime<fn(&Candidate) -> Verdict> = AtATime::One;
-    let opened = OpenServer::open(&command, granted, home, display, speaker, &mut signals, one);
+    let opened = OpenServer::open(
+        &command,
+        granted,
+        home,
+        display,
+        speaker,
+        &mut signals,
+        AtATime::One,
+    );
     let mut run = match opened.await? {
         Ok(open) => ServerRun::new(open, terms),
         Err(exit) => return Ok(exit),

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 use super::callers::Callers;
@@ -10,6 +11,7 @@ use super::events::EventReporter;
 use super::granted::Granted;
 use super::listen::{announce, listen};
 use super::pairing::OpenPairing;
+use super::places::Places;
 use super::questions::Questions;
 use super::rules::{Rules, SharedRules};
 use crate::cli::args::ServerArgs;
@@ -46,64 +48,91 @@ pub(super) struct OpenServer<'a> {
 }
 
 /// How many conversations a server has at a time.
-pub(super) enum AtATime<F> {
+pub(super) enum AtATime {
     /// One of each peer, and one of all.
     One,
-    /// Several. This says what becomes of a candidate whose key is let in.
-    Many(F),
+    /// As many as have a place, and of each peer several.
+    Many(Places),
 }
 
-impl<'a> OpenServer<'a> {
+/// What a server needs before anybody speaks on it.
+struct Opening<'a> {
+    command: &'a ServerArgs,
+    home: &'a Home,
+    display: &'a Display,
+    rules: Rules,
+    identity: Identity,
+    listener: TcpListener,
+    limits: Limits,
+}
+
+impl<'a> Opening<'a> {
     /// Begins to listen. `Ok(Err(_))`: it was stopped before.
-    ///
-    /// # Errors
-    /// It cannot.
-    pub(super) async fn open<F>(
+    async fn listen(
         command: &'a ServerArgs,
         granted: Granted,
         home: &'a Home,
         display: &'a Display,
-        speaker: &mut impl Speaker,
         signals: &mut Signals,
-        at_a_time: AtATime<F>,
-    ) -> Result<Result<Self, Exit>, Report>
-    where
-        F: Fn(&Candidate) -> Verdict + Send + Sync + 'static,
-    {
+    ) -> Result<Result<Self, Exit>, Report> {
         let rules = Rules::read(command, home)?;
         let identity = home.identity(&command.talk.identity, display)?;
-        let own = identity.key_id();
         let listener = tokio::select! {
             listener = listen(granted.socket, &command.listen) => listener?,
             stop = signals.stop() => return Ok(Err(exit_for(stop))),
         };
+        Ok(Ok(Self {
+            command,
+            home,
+            display,
+            rules,
+            identity,
+            listener,
+            limits: Limits {
+                hold: command.talk.hold,
+                ..granted.limits
+            },
+        }))
+    }
 
-        speaker.begin()?;
-        let is_person = speaker.is_person();
+    /// Lets peers in.
+    async fn start(
+        self,
+        is_person: bool,
+        keeps_journal: bool,
+        at_a_time: AtATime,
+        reread: Arc<Notify>,
+    ) -> Result<OpenServer<'a>, Report> {
+        let Self {
+            command,
+            home,
+            display,
+            rules,
+            identity,
+            listener,
+            limits,
+        } = self;
         if rules.admit_nobody() && !is_person && command.pair.is_none() {
             display.say(&format!(
                 "The address book is empty: everybody is refused. Add a peer with {}, or give its key with `--allow`.",
                 yours("peers add NAME KEY")
             ));
         }
+        let own = identity.key_id();
         let rules = SharedRules::new(rules, own);
         let questions = Questions::default();
-        let limits = Limits {
-            hold: command.talk.hold,
-            ..granted.limits
-        };
-        let keeps = command.talk.keeps_journal(speaker);
         let callers = Callers::default();
         let (judging, asking, noting) = (rules.clone(), questions.clone(), callers.clone());
-        let (shares, has_many) = match at_a_time {
-            AtATime::One => (None, false),
-            AtATime::Many(shares) => (Some(shares), true),
+        let places = match at_a_time {
+            AtATime::One => None,
+            AtATime::Many(places) => Some(places),
         };
+        let has_many = places.is_some();
         let admit = move |candidate: Candidate| {
             noting.note(&candidate);
             let (verdict, asking) = (judging.judge(&candidate.key), asking.clone());
-            let verdict = match (verdict, &shares) {
-                (Some(Verdict::Admit), Some(shares)) => Some(shares(&candidate)),
+            let verdict = match (verdict, &places) {
+                (Some(Verdict::Admit), Some(places)) => Some(places.judge(&candidate)),
                 (verdict, _) => verdict,
             };
             async move {
@@ -118,20 +147,14 @@ impl<'a> OpenServer<'a> {
         if has_many {
             builder = builder.many_at_a_time();
         }
-        if keeps {
+        if keeps_journal {
             builder = builder.with_journal(home.journal(&own));
         }
-        let address = listener
-            .local_addr()
-            .map_err(|error| Report::listen("the address", &error))?;
         let starting = builder.start(tcp::acceptor(listener));
         let mut server = starting.await.map_err(|error| Report::from(&error))?;
-        // Only now it is true.
-        announce(address, &own, command.pair.is_some(), display, speaker)?;
-        service_manager::tell_ready();
         let open = |name| OpenPairing::new(server.pair(), name, home, display, is_person);
         let pairing = command.pair.as_ref().map(open);
-        Ok(Ok(Self {
+        Ok(OpenServer {
             events: server.events(),
             server,
             reporter: EventReporter::new(command, home, display, rules.clone()),
@@ -143,8 +166,47 @@ impl<'a> OpenServer<'a> {
             home,
             display,
             identity,
-            reread: signals.reread(),
-        }))
+            reread,
+        })
+    }
+}
+
+impl<'a> OpenServer<'a> {
+    /// Begins to listen, and lets peers in. `Ok(Err(_))`: it was stopped before.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub(super) async fn open(
+        command: &'a ServerArgs,
+        granted: Granted,
+        home: &'a Home,
+        display: &'a Display,
+        speaker: &mut impl Speaker,
+        signals: &mut Signals,
+        at_a_time: AtATime,
+    ) -> Result<Result<Self, Exit>, Report> {
+        let opening = Opening::listen(command, granted, home, display, signals).await?;
+        let opening = match opening {
+            Ok(opening) => opening,
+            Err(exit) => return Ok(Err(exit)),
+        };
+        speaker.begin()?;
+        let address = opening.listener.local_addr();
+        let address = address.map_err(|error| Report::listen("the address", &error))?;
+        let keeps_journal = command.talk.keeps_journal(speaker);
+        let started = opening.start(
+            speaker.is_person(),
+            keeps_journal,
+            at_a_time,
+            signals.reread(),
+        );
+        let open = started.await?;
+        // Only now it is true.
+        let own = open.identity.key_id();
+        announce(address, &own, command.pair.is_some(), display);
+        speaker.listening(&address.to_string(), &own)?;
+        service_manager::tell_ready();
+        Ok(Ok(open))
     }
 
     /// Stops it, and tells of what that ends, unless nobody can be told any more.
