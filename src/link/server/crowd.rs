@@ -52,9 +52,8 @@ impl Crowd {
         origin: Option<Origin>,
     ) -> Option<ConnectionId> {
         let groups = [&self.silent, &self.greeted];
-        let is_limited = !matches!(origin, None | Some(Origin::Loopback));
         let of_one: usize = groups.iter().map(|group| group.of(origin).len()).sum();
-        if is_limited && of_one > self.most_of_one {
+        if is_limited(origin) && of_one > self.most_of_one {
             let mut oldest = groups
                 .into_iter()
                 .filter_map(|group| group.of(origin).first());
@@ -63,7 +62,17 @@ impl Crowd {
         if self.silent.size + self.greeted.size <= self.most {
             return None;
         }
-        let mut crowded = groups.into_iter().flat_map(Group::oldest_of_most);
+        // A ClientHello is on its way for a moment: others that come meanwhile, with theirs
+        // whole, do not cost it its place, unless its address has more than the one.
+        let grace = u64::try_from(self.most / 4).unwrap_or(u64::MAX);
+        let goes_first = |rank: &&Rank| {
+            let is_young = newcomer.0.saturating_sub(rank.oldest.0.0) <= grace;
+            !is_young || is_limited(rank.origin) && rank.size > 1
+        };
+        let mut crowded = (self.silent.crowded().filter(goes_first))
+            .chain(self.greeted.crowded())
+            .chain(self.silent.crowded())
+            .map(|rank| rank.oldest.0);
         crowded.find(|id| *id != newcomer)
     }
 
@@ -75,12 +84,25 @@ impl Crowd {
     }
 }
 
+/// Whether so many only may come from there.
+fn is_limited(origin: Option<Origin>) -> bool {
+    !matches!(origin, None | Some(Origin::Loopback))
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Group {
     size: usize,
     origins: BTreeMap<Option<Origin>, BTreeSet<ConnectionId>>,
-    /// How many each origin has, and its oldest.
-    ranks: BTreeSet<(usize, Reverse<ConnectionId>)>,
+    /// One for each origin.
+    ranks: BTreeSet<Rank>,
+}
+
+/// How many an origin has, and its oldest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Rank {
+    size: usize,
+    oldest: Reverse<ConnectionId>,
+    origin: Option<Origin>,
 }
 
 impl Group {
@@ -101,7 +123,14 @@ impl Group {
 
     fn change(&mut self, origin: Option<Origin>, change: impl FnOnce(&mut BTreeSet<ConnectionId>)) {
         let ids = self.origins.entry(origin).or_default();
-        let rank = |ids: &BTreeSet<ConnectionId>| Some((ids.len(), Reverse(*ids.first()?)));
+        let rank = |ids: &BTreeSet<ConnectionId>| {
+            let (size, oldest) = (ids.len(), Reverse(*ids.first()?));
+            Some(Rank {
+                size,
+                oldest,
+                origin,
+            })
+        };
         if let Some(rank) = rank(ids) {
             self.ranks.remove(&rank);
         }
@@ -112,8 +141,8 @@ impl Group {
         }
     }
 
-    /// The oldest of each origin, of those that have most first, of equals the oldest.
-    fn oldest_of_most(&self) -> impl Iterator<Item = ConnectionId> {
-        self.ranks.iter().rev().map(|(_, Reverse(oldest))| *oldest)
+    /// Those that have most first, of equals the one with the oldest.
+    fn crowded(&self) -> impl Iterator<Item = &Rank> {
+        self.ranks.iter().rev()
     }
 }

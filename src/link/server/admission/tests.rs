@@ -746,6 +746,42 @@ fn an_honest_newcomer_gets_in_from_any_address() {
     }
 }
 
+/// It is on its way, and comes before 32 others have come with theirs.
+#[test]
+fn a_crowd_of_clienthellos_leaves_a_newcomer_the_time_for_its_own() {
+    let loopback = |_| "127.0.0.1".to_owned();
+    for from in [&|n| format!("10.98.0.{n}"), &loopback as &dyn Fn(u64) -> _] {
+        let mut door = Door::new();
+        let stall = |door: &mut Door, n| {
+            let told = door.arrive(&from(n));
+            door.admission.greeted(ConnectionId(door.arrived));
+            told
+        };
+        for n in 1..=128 {
+            assert!(stall(&mut door, n).is_empty());
+        }
+        assert_eq!(door.arrive(&from(200)), ["1: close"]);
+        assert!(door.leave(1).is_empty());
+        for n in 2..=33 {
+            assert_eq!(stall(&mut door, n), [format!("{n}: close")]);
+            assert!(door.leave(n).is_empty());
+        }
+        assert_eq!(stall(&mut door, 34), ["129: close"]);
+    }
+}
+
+/// Who has come twice just now has not come once.
+#[test]
+fn such_time_is_for_the_only_connection_of_an_address() {
+    let mut door = Door::new();
+    for n in 1..=127 {
+        assert!(door.arrive(&format!("10.98.0.{n}")).is_empty());
+        door.admission.greeted(ConnectionId(n));
+    }
+    assert!(door.arrive("10.99.0.1").is_empty());
+    assert_eq!(door.arrive("10.99.0.1"), ["128: close"]);
+}
+
 #[test]
 fn four_unknown_keys_may_wait_for_an_answer_one_an_address() {
     let mut door = Door::new();
