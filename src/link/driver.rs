@@ -638,6 +638,8 @@ where
             && self.session.has_link()
             && !self.session.is_storing()
             && let Some(wire) = &mut self.wire
+            // The keeper looks again while it is.
+            && !wire.is_backed_up()
             && let Poll::Ready(read) = wire.poll_frame(cx)
         {
             match read {

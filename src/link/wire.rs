@@ -46,6 +46,8 @@ pub(crate) struct Wire<S> {
     /// How much of it was written.
     written: usize,
     flushed: bool,
+    /// How much was queued since everything had been written, for the last time.
+    backlog: usize,
     /// Writing failed. What the peer said before that is here by now, and still
     /// read: it may explain why.
     write_error: Option<io::Error>,
@@ -72,6 +74,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             unsent: Vec::new(),
             written: 0,
             flushed: true,
+            backlog: 0,
             write_error: None,
         }
     }
@@ -84,12 +87,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.liveness.spoke();
         self.welcome(frame);
         self.unsent.reserve(SHORT_LINE);
+        let before = self.unsent.len();
         frame.write_line(&mut self.unsent);
+        self.backlog += self.unsent.len() - before;
     }
 
     /// Whether something is still to be written.
     pub(crate) fn has_unsent(&self) -> bool {
         !(self.unsent.is_empty() && self.flushed)
+    }
+
+    /// Whether more waits to be written than a peer that reads can have us write: one message.
+    /// Nothing more is to be read from it then.
+    pub(crate) fn is_backed_up(&self) -> bool {
+        self.has_unsent() && self.backlog > self.line
     }
 
     /// Whether a write is kept back for the next one.
@@ -156,6 +167,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                     if self.written == self.unsent.len() {
                         self.unsent.clear();
                         self.written = 0;
+                    }
+                    if !self.has_unsent() {
+                        self.backlog = 0;
                     }
                     !self.flushed
                 }

@@ -367,6 +367,27 @@ async fn a_peer_that_talks_and_does_not_read_is_lost_too() {
     assert_eq!(overdue(&over), Overdue::Write);
 }
 
+/// It acknowledges what it cannot have, in order to be answered.
+#[tokio::test(start_paused = true)]
+async fn the_answers_to_a_peer_that_does_not_read_are_not_hoarded() {
+    let mut house = House::on(Habit::Shouts, unheld(), async |_| turnchat::Verdict::Admit).await;
+    let (here, there) = duplex(4096);
+    house.arrive(there);
+    let mut guest = Face::new(&Papers::new()).dial(here).await.unwrap();
+    guest.begin().await;
+    let (mut answered, long) = (0, "x".repeat(4_096));
+    while timeout(SECOND, guest.send(&say(2 * answered + 2, &long)))
+        .await
+        .is_ok()
+    {
+        answered += 1;
+        assert!(answered < 12, "as many as it wants: no end");
+        sleep(SECOND / 10).await;
+    }
+    let (_, over) = told(&mut house.tale).await;
+    assert_eq!(overdue(&over), Overdue::Write);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_reads_slowly_is_not_lost() {
     let mut house = House::on(Habit::Shouts, unheld(), async |_| turnchat::Verdict::Admit).await;
