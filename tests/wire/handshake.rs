@@ -236,6 +236,24 @@ async fn half_a_clienthello_does_not_buy_time() {
     house.serves_the_next(Habit::Answers).await;
 }
 
+/// What has come of it is kept until it is whole, so that it must not be long.
+#[tokio::test(start_paused = true)]
+async fn a_clienthello_without_end_ends_the_connection_at_once() {
+    let mut house = House::new(Habit::Answers).await;
+    let start = Instant::now();
+    let mut stream = house.call();
+    // One of 65,536 bytes or more begins in a record.
+    stream
+        .write_all(&[22, 3, 1, 0, 4, 1, 1, 0, 0])
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    assert!(matches!(&answer[..], [] | [21, ..]), "{answer:?}");
+    assert_eq!(start.elapsed().as_secs(), 0);
+    house.serves_the_next(Habit::Answers).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_hello_is_due_ten_seconds_after_the_connection_came() {
     for trickled in [0, 9] {
