@@ -29,6 +29,8 @@ const MAGIC: &[u8] = b"turnchat-record ";
 /// The length of a slot's first line: the words, the sequence in 20 digits, room and length in 8
 /// each, and the checksum in 64.
 const HEADER: usize = 16 + 20 + 1 + 8 + 1 + 8 + 1 + 64 + 1;
+/// How far writes are counted: a [`Version`] has no more bits for it.
+const MOST: u64 = u64::MAX >> 4;
 /// How often a file is read of which no slot is whole: somebody may write to it just then.
 const TRIES: usize = 3;
 /// How the name of a file ends that is not in place yet. It begins with a dot.
@@ -301,7 +303,8 @@ fn parse(header: &[u8]) -> Option<Header<'_>> {
     let mut words = numbers.split(' ').map(str::parse);
     let mut next = || words.next()?.ok();
     let (sequence, room, length): (u64, u64, u64) = (next()?, next()?, next()?);
-    let fits = sequence > 0 && length + HEADER as u64 <= room;
+    let in_room = length.checked_add(HEADER as u64);
+    let fits = (1..=MOST).contains(&sequence) && in_room.is_some_and(|length| length <= room);
     let room = ROOMS.iter().position(|of| *of == room).filter(|_| fits)?;
     Some(Header {
         numbers,

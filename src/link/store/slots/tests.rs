@@ -61,6 +61,36 @@ fn what_was_written_last_is_read() {
     assert_eq!(page.read(), Some(b"from another".to_vec()));
 }
 
+/// A slot with these numbers, whose checksum is right.
+fn slot(sequence: &str, room: &str, length: &str, bytes: &[u8]) -> Vec<u8> {
+    let numbers = format!("{sequence} {room} {length}");
+    let checksum = checksum(&numbers, bytes);
+    let line = format!("turnchat-record {numbers} {checksum}\n");
+    [line.as_bytes(), bytes].concat()
+}
+
+#[test]
+fn numbers_that_nobody_wrote_are_damage() {
+    let good = slot("00000000000000000001", "00004096", "00000001", b"x");
+    assert!(younger(&good).is_some());
+    // No version could tell the first of these from another; the others would be too long.
+    for (sequence, room, length) in [
+        ("01152921504606846977", "00004096", "00000001"),
+        ("18446744073709551615", "00004096", "00000001"),
+        ("000000000001", "4096", "18446744073709551615"),
+        ("000000000001", "4096", "18446744073709551500"),
+        ("00000000000000000001", "00004096", "00003980"),
+    ] {
+        let bytes = b"x".repeat(length.parse().unwrap_or(1).min(4_096));
+        let content = slot(sequence, room, length, &bytes);
+        assert_eq!(younger(&content), None, "{sequence} {room} {length}");
+        assert!(
+            parse(&content[..HEADER]).is_none(),
+            "{sequence} {room} {length}"
+        );
+    }
+}
+
 #[test]
 fn who_knows_another_version_changes_nothing() {
     let mut page = Page::new();
