@@ -173,13 +173,13 @@ fn read_text(bytes: &[u8]) -> Option<(Option<Key>, usize)> {
 
 /// A control sequence (ECMA-48 5.4): Esc and `[`, parameters, and the byte that ends it.
 fn read_sequence(bytes: &[u8]) -> Option<(Option<Key>, usize)> {
-    let parameters = bytes.iter().skip(2);
+    let parameters = bytes.iter().take(LONGEST_SEQUENCE).skip(2);
     let parameters = parameters.take_while(|byte| (0x20..0x40).contains(*byte));
     let end = 2 + parameters.count();
     match bytes.get(end) {
-        None if end <= LONGEST_SEQUENCE => None,
+        None => None,
         // No sequence is so long; or a key was pressed in the midst of one.
-        None | Some(0x00..0x20 | 0x7f) => Some((None, end)),
+        Some(0x00..0x40 | 0x7f) => Some((None, end)),
         Some(last) => {
             let parameters = bytes.get(2..end).unwrap_or_default();
             Some((key_of(parameters, *last), end + 1))
@@ -288,6 +288,23 @@ mod tests {
         assert_eq!(reader.expire(), [half, Key::Interrupt]);
         assert_eq!(reader.patience(), None);
         assert_eq!(reader.feed(b"x"), [text("x")]);
+    }
+
+    #[test]
+    fn a_sequence_that_is_too_long_ends_at_the_same_byte_however_it_is_delivered() {
+        for numbers in 20..50 {
+            let bytes = format!("\x1b[{}~", "1".repeat(numbers)).into_bytes();
+            let mut reader = Keys::default();
+            let in_bytes: Vec<_> = bytes.chunks(1).flat_map(|byte| reader.feed(byte)).collect();
+            let shown = |keys: Vec<Key>| -> String {
+                let texts = keys.into_iter().map(|key| match key {
+                    Key::Text(text) => text,
+                    key => format!("{key:?}"),
+                });
+                texts.collect()
+            };
+            assert_eq!(shown(in_bytes), shown(keys(&bytes)), "{numbers} digits");
+        }
     }
 
     #[test]
