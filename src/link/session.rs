@@ -592,7 +592,8 @@ impl Session {
 
     /// While notices have to wait, only the last state is kept.
     fn count_notice(&mut self) {
-        if self.pace.notices == NOTICES {
+        // Behind the end no more can come, and nothing is waited for.
+        if self.pace.notices == NOTICES && self.is_on() {
             self.arm_notices();
         }
         self.pace.notices = self.pace.notices.saturating_sub(1);

@@ -77,6 +77,25 @@ fn a_connection_that_comes_to_nothing_is_no_reason_to_hurry() {
     assert_eq!(redial(&mut session), Some(100));
 }
 
+/// Done is the last output, whatever its user has not asked for yet.
+#[test]
+fn nothing_comes_behind_the_end() {
+    let mut session = session(Role::Client);
+    session.connected();
+    settle(&mut session);
+    session.receive(Frame::Wait { ahead: 3 });
+    settle(&mut session);
+    session.receive(Frame::Refuse {
+        reason: Reason::UnknownPeer,
+    });
+    settle(&mut session);
+    session.closed();
+    settle(&mut session);
+    assert!(session.is_done());
+    assert_eq!(session.poll_notice(), Some(Notice::Waiting { ahead: 3 }));
+    assert_eq!(session.poll_output(), None);
+}
+
 /// Does what it puts out; all that is stored is stored at once.
 fn settle(session: &mut Session) {
     while !outputs(session).is_empty() {
