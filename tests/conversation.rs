@@ -774,3 +774,20 @@ fn a_record_that_counts_too_far_is_not_gone_on_with() {
     }
     assert!(Conversation::restore(Role::Server, end(1, 2)).is_some());
 }
+
+/// Who has spoken since has heard what was said before (PROTOCOL 3.7): a record that says
+/// otherwise is no conversation's, and would become one that cannot be read two turns later.
+#[test]
+fn a_record_in_which_an_answer_came_to_what_was_not_heard_is_not_gone_on_with() {
+    let answered = |acknowledged| Snapshot {
+        id: ID,
+        said: 3,
+        heard: 4,
+        acknowledged,
+        last_said: Some(text("three")),
+        last_heard: Some(text("four")),
+        quit: false,
+    };
+    assert_eq!(Conversation::restore(Role::Server, answered(1)), None);
+    assert!(Conversation::restore(Role::Server, answered(3)).is_some());
+}

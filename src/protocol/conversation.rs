@@ -318,7 +318,8 @@ impl Conversation {
             && said.abs_diff(heard) <= 1
             && (said == 0 || role.speaks_in(said))
             && (heard == 0 || !role.speaks_in(heard))
-            && (acknowledged == said || acknowledged == said.saturating_sub(2))
+            // Who has answered has heard what was answered (PROTOCOL 3.7).
+            && (acknowledged == said || (acknowledged == said.saturating_sub(2) && heard < said))
             && (conversation.record.quit
                 || ((said > 0) == last_said.is_some() && (heard > 0) == last_heard.is_some()));
         stands.then_some(conversation)
