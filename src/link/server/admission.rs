@@ -504,15 +504,26 @@ impl Admission {
         (of_older.clienthello < hello.clienthello).then(|| self.dismiss(older, last))
     }
 
+    /// The age of the connection that is asked about, of this key.
+    fn youngest_asking(&self, key: &KeyId) -> Option<u64> {
+        let asking = self.stage(self.asking(key)?)?;
+        asking.hello().map(|hello| hello.clienthello)
+    }
+
+    /// Its key became known while an older connection waited for an answer.
+    fn dismiss_asking(&mut self, hello: &Hello, orders: &mut Orders) {
+        if let Some(older) = self.asking(&hello.peer.key())
+            && let Some(replaced) = self.replace_undecided(older, hello)
+        {
+            orders.extend(replaced);
+        }
+    }
+
     fn admit(&mut self, id: ConnectionId, hello: Hello) -> Orders {
         let (name, key) = (hello.name(), hello.peer.key());
         let mut orders = Orders::new();
-        if let Some(older) = self.asking(&key) {
-            // It became known while it waited for an answer.
-            match self.replace_undecided(older, &hello) {
-                Some(replaced) => orders.extend(replaced),
-                None => return self.dismiss(id, Instruction::Close),
-            }
+        if self.youngest_asking(&key) >= Some(hello.clienthello) {
+            return self.dismiss(id, Instruction::Close);
         }
         // The newest connection wins: this one was delayed and overtaken (PROTOCOL 4.25).
         if self.youngest_rival(&name) > Some(hello.clienthello) {
@@ -520,6 +531,7 @@ impl Admission {
         }
         match self.conversations.get(&name) {
             Some(Standing::Live { .. }) => {
+                self.dismiss_asking(&hello, &mut orders);
                 self.conversations.come_again(&name, hello.clienthello);
                 self.send_away(&name, Instruction::Replaced, &mut orders);
                 self.enter(id, hello, false, &mut orders);
@@ -550,6 +562,7 @@ impl Admission {
         {
             return self.dismiss(id, Instruction::Refuse(Reason::Busy));
         }
+        self.dismiss_asking(&hello, &mut orders);
         let seats = self.seats;
         for (rival, _) in rivals {
             let last = match *rival == name {

@@ -699,6 +699,52 @@ fn a_key_that_is_asked_about_may_redial() {
     assert!(door.admission.is_asking(&key(2)));
 }
 
+/// A key that is asked about has become known. What is refused changes nothing (PROTOCOL 4.20):
+/// who waited for the answer goes on waiting, and gets it.
+#[test]
+fn who_is_refused_takes_no_question_along() {
+    let unknown = hello(1, 2, 1, 2);
+    let of = |conversation| hello(1, conversation, 0, 2);
+    for (second, told) in [
+        (unknown, "2: ended"),
+        (of(3), "2: ended"),
+        (of(4), "2: busy"),
+    ] {
+        let mut door = Door::new();
+        door.ended(1, 3);
+        let unreadable = door.admission.unreadable((key(1), id(4)));
+        door.obey(unreadable);
+        assert_eq!(door.greet(1, 1, ASK), ["1: wait 0"]);
+        door.arrive("127.0.0.1");
+        assert_eq!(door.say_hello(2, second, ADMIT), [told]);
+        assert!(door.admission.is_asking(&key(1)), "{told}");
+        assert!(door.timers.contains_key(&Timer::Question(key(1))));
+        assert_eq!(door.answer(1, Verdict::Admit), ["1: wait 0"]);
+    }
+}
+
+/// The same where the queue is full, or a younger one is there already.
+#[test]
+fn nor_does_who_comes_too_late() {
+    let limits = Limits {
+        queue: 1,
+        ..Limits::default()
+    };
+    let mut door = Door::with(limits, false);
+    assert_eq!(door.greet(2, 2, ADMIT), ["1: wait 0"]);
+    assert_eq!(door.greet(1, 1, ASK), ["2: wait 0"]);
+    assert_eq!(door.greet(1, 3, ADMIT), ["3: busy"]);
+    assert_eq!(door.quit(2), ["2: quit"]);
+    assert!(!door.admission.is_asking(&key(1)));
+
+    let mut door = Door::new();
+    let younger = door.admission.restore((key(1), id(2)), 9, Duration::ZERO);
+    door.obey(younger);
+    assert_eq!(door.greet(1, 1, ASK), ["1: wait 0"]);
+    assert_eq!(door.greet(1, 1, ADMIT), ["2: close"]);
+    assert!(door.admission.is_asking(&key(1)));
+}
+
 #[test]
 fn who_is_only_asked_about_costs_nobody_its_end() {
     let limits = Limits {
