@@ -377,7 +377,7 @@ impl Admission {
             }
         }
         self.conversations.expel(key, &mut orders);
-        orders.extend(self.tell_places());
+        orders.extend(self.fill_seats());
         orders
     }
 

@@ -471,6 +471,18 @@ fn all_conversations_of_an_expelled_key_are_over() {
     assert!(door.is_open(3, 3));
 }
 
+/// It was let in, and had not come in yet.
+#[test]
+fn the_seat_of_an_expelled_key_is_the_next_ones() {
+    let mut door = Door::new();
+    assert_eq!(door.greet(1, 1, ADMIT), ["1: wait 0"]);
+    let seat = door.admission.seats(1);
+    assert_eq!(door.obey(seat), ["1: enter"]);
+    assert_eq!(door.greet(2, 2, ADMIT), ["2: wait 0"]);
+    let expelled = door.admission.expel(&key(1));
+    assert_eq!(door.obey(expelled), ["1: unknown-peer", "2: enter"]);
+}
+
 #[test]
 fn who_is_refused_is_a_stranger_until_it_has_left() {
     let limits = Limits {
