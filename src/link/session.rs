@@ -232,6 +232,10 @@ impl Session {
         if std::mem::take(&mut self.has_untaken) {
             if self.conversation.owes_quit() {
                 self.outputs.push_back(Output::Disarm(Timer::Taking));
+                if !self.is_on() {
+                    // Told as one that can go on: the peer quits again then (PROTOCOL 4.9).
+                    self.conversation.detach();
+                }
             }
             self.conversation.taken();
             if std::mem::take(&mut self.owes_redial) && self.is_on() {

@@ -77,6 +77,42 @@ fn a_connection_that_comes_to_nothing_is_no_reason_to_hurry() {
     assert_eq!(redial(&mut session), Some(100));
 }
 
+/// It was told that the conversation can go on: the peer quits again when it comes back
+/// (PROTOCOL 4.9).
+#[test]
+fn what_is_taken_once_the_link_has_failed_answers_no_quit() {
+    let mut session = linked_to(session_that(HeardWhen::Stored, Role::Server));
+    settle(&mut session);
+    session.say(Text::new("one").unwrap()).unwrap();
+    settle(&mut session);
+    let text = Text::new("two").unwrap();
+    session.receive(Frame::Say { turn: 2, text });
+    settle(&mut session);
+    session.receive(Frame::Quit {});
+    assert!(session.conversation().owes_quit());
+    session.receive(Frame::Welcome {
+        conversation: session.conversation().id(),
+        heard: 0,
+    });
+    session.taken();
+    session.closed();
+    let mut remains = None;
+    while !session.is_done() {
+        for output in outputs(&mut session) {
+            match output {
+                Output::Store { snapshot, .. } => assert!(!snapshot.quit),
+                Output::Done(last) => remains = Some(last),
+                _ => {}
+            }
+        }
+        session.stored(Ok(()));
+    }
+    let Some(Remains::Parked(parked)) = remains else {
+        panic!("{remains:?}");
+    };
+    assert!(!parked.has_quit());
+}
+
 /// Done is the last output, whatever its user has not asked for yet.
 #[test]
 fn nothing_comes_behind_the_end() {
