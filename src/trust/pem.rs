@@ -30,7 +30,7 @@ pub(super) fn read_certificate(path: &Path) -> Result<CertificateDer<'static>, I
             Cow::Borrowed(_) => der,
             Cow::Owned(_) => first_value(&der).to_vec().into(),
         })
-        .map_err(|error| IdentityError::malformed(path, error))
+        .map_err(|_| not_pem(path))
 }
 
 pub(super) fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, IdentityError> {
@@ -53,11 +53,7 @@ pub(super) fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, IdentityEr
     if lines(pem).any(|line| line.starts_with(b"Proc-Type:") && line.ends_with(b",ENCRYPTED")) {
         return Err(encrypted());
     }
-    let key = rustls_pemfile::private_key(&mut &*pem).map_err(|_| IdentityError::Malformed {
-        path: path.to_owned(),
-        // The PEM reader's own message could quote the key file.
-        what: "it is not PEM".to_owned(),
-    })?;
+    let key = rustls_pemfile::private_key(&mut &*pem).map_err(|_| not_pem(path))?;
     match key {
         Some(PrivateKeyDer::Pkcs8(key)) => Ok(without_public_key(key)),
         Some(key) => Ok(key),
@@ -67,6 +63,11 @@ pub(super) fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, IdentityEr
             found: first_label(pem),
         }),
     }
+}
+
+/// The PEM reader's own message could quote a key, also one where a certificate is expected.
+fn not_pem(path: &Path) -> IdentityError {
+    IdentityError::malformed(path, "it is not PEM")
 }
 
 /// The text of a PEM file, without a byte order mark.
@@ -102,7 +103,8 @@ fn first_label(pem: &[u8]) -> Option<String> {
     let is_plain = |label: &&str| {
         label
             .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b' ')
+            // No small letters: it could be a key's.
+            .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b' ')
     };
     labels(pem).find(is_plain).map(str::to_owned)
 }

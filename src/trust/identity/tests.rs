@@ -274,6 +274,26 @@ fn a_damaged_key_is_refused_without_being_quoted() {
     }
 }
 
+/// A key's file that has lost its line feeds, say, where a certificate's is expected.
+#[test]
+fn nor_is_a_key_quoted_that_is_taken_for_a_certificate() {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("key.pem");
+    for damaged in [
+        "-----BEGIN PRIVATE KEY-----c2VjcmV0-----END PRIVATE KEY-----",
+        "-----BEGIN PRIVATE KEY-----c2VjcmV0-----END PRIVATE KEY-----\n-----BEGIN x-----\n",
+        "-----BEGIN PRIVATE KEY\nc2VjcmV0-----\n-----END PRIVATE KEY-----\n",
+        "-----BEGIN PRIVATE KEYc2VjcmV0c2VjcmV0-----\n-----END PRIVATE KEY-----\n",
+        "-----BEGIN c2VjcmV0c2VjcmV0-----\nAAAA\n-----END c2VjcmV0c2VjcmV0-----\n",
+        "-----BEGIN CERTIFICATE-----\nc2VjcmV0%\n-----END CERTIFICATE-----\n",
+    ] {
+        fs::write(&path, damaged).unwrap();
+        let refused = key_of_certificate_file(&path).unwrap_err();
+        let said = format!("{refused} {refused:?}");
+        assert!(!said.contains("c2Vjc"), "{damaged:?}: {said}");
+    }
+}
+
 #[test]
 fn keys_that_openssl_writes_are_loaded() {
     let dir = tempdir().unwrap();
