@@ -231,7 +231,9 @@ impl Session {
     pub fn taken(&mut self) {
         if std::mem::take(&mut self.has_untaken) {
             if self.conversation.owes_quit() {
-                self.outputs.push_back(Output::Disarm(Timer::Taking));
+                if !self.is_done() {
+                    self.outputs.push_back(Output::Disarm(Timer::Taking));
+                }
                 if !self.is_on() {
                     // Told as one that can go on: the peer quits again then (PROTOCOL 4.9).
                     self.conversation.detach();

@@ -130,6 +130,22 @@ fn nothing_comes_behind_the_end() {
     assert!(session.is_done());
     assert_eq!(session.poll_notice(), Some(Notice::Waiting { ahead: 3 }));
     assert_eq!(session.poll_output(), None);
+
+    // Nor where its user has taken the last message so late.
+    let mut session = linked_to(session_that(HeardWhen::Stored, Role::Server));
+    settle(&mut session);
+    session.say(Text::new("one").unwrap()).unwrap();
+    settle(&mut session);
+    let text = Text::new("two").unwrap();
+    session.receive(Frame::Say { turn: 2, text });
+    session.stored(Ok(()));
+    settle(&mut session);
+    session.receive(Frame::Quit {});
+    session.dropped();
+    settle(&mut session);
+    assert!(session.is_done());
+    session.taken();
+    assert_eq!(session.poll_output(), None);
 }
 
 /// Does what it puts out; all that is stored is stored at once.
