@@ -23,7 +23,7 @@ pub fn run(data: &[u8]) {
     while !from.is_empty() && hub.event(&mut from).is_ok() {
         hub.check();
     }
-    hub.to_the_end();
+    hub.close_up();
 }
 
 /// The one that has the connections and conversations, and what it knows of them.
@@ -484,6 +484,7 @@ impl Hub {
                 Order::Arm(timer, _) => {
                     // Also one that had not begun, and is given up for another.
                     if let Timer::Ended(key, id) = timer {
+                        self.unreadable.remove(&(key, id));
                         self.ended.insert((key, id));
                     }
                     self.armed.insert(timer);
@@ -571,7 +572,7 @@ impl Hub {
     }
 
     /// Once everybody has gone and all is forgotten, it is as it was at the beginning.
-    fn to_the_end(mut self) {
+    fn close_up(mut self) {
         let ids: Vec<_> = self.connections.keys().copied().collect();
         for id in ids {
             self.leave(id);

@@ -245,7 +245,7 @@ fn lines(bytes: &[u8], seed: u8) {
                     let _ = Typed::parse(&text);
                 }
                 Line::NotUtf8(length) => assert!(length <= LIMIT),
-                Line::TooLong => {}
+                Line::TooLong(_) => {}
             }
         }
     }

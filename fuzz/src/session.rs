@@ -23,7 +23,7 @@ pub fn run(data: &[u8]) {
     while !from.is_empty() && side.event(&mut from).is_ok() {
         side.process();
     }
-    side.to_the_end();
+    side.close_up();
 }
 
 /// A session, and what its driver, its peer and its user know.
@@ -207,6 +207,10 @@ impl Side {
     fn say(&mut self, from: &mut Unstructured<'_>) -> Result<()> {
         let before = self.session.clone();
         let conversation = before.conversation();
+        if conversation.has_untaken() && self.untaken.is_none() {
+            // The turn comes with the message, which is not handed over yet.
+            return Ok(());
+        }
         let is_mine = conversation.is_my_turn();
         let said = self.session.say(text(from)?);
         match said {
@@ -509,7 +513,7 @@ impl Side {
     }
 
     /// Whatever has happened, it comes to an end once its user goes, and nobody answers.
-    fn to_the_end(mut self) {
+    fn close_up(mut self) {
         self.session.dropped();
         for _ in 0..20 {
             self.process();

@@ -25,7 +25,7 @@ impl Letters {
     }
 
     /// As this locale has it: `ja_JP.UTF-8`, or `UTF-8` alone.
-    pub(super) fn named(locale: &str) -> Self {
+    pub fn named(locale: &str) -> Self {
         let (locale, _) = locale.split_once('@').unwrap_or((locale, ""));
         let (language, charset) = locale.split_once('.').unwrap_or((locale, locale));
         let is_utf8 = charset.eq_ignore_ascii_case("utf-8") || charset.eq_ignore_ascii_case("utf8");
