@@ -549,6 +549,10 @@ impl Admission {
             None if hello.heard > 0 => {
                 return self.dismiss(id, Instruction::Refuse(Reason::Ended));
             }
+            // It was asked about, or entering, while its conversation was on.
+            Some(Standing::Parked { .. }) | None if self.is_closing => {
+                return self.dismiss(id, Instruction::Refuse(Reason::Closing));
+            }
             Some(Standing::Parked { .. }) | None => {}
         }
         let of_key = self.candidates_of(&key);

@@ -936,6 +936,17 @@ fn a_server_that_stops_tells_the_queue_so() {
     assert_eq!(door.greet(1, 1, ADMIT), ["7: enter"]);
 }
 
+/// It was asked about while its conversation was on, and is answered after that.
+#[test]
+fn a_server_that_stops_begins_none_that_was_parked_meanwhile() {
+    let mut door = Door::talking();
+    let orders = door.admission.close();
+    assert!(door.obey(orders).is_empty());
+    assert_eq!(door.greet(1, 1, ASK), ["2: wait 0"]);
+    assert!(door.parked(1, 1).is_empty());
+    assert_eq!(door.answer(1, Verdict::Admit), ["2: closing"]);
+}
+
 /// It was let in to a conversation that has been parked since.
 #[test]
 fn whoever_comes_while_a_conversation_is_parked_asks_again() {
