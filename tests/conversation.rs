@@ -791,3 +791,23 @@ fn a_record_in_which_an_answer_came_to_what_was_not_heard_is_not_gone_on_with() 
     assert_eq!(Conversation::restore(Role::Server, answered(1)), None);
     assert!(Conversation::restore(Role::Server, answered(3)).is_some());
 }
+
+/// One write has all that came while the disk was slow.
+#[test]
+fn links_that_come_and_go_while_a_store_is_slow_make_one_more() {
+    let mut client = Conversation::new(Role::Client, ID, HeardWhen::Stored);
+    client.connect();
+    assert!(matches!(client.poll_output(), Some(Output::Store(_))));
+    for _ in 0..9 {
+        client.connect();
+    }
+    let mut stores = 0;
+    client.stored();
+    while let Some(output) = client.poll_output() {
+        if let Output::Store(_) = output {
+            stores += 1;
+            client.stored();
+        }
+    }
+    assert_eq!(stores, 1);
+}

@@ -720,7 +720,12 @@ impl Conversation {
     }
 
     fn store(&mut self) {
-        self.outputs.push_back(Output::Store(self.record.clone()));
+        let record = self.record.clone();
+        match self.outputs.back_mut() {
+            // One that waits behind another store, with nothing to be done after it.
+            Some(Output::Store(waiting)) => *waiting = record,
+            _ => self.outputs.push_back(Output::Store(record)),
+        }
     }
 }
 

@@ -240,16 +240,7 @@ impl ClientRun<'_> {
             Err(offered) => offered,
         };
         let host = self.target.address.to_string();
-        let known_as = match self.target.expected.judge(&offered, &self.book) {
-            Offer::Changed(name) => {
-                return Err(Report::changed(&name, &self.target.address, &offered));
-            }
-            Offer::NotPinned | Offer::Expected => return Err(Report::not_pinned(&host, &offered)),
-            Offer::Unknown { known_as } => known_as,
-        };
-        if offered == self.identity.key_id() {
-            return Err(Report::own_key(&host));
-        }
+        let known_as = self.known_as(&offered)?;
         let unknown = || {
             let with_accept_new = new_name.is_some();
             Report::unknown_host(&host, &offered, known_as.as_ref(), with_accept_new)
@@ -293,25 +284,48 @@ impl ClientRun<'_> {
         self.redial(offered, speaker).await
     }
 
+    /// A key that is not expected, and may be approved: whom it is known as, if it is known.
+    ///
+    /// # Errors
+    /// It is not to be approved.
+    fn known_as(&self, offered: &KeyId) -> Result<Option<Petname>, Report> {
+        let address = &self.target.address;
+        let known_as = match self.target.expected.judge(offered, &self.book) {
+            Offer::Changed(name) => return Err(Report::changed(&name, address, offered)),
+            Offer::NotPinned | Offer::Expected => {
+                return Err(Report::not_pinned(&address.to_string(), offered));
+            }
+            Offer::Unknown { known_as } => known_as,
+        };
+        match *offered == self.identity.key_id() {
+            true => Err(Report::own_key(&address.to_string())),
+            false => Ok(known_as),
+        }
+    }
+
     /// One dial. `Err` is a key that is not accepted.
     async fn dial(
         &self,
         accepted: Vec<KeyId>,
         speaker: &mut impl Speaker,
     ) -> Result<Result<Waiting, KeyId>, Report> {
+        let client = self.client(accepted);
+        if self.gives_up {
+            self.give_up(&client, speaker).await?;
+        }
+        self.connect_with(client).await
+    }
+
+    fn client(&self, accepted: Vec<KeyId>) -> Client {
         let limits = Limits {
             hold: self.hold,
             ..Limits::default()
         };
         let client = Client::new(&self.identity, accepted).with_limits(limits);
-        let client = match self.keeps_journal {
+        match self.keeps_journal {
             true => client.with_journal(self.home.journal(&self.identity.key_id())),
             false => client,
-        };
-        if self.gives_up {
-            self.give_up(&client, speaker).await?;
         }
-        self.connect_with(client).await
     }
 
     async fn connect_with(&self, client: Client) -> Result<Result<Waiting, KeyId>, Report> {

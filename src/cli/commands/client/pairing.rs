@@ -40,31 +40,18 @@ pub(super) async fn pair(
     for tries_left in (0..TRIES).rev() {
         let code = ask(speaker).await?;
         display.detail(&format!("Dialling {host}{route}."));
-        let address = &target.address;
-        let error = match client.pair(code, route.dialer(address)()).await {
+        let dialed = route.dialer(&target.address)();
+        let error = match client.pair(code, dialed).await {
             Ok(paired) => {
                 let key = paired.key();
-                store(name, key, target, home, display, speaker)?;
+                let known = store(name, key, target, home, display)?;
+                speaker.paired(&key, &known)?;
                 paired.close().await;
                 return Ok(key);
             }
             Err(error) => error,
         };
-        let report = match (&error, &target.expected) {
-            (
-                PairingError::Connect(refused),
-                Expected::Host { name, .. } | Expected::Peer { name, .. },
-            ) if refused.other_key().is_some() => match refused.other_key() {
-                Some(key) => Report::changed(name, address, &key),
-                None => Report::not_paired(&error, &host),
-            },
-            (_, Expected::Host { name, .. } | Expected::Peer { name, .. })
-                if error.is_not_open() =>
-            {
-                Report::paired_already(name, &host)
-            }
-            _ => Report::not_paired(&error, &host),
-        };
+        let report = not_paired(&error, target);
         let is_a_slip = matches!(error, PairingError::Refused(PairReason::PairingFailed));
         if !is_a_slip || !speaker.is_person() || tries_left == 0 {
             return Err(report);
@@ -101,14 +88,30 @@ async fn ask(speaker: &mut impl Speaker) -> Result<PairingCode, Report> {
     }
 }
 
+fn not_paired(error: &PairingError, target: &Target) -> Report {
+    let host = target.address.to_string();
+    let (Expected::Host { name, .. } | Expected::Peer { name, .. }) = &target.expected else {
+        return Report::not_paired(error, &host);
+    };
+    let other_key = match error {
+        PairingError::Connect(refused) => refused.other_key(),
+        _ => None,
+    };
+    match other_key {
+        Some(key) => Report::changed(name, &target.address, &key),
+        None if error.is_not_open() => Report::paired_already(name, &host),
+        None => Report::not_paired(error, &host),
+    }
+}
+
+/// What the peer is called from now on.
 fn store(
     name: &Petname,
     key: KeyId,
     target: &Target,
     home: &Home,
     display: &Display,
-    speaker: &mut impl Speaker,
-) -> Result<(), Report> {
+) -> Result<Petname, Report> {
     let address = target.address.clone();
     let known = AddressBook::edit(&home.book_path(), |book| {
         book.add_paired(name.clone(), key, Some(address))
@@ -125,5 +128,5 @@ fn store(
             "The address book has another address for {known}, {other}, and keeps it."
         ));
     }
-    speaker.paired(&key, &known)
+    Ok(known)
 }
