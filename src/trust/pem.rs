@@ -99,12 +99,16 @@ fn labels(pem: &[u8]) -> impl Iterator<Item = &str> {
     })
 }
 
+/// The longest word of a label that is told; CERTIFICATE has 11 letters.
+const LONGEST_WORD: usize = 16;
+
 fn first_label(pem: &[u8]) -> Option<String> {
+    // No small letters, and no long words: they could be a key's.
     let is_plain = |label: &&str| {
-        label
-            .bytes()
-            // No small letters: it could be a key's.
-            .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b' ')
+        label.split(' ').all(|word| {
+            let is_capital = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit();
+            word.len() <= LONGEST_WORD && word.bytes().all(is_capital)
+        })
     };
     labels(pem).find(is_plain).map(str::to_owned)
 }

@@ -292,6 +292,12 @@ fn nor_is_a_key_quoted_that_is_taken_for_a_certificate() {
         let said = format!("{refused} {refused:?}");
         assert!(!said.contains("c2Vjc"), "{damaged:?}: {said}");
     }
+    let digits = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo";
+    let label = digits.to_uppercase();
+    let damaged = format!("-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n");
+    fs::write(&path, damaged).unwrap();
+    let refused = key_of_certificate_file(&path).unwrap_err();
+    assert!(!refused.to_string().contains(&label), "{refused}");
 }
 
 #[test]
