@@ -287,9 +287,8 @@ impl From<&JournalError> for Report {
         let mut report = Self::journal(error);
         match error {
             JournalError::InUse { .. } => {
-                report.advice =
-                    "Go on there, or end that process first; or run this one with `--no-journal`."
-                        .to_owned();
+                // Without a journal it would begin another one, and so end that one.
+                report.advice = "Go on there, or end that process first.".to_owned();
             }
             JournalError::Damaged { .. } => {}
             _ => report.advice += " Or run the same command with `--no-journal`.",

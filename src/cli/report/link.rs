@@ -1,6 +1,7 @@
 //! What can go wrong between two peers, as words.
 
 use super::{Exit, Report};
+use crate::cli::book::Petname;
 use crate::cli::proposal::{self, Called, theirs, yours};
 use crate::cli::remedy;
 use crate::link::error::chain;
@@ -17,7 +18,7 @@ pub fn outcome(over: &Ended) -> Result<Exit, Report> {
         Some(Message { turn, .. }) => Err(Report::new(
             Exit::Link,
             format!("Your message of turn {turn} was not acknowledged before the end."),
-            "Your peer may not have it: say it again in the next conversation.",
+            "Your peer may have it or not: ask, or say it again in the next conversation.",
         )),
     };
     match &over.cause {
@@ -82,7 +83,7 @@ fn refused(reason: Reason) -> Report {
 impl From<&LinkError> for Report {
     fn from(error: &LinkError) -> Self {
         // Told on a server too, which may go on and need no command.
-        let again = "On the client's side, run the same command again: the conversation goes on where a journal was kept, and else begins anew.";
+        let again = "The client runs the same command again: the conversation goes on where a journal was kept, and else begins anew.";
         match error {
             LinkError::Cut => Self::new(Exit::Link, "The connection was lost.", again),
             LinkError::Io(io) => match HandshakeFailure::of(io) {
@@ -177,6 +178,12 @@ fn unreached(host: &str) -> String {
             "An onion service is reached through Tor, as with `--proxy socks5h://127.0.0.1:9050`."
                 .to_owned()
         }
+        // It may have been meant for one.
+        false if name.parse::<Petname>().is_ok() && !name.contains('.') => format!(
+            "Check the name and the port, and that {} runs there. The names in your address book: {}.",
+            theirs("server"),
+            yours("peers list")
+        ),
         false => format!(
             "Check the name and the port, and that {} runs there.",
             theirs("server")

@@ -27,7 +27,7 @@ impl Report {
             format!(
                 "The key that you pasted is not that of {host}, which is {key}. Nothing was said to it."
             ),
-            "Somebody may stand in between. Ask your peer for the fingerprint once more, on another way.",
+            "Somebody may stand in between. Ask your peer for the fingerprint once more, in another way.",
         )
     }
 

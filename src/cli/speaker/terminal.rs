@@ -27,6 +27,8 @@ pub struct Terminal {
     /// The turn that is asked for.
     asked: Option<u64>,
     is_asking: bool,
+    /// What is said now goes out once the link is back.
+    is_link_lost: bool,
     peer: String,
     /// The same within a sentence.
     peer_within: String,
@@ -42,6 +44,7 @@ impl Terminal {
             editor: None,
             asked: None,
             is_asking: false,
+            is_link_lost: false,
             peer: String::new(),
             peer_within: String::new(),
         }
@@ -127,6 +130,7 @@ impl Speaker for Terminal {
         self.peer = partner.short_name();
         self.peer_within = partner.name_within();
         self.asked = None;
+        self.is_link_lost = false;
         // Whoever has read the greeting can type.
         self.listen("");
         self.display.say(&format!(
@@ -175,7 +179,10 @@ impl Speaker for Terminal {
 
     fn sent(&mut self, _turn: u64, text: &Text) -> Result<(), Report> {
         self.asked = None;
-        self.listen("Sent. ");
+        self.listen(match self.is_link_lost {
+            true => "It is sent once the link is back. ",
+            false => "Sent. ",
+        });
         self.display.message(OURS, text.as_str())
     }
 
@@ -208,6 +215,11 @@ impl Speaker for Terminal {
             // What is typed now is a draft for the conversation that is waited for.
             editor.turn_to(Mode::Listening(waiting(ahead)));
             return Ok(());
+        }
+        match notice {
+            Notice::Lost => self.is_link_lost = true,
+            Notice::Resumed => self.is_link_lost = false,
+            _ => {}
         }
         show_notice(&self.display, notice);
         if self.asked.is_none() {

@@ -177,3 +177,21 @@ async fn a_paste_that_is_too_long_is_told() {
     assert!(waits(scene.bob.ask(1)).await);
     assert!(scene.shown().contains("at most"));
 }
+
+#[tokio::test]
+async fn what_is_said_while_the_link_is_lost_is_not_called_sent() {
+    let mut scene = Scene::new();
+    for (notice, told) in [
+        (None, "Sent. Waiting"),
+        (Some(Notice::Lost), "It is sent once the link is back."),
+        (Some(Notice::Resumed), "Sent. Waiting"),
+    ] {
+        if let Some(notice) = notice {
+            scene.bob.notice(notice).unwrap();
+        }
+        scene.shown();
+        scene.bob.sent(1, &text("tea?")).unwrap();
+        let shown = scene.shown();
+        assert!(shown.contains(told), "no {told} in {shown}");
+    }
+}
