@@ -252,7 +252,7 @@ pub struct TalkArgs {
     /// Append all that is said to this file; as JSON lines if it ends in .jsonl [default: nothing is recorded]
     #[arg(long, value_name = "FILE")]
     pub transcript: Option<PathBuf>,
-    /// Make stderr a log, as text or json: an event a line, with its time; more of them with -v and -vv; never what is said [default: messages for people]
+    /// Make stderr a log, as text or json: an event a line, with its time; more of them with -v; never what is said [default: messages for people]
     #[arg(long, value_name = "FORMAT", hide_possible_values = true)]
     pub log: Option<LogFormat>,
     /// Read messages that end with NUL from standard input, and so may have several lines

@@ -1,8 +1,15 @@
-//! `--log`: everything on stderr is an event, of the program or of the library below it.
+//! `--log`: everything on stderr is an event, of the program or of the library below it. A
+//! thread of its own writes them: a stderr that nobody reads holds up nobody, and costs events.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
 
-use tracing::Subscriber;
+use tracing::{Subscriber, warn};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::{MakeWriter, layer};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -11,6 +18,14 @@ use tracing_subscriber::{Layer as _, registry};
 
 use super::display::{Display, LogFormat};
 
+/// So many events wait to be written; more are lost, and counted.
+const WAITING: usize = 1_024;
+/// What is still to be written may take so long at the end.
+const LAST_MOMENT: Duration = Duration::from_millis(100);
+
+/// The way to the thread that writes: a process has one log.
+static LOG: OnceLock<Log> = OnceLock::new();
+
 /// Has this display log: its own messages and, as far as `verbosity` goes, what the library tells
 /// of its connections and conversations. No event has words of a message, or a secret.
 pub fn start(display: Display, format: LogFormat, is_quiet: bool, verbosity: u8) -> Display {
@@ -18,22 +33,36 @@ pub fn start(display: Display, format: LogFormat, is_quiet: bool, verbosity: u8)
     let level = match (is_quiet, verbosity) {
         (true, _) => LevelFilter::WARN,
         (false, 0) => LevelFilter::INFO,
-        (false, 1) => LevelFilter::DEBUG,
-        (false, _) => LevelFilter::TRACE,
+        (false, _) => LevelFilter::DEBUG,
     };
-    // Only where somebody else had set one: a process has one.
-    let _ = collector(&display, format, level).try_init();
+    let (log, jobs) = Log::new();
+    let (lost, shown) = (Arc::clone(&log.lost), display.clone());
+    let writing = thread::Builder::new().name("log".to_owned());
+    // Where no thread can be had, the runtime does not start either, and says so.
+    if writing.spawn(move || write(&jobs, &lost, &shown)).is_ok() {
+        let _ = LOG.set(log.clone());
+        // It fails only where somebody else had set one: a process has one.
+        let _ = collector(log, format, level).try_init();
+    }
     display
 }
 
-fn collector(display: &Display, format: LogFormat, level: LevelFilter) -> impl Subscriber {
+/// Waits for a moment until all events are written. The program ends after it.
+pub fn finish() {
+    let (written, done) = sync_channel(1);
+    if let Some(log) = LOG.get()
+        && log.jobs.try_send(Job::Tell(written)).is_ok()
+    {
+        let _ = done.recv_timeout(LAST_MOMENT);
+    }
+}
+
+fn collector(log: Log, format: LogFormat, level: LevelFilter) -> impl Subscriber {
     let wanted = Targets::new()
         .with_target("turnchat", level)
         // A display has its own rules of what is told.
         .with_target("turnchat::cli::display", LevelFilter::DEBUG);
-    let events = layer()
-        .with_target(false)
-        .with_writer(Events(display.clone()));
+    let events = layer().with_target(false).with_writer(log);
     let events = match format {
         LogFormat::Text => events.with_ansi(false).boxed(),
         LogFormat::Json => events
@@ -46,23 +75,59 @@ fn collector(display: &Display, format: LogFormat, level: LevelFilter) -> impl S
     registry().with(events.with_filter(wanted))
 }
 
-/// Where events go.
-struct Events(Display);
+/// What the thread is to do.
+enum Job {
+    Write(String),
+    /// Say that all before it is done.
+    Tell(SyncSender<()>),
+}
 
-impl<'a> MakeWriter<'a> for Events {
-    type Writer = Event<'a>;
+/// The way to the thread.
+#[derive(Clone)]
+struct Log {
+    jobs: SyncSender<Job>,
+    /// Events that found no room.
+    lost: Arc<AtomicUsize>,
+}
 
-    fn make_writer(&'a self) -> Event<'a> {
-        Event(&self.0)
+impl Log {
+    fn new() -> (Self, Receiver<Job>) {
+        let (jobs, waiting) = sync_channel(WAITING);
+        let lost = Arc::default();
+        (Self { jobs, lost }, waiting)
     }
 }
 
-/// One event, which is written whole.
-struct Event<'a>(&'a Display);
+fn write(jobs: &Receiver<Job>, lost: &AtomicUsize, display: &Display) {
+    for job in jobs {
+        match job {
+            Job::Write(event) => display.log(&event),
+            Job::Tell(written) => _ = written.send(()),
+        }
+        let lost = lost.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            warn!("{lost} events are missing here: nobody read this log.");
+        }
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Event<'a>;
+
+    fn make_writer(&'a self) -> Event<'a> {
+        Event(self)
+    }
+}
+
+/// One event, which comes whole.
+struct Event<'a>(&'a Log);
 
 impl io::Write for Event<'_> {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        self.0.log(String::from_utf8_lossy(event).trim_end());
+        let words = String::from_utf8_lossy(event).trim_end().to_owned();
+        if self.0.jobs.try_send(Job::Write(words)).is_err() {
+            self.0.lost.fetch_add(1, Ordering::Relaxed);
+        }
         Ok(event.len())
     }
 
@@ -77,18 +142,44 @@ mod tests {
 
     use super::*;
 
+    /// What is logged meanwhile.
+    fn logged(format: LogFormat, act: impl FnOnce(&Display)) -> String {
+        let (display, shown) = Display::recorded(None);
+        let display = display.logging(format);
+        let (log, jobs) = Log::new();
+        let lost = Arc::clone(&log.lost);
+        with_default(collector(log, format, LevelFilter::DEBUG), || {
+            act(&display);
+            // What is told of lost events comes as an event, too.
+            write_what_waits(&jobs, &lost, &display);
+            write_what_waits(&jobs, &lost, &display);
+        });
+        shown.take()
+    }
+
+    fn write_what_waits(jobs: &Receiver<Job>, lost: &AtomicUsize, display: &Display) {
+        let (again, waiting) = sync_channel(WAITING);
+        jobs.try_iter().for_each(|job| again.send(job).unwrap());
+        drop(again);
+        write(&waiting, lost, display);
+    }
+
     /// A log is kept: what could not be sent is said, without its words.
     #[test]
     fn no_words_of_a_message_are_in_a_log() {
         for format in [LogFormat::Text, LogFormat::Json] {
-            let (display, shown) = Display::recorded(None);
-            let display = display.logging(format);
-            with_default(collector(&display, format, LevelFilter::TRACE), || {
-                display.unsaid("tea at five");
-            });
-            let shown = shown.take();
+            let shown = logged(format, |display| display.unsaid("tea at five"));
             assert!(shown.contains("Not sent: 11 bytes of text."), "{shown}");
             assert!(!shown.contains("tea"), "{shown}");
         }
+    }
+
+    #[test]
+    fn what_finds_no_room_is_counted() {
+        let shown = logged(LogFormat::Text, |display| {
+            (0..WAITING + 3).for_each(|_| display.say("again"));
+        });
+        assert_eq!(shown.matches("again").count(), WAITING);
+        assert!(shown.contains("WARN 3 events are missing here"), "{shown}");
     }
 }

@@ -81,10 +81,12 @@ pub fn run(arguments: Arguments) -> Exit {
             execute(arguments.command, &home, &display)
         }),
     };
-    done.unwrap_or_else(|report| {
+    let exit = done.unwrap_or_else(|report| {
         display.fail(&report);
         report.exit
-    })
+    });
+    logging::finish();
+    exit
 }
 
 /// What a proposed command has to repeat of these arguments.

@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
 use super::editor;
+use super::logging;
 use super::report::Exit;
 use super::speaker::exec;
 
@@ -142,6 +143,7 @@ fn is_ignored(kind: SignalKind) -> bool {
 
 fn exit_now(exit: Exit) -> ! {
     exec::kill_all();
+    logging::finish();
     if !editor::restore() {
         editor::end_row();
     }

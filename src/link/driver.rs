@@ -26,7 +26,7 @@ use aws_lc_rs::rand;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until};
-use tracing::{Span, debug, info, info_span, warn};
+use tracing::{Level, Span, debug, enabled, info, info_span, warn};
 
 use super::closer::Closer;
 use super::crowding::{Crowding, Place};
@@ -430,6 +430,7 @@ where
         let span = self.span.clone();
         let mut is_urgent = false;
         let was_welcomed = self.session.is_welcomed();
+        let mut over = None;
         while let Some(output) = self.next_output() {
             match output {
                 Output::Store {
@@ -495,7 +496,7 @@ where
                     self.after.wake_user = true;
                 }
                 Output::Ended(ended) => {
-                    info!(parent: &span, turns = ended.turns, why = chain(&ended), "ended");
+                    over = enabled!(Level::INFO).then(|| (ended.turns, chain(&ended)));
                     // Release it before the end is told: another task may continue from it at
                     // once.
                     self.record = None;
@@ -503,8 +504,13 @@ where
                     self.after.wake_user = true;
                 }
                 Output::Done(remains) => {
-                    if matches!(remains, Remains::Parked(_)) {
-                        info!(parent: &span, "parked");
+                    // It comes with the end; only with it is known whether all is over.
+                    match (&remains, over.take()) {
+                        (Remains::Parked(_), Some((turns, _))) => {
+                            info!(parent: &span, turns, "parked");
+                        }
+                        (_, Some((turns, why))) => info!(parent: &span, turns, why, "ended"),
+                        (_, None) => {}
                     }
                     self.remains = Some(remains);
                     self.tell_remains();

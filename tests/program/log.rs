@@ -1,11 +1,14 @@
 //! `--log`: who came, was let in or refused, and why; and never what was said.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::harness::{Person, Server};
+use crate::harness::{Person, Server, alone};
 
 const FIRST: &str = "first-of-alice";
 const WORD: &str = "word-of-bob";
@@ -119,4 +122,78 @@ fn a_log_in_json_is_json_in_every_line() {
         (&refused["key"], &refused["from"]),
         (&played.carol.into(), &"127.0.0.1".into())
     );
+}
+
+/// It would hold up the connections, and everybody's conversation.
+#[test]
+fn a_log_that_nobody_reads_holds_up_nobody() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let noise = "yes noise | head -c 400000 >&2; echo ready; read line";
+    let mut command = alice.turnchat(&[
+        "server",
+        "--listen",
+        "127.0.0.1:0",
+        "--allow",
+        &bob.certificate(),
+        "--log",
+        "text",
+        "--exec",
+        "sh",
+        "-c",
+        noise,
+    ]);
+    let (read, write) = std::io::pipe().unwrap();
+    command.env("PATH", std::env::var_os("PATH").unwrap());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(write);
+    let mut server = alone(|| command.spawn()).unwrap();
+    drop(command);
+    let mut log = BufReader::new(read);
+    let mut line = String::new();
+    while !line.contains("Listening on ") {
+        line.clear();
+        log.read_line(&mut line).unwrap();
+    }
+    let (_, address) = line.trim_end().split_once("Listening on ").unwrap();
+    for _ in 0..2 {
+        let pin = alice.key();
+        let arguments = ["client", address, "--pin", &pin];
+        let mut client = bob.start(&arguments);
+        client.shows("They say: ready");
+        client.say("QUIT");
+        client.finish().exits(0);
+    }
+    let id = Pid::from_raw(i32::try_from(server.id()).unwrap());
+    kill(id, Signal::SIGTERM).unwrap();
+    assert_eq!(server.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn no_pairing_code_is_logged() {
+    let alice = Person::new();
+    let pair = [
+        "server",
+        "--listen",
+        "127.0.0.1:0",
+        "--pair",
+        "bob",
+        "--log",
+        "text",
+    ];
+    let refused = alice.run(&pair);
+    refused.exits(2);
+    assert!(
+        refused.stderr.contains("A pairing code is a secret"),
+        "{refused:?}"
+    );
+    let mut server = alice.start(&[&pair[..], &["--json"]].concat());
+    server.expect("listening");
+    let code = server.expect("pairing");
+    server.send(Signal::SIGTERM);
+    let done = server.finish();
+    let words = code["code"].as_str().unwrap().to_owned();
+    assert!(done.stderr.contains("Listening on"), "{done:?}");
+    assert!(!done.stderr.contains(&words), "{done:?}");
 }

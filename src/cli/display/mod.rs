@@ -157,6 +157,11 @@ impl Display {
         self.write(&self.wrapped(words));
     }
 
+    /// Whether stderr is kept, and read by others: no secret belongs there.
+    pub fn is_kept(&self) -> bool {
+        self.log.is_some() && !self.stderr.is_terminal()
+    }
+
     /// What a person has written and is not sent, so that it can be had back.
     pub fn unsaid(&self, text: &str) {
         self.quote("Not sent: ", text);
@@ -165,7 +170,7 @@ impl Display {
     /// What a person has written, behind these words. A log that nobody watches is kept: it has
     /// only how long the text was.
     pub fn quote(&self, words: &str, text: &str) {
-        if self.log.is_some() && !self.stderr.is_terminal() {
+        if self.is_kept() {
             let words = words.trim_end();
             return self.line(
                 Level::INFO,

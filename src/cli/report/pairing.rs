@@ -11,6 +11,15 @@ use crate::trust::{KeyId, MalformedPairingCode};
 const A_SLIP_OR_SOMEBODY: &str = "Somebody has mistyped it, or somebody is in between: compare it word by word with your peer, on the phone.";
 
 impl Report {
+    /// The words of a code would be in a log, which others read.
+    pub fn code_for_a_log() -> Self {
+        Self::new(
+            Exit::Usage,
+            "A pairing code is a secret, and stderr is a log here.",
+            "Pair at a terminal first, without `--log`; or with `--json`, which tells the code on standard output.",
+        )
+    }
+
     /// What was typed is no code.
     pub fn no_code(error: MalformedPairingCode) -> Self {
         let advice = match error {

@@ -155,9 +155,13 @@ impl<'a> EventReporter<'a> {
     fn remedy(&self, key: &KeyId) -> String {
         match self.args.allow.is_empty() {
             true => format!(
-                "turnchat peers add NAME {key} --home {} && kill -HUP {}",
+                "turnchat peers add NAME {key} --home {} {}",
                 shell_quoted(self.home.path()),
-                std::process::id()
+                match std::process::id() {
+                    // Of a container, which is not where the command is run.
+                    1 => "there, and send SIGHUP to the server".to_owned(),
+                    id => format!("&& kill -HUP {id}"),
+                }
             ),
             false => format!("start the server with --allow {key} too"),
         }

@@ -75,6 +75,9 @@ impl<'a> Opening<'a> {
         display: &'a Display,
         signals: &mut Signals,
     ) -> Result<Result<Self, Exit>, Report> {
+        if command.pair.is_some() && display.is_kept() && !command.talk.json {
+            return Err(Report::code_for_a_log());
+        }
         let rules = Rules::read(command, home)?;
         let identity = home.identity(&command.talk.identity, display)?;
         let listener = tokio::select! {

@@ -101,8 +101,11 @@ impl<'a> OpenPairing<'a> {
                 if std::mem::replace(&mut self.has_shown_one, true) {
                     self.display.say("The code before is of no use any more.");
                 }
-                self.display
-                    .print_always(&format!("Pairing code: {}", code.spoken()));
+                // There it is told on stdout alone: see `Report::code_for_a_log`.
+                if !self.display.is_kept() {
+                    self.display
+                        .print_always(&format!("Pairing code: {}", code.spoken()));
+                }
                 self.display.say(&format!(
                     "Read it to {}, on the phone for example. It is good for 10 minutes.",
                     self.name
