@@ -317,3 +317,35 @@ fn the_prompt_is_there_again_after_ctrl_z() {
     terminal.shows("turnchat: What was half typed at Ctrl-Z is gone: type it again.");
     terminal.ends_with(PROMPT);
 }
+
+/// Somebody else has the terminal: to change it, or to read there, would stop the program.
+#[test]
+fn a_server_in_the_background_serves_and_asks_once_it_is_in_front() {
+    // bash sends no SIGCONT to a job that runs.
+    for (shell, how) in [("sh", ""), ("bash", ""), ("bash", "| cat")] {
+        let (alice, bob) = (Person::new(), Person::new());
+        alice.knows("bob", &bob);
+        let mut command = alice.turnchat(&["server", "--listen", "127.0.0.1:0"]);
+        command.env("TERM", "dumb");
+        let terminal = Terminal::with_jobs_of(shell, &piped(how, &command), true);
+        let rows = terminal.shows("Your peer runs: ");
+        let listening = rows
+            .iter()
+            .find_map(|row| row.split("Listening on ").nth(1));
+        let address = listening.expect("where it listens");
+        let mut client = bob.start(&["client", address, "--pin", &alice.key(), "--json"]);
+        client.expect("connected");
+        terminal.shows("Connected with bob");
+        let prompts = |rows: &[String]| {
+            let rows = rows.iter().filter(|row| row.contains(PROMPT.trim_end()));
+            rows.count()
+        };
+        terminal.until("a prompt", |rows| prompts(rows) == 1);
+        // It is not for the server, which would take it or stop.
+        terminal.types("for the shell\r");
+        terminal.until("a second one", |rows| prompts(rows) == 2);
+        assert!(!terminal.screen().join(" ").contains("half typed"));
+        terminal.types("Hello\r");
+        assert_eq!(client.expect("turn")["text"], "Hello");
+    }
+}

@@ -77,6 +77,11 @@ impl Input {
         self.terminal && self.source.is_gone()
     }
 
+    /// What becomes of the terminal, where this program is a job beside others.
+    pub fn job(&self) -> Job {
+        Job(Arc::clone(&self.source))
+    }
+
     /// The next line, waited for as long as it takes.
     ///
     /// May be dropped at any time: then nothing more is read, and what was
@@ -125,6 +130,24 @@ impl Input {
         } else {
             Ok(false)
         }
+    }
+}
+
+/// Who looks whether the terminal is ours.
+#[derive(Debug)]
+pub struct Job(Arc<Source>);
+
+impl Job {
+    /// Returns once the terminal is ours again, where a line was wanted meanwhile. May be dropped
+    /// at any time.
+    pub async fn fronted(&self) {
+        self.0.fronted().await;
+    }
+
+    /// Whether it is, and was not before: then [`fronted`](Self::fronted) does not tell of it any
+    /// more.
+    pub fn has_come_to_front(&self) -> bool {
+        self.0.has_come_to_front()
     }
 }
 

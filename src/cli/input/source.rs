@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read as _};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
@@ -19,6 +20,10 @@ pub(super) const CHUNK: usize = 4096;
 
 /// What a terminal gives of a line at most; it cuts a longer one without a word.
 const CANONICAL: usize = 4_095;
+
+/// How often it is looked whether the terminal is ours, while it is not, in milliseconds: a job
+/// that runs is brought to the foreground without a signal.
+const BACKGROUND: u16 = 500;
 
 /// As many lines are counted at the end at most: a pipe may have no end.
 const COUNTED: usize = 1_000;
@@ -52,6 +57,10 @@ pub(super) struct Source {
     wanted: Condvar,
     /// Tells the one who waits in `next` to look again.
     arrived: Notify,
+    /// Seen in the background, and not yet in the foreground again.
+    was_behind: AtomicBool,
+    /// Tells that it is.
+    fronted: Notify,
 }
 
 /// `wanted` is a state and not a signal: a request given up and made again
@@ -86,7 +95,30 @@ impl Source {
             }),
             wanted: Condvar::new(),
             arrived: Notify::new(),
+            was_behind: AtomicBool::new(false),
+            fronted: Notify::new(),
         }
+    }
+
+    /// Whether somebody else has the terminal. What is typed there is not ours, and to read it or
+    /// to change anything would stop the whole program.
+    fn is_behind(&self) -> bool {
+        let is_behind = tcgetpgrp(&self.file).is_ok_and(|group| group != getpgrp());
+        if is_behind {
+            self.was_behind.store(true, Ordering::Relaxed);
+        }
+        is_behind
+    }
+
+    /// Returns once the terminal is ours again, where a line was wanted meanwhile.
+    pub(super) async fn fronted(&self) {
+        self.fronted.notified().await;
+    }
+
+    /// Whether the terminal is ours, and was not when this was last looked at: then
+    /// [`fronted`](Self::fronted) does not tell of it any more.
+    pub(super) fn has_come_to_front(&self) -> bool {
+        !self.is_behind() && self.was_behind.swap(false, Ordering::Relaxed)
     }
 
     /// Whether it is a terminal no more.
@@ -131,7 +163,7 @@ impl Source {
 
     pub(super) fn is_ready(&self) -> bool {
         let state = self.state();
-        state.lines.has_line() || state.ended || self.poll(PollTimeout::ZERO).unwrap_or(true)
+        state.lines.has_line() || state.ended || self.has_input().unwrap_or(true)
     }
 
     pub(super) fn take_typed(&self) -> Vec<String> {
@@ -146,7 +178,7 @@ impl Source {
             let _ = tcsetattr(&self.file, SetArg::TCSANOW, &mode);
         }
         let mut typed = Vec::new();
-        while !self.state().ended && self.poll(PollTimeout::ZERO).unwrap_or(false) {
+        while !self.state().ended && self.has_input().unwrap_or(false) {
             match self.read() {
                 Ok(Some(bytes)) if bytes.is_empty() => self.end(None),
                 Ok(Some(mut bytes)) => {
@@ -182,7 +214,7 @@ impl Source {
                 return Ok(count + usize::from(state.lines.finish().is_some()));
             }
             drop(state);
-            let read = match self.poll(PollTimeout::ZERO) {
+            let read = match self.has_input() {
                 Ok(true) => self.read(),
                 _ => Ok(None),
             };
@@ -202,7 +234,9 @@ impl Source {
     pub(super) fn discard(&self) -> io::Result<bool> {
         let _taking = self.taking();
         let was_ready = self.is_ready();
-        tcflush(&self.file, FlushArg::TCIFLUSH)?;
+        if !self.is_behind() {
+            tcflush(&self.file, FlushArg::TCIFLUSH)?;
+        }
         self.state().lines.clear();
         Ok(was_ready)
     }
@@ -210,7 +244,7 @@ impl Source {
     /// The thread.
     pub(super) fn read_on(&self) {
         while self.wait_until_wanted() {
-            let taken = self.poll(PollTimeout::NONE).and_then(|_| self.take());
+            let taken = self.wait().and_then(|()| self.take());
             if let Err(failure) = taken {
                 self.end(Some(failure));
             }
@@ -232,7 +266,7 @@ impl Source {
     /// Reads a chunk, if one is still wanted and still there.
     pub(super) fn take(&self) -> io::Result<()> {
         let _taking = self.taking();
-        if !self.state().wanted || !self.poll(PollTimeout::ZERO)? {
+        if !self.state().wanted || !self.has_input()? {
             return Ok(());
         }
         match self.read()? {
@@ -287,9 +321,32 @@ impl Source {
         self.arrived.notify_one();
     }
 
+    /// Waits until there may be something to read, or the terminal is ours.
+    fn wait(&self) -> io::Result<()> {
+        if self.is_behind() {
+            // Unasked, a terminal tells only that it is gone.
+            self.poll_for(PollFlags::empty(), BACKGROUND.into())?;
+        } else {
+            if self.has_come_to_front() {
+                self.fronted.notify_one();
+            }
+            self.poll(PollTimeout::NONE)?;
+        }
+        Ok(())
+    }
+
+    /// Whether there is something to read for us.
+    fn has_input(&self) -> io::Result<bool> {
+        Ok(!self.is_behind() && self.poll(PollTimeout::ZERO)?)
+    }
+
     /// Waits until a read would not block, and says whether that is so now.
     pub(super) fn poll(&self, timeout: PollTimeout) -> io::Result<bool> {
-        let mut polled = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
+        self.poll_for(PollFlags::POLLIN, timeout)
+    }
+
+    fn poll_for(&self, what: PollFlags, timeout: PollTimeout) -> io::Result<bool> {
+        let mut polled = [PollFd::new(self.file.as_fd(), what)];
         match poll(&mut polled, timeout) {
             // Whatever was reported, a hang-up or a descriptor that cannot be
             // polled (macOS: /dev/null), the read will say what it means.

@@ -132,12 +132,18 @@ impl Speaker for Lines {
         show_letters(&self.display);
         let continued = SignalKind::from_raw(nix::sys::signal::Signal::SIGCONT as i32);
         let mut continued = signal(continued).map_err(|error| Report::signals(&error))?;
-        let display = self.display.clone();
+        let (display, job) = (self.display.clone(), self.input.job());
         tokio::spawn(async move {
-            // The shell has had the terminal, and a prompt of its own.
-            while continued.recv().await.is_some() {
+            loop {
+                // The shell has had the terminal, and a prompt of its own.
+                let is_continued = tokio::select! {
+                    _ = continued.recv() => !job.has_come_to_front(),
+                    () = job.fronted() => false,
+                };
                 display.set_prompt(false);
-                display.say(STOPPED);
+                if is_continued {
+                    display.say(STOPPED);
+                }
                 display.forget_prompt();
             }
         });
