@@ -1,5 +1,7 @@
 //! A person at a terminal where the line editor cannot run: the terminal gives whole lines.
 
+use std::process::Command;
+
 use nix::sys::signal::Signal;
 
 use crate::harness::{JSON_SERVER, Pair, Person, Server, Terminal, piped};
@@ -347,5 +349,42 @@ fn a_server_in_the_background_serves_and_asks_once_it_is_in_front() {
         assert!(!terminal.screen().join(" ").contains("half typed"));
         terminal.types("Hello\r");
         assert_eq!(client.expect("turn")["text"], "Hello");
+    }
+}
+
+/// A shell that runs the command as a job, and then reads a line itself.
+fn at_a_shell(command: &Command) -> Terminal {
+    let script = r#"set -m; "$0" "$@"; read line; echo "[the shell has '$line']""#;
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script]).arg(command.get_program());
+    shell.args(command.get_args()).env_clear();
+    for (name, value) in command.get_envs() {
+        shell.env(name, value.expect("a value"));
+    }
+    Terminal::start(shell)
+}
+
+#[test]
+fn what_is_half_typed_at_sigterm_is_named_and_not_left_to_the_shell() {
+    for has_turn in [true, false] {
+        let pair = Pair::new(if has_turn { &["--first", "Hello"] } else { &[] });
+        let calling = pair.bob.calling(&pair.server, &pair.alice, &[]);
+        let mut command = pair.bob.turnchat(&calling);
+        command.env("TERM", "dumb");
+        let terminal = at_a_shell(&command);
+        terminal.shows("Connected with");
+        if has_turn {
+            terminal.ends_with(PROMPT);
+        }
+        terminal.types("rm -r");
+        terminal.until("it", |rows| {
+            rows.last().is_some_and(|row| row.ends_with("rm -r"))
+        });
+        terminal.send_to_job(Signal::SIGTERM);
+        terminal.until("it named", |rows| {
+            rows.contains(&"Not sent: rm -r".to_owned())
+        });
+        terminal.types("\r");
+        terminal.shows("[the shell has '']");
     }
 }

@@ -67,6 +67,15 @@ impl Lines {
         Some(text).filter(|text| !text.trim().is_empty())
     }
 
+    /// What was typed and is sent to nobody any more.
+    fn left_over(&mut self) -> Vec<String> {
+        let typed = self.typed();
+        [self.typed_ahead.take(), typed]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+
     fn take_typed_ahead(&mut self) {
         if let Some(text) = self.typed() {
             // What the terminal has echoed may have no end.
@@ -117,7 +126,18 @@ impl Lines {
 }
 
 impl Drop for Lines {
+    /// At SIGTERM nothing has ended. What the terminal still holds would be the shell's, and run
+    /// there at Enter.
     fn drop(&mut self) {
+        let left = self.left_over();
+        if !left.is_empty() {
+            // What the terminal has echoed may have no end.
+            self.display.set_prompt(true);
+        }
+        for text in left {
+            self.display.unsaid(&text);
+        }
+        let _ = self.input.discard();
         self.display.break_prompt();
     }
 }
@@ -250,9 +270,7 @@ impl Speaker for Lines {
     fn ended(&mut self, over: &Ended) -> Result<(), Report> {
         show_end(&self.display, &self.peer, over);
         self.display.set_typing(false);
-        let typed = self.typed();
-        let left = [self.typed_ahead.take(), typed];
-        for text in left.into_iter().flatten() {
+        for text in self.left_over() {
             self.display.unsaid(&text);
         }
         self.display.break_prompt();
