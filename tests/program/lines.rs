@@ -316,7 +316,9 @@ fn the_prompt_is_there_again_after_ctrl_z() {
     terminal.shows("[stopped]");
     terminal.types("\r");
     // The terminal forgets the line that it holds.
-    terminal.shows("turnchat: What was half typed at Ctrl-Z is gone: type it again.");
+    terminal.shows(
+        "turnchat: Continued. A line that was half typed may be gone, or there unseen: Ctrl-U",
+    );
     terminal.ends_with(PROMPT);
 }
 
@@ -387,4 +389,27 @@ fn what_is_half_typed_at_sigterm_is_named_and_not_left_to_the_shell() {
         terminal.types("\r");
         terminal.shows("[the shell has '']");
     }
+}
+
+/// Nothing is gone then, and Enter was pressed before the prompt could be written anew.
+#[test]
+fn a_line_entered_while_it_was_stopped_is_sent_from_the_prompt_that_stands_there() {
+    let mut pair = Pair::new(&["--first", "Hello"]);
+    let calling = pair.bob.calling(&pair.server, &pair.alice, &[]);
+    let mut command = pair.bob.turnchat(&calling);
+    command.env("TERM", "dumb");
+    let terminal = Terminal::start(command);
+    terminal.ends_with(PROMPT);
+    terminal.send(Signal::SIGSTOP);
+    terminal.types("too late\r");
+    terminal.ends_with("Your message: too late");
+    terminal.send(Signal::SIGCONT);
+    pair.server.program.shows("Your message: Hello");
+    pair.server.program.shows("They say: too late");
+    let rows = terminal.shows("Continued.");
+    let prompts = rows.iter().filter(|row| row.starts_with(PROMPT.trim_end()));
+    assert_eq!(prompts.count(), 1, "{rows:#?}");
+    pair.server.program.say("Bye");
+    let rows = terminal.ends_with(PROMPT);
+    assert!(!rows.join(" ").contains("is gone"), "{rows:#?}");
 }

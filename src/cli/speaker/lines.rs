@@ -16,8 +16,9 @@ use crate::cli::report::Report;
 use crate::link::Ended;
 use crate::protocol::Text;
 
-/// What Ctrl-Z has done: the terminal forgets the line that it holds.
-const STOPPED: &str = "What was half typed at Ctrl-Z is gone: type it again.";
+/// At Ctrl-Z the terminal forgets the line that it holds; at SIGSTOP it does not.
+const STOPPED: &str = "Continued. A line that was half typed may be gone, or there unseen: Ctrl-U \
+                       clears it, and then you can type it again.";
 
 /// A person at a terminal that gives lines.
 #[derive(Debug)]
@@ -196,22 +197,28 @@ impl Speaker for Lines {
         if let (1, Some(first)) = (turn, &self.first) {
             return Intent::Message(first.clone());
         }
+        let mut is_again = self.asked == Some(turn);
         loop {
             if self.asked != Some(turn) {
                 self.take_typed_ahead();
                 self.asked = Some(turn);
                 self.is_prompted = false;
             }
-            if let Err(report) = self.prompt() {
+            // A line that is there was entered at the prompt before.
+            if !(is_again && self.input.is_ready())
+                && let Err(report) = self.prompt()
+            {
                 return Intent::Broken(report);
             }
             let event = tokio::select! {
                 event = self.input.next() => event,
                 () = self.display.prompt_broken() => {
                     self.is_prompted &= !self.display.has_lost_prompt();
+                    is_again = true;
                     continue;
                 }
             };
+            is_again = false;
             // Enter has ended the row; at the end of input nothing has.
             match &event {
                 InputEvent::End | InputEvent::Failed(_) => self.display.break_prompt(),
