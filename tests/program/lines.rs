@@ -4,7 +4,7 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{JSON_SERVER, Pair, Person, Server, Terminal, piped};
+use crate::harness::{JSON_SERVER, Pair, Person, Server, Terminal, piped, say};
 use crate::storm::Link;
 use crate::terminal::PROMPT;
 
@@ -412,4 +412,30 @@ fn a_line_entered_while_it_was_stopped_is_sent_from_the_prompt_that_stands_there
     pair.server.program.say("Bye");
     let rows = terminal.ends_with(PROMPT);
     assert!(!rows.join(" ").contains("is gone"), "{rows:#?}");
+}
+
+/// The terminal holds it, and does not show it a second time.
+#[test]
+fn a_half_typed_line_that_a_notice_has_covered_is_told_of_once() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let mut server = Server::of(alice.start(&JSON_SERVER));
+    let link = Link::to(server.address.rsplit(':').next().unwrap().parse().unwrap());
+    let address = format!("127.0.0.1:{}", link.port);
+    let mut command = bob.turnchat(&["client", &address, "--pin", &alice.key()]);
+    command.env("TERM", "dumb");
+    let terminal = Terminal::start(command);
+    server.program.expect("listening");
+    server.program.expect("connected");
+    server.program.expect("your-turn");
+    server.program.say(&say("Hello"));
+    terminal.ends_with(PROMPT);
+    terminal.types("half");
+    terminal.ends_with("Your message: half");
+    link.cut();
+    terminal.shows("The link is back.");
+    let rows = terminal.ends_with(PROMPT);
+    let told = rows.iter().filter(|row| row.contains("Ctrl-U clears it"));
+    assert_eq!(told.count(), 1, "{rows:#?}");
+    terminal.types(" a line\r");
+    while server.program.event()["text"] != "half a line" {}
 }

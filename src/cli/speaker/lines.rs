@@ -20,6 +20,10 @@ use crate::protocol::Text;
 const STOPPED: &str = "Continued. A line that was half typed may be gone, or there unseen: Ctrl-U \
                        clears it, and then you can type it again.";
 
+/// What a notice has done: the terminal keeps the line that it holds, and nobody sees it.
+const COVERED: &str =
+    "If you had begun a line, it still counts, though it is not shown: Ctrl-U clears it.";
+
 /// A person at a terminal that gives lines.
 #[derive(Debug)]
 pub struct Lines {
@@ -30,6 +34,8 @@ pub struct Lines {
     asked: Option<u64>,
     /// The prompt has been written, in a row of its own.
     is_prompted: bool,
+    /// In this turn it was said what becomes of a line begun.
+    is_warned: bool,
     /// Typed before the prompt, and sent at Enter.
     typed_ahead: Option<String>,
     /// What is said stands on the screen already, as it was typed there.
@@ -47,6 +53,7 @@ impl Lines {
             first,
             asked: None,
             is_prompted: false,
+            is_warned: false,
             typed_ahead: None,
             is_echoed: false,
             is_at_end: false,
@@ -86,6 +93,14 @@ impl Lines {
             self.display
                 .explain("Enter alone sends it; anything else is sent in its place.");
             self.typed_ahead = Some(text);
+        }
+    }
+
+    /// Before a prompt that is written once more.
+    fn warn(&mut self) {
+        if !self.display.has_prompt() && !self.is_prompted && !self.is_warned {
+            self.display.say(COVERED);
+            self.is_warned = true;
         }
     }
 
@@ -198,22 +213,29 @@ impl Speaker for Lines {
             return Intent::Message(first.clone());
         }
         let mut is_again = self.asked == Some(turn);
+        let mut is_lost = false;
         loop {
             if self.asked != Some(turn) {
                 self.take_typed_ahead();
                 self.asked = Some(turn);
                 self.is_prompted = false;
+                self.is_warned = false;
             }
             // A line that is there was entered at the prompt before.
-            if !(is_again && self.input.is_ready())
-                && let Err(report) = self.prompt()
-            {
-                return Intent::Broken(report);
+            if !(is_again && self.input.is_ready()) {
+                // Of what was typed before it was lost, other words tell.
+                if is_again && !is_lost {
+                    self.warn();
+                }
+                if let Err(report) = self.prompt() {
+                    return Intent::Broken(report);
+                }
             }
             let event = tokio::select! {
                 event = self.input.next() => event,
                 () = self.display.prompt_broken() => {
-                    self.is_prompted &= !self.display.has_lost_prompt();
+                    is_lost = self.display.has_lost_prompt();
+                    self.is_prompted &= !is_lost;
                     is_again = true;
                     continue;
                 }

@@ -119,6 +119,8 @@ async fn a_notice_begins_a_row_and_the_prompt_comes_back() {
         "Your message: |\n\
          |turnchat: The link is lost. Nothing is delivered until it \n\
          |    is back; then all goes on where it was.\n\
+         |turnchat: If you had begun a line, it still counts, though \n\
+         |    it is not shown: Ctrl-U clears it.\n\
          Your message: "
     );
 }
