@@ -9,12 +9,10 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use tracing::{Subscriber, warn};
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::fmt::{MakeWriter, layer};
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{Layer as _, registry};
+use tracing::subscriber::set_global_default;
+use tracing::{Level, Subscriber, warn};
+use tracing_subscriber::fmt;
+use tracing_subscriber::fmt::MakeWriter;
 
 use super::display::{Display, LogFormat};
 
@@ -30,10 +28,10 @@ static LOG: OnceLock<Log> = OnceLock::new();
 /// of its connections and conversations. No event has words of a message, or a secret.
 pub fn start(display: Display, format: LogFormat, is_quiet: bool, verbosity: u8) -> Display {
     let display = display.logging(format);
-    let level = match (is_quiet, verbosity) {
-        (true, _) => LevelFilter::WARN,
-        (false, 0) => LevelFilter::INFO,
-        (false, _) => LevelFilter::DEBUG,
+    let most = match (is_quiet, verbosity) {
+        (true, _) => Level::WARN,
+        (false, 0) => Level::INFO,
+        (false, _) => Level::DEBUG,
     };
     let (log, jobs) = Log::new();
     let (lost, shown) = (Arc::clone(&log.lost), display.clone());
@@ -42,7 +40,7 @@ pub fn start(display: Display, format: LogFormat, is_quiet: bool, verbosity: u8)
     if writing.spawn(move || write(&jobs, &lost, &shown)).is_ok() {
         let _ = LOG.set(log.clone());
         // It fails only where somebody else had set one: a process has one.
-        let _ = collector(log, format, level).try_init();
+        let _ = set_global_default(collector(log, format, most));
     }
     display
 }
@@ -57,22 +55,18 @@ pub fn finish() {
     }
 }
 
-fn collector(log: Log, format: LogFormat, level: LevelFilter) -> impl Subscriber {
-    let wanted = Targets::new()
-        .with_target("turnchat", level)
-        // A display has its own rules of what is told.
-        .with_target("turnchat::cli::display", LevelFilter::DEBUG);
-    let events = layer().with_target(false).with_writer(log);
-    let events = match format {
-        LogFormat::Text => events.with_ansi(false).boxed(),
-        LogFormat::Json => events
-            .json()
-            .flatten_event(true)
-            .with_current_span(true)
-            .with_span_list(false)
-            .boxed(),
-    };
-    registry().with(events.with_filter(wanted))
+fn collector(log: Log, format: LogFormat, most: Level) -> Box<dyn Subscriber + Send + Sync> {
+    let events = fmt()
+        .with_target(false)
+        .with_max_level(most)
+        .with_writer(log);
+    match format {
+        LogFormat::Text => Box::new(events.with_ansi(false).finish()),
+        LogFormat::Json => {
+            let events = events.json().flatten_event(true);
+            Box::new(events.with_span_list(false).finish())
+        }
+    }
 }
 
 /// What the thread is to do.
@@ -148,7 +142,7 @@ mod tests {
         let display = display.logging(format);
         let (log, jobs) = Log::new();
         let lost = Arc::clone(&log.lost);
-        with_default(collector(log, format, LevelFilter::DEBUG), || {
+        with_default(collector(log, format, Level::DEBUG), || {
             act(&display);
             // What is told of lost events comes as an event, too.
             write_what_waits(&jobs, &lost, &display);

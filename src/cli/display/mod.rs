@@ -17,7 +17,7 @@ use anstream::adapter::strip_str;
 use anstyle::{AnsiColor, Style};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tracing::{Level, debug, error, info};
+use tracing::{Level, debug, error, info, warn};
 
 use super::editor::{Editor, Event, Order, Stream};
 use super::layout::{self, OURS, THEIRS};
@@ -116,7 +116,15 @@ impl Display {
 
     /// What a program of `--exec` says on its stderr, however quiet it is.
     pub fn relay(&self, message: &str) {
-        self.line(Level::INFO, message);
+        self.line(self.always(), message);
+    }
+
+    /// At which level a log has what is told however quiet it is.
+    fn always(&self) -> Level {
+        match self.is_quiet {
+            true => Level::WARN,
+            false => Level::INFO,
+        }
     }
 
     /// A detail, for `-v`.
@@ -139,7 +147,7 @@ impl Display {
     /// What has to be seen however quiet it is: what scripts read, and what a question is about.
     pub fn print_always(&self, line: &str) {
         if self.log.is_some() {
-            return self.line(Level::INFO, line);
+            return self.line(self.always(), line);
         }
         let line = screen::line(line);
         let line = match self.stderr.page() {
@@ -173,7 +181,7 @@ impl Display {
         if self.is_kept() {
             let words = words.trim_end();
             return self.line(
-                Level::INFO,
+                self.always(),
                 &format!("{words} {} bytes of text.", text.len()),
             );
         }
@@ -335,6 +343,7 @@ impl Display {
         match (self.log, level) {
             (None, _) => {}
             (_, Level::DEBUG) => return debug!("{message}"),
+            (_, Level::WARN) => return warn!("{message}"),
             (_, _) => return info!("{message}"),
         }
         let style = match level {
