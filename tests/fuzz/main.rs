@@ -13,7 +13,7 @@
 mod mutations;
 
 #[path = "../../fuzz/src/lib.rs"]
-#[allow(missing_docs, unreachable_pub, reason = "it is a crate for the fuzzer")]
+#[expect(unreachable_pub, reason = "it is a crate for the fuzzer")]
 mod targets;
 
 use std::collections::BTreeSet;

@@ -22,5 +22,5 @@ mod storing;
 mod time;
 
 #[path = "../wire/raw.rs"]
-#[allow(dead_code, reason = "conversations need the rest")]
+#[expect(dead_code, reason = "conversations need the rest")]
 mod raw;

@@ -125,12 +125,8 @@ fn in_the_background_of(shell: &str) {
     alice.knows("bob", &bob);
     let serving = alice.turnchat(&["server", "--listen", "127.0.0.1:0"]);
     let terminal = Terminal::with_jobs_of(shell, &serving, true);
-    let rows = terminal.shows("Your peer runs: ");
-    let listening = rows
-        .iter()
-        .find_map(|row| row.split("Listening on ").nth(1));
-    let address = listening.expect("where it listens");
-    let mut client = bob.start(&["client", address, "--pin", &alice.key(), "--json"]);
+    let address = terminal.listens();
+    let mut client = bob.start(&["client", &address, "--pin", &alice.key(), "--json"]);
     client.expect("connected");
     terminal.shows("Connected with bob");
     terminal.types("fg\r");
@@ -375,11 +371,7 @@ fn a_server_whose_window_is_closed_parks_its_conversation() {
         let (alice, bob) = (Person::new(), Person::new());
         alice.knows("bob", &bob);
         let terminal = Terminal::start(alice.turnchat(&["server", "--listen", "127.0.0.1:0"]));
-        let rows = terminal.shows("Your peer runs: ");
-        let listening = rows
-            .iter()
-            .find_map(|row| row.strip_prefix("Listening on "));
-        let address = listening.expect("where it listens").to_owned();
+        let address = terminal.listens();
         let client = ["client", &address, "--pin", &alice.key(), "--json"];
         let mut client = (moment != Moment::Between).then(|| bob.start(&client));
         if let Some(client) = &mut client {

@@ -225,6 +225,13 @@ impl Pair {
     }
 }
 
+/// Where a server listens, if this line says so, of a log in text or JSON too.
+fn listening(line: &str) -> Option<String> {
+    let (_, address) = line.split_once("Listening on ")?;
+    let is_of_it = |c: &char| !c.is_whitespace() && *c != '"';
+    Some(address.chars().take_while(is_of_it).collect())
+}
+
 /// A server that listens.
 pub(crate) struct Server {
     pub(crate) program: Program,
@@ -235,7 +242,7 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn of(mut program: Program) -> Self {
         let line = program.stderr.line_with("Listening on ");
-        let address = line.trim_start_matches("Listening on ").to_owned();
+        let address = listening(&line).expect("where it listens");
         Self { program, address }
     }
 }
@@ -797,6 +804,14 @@ impl Terminal {
     /// Whether all that it has written is there.
     pub(crate) fn is_over(&self) -> bool {
         self.output.written.lock().is_closed
+    }
+
+    /// Waits until the server there listens; where.
+    #[track_caller]
+    pub(crate) fn listens(&self) -> String {
+        let rows = self.shows("Your peer runs: ");
+        let address = rows.iter().find_map(|row| listening(row));
+        address.expect("where it listens")
     }
 
     /// Waits until these words stand somewhere on the screen.

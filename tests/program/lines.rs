@@ -173,11 +173,7 @@ fn the_end_of_input_stops_a_server_and_says_so() {
     let mut command = alice.turnchat(&["server", "--listen", "127.0.0.1:0"]);
     command.env("TERM", "dumb");
     let terminal = Terminal::start(command);
-    let rows = terminal.shows("Your peer runs: ");
-    let listening = rows
-        .iter()
-        .find_map(|row| row.strip_prefix("Listening on "));
-    let address = listening.expect("where it listens").to_owned();
+    let address = terminal.listens();
     let mut client = bob.start(&["client", &address, "--pin", &alice.key(), "--json"]);
     client.expect("connected");
     terminal.ends_with(PROMPT);
@@ -213,11 +209,7 @@ fn words_at_a_prompt_for_enter_are_named() {
         let mut command = alice.turnchat(&["server", "--listen", "127.0.0.1:0"]);
         command.env("TERM", "dumb");
         let terminal = Terminal::start(command);
-        let rows = terminal.shows("Your peer runs: ");
-        let listening = rows
-            .iter()
-            .find_map(|row| row.strip_prefix("Listening on "));
-        let address = listening.expect("where it listens").to_owned();
+        let address = terminal.listens();
         let calling = ["client", &address, "--pin", &alice.key(), "--json"];
         let mut first = bob.start(&calling);
         first.expect("connected");
@@ -332,12 +324,8 @@ fn a_server_in_the_background_serves_and_asks_once_it_is_in_front() {
         let mut command = alice.turnchat(&["server", "--listen", "127.0.0.1:0"]);
         command.env("TERM", "dumb");
         let terminal = Terminal::with_jobs_of(shell, &piped(how, &command), true);
-        let rows = terminal.shows("Your peer runs: ");
-        let listening = rows
-            .iter()
-            .find_map(|row| row.split("Listening on ").nth(1));
-        let address = listening.expect("where it listens");
-        let mut client = bob.start(&["client", address, "--pin", &alice.key(), "--json"]);
+        let address = terminal.listens();
+        let mut client = bob.start(&["client", &address, "--pin", &alice.key(), "--json"]);
         client.expect("connected");
         terminal.shows("Connected with bob");
         let prompts = |rows: &[String]| {

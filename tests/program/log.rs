@@ -28,11 +28,7 @@ fn serve(alice: &Person, bob: &Person, format: &str) -> Server {
     let listen = ["server", "--listen", "127.0.0.1:0", "--allow", &certificate];
     let log = ["-vv", "--log", format, "--first", FIRST];
     let talk = format!("read line; echo {ANSWER}; read line");
-    let mut program = alice.start(&[&listen[..], &log, &["--exec", "sh", "-c", &talk]].concat());
-    let line = program.stderr.line_with("Listening on ");
-    let (_, address) = line.split_once("Listening on ").unwrap();
-    let address = address.chars().take_while(|c| *c != '"').collect();
-    Server { program, address }
+    Server::of(alice.start(&[&listen[..], &log, &["--exec", "sh", "-c", &talk]].concat()))
 }
 
 fn play(format: &str) -> Played {

@@ -122,11 +122,7 @@ fn of_the_unit(person: &Person) -> Command {
 fn the_unit_that_comes_with_the_program_serves_whom_its_book_names() {
     let (alice, bob) = (Person::new(), Person::new());
     alice.knows("bob", &bob);
-    let mut program = handed("0", &of_the_unit(&alice));
-    let line = program.stderr.line_with("Listening on ");
-    let (_, address) = line.split_once("Listening on ").unwrap();
-    let address = address.to_owned();
-    let server = Server { program, address };
+    let server = Server::of(handed("0", &of_the_unit(&alice)));
     let mut client = bob.call(&server, &alice, &[]);
     client.shows("They say: Hello.");
     client.say("one");

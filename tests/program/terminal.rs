@@ -34,11 +34,7 @@ impl AtTheServer {
 
     fn run(alice: Person, arguments: &[&str]) -> Self {
         let terminal = Terminal::start(alice.turnchat(arguments));
-        let rows = terminal.shows("Your peer runs: ");
-        let listening = rows
-            .iter()
-            .find_map(|row| row.strip_prefix("Listening on "));
-        let address = listening.expect("where it listens").to_owned();
+        let address = terminal.listens();
         Self {
             alice,
             terminal,

@@ -26,7 +26,7 @@ mod promise;
 mod proven;
 mod rules;
 #[path = "../model/tale.rs"]
-#[allow(dead_code, reason = "the model forgets what need not be told apart")]
+#[expect(dead_code, reason = "the model forgets what need not be told apart")]
 mod tale;
 mod world;
 

@@ -1,9 +1,7 @@
 //! A peer that shares no code with ours: any certificate and key, any ALPN or
 //! none, any bytes, over any stream. What it reads it shows line by line.
 
-use std::fs::File;
-use std::io::{self, BufReader};
-use std::path::Path;
+use std::io;
 use std::sync::Arc;
 
 use rcgen::{CertificateParams, KeyPair, PublicKeyData as _, SignatureAlgorithm};
@@ -18,7 +16,6 @@ use rustls::{
     AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName,
     Error, ServerConfig, SignatureScheme,
 };
-use rustls_pemfile::{certs, private_key};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 use turnchat::KeyId;
@@ -36,8 +33,8 @@ pub(crate) const OTHER_ID: &str = "AQAAAAAAAAAAAAAAAAAAAA";
 pub(crate) struct Papers {
     /// The key that the certificate names.
     pub(crate) id: KeyId,
-    certificate: CertificateDer<'static>,
-    key: Arc<dyn SigningKey>,
+    pub(crate) certificate: CertificateDer<'static>,
+    pub(crate) key: Arc<dyn SigningKey>,
 }
 
 impl Papers {
@@ -67,19 +64,6 @@ impl Papers {
             id: KeyId::of_spki(&pair.subject_public_key_info()),
             certificate: certificate.der().clone(),
             key: sign::any_supported_type(&der).unwrap(),
-        }
-    }
-
-    /// Those of an identity in this directory.
-    #[allow(dead_code, reason = "tests/pairing has these peers, too")]
-    pub(crate) fn read(directory: &Path) -> Self {
-        let file = |name| BufReader::new(File::open(directory.join(name)).unwrap());
-        let certificate = certs(&mut file("cert.pem")).next().unwrap().unwrap();
-        let key = private_key(&mut file("key.pem")).unwrap().unwrap();
-        Self {
-            id: turnchat::key_of_certificate_file(&directory.join("cert.pem")).unwrap(),
-            certificate,
-            key: sign::any_supported_type(&key).unwrap(),
         }
     }
 

@@ -14,8 +14,8 @@ use crate::cli::report::Report;
 use crate::link::tcp;
 use crate::trust::KeyId;
 
-/// Listens at the socket that was handed over or else where `--listen` says. A name is resolved, and of its addresses the first one that
-/// is free is taken. May be dropped at any time.
+/// Listens at the socket that was handed over, or else where `--listen` says. A name is resolved,
+/// and of its addresses the first one that is free is taken. May be dropped at any time.
 pub(super) async fn listen(
     socket: Option<std::net::TcpListener>,
     at: &ListenAt,
