@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::harness::{Person, Server, alone};
+use crate::harness::{Person, Server, Terminal, alone};
 
 const FIRST: &str = "first-of-alice";
 const WORD: &str = "word-of-bob";
@@ -192,4 +192,40 @@ fn no_pairing_code_is_logged() {
     let words = code["code"].as_str().unwrap().to_owned();
     assert!(done.stderr.contains("Listening on"), "{done:?}");
     assert!(!done.stderr.contains(&words), "{done:?}");
+}
+
+/// A person at a terminal is asked, however quiet the log is, and has to see about what.
+#[test]
+fn what_a_question_is_about_is_in_a_quiet_log_too() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let quiet = [
+        "server",
+        "--listen",
+        "127.0.0.1:0",
+        "--quiet",
+        "--log",
+        "text",
+    ];
+    let terminal = Terminal::start(alice.turnchat(&quiet));
+    let address = terminal.listens();
+    let _client = bob.start(&["client", &address, "--pin", &alice.key()]);
+    terminal.shows("A key that you don't know wants to talk");
+}
+
+/// What can go on later is not over.
+#[test]
+fn a_conversation_that_is_parked_is_not_called_ended() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let certificate = bob.certificate();
+    let listen = ["server", "--listen", "127.0.0.1:0", "--allow", &certificate];
+    let log = ["--log", "text", "--journal", "--hold", "1ms"];
+    let first = ["--first", FIRST, "--exec", "cat"];
+    let mut server = Server::of(alice.start(&[&listen[..], &log, &first].concat()));
+    let mut client = bob.call(&server, &alice, &[]);
+    client.shows(&format!("They say: {FIRST}"));
+    client.send(Signal::SIGKILL);
+    server.program.stderr.line_with(": parked turns=1");
+    server.program.send(Signal::SIGTERM);
+    let log = server.program.finish().stderr;
+    assert!(!log.contains(": ended"), "{log}");
 }

@@ -160,7 +160,7 @@ impl Display {
     /// What a question is about, in words, however quiet it is.
     pub fn explain(&self, words: &str) {
         if self.log.is_some() {
-            return self.line(Level::INFO, words);
+            return self.line(self.always(), words);
         }
         self.write(&self.wrapped(words));
     }
