@@ -77,10 +77,8 @@ fn a_connection_that_comes_to_nothing_is_no_reason_to_hurry() {
     assert_eq!(redial(&mut session), Some(100));
 }
 
-/// It was told that the conversation can go on: the peer quits again when it comes back
-/// (PROTOCOL 4.9).
-#[test]
-fn what_is_taken_once_the_link_has_failed_answers_no_quit() {
+/// A server whose peer has answered turn 1, and has not been heard out yet.
+fn answered() -> Session {
     let mut session = linked_to(session_that(HeardWhen::Stored, Role::Server));
     settle(&mut session);
     session.say(Text::new("one").unwrap()).unwrap();
@@ -88,6 +86,14 @@ fn what_is_taken_once_the_link_has_failed_answers_no_quit() {
     let text = Text::new("two").unwrap();
     session.receive(Frame::Say { turn: 2, text });
     settle(&mut session);
+    session
+}
+
+/// It was told that the conversation can go on: the peer quits again when it comes back
+/// (PROTOCOL 4.9).
+#[test]
+fn what_is_taken_once_the_link_has_failed_answers_no_quit() {
+    let mut session = answered();
     session.receive(Frame::Quit {});
     assert!(session.conversation().owes_quit());
     session.receive(Frame::Welcome {
@@ -132,14 +138,7 @@ fn nothing_comes_behind_the_end() {
     assert_eq!(session.poll_output(), None);
 
     // Nor where its user has taken the last message so late.
-    let mut session = linked_to(session_that(HeardWhen::Stored, Role::Server));
-    settle(&mut session);
-    session.say(Text::new("one").unwrap()).unwrap();
-    settle(&mut session);
-    let text = Text::new("two").unwrap();
-    session.receive(Frame::Say { turn: 2, text });
-    session.stored(Ok(()));
-    settle(&mut session);
+    let mut session = answered();
     session.receive(Frame::Quit {});
     session.dropped();
     settle(&mut session);
