@@ -70,10 +70,14 @@ fn two_terminals_pair_and_the_conversation_begins_by_itself() {
     calling.ends_with("Pairing code:");
     // Four letters and Tab, and one word in full.
     let words: Vec<_> = code.split('-').collect();
-    let start = |word: &str| word.chars().take(4).collect::<String>();
-    let keys = format!("{}\t{}-{}\t\r", start(words[0]), words[1], start(words[2]));
-    // A word of three letters has its `-` from Tab alone.
-    calling.types(&keys.replace("\t-", "\t"));
+    // Three letters may begin longer words too: `act`, and `action`.
+    let start = |word: &str| match word.get(..4) {
+        Some(start) => format!("{start}\t"),
+        None => format!("{word}-"),
+    };
+    let (first, last) = (start(words[0]), start(words[2]));
+    let keys = format!("{first}{}-{}\r", words[1], last.trim_end_matches('-'));
+    calling.types(&keys);
     calling.shows("Connected with alice.");
     serving.shows("Connected with bob");
     calling.until("the code", |rows| {
