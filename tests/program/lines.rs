@@ -19,6 +19,12 @@ fn at_the_client() -> (Pair, Terminal) {
     (pair, terminal)
 }
 
+/// How many prompts begin a row.
+fn prompts(rows: &[String]) -> usize {
+    let rows = rows.iter().filter(|row| row.starts_with(PROMPT.trim_end()));
+    rows.count()
+}
+
 #[test]
 fn an_empty_line_is_asked_again() {
     let (mut pair, terminal) = at_the_client();
@@ -119,6 +125,19 @@ fn a_line_that_the_terminal_has_cut_is_not_sent() {
     terminal.types("Hi\r");
     pair.server.program.shows("Your message: Hello");
     pair.server.program.shows("They say: Hi");
+}
+
+#[test]
+fn a_line_that_is_refused_is_asked_for_again_behind_a_pipe_too() {
+    let pair = Pair::new(&["--first", "Hello"]);
+    let calling = pair.bob.calling(&pair.server, &pair.alice, &[]);
+    let terminal = Terminal::start(piped("| cat", &pair.bob.turnchat(&calling)));
+    terminal.until("a prompt", |rows| prompts(rows) == 1);
+    terminal.types(&"x".repeat(4_200));
+    terminal.types("\r");
+    // The first is far above by now.
+    terminal.shows("Say it in several turns.");
+    terminal.ends_with(PROMPT);
 }
 
 /// The terminal echoes what is typed at any time: behind that, a row would be wrapped where the
@@ -285,10 +304,6 @@ fn a_prompt_that_goes_through_a_pipe_is_there_again_after_ctrl_z() {
     let calling = pair.bob.calling(&pair.server, &pair.alice, &[]);
     let piped = piped("| cat", &pair.bob.turnchat(&calling));
     let terminal = Terminal::with_jobs(&piped, false);
-    let prompts = |rows: &[String]| {
-        let rows = rows.iter().filter(|row| row.starts_with(PROMPT.trim_end()));
-        rows.count()
-    };
     terminal.until("a prompt", |rows| prompts(rows) == 1);
     terminal.types("\u{1a}");
     terminal.shows("[stopped]");
@@ -397,8 +412,7 @@ fn a_line_entered_while_it_was_stopped_is_sent_from_the_prompt_that_stands_there
     pair.server.program.shows("Your message: Hello");
     pair.server.program.shows("They say: too late");
     let rows = terminal.shows("Continued.");
-    let prompts = rows.iter().filter(|row| row.starts_with(PROMPT.trim_end()));
-    assert_eq!(prompts.count(), 1, "{rows:#?}");
+    assert_eq!(prompts(&rows), 1, "{rows:#?}");
     pair.server.program.say("Bye");
     let rows = terminal.ends_with(PROMPT);
     assert!(!rows.join(" ").contains("is gone"), "{rows:#?}");

@@ -134,8 +134,14 @@ impl Lines {
         Intent::Quit
     }
 
-    fn too_long(&self, most: usize) {
-        self.display.say(&format!(
+    /// Says why a line is not sent. Its prompt, answered, is written anew.
+    fn refuse(&mut self, why: &str) {
+        self.display.say(why);
+        self.is_prompted = false;
+    }
+
+    fn too_long(&mut self, most: usize) {
+        self.refuse(&format!(
             "That was over {most} bytes, and was not sent. Say it in several turns."
         ));
     }
@@ -259,7 +265,7 @@ impl Speaker for Lines {
                     None => {}
                 },
                 InputEvent::TooLong(most) => self.too_long(most),
-                InputEvent::NotUtf8(_) => self.display.say(
+                InputEvent::NotUtf8(_) => self.refuse(
                     "That was not UTF-8, and was not sent. Set the terminal to UTF-8 and type it again.",
                 ),
                 InputEvent::End => {
