@@ -517,7 +517,7 @@ fn what_is_written_in_the_queue_is_a_draft_for_the_conversation() {
     server.program.stdout.line_with("\"your-turn\"");
     let calling = ["client", &server.address, "--pin", &alice.key()];
     let terminal = Terminal::start(bob.turnchat(&calling));
-    terminal.ends_with("Waiting: nobody is before you.");
+    terminal.ends_with("Waiting: you are next, once your peer is ready.");
     terminal.types("half a line");
     terminal.ends_with("Not your turn: half a line");
     first.send(Signal::SIGTERM);

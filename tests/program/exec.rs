@@ -477,7 +477,9 @@ fn who_finds_no_place_waits_in_the_queue() {
     let mut first = bob.call(&server, &alice, &[]);
     first.shows("They say: Hello");
     let mut second = carol.call(&server, &alice, &[]);
-    second.stderr.line_with("nobody is before you");
+    second
+        .stderr
+        .line_with("you are next, once your peer is ready");
     first.say("QUIT");
     second.shows("They say: Hello");
 }

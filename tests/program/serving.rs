@@ -188,7 +188,9 @@ fn a_client_that_waits_is_told_so_in_words_and_may_leave() {
     let mut talking = bob.call(&server, &alice, &[]);
     talking.shows("They say: Hello");
     let mut waiting = other.call(&server, &alice, &[]);
-    waiting.stderr.line_with("nobody is before you");
+    waiting
+        .stderr
+        .line_with("you are next, once your peer is ready");
     waiting.send(Signal::SIGINT);
     waiting.finish().exits(130);
     // Nobody else has noticed.

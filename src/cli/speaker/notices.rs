@@ -38,7 +38,7 @@ pub(super) fn show_heard_again(display: &Display) {
 /// The place in the queue.
 pub(super) fn waiting(ahead: u64) -> String {
     match ahead {
-        0 => "Waiting: nobody is before you.".to_owned(),
+        0 => "Waiting: you are next, once your peer is ready.".to_owned(),
         1 => "Waiting: one is before you.".to_owned(),
         _ => format!("Waiting: {ahead} are before you."),
     }
