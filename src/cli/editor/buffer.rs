@@ -1,6 +1,8 @@
 //! [`Buffer`]: the text that a person writes, the cursor in it, and the messages that can be
 //! had again. Pure.
 
+use std::collections::BTreeMap;
+
 use unicode_segmentation::{GraphemeCursor, UnicodeSegmentation as _};
 
 /// How many messages can be had again.
@@ -38,7 +40,8 @@ pub struct Buffer {
     history: Vec<String>,
     /// Which of them stands here; behind the last: the draft.
     recalled: usize,
-    draft: String,
+    /// What was made of the others, and of the draft, while they stood here.
+    left: BTreeMap<usize, String>,
 }
 
 impl Buffer {
@@ -66,12 +69,24 @@ impl Buffer {
         self.is_overfull
     }
 
-    /// Takes what is written out.
+    /// Takes what is written out. A draft that was left for an earlier message is back then.
     pub fn take(&mut self) -> String {
+        let draft = self.left.remove(&self.history.len());
+        let text = std::mem::replace(&mut self.text, draft.unwrap_or_default());
+        self.left.clear();
         self.is_overfull = false;
         self.recalled = self.history.len();
-        self.cursor = 0;
-        std::mem::take(&mut self.text)
+        self.cursor = self.text.len();
+        text
+    }
+
+    /// Takes out all that was written and not taken: the draft, and what was made of earlier
+    /// messages.
+    pub fn take_all(&mut self) -> Vec<String> {
+        let mut written = std::mem::take(&mut self.left);
+        written.insert(self.recalled, self.take());
+        let is_new = |(at, text): &(usize, String)| self.history.get(*at) != Some(text);
+        written.into_iter().filter(is_new).map(|it| it.1).collect()
     }
 
     /// Remembers a message that was said, to be had again.
@@ -153,12 +168,11 @@ impl Buffer {
     }
 
     fn recall(&mut self, at: usize) {
-        if self.recalled == self.history.len() {
-            self.draft.clone_from(&self.text);
-        }
-        if let Some(text) = self.history.iter().chain([&self.draft]).nth(at) {
-            self.text.clone_from(text);
+        let said = || self.history.get(at).cloned();
+        if let Some(text) = self.left.remove(&at).or_else(said) {
             self.cursor = text.len();
+            let left = std::mem::replace(&mut self.text, text);
+            self.left.insert(self.recalled, left);
             self.recalled = at;
         }
     }
@@ -277,16 +291,33 @@ mod tests {
         let mut texts = Vec::new();
         for act in [
             Buffer::up,
+            |buffer| assert!(buffer.insert("!")),
             Buffer::up,
             Buffer::up,
             Buffer::down,
             Buffer::down,
-        ] as [Act; 5]
+            Buffer::down,
+        ] as [Act; 7]
         {
             act(&mut buffer);
             texts.push(buffer.text().to_owned());
         }
-        assert_eq!(texts, ["two", "one", "one", "two", "draft"]);
+        let expected = ["two", "two!", "one", "one", "two!", "draft", "draft"];
+        assert_eq!(texts, expected);
+        assert_eq!(buffer.take_all(), ["two!", "draft"]);
+        assert!(buffer.take_all().iter().all(String::is_empty));
+    }
+
+    #[test]
+    fn a_draft_is_back_once_an_earlier_message_is_sent_again() {
+        let mut buffer = Buffer::new(LIMIT);
+        buffer.remember("one");
+        assert!(buffer.insert("draft"));
+        buffer.up();
+        assert_eq!(buffer.take(), "one");
+        assert_eq!(shown(&buffer), "draft|");
+        buffer.up();
+        buffer.down();
         assert_eq!(buffer.take(), "draft");
         assert!(buffer.text().is_empty());
     }

@@ -78,7 +78,9 @@ impl Desk {
     /// nothing.
     pub fn close(&mut self) -> Option<String> {
         self.turn_to(Mode::Closed);
-        Some(self.draft.take()).filter(|draft| !draft.trim().is_empty())
+        let mut left = self.draft.take_all();
+        left.retain(|draft| !draft.trim().is_empty());
+        (!left.is_empty()).then(|| left.join("\n"))
     }
 
     /// What is to stand at the bottom of the screen.
@@ -343,6 +345,17 @@ mod tests {
         desk.disregard_enter();
         assert!(seen(&mut desk, " words\r").is_empty());
         assert_eq!(desk.close(), Some("hasty words".to_owned()));
+        assert_eq!(desk.close(), None);
+    }
+
+    #[test]
+    fn what_is_left_over_is_the_draft_and_not_a_message_looked_at() {
+        let mut desk = Desk::new(100);
+        desk.turn_to(speaking(1));
+        seen(&mut desk, "said\r");
+        seen(&mut desk, "draft\x1b[A");
+        assert_eq!(desk.close(), Some("draft".to_owned()));
+        seen(&mut desk, "\x1b[A");
         assert_eq!(desk.close(), None);
     }
 
