@@ -110,7 +110,8 @@ def bound(attack, kind):
 
 def remembered(attack):
     """What of it stays afterwards."""
-    return REMEMBERED * (2 * TEXT + 2 if attack is parks else 2) if attack in ADMITTED else 0
+    parked = REMEMBERED // 4 * 2 * TEXT if attack is parks else 0  # one key's share
+    return parked + REMEMBERED * 2 if attack in ADMITTED else 0
 
 
 def run(*command, given=None):

@@ -67,7 +67,8 @@ pub struct Limits {
     /// Admitted clients in the queue (16). With 0, one still waits while no conversation is on and
     /// the server's user is not ready.
     pub queue: usize,
-    /// Conversations that are parked (1,000); past it the oldest is given up.
+    /// Conversations that are parked (1,000), a quarter of them of one key; past either the oldest
+    /// is given up.
     pub parked: usize,
     /// Ended conversations that are remembered (1,000).
     pub ended: usize,

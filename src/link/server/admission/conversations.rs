@@ -12,6 +12,9 @@ use crate::trust::KeyId;
 /// For how long a parked conversation is kept (30 days).
 pub(super) const PARKED_TIME: Duration = Duration::from_secs(30 * 24 * 3_600);
 
+/// Of the places for parked conversations, one of so many is a key's own share.
+const SHARES: usize = 4;
+
 /// All conversations except those that wait to begin.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Conversations {
@@ -126,7 +129,7 @@ impl Conversations {
         orders: &mut Orders,
     ) {
         self.park(name, clienthello, age, orders);
-        self.limit_parked(orders);
+        self.limit_parked(&name.0, orders);
     }
 
     /// It is on no longer, and can go on later; the oldest go past the limit.
@@ -146,16 +149,23 @@ impl Conversations {
             None => 0,
         };
         self.park(name, clienthello, Duration::ZERO, &mut orders);
-        self.limit_parked(&mut orders);
+        self.limit_parked(&name.0, &mut orders);
         orders
     }
 
-    fn limit_parked(&mut self, orders: &mut Orders) {
-        if self.parked.len() > self.most_parked
-            && let Some(oldest) = self.parked.front().copied()
-        {
-            self.forget(&oldest, orders);
-            orders.push(Order::GiveUp(oldest, Why::Age));
+    /// One of this key was parked: past its share its own oldest goes, else the oldest of all.
+    fn limit_parked(&mut self, key: &KeyId, orders: &mut Orders) {
+        let mut of_key = self.parked.iter().filter(|name| name.0 == *key);
+        let oldest = of_key.next().copied();
+        let share = (self.most_parked / SHARES).max(1);
+        let gives_up = match (1 + of_key.count() > share, self.parked.front()) {
+            (true, _) => oldest,
+            (false, front) => front
+                .filter(|_| self.parked.len() > self.most_parked)
+                .copied(),
+        };
+        if let Some(name) = gives_up {
+            self.give_up(&[name], Why::Age, orders);
         }
     }
 

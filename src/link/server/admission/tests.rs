@@ -685,6 +685,24 @@ fn what_is_parked_is_given_up_after_thirty_days_and_past_the_limit() {
     assert!(!door.is_open(2, 2));
 }
 
+/// Whoever parks many loses its own.
+#[test]
+fn a_key_has_a_quarter_of_the_parked_places() {
+    let limits = Limits {
+        parked: 8,
+        ..Limits::default()
+    };
+    let mut door = Door::with(limits, false);
+    for (of, conversation) in [(1, 1), (2, 2), (2, 3)] {
+        assert!(door.parked(of, conversation).is_empty());
+    }
+    assert_eq!(door.parked(2, 4), ["give up 2"]);
+    let orders = door.admission.restore((key(2), id(5)), 5, MINUTE);
+    assert_eq!(door.obey(orders), ["give up 3"]);
+    assert!(door.is_open(1, 1));
+    assert!(door.parked(1, 6).is_empty());
+}
+
 /// A restart does not begin them anew.
 #[test]
 fn the_thirty_days_go_on_over_a_restart() {
