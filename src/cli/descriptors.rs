@@ -15,18 +15,21 @@ const OF_PROGRAM: usize = 6;
 /// With fewer for connections, nobody could get in past a few idle ones.
 const LEAST: usize = 8;
 
+/// What is enough: a program of `--exec` has the same limit, and may close all that it could have.
+const PLENTY: rlim_t = 1 << 20;
+/// What macOS allows, whatever the hard limit is.
+const MACOS: rlim_t = 10_240;
+
 /// Raises the soft limit to the hard one, and says how many there may be.
 pub fn raise() -> usize {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
         return usize::MAX;
     };
-    // macOS allows no more than this, whatever it says.
-    let wanted = hard.min(10_240).max(soft);
-    let limit: rlim_t = match setrlimit(Resource::RLIMIT_NOFILE, wanted, hard) {
-        Ok(()) => wanted,
-        Err(_) => soft,
-    };
-    usize::try_from(limit).unwrap_or(usize::MAX)
+    let wanted = [PLENTY, MACOS].map(|most| hard.min(most).max(soft));
+    let raised = wanted
+        .into_iter()
+        .find(|wanted| setrlimit(Resource::RLIMIT_NOFILE, *wanted, hard).is_ok());
+    usize::try_from(raised.unwrap_or(soft)).unwrap_or(usize::MAX)
 }
 
 /// The same limits, with room for those who wait that fits so many descriptors, of which

@@ -3,6 +3,8 @@
 use std::net::TcpStream;
 use std::process::Command;
 
+use nix::sys::resource::{Resource, getrlimit};
+
 use crate::harness::{JSON_SERVER, Person, Program, Server, json_client, limited, say};
 
 /// The command, with so many descriptors.
@@ -34,6 +36,25 @@ fn idle_strangers_take_no_descriptor_from_the_journal() {
     drop((before, after));
     server.program.end_input();
     server.program.finish().exits(0);
+}
+
+/// Six for each conversation: here more than 10,240, which is all that macOS allows.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_server_takes_as_many_descriptors_as_it_may() {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let hard = hard.min(1 << 20);
+    let alice = Person::new();
+    let many = (hard / 7).to_string();
+    let arguments = ["server", "--listen", "127.0.0.1:0", "--conversations"];
+    let arguments = [&arguments[..], &[&many, "--exec", "cat"]].concat();
+    let few = limited("ulimit -S -n 256", &alice.turnchat(&arguments));
+    let server = Server::of(few);
+    let limits = format!("/proc/{}/limits", server.program.id());
+    let limits = std::fs::read_to_string(limits).unwrap();
+    let files = limits.lines().find(|it| it.starts_with("Max open files"));
+    let soft = files.and_then(|it| it.split_whitespace().nth(3)).unwrap();
+    assert_eq!(soft, hard.to_string());
 }
 
 #[test]
