@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
+use tracing::{info, warn};
 
 use super::editor;
 use super::logging;
@@ -23,6 +24,16 @@ pub enum Stop {
     Terminate,
     /// The terminal was closed: the same.
     HangUp,
+}
+
+impl Stop {
+    fn signal(self) -> Signal {
+        match self {
+            Self::Interrupt => Signal::SIGINT,
+            Self::Terminate => Signal::SIGTERM,
+            Self::HangUp => Signal::SIGHUP,
+        }
+    }
 }
 
 /// Which side this is, as far as signals go.
@@ -85,6 +96,8 @@ impl Signals {
                         Stop::HangUp
                     }
                 };
+                let signal = stop.signal().as_str();
+                info!(signal, "stopping");
                 let _ = wish.send(Some(stop));
                 let exit = match (stop, program) {
                     (Stop::Interrupt, _) => {
@@ -99,6 +112,7 @@ impl Signals {
                     (Stop::Terminate, Program::Client) => Exit::Terminated,
                 };
                 tokio::time::sleep(GRACE).await;
+                warn!("left after 5 s: not every end was answered or stored");
                 exit_now(exit);
             }
         });

@@ -229,3 +229,22 @@ fn a_conversation_that_is_parked_is_not_called_ended() {
     let log = server.program.finish().stderr;
     assert!(!log.contains(": ended"), "{log}");
 }
+
+/// Its peer does not answer the end: nothing else tells that there was one.
+#[test]
+fn a_log_ends_with_why_the_program_did() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let certificate = bob.certificate();
+    let listen = ["server", "--listen", "127.0.0.1:0", "--allow", &certificate];
+    let log = ["--log", "text", "--first", FIRST, "--exec", "cat"];
+    let mut server = Server::of(alice.start(&[&listen[..], &log].concat()));
+    let mut client = bob.call(&server, &alice, &[]);
+    client.shows(&format!("They say: {FIRST}"));
+    client.send(Signal::SIGSTOP);
+    server.program.send(Signal::SIGTERM);
+    let stopping = server.program.stderr.line_with("INFO stopping");
+    assert!(stopping.ends_with("signal=\"SIGTERM\""), "{stopping}");
+    let left = server.program.stderr.line_with("WARN ");
+    assert!(left.contains("left after 5 s"), "{left}");
+    server.program.finish().exits(0);
+}
