@@ -1,21 +1,20 @@
-//! Standard input on a thread of its own, read only while a line is wanted.
+//! Standard input, read only while a line is wanted.
 //!
-//! A read on stdin cannot be cancelled, neither tokio's nor our own. So the
-//! thread waits in `poll(2)`, which takes nothing, and looks again whether a
-//! line is still wanted before it reads. Giving up a request needs no waking
-//! and costs nothing; the thread may go on waiting, and the end of the program
-//! does not wait for it.
+//! A read on stdin cannot be cancelled, neither tokio's nor our own. So it is waited for until
+//! there is something, which takes nothing, and read then. stdin may be shared with others, and
+//! is left as blocking as it was found.
 //!
 //! What a line means is [`line`]'s; prompts are not here.
 
+mod descriptor;
 pub mod line;
 mod source;
 
-use std::io::{self, IsTerminal as _};
+use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
-use std::thread;
 
+use descriptor::Descriptor;
 use line::LineReader;
 use source::Source;
 
@@ -25,8 +24,7 @@ pub use source::InputEvent;
 /// of stdin (`std::io::stdin()` would keep bytes back in its buffer).
 #[derive(Debug)]
 pub struct Input {
-    source: Arc<Source>,
-    terminal: bool,
+    source: Source,
 }
 
 impl Input {
@@ -34,9 +32,10 @@ impl Input {
     ///
     /// # Errors
     ///
-    /// The descriptor cannot be duplicated, or the thread not started.
+    /// The descriptor cannot be duplicated.
     pub fn stdin(limit: usize) -> io::Result<Self> {
-        Self::of(io::stdin().as_fd().try_clone_to_owned()?, limit)
+        let stdin = io::stdin().as_fd().try_clone_to_owned()?;
+        Ok(Self::of(stdin, limit))
     }
 
     /// The same in lines that end at NUL, and may hold LF.
@@ -45,41 +44,32 @@ impl Input {
     /// Those of [`stdin`](Self::stdin).
     pub fn nul_ended_stdin(limit: usize) -> io::Result<Self> {
         let stdin = io::stdin().as_fd().try_clone_to_owned()?;
-        Self::start(stdin, LineReader::nul_ended(limit))
+        Ok(Self::over(stdin, LineReader::nul_ended(limit)))
     }
 
     /// The input that arrives at `descriptor`: a pipe, a file or a terminal.
-    ///
-    /// # Errors
-    ///
-    /// The thread cannot be started.
-    pub fn of(descriptor: OwnedFd, limit: usize) -> io::Result<Self> {
-        Self::start(descriptor, LineReader::new(limit))
+    pub fn of(descriptor: OwnedFd, limit: usize) -> Self {
+        Self::over(descriptor, LineReader::new(limit))
     }
 
-    fn start(descriptor: OwnedFd, lines: LineReader) -> io::Result<Self> {
-        let terminal = descriptor.is_terminal();
-        let source = Arc::new(Source::new(descriptor, lines));
-        let reading = Arc::clone(&source);
-        thread::Builder::new()
-            .name("input".to_owned())
-            .spawn(move || reading.read_on())?;
-        Ok(Self { source, terminal })
+    fn over(descriptor: OwnedFd, lines: LineReader) -> Self {
+        let source = Source::new(descriptor, lines);
+        Self { source }
     }
 
     /// Whether a person types here.
     pub fn is_terminal(&self) -> bool {
-        self.terminal
+        self.source.descriptor.is_terminal
     }
 
     /// Whether nobody can type here any more: it was a terminal, and that was closed.
     pub fn is_gone(&self) -> bool {
-        self.terminal && self.source.is_gone()
+        self.is_terminal() && self.source.descriptor.is_gone()
     }
 
     /// What becomes of the terminal, where this program is a job beside others.
     pub fn job(&self) -> Job {
-        Job(Arc::clone(&self.source))
+        Job(Arc::clone(&self.source.descriptor))
     }
 
     /// The next line, waited for as long as it takes.
@@ -87,13 +77,7 @@ impl Input {
     /// May be dropped at any time: then nothing more is read, and what was
     /// read, a line or half of one, is kept for the next call.
     pub async fn next(&mut self) -> InputEvent {
-        let request = Request(&self.source);
-        loop {
-            if let Some(event) = request.0.next() {
-                return event;
-            }
-            request.0.arrived().await;
-        }
+        self.source.next().await
     }
 
     /// Whether [`next`](Self::next) would have something at once, as far as
@@ -125,7 +109,7 @@ impl Input {
     ///
     /// The terminal refused (it is gone, mostly); what it holds may still come.
     pub fn discard(&mut self) -> io::Result<bool> {
-        if self.terminal {
+        if self.is_terminal() {
             self.source.discard()
         } else {
             Ok(false)
@@ -135,7 +119,7 @@ impl Input {
 
 /// Who looks whether the terminal is ours.
 #[derive(Debug)]
-pub struct Job(Arc<Source>);
+pub struct Job(Arc<Descriptor>);
 
 impl Job {
     /// Returns once the terminal is ours again, where a line was wanted meanwhile. May be dropped
@@ -148,23 +132,6 @@ impl Job {
     /// more.
     pub fn has_come_to_front(&self) -> bool {
         self.0.has_come_to_front()
-    }
-}
-
-impl Drop for Input {
-    /// The thread goes too: at once, or when what it waits for arrives; it
-    /// takes nothing more either way.
-    fn drop(&mut self) {
-        self.source.close();
-    }
-}
-
-/// As long as it lives, a line may be wanted.
-struct Request<'a>(&'a Source);
-
-impl Drop for Request<'_> {
-    fn drop(&mut self) {
-        self.0.give_up();
     }
 }
 

@@ -1,19 +1,18 @@
 const MAX_LINE: usize = 65_536;
 
+use super::descriptor::CHUNK;
 use super::line::LineReader;
-use super::source::{CHUNK, Source};
+use super::source::Source;
 use super::{Input, InputEvent};
-use nix::poll::PollTimeout;
 use nix::pty::openpty;
 use std::fs::File;
 use std::future::ready;
-use std::io::{PipeWriter, Read as _, Write as _, pipe};
-use std::sync::Arc;
+use std::io::{PipeWriter, Read as _, Seek as _, Write as _, pipe};
 use std::thread;
 
 fn piped() -> (PipeWriter, Input) {
     let (reader, writer) = pipe().unwrap();
-    (writer, Input::of(reader.into(), MAX_LINE).unwrap())
+    (writer, Input::of(reader.into(), MAX_LINE))
 }
 
 /// Asks and gives up at once.
@@ -72,18 +71,6 @@ async fn a_line_that_comes_after_giving_up_is_for_the_next_who_asks() {
 }
 
 #[tokio::test]
-async fn who_gives_up_wants_nothing_and_loses_nothing_that_was_being_read() {
-    let (_writer, mut input) = piped();
-    ask_in_vain(&mut input).await;
-    assert!(!input.source.state().wanted);
-    input.source.deliver(b"crossed\nhal");
-    assert_eq!(line(&mut input).await, "crossed");
-    ask_in_vain(&mut input).await;
-    input.source.deliver(b"f\n");
-    assert_eq!(line(&mut input).await, "half");
-}
-
-#[tokio::test]
 async fn nothing_is_lost_however_often_asking_is_given_up() {
     let (mut writer, mut input) = piped();
     let writing = thread::spawn(move || {
@@ -132,7 +119,7 @@ async fn a_line_too_long_or_not_utf8_is_said_and_the_next_is_whole() {
 #[tokio::test]
 async fn a_failed_read_is_told_once_and_is_the_end() {
     let directory = File::open("/").unwrap();
-    let mut input = Input::of(directory.into(), MAX_LINE).unwrap();
+    let mut input = Input::of(directory.into(), MAX_LINE);
     assert!(matches!(input.next().await, InputEvent::Failed(_)));
     assert!(matches!(input.next().await, InputEvent::End));
 }
@@ -140,54 +127,43 @@ async fn a_failed_read_is_told_once_and_is_the_end() {
 #[test]
 fn half_a_line_before_a_failure_is_not_a_line() {
     let (reader, mut writer) = pipe().unwrap();
-    let source = Source::new(reader.into(), LineReader::new(MAX_LINE));
+    let mut source = Source::new(reader.into(), LineReader::new(MAX_LINE));
     writer.write_all(b"half").unwrap();
-    assert!(source.next().is_none());
-    source.take().unwrap();
-    source.end(Some(std::io::Error::other("gone")));
-    assert!(matches!(source.next(), Some(InputEvent::Failed(_))));
-    assert!(matches!(source.next(), Some(InputEvent::End)));
+    source.read().unwrap();
+    assert!(source.take().is_none());
+    source.fail(std::io::Error::other("gone"));
+    assert!(matches!(source.take(), Some(InputEvent::Failed(_))));
+    assert!(matches!(source.take(), Some(InputEvent::End)));
 }
 
-#[test]
-fn nothing_is_read_that_is_not_wanted() {
+#[tokio::test]
+async fn nothing_is_read_that_is_not_wanted() {
     let (reader, mut writer) = pipe().unwrap();
     let mut left = File::from(std::os::fd::OwnedFd::from(reader.try_clone().unwrap()));
-    let source = Source::new(reader.into(), LineReader::new(MAX_LINE));
+    let mut input = Input::of(reader.into(), MAX_LINE);
+    ask_in_vain(&mut input).await;
     // Each line is a chunk, so that none comes along with another.
     let lines = format!("{}\n", "x".repeat(CHUNK - 1)).repeat(3);
     writer.write_all(lines.as_bytes()).unwrap();
     drop(writer);
-
-    source.take().unwrap();
-    assert!(!source.state().lines.has_line());
-    assert!(source.next().is_none());
-    for _ in 0..3 {
-        source.take().unwrap();
-    }
-    assert!(matches!(source.next(), Some(InputEvent::Line(_))));
-    source.take().unwrap();
+    tokio::task::yield_now().await;
+    line(&mut input).await;
+    tokio::task::yield_now().await;
     let mut rest = Vec::new();
     left.read_to_end(&mut rest).unwrap();
     assert_eq!(rest.len(), 2 * CHUNK);
 }
 
-#[test]
-fn the_thread_goes_when_the_input_ends_or_nobody_can_ask() {
-    let (reader, writer) = pipe().unwrap();
-    let source = Arc::new(Source::new(reader.into(), LineReader::new(MAX_LINE)));
-    let reading = Arc::clone(&source);
-    let thread = thread::spawn(move || reading.read_on());
-    assert!(source.next().is_none());
-    drop(writer);
-    thread.join().unwrap();
-    assert!(matches!(source.next(), Some(InputEvent::End)));
-
-    let (reader, _writer) = pipe().unwrap();
-    let input = Input::of(reader.into(), MAX_LINE).unwrap();
-    let source = Arc::clone(&input.source);
-    drop(input);
-    assert!(!source.wait_until_wanted());
+/// It can always be read, and the system cannot be asked to tell when.
+#[tokio::test]
+async fn a_file_is_read_to_its_end() {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(b"one\nlast").unwrap();
+    file.rewind().unwrap();
+    let mut input = Input::of(file.into(), MAX_LINE);
+    assert_eq!(line(&mut input).await, "one");
+    assert_eq!(line(&mut input).await, "last");
+    assert!(matches!(input.next().await, InputEvent::End));
 }
 
 #[tokio::test]
@@ -213,12 +189,12 @@ async fn a_pipe_is_ready_when_it_holds_something_and_keeps_it() {
 async fn what_was_typed_before_discarding_never_comes() {
     let terminal = openpty(None, None).unwrap();
     let mut keyboard = File::from(terminal.master);
-    let mut input = Input::of(terminal.slave, MAX_LINE).unwrap();
+    let mut input = Input::of(terminal.slave, MAX_LINE);
     assert!(input.is_terminal());
     assert!(!input.discard().unwrap());
 
     keyboard.write_all(b"stale\n").unwrap();
-    while !input.source.poll(PollTimeout::NONE).unwrap() {}
+    while !input.is_ready() {}
     assert!(input.is_ready());
     assert!(input.discard().unwrap());
     assert!(!input.is_ready());
@@ -226,22 +202,18 @@ async fn what_was_typed_before_discarding_never_comes() {
     assert_eq!(line(&mut input).await, "fresh");
 }
 
-#[test]
-fn what_the_reader_holds_is_discarded_too() {
+#[tokio::test]
+async fn what_the_reader_holds_is_discarded_too() {
     let terminal = openpty(None, None).unwrap();
     let mut keyboard = File::from(terminal.master);
-    let source = Source::new(terminal.slave, LineReader::new(MAX_LINE));
+    let mut input = Input::of(terminal.slave, MAX_LINE);
     // Ctrl-D gives a line to the reader before it has an end.
     for typed in [b"stale\n".as_slice(), b"sta\x04"] {
         keyboard.write_all(typed).unwrap();
-        assert!(source.next().is_none());
-        while !source.poll(PollTimeout::NONE).unwrap() {}
-        source.take().unwrap();
-        source.discard().unwrap();
+        while !input.is_ready() {}
+        input.source.read().unwrap();
+        input.discard().unwrap();
         keyboard.write_all(b"fresh\n").unwrap();
-        assert!(source.next().is_none());
-        while !source.poll(PollTimeout::NONE).unwrap() {}
-        source.take().unwrap();
-        assert!(matches!(source.next(), Some(InputEvent::Line(line)) if line == "fresh"));
+        assert_eq!(line(&mut input).await, "fresh");
     }
 }

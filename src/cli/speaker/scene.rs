@@ -54,7 +54,7 @@ pub(super) fn input(lines: &str) -> Input {
     let lines = lines.to_owned();
     // It may be more than a pipe holds.
     thread::spawn(move || writer.write_all(lines.as_bytes()));
-    Input::of(OwnedFd::from(reader), Text::MAX).unwrap()
+    Input::of(OwnedFd::from(reader), Text::MAX)
 }
 
 /// Whether this still waits, once it is looked at.

@@ -24,7 +24,7 @@ impl Person {
     fn new() -> Self {
         let (display, shown) = Display::recorded(Some(columns(60)));
         let terminal = openpty(None, None).unwrap();
-        let input = Input::of(terminal.slave, Text::MAX).unwrap();
+        let input = Input::of(terminal.slave, Text::MAX);
         let mut lines = Lines::new(input, display, None);
         lines.connected(&alice(Role::Server)).unwrap();
         shown.take();
