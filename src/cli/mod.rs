@@ -3,6 +3,7 @@
 pub mod abandoned;
 pub mod args;
 pub mod ask;
+pub mod blocking;
 pub mod book;
 pub mod commands;
 pub mod core_dumps;
@@ -35,8 +36,6 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::Arc;
 use std::thread::Scope;
 use std::time::Duration;
-
-use tokio::task::LocalSet;
 
 use args::{Arguments, ClientArgs, Color, Command, GenCertArgs, ServerArgs, TalkArgs};
 use commands::server::granted::Granted;
@@ -142,7 +141,8 @@ fn execute(command: Command, home: &Home, display: &Display) -> Result<Exit, Rep
         Command::Fingerprint(command) => fingerprint::run(&command, home)?,
         Command::Peers(command) => peers::run(&command, home, display)?,
         Command::Conversations(command) => {
-            return block_on(conversations::run(&command, home, display));
+            let (home, display) = (home.clone(), display.clone());
+            return block_on(async move { conversations::run(&command, &home, &display).await });
         }
         // Run already, without a home.
         Command::Completions(_) | Command::Man(_) => {}
@@ -152,8 +152,8 @@ fn execute(command: Command, home: &Home, display: &Display) -> Result<Exit, Rep
             let who = As::asked(&command.talk, None);
             let side = Calling {
                 command,
-                home,
-                display,
+                home: home.clone(),
+                display: display.clone(),
             };
             return speak(who, display, side);
         }
@@ -180,8 +180,8 @@ fn serve(command: ServerArgs, home: &Home, display: &Display) -> Result<Exit, Re
         let side = Serving {
             command,
             granted: Granted { limits, socket },
-            home,
-            display,
+            home: home.clone(),
+            display: display.clone(),
         };
         speak(who, display, side)
     })
@@ -209,26 +209,29 @@ impl As {
 }
 
 /// A side of conversations, whoever speaks on it.
-trait Side {
+trait Side: Send + 'static {
     const ROLE: Role;
 
-    async fn run(self, speaker: &mut impl Speaker) -> Result<Exit, Report>;
+    fn run(self, speaker: &mut impl Speaker) -> impl Future<Output = Result<Exit, Report>> + Send;
 
     /// The same with a program of its own for each conversation.
-    async fn run_with_programs(self, program: &mut impl OneOfMany) -> Result<Exit, Report>;
+    fn run_with_programs(
+        self,
+        program: &mut impl OneOfMany,
+    ) -> impl Future<Output = Result<Exit, Report>> + Send;
 }
 
-struct Calling<'a> {
+struct Calling {
     command: ClientArgs,
-    home: &'a Home,
-    display: &'a Display,
+    home: Home,
+    display: Display,
 }
 
-impl Side for Calling<'_> {
+impl Side for Calling {
     const ROLE: Role = Role::Client;
 
     async fn run(self, speaker: &mut impl Speaker) -> Result<Exit, Report> {
-        client::run(self.command, self.home, self.display, speaker).await
+        client::run(self.command, &self.home, &self.display, speaker).await
     }
 
     async fn run_with_programs(self, program: &mut impl OneOfMany) -> Result<Exit, Report> {
@@ -236,26 +239,39 @@ impl Side for Calling<'_> {
     }
 }
 
-struct Serving<'a> {
+struct Serving {
     command: ServerArgs,
     granted: Granted,
-    home: &'a Home,
-    display: &'a Display,
+    home: Home,
+    display: Display,
 }
 
-impl Side for Serving<'_> {
+impl Side for Serving {
     const ROLE: Role = Role::Server;
 
     async fn run(self, speaker: &mut impl Speaker) -> Result<Exit, Report> {
-        server::run(self.command, self.granted, self.home, self.display, speaker).await
+        server::run(
+            self.command,
+            self.granted,
+            &self.home,
+            &self.display,
+            speaker,
+        )
+        .await
     }
 
     async fn run_with_programs(self, program: &mut impl OneOfMany) -> Result<Exit, Report> {
         match self.command.once {
             true => self.run(program).await,
             false => {
-                server::many::run(self.command, self.granted, self.home, self.display, program)
-                    .await
+                server::many::run(
+                    self.command,
+                    self.granted,
+                    &self.home,
+                    &self.display,
+                    program,
+                )
+                .await
             }
         }
     }
@@ -293,16 +309,18 @@ fn speak(of: As, display: &Display, side: impl Side) -> Result<Exit, Report> {
     }
 }
 
-fn hold<S: Side>(mut speaker: impl Speaker, side: S) -> Result<Exit, Report> {
-    let done = block_on(side.run(&mut speaker));
-    done.inspect_err(|report| speaker.stopped(report, S::ROLE))
+fn hold<S: Side>(mut speaker: impl Speaker + 'static, side: S) -> Result<Exit, Report> {
+    block_on(async move {
+        let done = side.run(&mut speaker).await;
+        done.inspect_err(|report| speaker.stopped(report, S::ROLE))
+    })
 }
 
 fn hold_programs<S: Side>(mut program: impl OneOfMany, side: S) -> Result<Exit, Report> {
-    // Programs' speakers stay on this thread; the connections have their own.
-    let local = LocalSet::new();
-    let done = block_on(local.run_until(side.run_with_programs(&mut program)));
-    done.inspect_err(|report| program.stopped(report, S::ROLE))
+    block_on(async move {
+        let done = side.run_with_programs(&mut program).await;
+        done.inspect_err(|report| program.stopped(report, S::ROLE))
+    })
 }
 
 /// Seeds the random generator beside the rest of the start. Where aws-lc was built
@@ -318,9 +336,10 @@ fn seed<'scope>(scope: &'scope Scope<'scope, '_>) {
 /// would wait for seconds.
 const LAST_MOMENT: Duration = Duration::from_millis(100);
 
-/// The connections have a thread of their own, so that a slow stdout does not
-/// keep them from answering `ping`.
-fn block_on(run: impl Future<Output = Result<Exit, Report>>) -> Result<Exit, Report> {
+/// On the thread that waits for the system too: whatever comes is seen to without waking another.
+fn block_on(
+    run: impl Future<Output = Result<Exit, Report>> + Send + 'static,
+) -> Result<Exit, Report> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -335,7 +354,8 @@ fn block_on(run: impl Future<Output = Result<Exit, Report>>) -> Result<Exit, Rep
                 }),
             )
         })?;
+    let run = runtime.spawn(run);
     let exit = runtime.block_on(run);
     runtime.shutdown_timeout(LAST_MOMENT);
-    exit
+    exit.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
 }

@@ -129,7 +129,8 @@ impl Signals {
 
     /// The wish, once there is one. May be dropped at any time.
     pub async fn stop(&mut self) -> Stop {
-        match self.wished.wait_for(Option::is_some).await {
+        let wished = self.wished.wait_for(Option::is_some).await;
+        match wished.map(|wish| *wish) {
             Ok(wish) => wish.unwrap_or(Stop::Interrupt),
             // Whoever sends them lives as long as the program.
             Err(_) => std::future::pending().await,

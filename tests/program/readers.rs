@@ -1,13 +1,14 @@
 //! Readers that fail: what is acknowledged was shown, or is shown after a restart.
 
 use std::fs;
-use std::io::{self, BufRead as _, BufReader, PipeReader};
+use std::io::{self, BufRead as _, BufReader, PipeReader, PipeWriter};
 use std::os::fd::AsFd as _;
 use std::process::Command;
 use std::thread;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::harness::{JSON_SERVER, Pair, Person, Program, Server, close, json_client, say};
@@ -95,14 +96,7 @@ fn a_stdout_that_is_not_ready_is_waited_for() {
     command.stdout(writer.try_clone().unwrap());
     let mut client = Program::start_with(command);
     pair.server.program.say(&long());
-    // It fills the pipe and has tried to write the rest before there is room for that.
-    let has_room = || {
-        let mut polled = [PollFd::new(writer.as_fd(), PollFlags::POLLOUT)];
-        poll(&mut polled, PollTimeout::ZERO).unwrap() > 0
-    };
-    while client.is_running() && (has_room() || is_at_work(&client)) {
-        thread::yield_now();
-    }
+    fills(&mut client, &writer);
     drop(writer);
     let mut reader = BufReader::new(reader);
     let mut line = String::new();
@@ -110,6 +104,33 @@ fn a_stdout_that_is_not_ready_is_waited_for() {
     assert_eq!(line, format!("They say: {}\n", long()));
     client.say("QUIT");
     client.finish().exits(0);
+}
+
+/// Whoever waits for it stands on the thread that sees signals and answers `ping`.
+#[test]
+fn nothing_else_waits_for_a_stdout_that_is_not_ready() {
+    let pair = Pair::new(&[]);
+    let calling = pair.bob.calling(&pair.server, &pair.alice, &[]);
+    let (unread, writer) = io::pipe().unwrap();
+    let mut command = pair.bob.turnchat(&calling);
+    command.stdout(writer.try_clone().unwrap());
+    let mut client = Program::start_with(command);
+    pair.server.program.say(&long());
+    fills(&mut client, &writer);
+    client.send(Signal::SIGTERM);
+    client.finish().exits(143);
+    drop(unread);
+}
+
+/// Returns once it has filled the pipe, and has tried to write the rest before there is room.
+fn fills(client: &mut Program, pipe: &PipeWriter) {
+    let has_room = || {
+        let mut polled = [PollFd::new(pipe.as_fd(), PollFlags::POLLOUT)];
+        poll(&mut polled, PollTimeout::ZERO).unwrap() > 0
+    };
+    while client.is_running() && (has_room() || is_at_work(client)) {
+        thread::yield_now();
+    }
 }
 
 /// Whether one of its threads does anything but wait, as far as this system tells.
@@ -291,7 +312,7 @@ fn a_new_conversation_shows_what_the_last_one_left() {
     let server = alice.serve(&["--allow-anyone", "--first", "Hello"]);
     let mut client = bob.call(&server, &alice, &["--json"]);
     client.stdout.line_with("\"your-turn\"");
-    client.send(nix::sys::signal::Signal::SIGKILL);
+    client.send(Signal::SIGKILL);
     client.finish();
     drop(server);
     // As if it had been killed before anything was shown.
@@ -326,7 +347,7 @@ fn untaken_at(alice: &Person, bob: &Person) {
     event(&mut client, "your-turn");
     client.say(&say("Hi"));
     event(&mut client, "delivered");
-    server.program.send(nix::sys::signal::Signal::SIGKILL);
+    server.program.send(Signal::SIGKILL);
     server.program.finish();
     rewrite_page(alice, |page| page["live"] = false.into());
 }

@@ -19,7 +19,7 @@ use clap_complete::env::{EnvCompleter, Shells};
 
 use super::stdout::print;
 use crate::cli::args::{Arguments, CompletionsArgs};
-use crate::cli::display::write_all;
+use crate::cli::display::write_out;
 use crate::cli::report::{Exit, Report};
 use bash::{Question, unquoted};
 use values::{OtherCommand, algorithms, certificates, directories, files, names};
@@ -58,7 +58,7 @@ pub fn answer() -> Option<Exit> {
     let shell = env::var_os(ASKED_BY).filter(|shell| !shell.is_empty())?;
     let words = env::args_os().skip_while(|word| word != "--").skip(1);
     let candidates = candidates(&shell.to_string_lossy(), words.collect());
-    let written = candidates.and_then(|candidates| write_all(&candidates).ok());
+    let written = candidates.and_then(|candidates| write_out(&candidates).ok());
     Some(match written {
         Some(()) => Exit::Success,
         None => Exit::Failure,

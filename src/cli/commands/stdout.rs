@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::cli::display::write_all;
+use crate::cli::display::write_out;
 use crate::cli::report::Report;
 
 /// Prints lines that are `what`, such as `The list`. A reader that has left wants no more of
@@ -11,7 +11,7 @@ use crate::cli::report::Report;
 /// # Errors
 /// stdout cannot be written.
 pub(super) fn print(what: &str, lines: &str) -> Result<(), Report> {
-    match write_all(&format!("{lines}\n")) {
+    match write_out(&format!("{lines}\n")) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Report::output(what, &error))
         }

@@ -6,8 +6,7 @@ mod log;
 mod output;
 #[cfg(test)]
 pub(super) mod recorded;
-mod stderr;
-mod stdout;
+mod standard;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,11 +23,10 @@ use super::layout::{self, OURS, THEIRS};
 use super::report::Report;
 use super::screen;
 use output::Output;
-use stderr::Stderr;
-use stdout::Stdout;
+use standard::Standard;
 
 pub use log::LogFormat;
-pub use stdout::write_all;
+pub use standard::write_out;
 
 /// The handle on what is shown; behind it is the line editor, or nothing but the two streams.
 #[derive(Clone, Debug)]
@@ -63,7 +61,9 @@ const FAILURE: Style = AnsiColor::Red.on_default().bold();
 impl Display {
     /// A display that is quiet but for errors, or tells details at `-v`.
     pub fn new(is_quiet: bool, verbosity: u8) -> Self {
-        Self::over(Arc::new(Stdout), Arc::new(Stderr), is_quiet, verbosity)
+        let stdout = Arc::new(Standard::new(io::stdout()));
+        let stderr = Arc::new(Standard::new(io::stderr()));
+        Self::over(stdout, stderr, is_quiet, verbosity)
     }
 
     fn over(
@@ -229,7 +229,7 @@ impl Display {
     /// # Errors
     /// It cannot.
     pub fn check() -> Result<(), Report> {
-        stdout::check().map_err(|error| Report::stdout(&error))
+        standard::check().map_err(|error| Report::stdout(&error))
     }
 
     /// Whether the transcript stands on a terminal.

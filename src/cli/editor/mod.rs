@@ -38,6 +38,8 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use console::Console;
 
+use crate::cli::blocking;
+
 pub use order::{Complete, Done, Event, Mode, Order, Stream};
 pub use raw::{end_row, restore};
 
@@ -89,7 +91,8 @@ impl Editor {
     pub fn print(&self, to: Stream, text: &str) -> io::Result<()> {
         let (done, printed) = sync_channel(1);
         self.order(Order::Print(to, text.to_owned(), Some(done)));
-        printed.recv().unwrap_or_else(|_| Err(Errno::EIO.into()))
+        let printed = blocking::wait(|| printed.recv());
+        printed.unwrap_or_else(|_| Err(Errno::EIO.into()))
     }
 
     /// Asks for something else.
@@ -101,7 +104,7 @@ impl Editor {
     pub fn close(&self) -> Option<String> {
         let (reply, left) = sync_channel(1);
         self.order(Order::Close(reply));
-        left.recv().ok().flatten()
+        blocking::wait(|| left.recv()).ok().flatten()
     }
 
     /// Puts the terminal back. Takes 200 ms at most.

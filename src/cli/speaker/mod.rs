@@ -15,7 +15,7 @@ pub mod terminal;
 pub use intent::Intent;
 pub use partner::Partner;
 
-use std::future::pending;
+use std::future::{pending, ready};
 
 use notices::{INTERRUPTED, show_heard_again, show_leaving, show_notice};
 
@@ -32,11 +32,7 @@ use crate::trust::{KeyId, PairingCode};
 ///
 /// What returns a [`Report`] fails where stdout is closed: what was to be shown is not. The
 /// defaults show everything as people read it.
-#[expect(
-    async_fn_in_trait,
-    reason = "the program's own, and run on its main thread"
-)]
-pub trait Speaker {
+pub trait Speaker: Send {
     /// Where everything is shown.
     fn display(&self) -> &Display;
 
@@ -94,12 +90,12 @@ pub trait Speaker {
 
     /// It is our turn, of this number: what is to be said? May be dropped at
     /// any time and asked again; nothing typed is lost.
-    async fn ask(&mut self, turn: u64) -> Intent;
+    fn ask(&mut self, turn: u64) -> impl Future<Output = Intent> + Send;
 
     /// It is not our turn. Returns only when the conversation is to be ended, or left, all the
     /// same. May be dropped at any time.
-    async fn idle(&mut self) -> Intent {
-        pending().await
+    fn idle(&mut self) -> impl Future<Output = Intent> + Send {
+        pending()
     }
 
     /// This was said, in this turn.
@@ -129,8 +125,8 @@ pub trait Speaker {
     ///
     /// # Errors
     /// It cannot be taken.
-    async fn taken(&mut self) -> Result<(), Report> {
-        Ok(())
+    fn taken(&mut self) -> impl Future<Output = Result<(), Report>> + Send {
+        ready(Ok(()))
     }
 
     /// The last message heard before a restart, which waits for an answer.
@@ -175,7 +171,9 @@ pub trait Speaker {
     fn ended(&mut self, over: &Ended) -> Result<(), Report>;
 
     /// All is told of the conversation. Lets go of what was for it alone.
-    async fn finish(&mut self) {}
+    fn finish(&mut self) -> impl Future<Output = ()> + Send {
+        ready(())
+    }
 
     /// Something failed, and is said on stderr.
     ///
@@ -195,8 +193,8 @@ pub trait Speaker {
     ///
     /// # Errors
     /// The input cannot be read.
-    async fn between(&mut self, _is_first: bool) -> Result<Left, Report> {
-        pending().await
+    fn between(&mut self, _is_first: bool) -> impl Future<Output = Result<Left, Report>> + Send {
+        pending()
     }
 
     /// Puts a question to a person; its answer is typed behind it.
@@ -206,17 +204,17 @@ pub trait Speaker {
     ///
     /// # Errors
     /// The terminal cannot be read.
-    async fn answer(&mut self) -> Result<Answer, Report> {
-        pending().await
+    fn answer(&mut self) -> impl Future<Output = Result<Answer, Report>> + Send {
+        pending()
     }
 
     /// Asks for the code of a pairing; its answer. May be dropped at any time.
     ///
     /// # Errors
     /// The input cannot be read, or stdout is closed.
-    async fn pairing_code(&mut self) -> Result<Answer, Report> {
+    fn pairing_code(&mut self) -> impl Future<Output = Result<Answer, Report>> + Send {
         self.question(pairing_code::PROMPT);
-        self.answer().await
+        self.answer()
     }
 
     /// This code is to be read to the peer.

@@ -278,7 +278,7 @@ where
     }
 
     /// Gives up what has waited too long.
-    async fn expire(&self, expired: &[Stored]) {
+    async fn expire(&mut self, expired: &[Stored]) {
         for stored in expired {
             let (record, conversation) = (&stored.record, &stored.conversation);
             let expired = Untold::expired(stored.peer, record, conversation);
@@ -292,7 +292,7 @@ where
     }
 
     /// Tells of what nobody has asked for, once more and for the last time.
-    async fn forget_ends(&self, excess: &[Stored]) {
+    async fn forget_ends(&mut self, excess: &[Stored]) {
         for stored in excess {
             let (record, conversation) = (&stored.record, &stored.conversation);
             let expired = Untold::expired(stored.peer, record, conversation);

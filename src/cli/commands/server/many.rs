@@ -17,7 +17,7 @@ use crate::link::Talk;
 /// So many conversations there are at once, unless `--conversations` says otherwise.
 pub const CONVERSATIONS: usize = 64;
 
-/// Runs `turnchat server` with `--exec`, within a `LocalSet`. `program` talks in no conversation
+/// Runs `turnchat server` with `--exec`. `program` talks in no conversation
 /// itself.
 ///
 /// # Errors
@@ -137,7 +137,7 @@ impl ManyRun {
             terms,
             place,
         );
-        self.running.spawn_local(hold);
+        self.running.spawn(hold);
     }
 }
 

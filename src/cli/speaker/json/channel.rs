@@ -19,11 +19,7 @@ use crate::cli::speaker::partner::Partner;
 pub const LINE: usize = 524_288;
 
 /// Lines to and from a program.
-#[expect(
-    async_fn_in_trait,
-    reason = "the program's own; whoever spawns it names the type"
-)]
-pub trait Channel {
+pub trait Channel: Send {
     /// Whether the program knows where the talk stands after a restart of ours.
     fn can_resume(&self) -> bool;
 
@@ -37,7 +33,7 @@ pub trait Channel {
     fn connected(&mut self, partner: &Partner) -> Result<(), Report>;
 
     /// The next line of commands, or what comes in their place. May be dropped at any time.
-    async fn next(&mut self) -> Result<Line, Intent>;
+    fn next(&mut self) -> impl Future<Output = Result<Line, Intent>> + Send;
 
     /// What is written, and was not read yet, as far as it is there.
     fn take_written(&mut self) -> Vec<String>;
@@ -52,10 +48,10 @@ pub trait Channel {
     ///
     /// # Errors
     /// Nobody reads them.
-    async fn taken(&mut self) -> Result<(), Report>;
+    fn taken(&mut self) -> impl Future<Output = Result<(), Report>> + Send;
 
     /// The conversation is over.
-    async fn finish(&mut self);
+    fn finish(&mut self) -> impl Future<Output = ()> + Send;
 }
 
 /// Our own stdin and stdout.
