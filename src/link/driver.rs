@@ -11,14 +11,16 @@
 //!   that out; the keeper waits for the peer to close its side.
 //! - A server's `welcome` is sent with its user's first message, when the user waits for the
 //!   peer, or at the keeper's next tick, whichever comes first.
-//! - A user's futures hold no state. When one is dropped, the keeper takes over, and a store
-//!   in progress finishes on its own thread.
+//! - A put to the store is polled by the user that waits for it, and by the keeper whenever it
+//!   looks; whoever polled last is woken. What is still being put when the keeper is dropped goes
+//!   on in a task of its own.
+//! - A user's futures hold no state. When one is dropped, the keeper takes over.
 //! - No task is woken under the lock, and none holds it over an await.
 
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -32,7 +34,7 @@ use super::closer::Closer;
 use super::crowding::{Crowding, Place};
 use super::error::{Cause, Ended, LinkError, chain};
 use super::session::{Greeting, NotAccepted, Notice, Output, Remains, Session, Timer};
-use super::store::{Record, StoreError};
+use super::store::{Later, Record, StoreError};
 use super::wire::Wire;
 use crate::protocol::{By, End, Frame, Message, SayError, Snapshot, Text};
 use crate::trust::KeyId;
@@ -85,8 +87,6 @@ pub(super) trait Conversing: Send + Sync {
 /// What drives one conversation to its end.
 pub(crate) struct Driver<S> {
     state: Mutex<State<S>>,
-    runtime: Handle,
-    this: Weak<Self>,
 }
 
 struct State<S> {
@@ -100,8 +100,10 @@ struct State<S> {
     /// The connection that becomes the link next.
     arriving: Option<Box<Wire<S>>>,
     deadlines: [(Timer, Option<Instant>); 7],
-    /// The result of a store that was not processed yet.
-    put: Option<Result<(), StoreError>>,
+    /// A put, or a removal, that is not known to be done, and the runtime that it needs: a user
+    /// may poll from outside of it.
+    putting: Option<Later<Result<(), StoreError>>>,
+    runtime: Handle,
     heard: Option<Message>,
     ended: Option<Box<Ended>>,
     /// News of a silence of the peer: whether it is over.
@@ -142,8 +144,8 @@ enum Look {
 #[derive(Default)]
 struct After {
     wake_user: bool,
+    wake_sayer: bool,
     wake_keeper: bool,
-    put: Option<Put>,
     /// Tells what is left of the conversation.
     tell: Option<Box<dyn FnOnce() + Send>>,
 }
@@ -189,7 +191,8 @@ where
             wire: None,
             arriving: None,
             deadlines: timers.map(|timer| (timer, None)),
-            put: None,
+            putting: None,
+            runtime: Handle::current(),
             heard: None,
             ended: None,
             silence: None,
@@ -207,10 +210,8 @@ where
             after: After::default(),
         };
         state.process();
-        Arc::new_cyclic(|this| Self {
+        Arc::new(Self {
             state: Mutex::new(state),
-            runtime: Handle::current(),
-            this: Weak::clone(this),
         })
     }
 
@@ -335,53 +336,20 @@ where
     /// Changes the session, then does what follows from it.
     fn with<T>(&self, act: impl FnOnce(&mut State<S>) -> T) -> T {
         let mut state = self.lock();
-        state.take_put();
         let result = act(&mut state);
         state.process();
         let after = std::mem::take(&mut state.after);
         let user = after.wake_user.then(|| state.user.take()).flatten();
+        let sayer = after.wake_sayer.then(|| state.sayer.take()).flatten();
         let keeper = after.wake_keeper.then(|| state.keeper.clone()).flatten();
-        let record = after.put.is_some().then(|| state.record.clone()).flatten();
         drop(state);
         if let Some(tell) = after.tell {
             tell();
         }
-        if let (Some(put), Some(record)) = (after.put, record) {
-            self.put(record, put);
-        }
-        for waker in [user, keeper].into_iter().flatten() {
+        for waker in [user, sayer, keeper].into_iter().flatten() {
             waker.wake();
         }
         result
-    }
-
-    /// Stores in a task of its own, so a dropped future cannot interrupt it.
-    fn put(&self, record: Arc<Record>, put: Put) {
-        let this = Weak::clone(&self.this);
-        self.runtime.spawn(async move {
-            let result = match put {
-                Put::Record {
-                    snapshot,
-                    is_live,
-                    clienthello,
-                } => record.put(&snapshot, is_live, clienthello).await,
-                Put::Nothing => record.remove().await,
-            };
-            // Unlock it before the end is told: the next user may lock it at once.
-            drop(record);
-            let Some(this) = this.upgrade() else {
-                return;
-            };
-            let mut state = this.lock();
-            state.put = Some(result);
-            let users = [state.user.take(), state.sayer.take()];
-            // A keeper that ticks leaves it to the user, who may answer at once.
-            let is_left = !state.keeper_reads && users.iter().any(Option::is_some);
-            let keeper = state.keeper.clone().filter(|_| !is_left);
-            drop(state);
-            let wakers = users.into_iter().chain([keeper]);
-            wakers.flatten().for_each(Waker::wake);
-        });
     }
 }
 
@@ -415,14 +383,54 @@ where
         (self.heard.is_some() || is_over).then_some(None)
     }
 
-    fn take_put(&mut self) {
-        if let Some(result) = self.put.take() {
-            if let Err(error) = result.clone().map_err(LinkError::from) {
-                warn!(parent: &self.span, why = chain(&error), "cannot be kept");
+    /// Begins a put. Until somebody polls it who waits for it, it is the keeper's.
+    fn put(&mut self, put: Put) {
+        let Some(record) = self.record.clone() else {
+            return;
+        };
+        self.putting = Some(Box::pin(async move {
+            match put {
+                Put::Record {
+                    snapshot,
+                    is_live,
+                    clienthello,
+                } => record.put(&snapshot, is_live, clienthello).await,
+                Put::Nothing => record.remove().await,
             }
-            self.session.stored(result);
+        }));
+        let keeper = self.keeper.clone();
+        let keeper = keeper.as_ref().unwrap_or(Waker::noop());
+        self.take_put(&mut Context::from_waker(keeper));
+    }
+
+    /// Whether a put is done now. If not, the waker of `cx` is woken when it is.
+    fn take_put(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(putting) = &mut self.putting else {
+            return false;
+        };
+        let entered = self.runtime.enter();
+        let Poll::Ready(result) = putting.as_mut().poll(cx) else {
+            return false;
+        };
+        drop(entered);
+        // Its record is unlocked before the end is told: the next user may lock it at once.
+        self.putting = None;
+        if let Err(error) = result.clone().map_err(LinkError::from) {
+            warn!(parent: &self.span, why = chain(&error), "cannot be kept");
+        }
+        self.session.stored(result);
+        true
+    }
+
+    /// The same, and does what follows.
+    fn poll_put(&mut self, cx: &mut Context<'_>) -> bool {
+        let is_done = self.take_put(cx);
+        if is_done {
+            self.after.wake_user = true;
+            self.after.wake_sayer = true;
             self.process();
         }
+        is_done
     }
 
     /// Does what the session puts out, in order.
@@ -438,13 +446,13 @@ where
                     is_live,
                     clienthello,
                 } => {
-                    self.after.put = Some(Put::Record {
+                    self.put(Put::Record {
                         snapshot,
                         is_live,
                         clienthello,
                     });
                 }
-                Output::Remove => self.after.put = Some(Put::Nothing),
+                Output::Remove => self.put(Put::Nothing),
                 Output::Link => {
                     info!(parent: &span, "has a connection");
                     self.wire = self.arriving.take();
@@ -697,9 +705,14 @@ where
             wire.poll_write(cx);
         }
         self.keeper_reads = !is_ticking;
-        if !is_ticking {
-            let had_message = self.heard.is_some();
+        let had_message = self.heard.is_some();
+        if is_ticking {
+            self.poll_put(cx);
+        } else {
             self.read(cx);
+            while self.poll_put(cx) {
+                self.read(cx);
+            }
             // The user may answer before more is read; queued frames are sent with the answer.
             is_ticking = self.heard.is_some() && !had_message;
             if let Some(wire) = &mut self.wire
@@ -764,6 +777,9 @@ where
             state.has_polled = true;
             state.after.wake_keeper |= std::mem::take(&mut state.keeper_reads);
             state.read(cx);
+            while state.poll_put(cx) {
+                state.read(cx);
+            }
             state.listen();
             if let Some(notice) = state.take_notice(awaits_welcome) {
                 return Poll::Ready(notice);
@@ -802,6 +818,11 @@ where
 
     fn poll_stored(&self, cx: &mut Context<'_>) -> Poll<bool> {
         self.with(|state| {
+            state.sayer = None;
+            while state.poll_put(cx) {
+                // Nothing was read meanwhile.
+                state.after.wake_keeper |= state.keeper_reads;
+            }
             if state.session.is_storing() && state.ended.is_none() {
                 state.sayer = Some(cx.waker().clone());
                 return Poll::Pending;
@@ -829,6 +850,7 @@ where
     fn dropped(&self) {
         self.with(|state| {
             state.user = None;
+            state.after.wake_keeper |= state.putting.is_some();
             state.session.dropped();
         });
     }
@@ -865,6 +887,9 @@ where
         });
         let users = [state.user.take(), state.sayer.take()];
         let done = state.done.take();
+        // It is done or not: nobody may find it half done.
+        let putting = state.putting.take();
+        putting.map(|putting| state.runtime.spawn(putting));
         drop(state);
         drop(done);
         users.into_iter().flatten().for_each(Waker::wake);

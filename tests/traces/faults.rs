@@ -5,9 +5,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::network::network;
 use crate::raw::{Face, ID, OTHER_ID, Papers, say};
@@ -114,6 +115,8 @@ fn who_comes_back_while_a_conversation_is_parked_is_answered() {
         let here = mine(talk.unwrap()).say(text("one")).await.unwrap();
         guest.expect(&say(1, "one")).await;
         let mut again = arrive(&face, dial).await;
+        // Until the keeper reads: while a thread waits for the disk, time stands still.
+        sleep(Duration::from_millis(100)).await;
 
         let (release, held) = std::sync::mpsc::channel::<()>();
         let holding = tokio::task::spawn_blocking(move || held.recv());

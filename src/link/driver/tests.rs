@@ -111,6 +111,62 @@ async fn a_say_that_is_being_stored_does_not_spin() {
     assert!(polls.load(Ordering::Relaxed) < 5, "{polls:?}");
 }
 
+/// Whoever waits for a put polls it: no task stands between them and the disk.
+#[tokio::test]
+async fn a_put_has_no_task_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::new(dir.path(), &key());
+    let record = record(&journal).await;
+    let (driver, talk) = server(&Limits::default(), Some(record));
+    driver.hold(0);
+    let _keeper = driver.keep(None, |_| ());
+    let Turn::Mine(mine) = talk.turn else {
+        panic!("it is the server's turn");
+    };
+    let before = Handle::current().metrics().num_alive_tasks();
+    let mut say = pin!(mine.say(text("x")));
+    assert!(polled(say.as_mut()).await.is_pending());
+    assert_eq!(Handle::current().metrics().num_alive_tasks(), before);
+    assert!(say.await.is_ok());
+}
+
+/// Whoever leaves in the midst of a put hands it over.
+#[tokio::test]
+async fn a_put_goes_on_without_a_user_and_a_keeper() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::new(dir.path(), &key());
+    let record = record(&journal).await;
+    let (driver, talk) = server(&Limits::default(), Some(record));
+    driver.hold(0);
+    let keeper = Arc::clone(&driver).keep(None, |_| ());
+    let Turn::Mine(mine) = talk.turn else {
+        panic!("it is the server's turn");
+    };
+    // Another put holds the record: this one is not even begun.
+    let (record, snapshot) = {
+        let state = driver.lock();
+        let snapshot = state.session.conversation().snapshot();
+        (state.record.clone().unwrap(), snapshot)
+    };
+    let mut other = Box::pin(record.put(&snapshot, true, 0));
+    assert!(polled(other.as_mut()).await.is_pending());
+    let mut say = Box::pin(mine.say(text("x")));
+    assert!(polled(say.as_mut()).await.is_pending());
+    drop((say, keeper));
+    assert!(other.await.is_ok());
+    let path = record.place();
+    let is_put = async {
+        while !std::fs::read_to_string(&path).unwrap().contains(":\"x\"") {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(timeout(Duration::from_secs(60), is_put).await.is_ok());
+}
+
+async fn polled<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
+    poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
+}
+
 #[tokio::test]
 async fn a_keeper_that_is_dropped_before_it_ran_is_told() {
     let (driver, talk, _theirs) = begun(&Limits::default(), None);
