@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncBufRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until};
 
 use super::wire::Wire;
@@ -20,7 +20,7 @@ pub(super) struct Closer<S> {
 
 impl<S> Closer<S>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncBufRead + AsyncWrite + Unpin,
 {
     pub(super) fn new(mut wire: Box<Wire<S>>, last: Option<&Frame>) -> Self {
         if let Some(last) = last {

@@ -2,17 +2,14 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::io::{AsyncBufRead, AsyncWrite};
 use tokio::time::timeout;
 
 use super::metered::Meter;
 use crate::protocol::Limits;
-
-/// Read at once, and dropped.
-const CHUNK: usize = 512;
 
 /// The first half: these bytes, from where it counts them as written, and `close_notify`, in
 /// one packet.
@@ -40,22 +37,17 @@ where
 
 /// The second half: reads and drops, since closing with unread input would make TCP destroy
 /// what was sent last. `left` is how much is still read.
-pub(super) fn poll_drained<S>(
-    stream: &mut S,
-    buffer: &mut Vec<u8>,
-    left: &mut usize,
-    cx: &mut Context<'_>,
-) -> Poll<()>
+pub(super) fn poll_drained<S>(stream: &mut S, left: &mut usize, cx: &mut Context<'_>) -> Poll<()>
 where
-    S: AsyncRead + Unpin,
+    S: AsyncBufRead + Unpin,
 {
     while *left > 0 {
-        buffer.clear();
-        buffer.reserve(CHUNK);
-        match ready!(pin!(stream.read_buf(buffer)).poll(cx)) {
-            Ok(0) | Err(_) => break,
-            Ok(bytes) => *left = left.saturating_sub(bytes),
-        }
+        let bytes = match ready!(Pin::new(&mut *stream).poll_fill_buf(cx)) {
+            Ok([]) | Err(_) => break,
+            Ok(bytes) => bytes.len(),
+        };
+        Pin::new(&mut *stream).consume(bytes);
+        *left = left.saturating_sub(bytes);
     }
     Poll::Ready(())
 }
@@ -71,11 +63,11 @@ where
 }
 
 /// The second half, in its time.
-pub(super) async fn drain<S>(stream: &mut S, buffer: &mut Vec<u8>, limits: &Limits)
+pub(super) async fn drain<S>(stream: &mut S, limits: &Limits)
 where
-    S: AsyncRead + Unpin,
+    S: AsyncBufRead + Unpin,
 {
     let mut left = limits.close_bytes;
-    let drained = poll_fn(|cx| poll_drained(stream, buffer, &mut left, cx));
+    let drained = poll_fn(|cx| poll_drained(stream, &mut left, cx));
     let _ = timeout(limits.close_time, drained).await;
 }

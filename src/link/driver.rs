@@ -25,7 +25,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use aws_lc_rs::rand;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncBufRead, AsyncWrite};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until};
 use tracing::{Level, Span, debug, enabled, info, info_span, warn};
@@ -162,7 +162,7 @@ enum Put {
 
 impl<S> Driver<S>
 where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    S: AsyncBufRead + AsyncWrite + Send + Unpin + 'static,
 {
     /// Drives this session with a peer, and keeps its conversation in this record if there
     /// is one. `crowding`: on a server, whether somebody waits for its place.
@@ -355,7 +355,7 @@ where
 
 impl<S> State<S>
 where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    S: AsyncBufRead + AsyncWrite + Send + Unpin + 'static,
 {
     fn connected(&mut self, wire: Box<Wire<S>>) {
         if self.session.is_on() {
@@ -766,7 +766,7 @@ pub(super) fn with_jitter(delay: Duration) -> Duration {
 
 impl<S> Conversing for Driver<S>
 where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    S: AsyncBufRead + AsyncWrite + Send + Unpin + 'static,
 {
     fn poll_notice(&self, cx: &mut Context<'_>, awaits_welcome: bool) -> Poll<Option<Notice>> {
         self.with(|state| {
@@ -860,11 +860,11 @@ where
 /// down.
 struct Leaving<S>(Arc<Driver<S>>)
 where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+    S: AsyncBufRead + AsyncWrite + Send + Unpin + 'static;
 
 impl<S> Drop for Leaving<S>
 where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    S: AsyncBufRead + AsyncWrite + Send + Unpin + 'static,
 {
     fn drop(&mut self) {
         let Self(driver) = self;

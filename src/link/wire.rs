@@ -7,7 +7,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::io::{AsyncBufRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until};
 
 use super::closing::{poll_drained, poll_said};
@@ -15,15 +15,12 @@ use super::error::LinkError;
 use super::metered::Meter;
 use crate::protocol::{Decoder, Frame, Limits, Liveness, Overdue};
 
-/// What is read at once, first, and then while it is not enough: a TLS record's worth
-/// (RFC 8446, section 5.1). A line may be longer: the decoder keeps its start.
-const CHUNK: usize = 512;
-const LARGE_CHUNK: usize = 16 * 1024;
 /// Most frames are no longer.
 const SHORT_LINE: usize = 128;
 
 /// Frames over a stream. What was half read or half written is kept here, so
-/// that every future may be dropped at any time and nothing is lost.
+/// that every future may be dropped at any time and nothing is lost. Frames are read where
+/// the stream keeps what came: a line that comes in pieces is joined by the decoder.
 ///
 /// Reading and writing are polled apart, since different tasks may wait for them.
 pub(crate) struct Wire<S> {
@@ -37,11 +34,6 @@ pub(crate) struct Wire<S> {
     close_bytes: usize,
     decoder: Decoder,
     liveness: Liveness,
-    unread: Vec<u8>,
-    /// How much of it was decoded.
-    decoded: usize,
-    /// The last read filled it.
-    is_large: bool,
     unsent: Vec<u8>,
     /// How much of it was written.
     written: usize,
@@ -53,7 +45,7 @@ pub(crate) struct Wire<S> {
     write_error: Option<io::Error>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+impl<S: AsyncBufRead + AsyncWrite + Unpin> Wire<S> {
     /// A wire over an established stream; `first_frame_by` is when the other
     /// side's first frame is due.
     pub(crate) fn new(stream: S, meter: Meter, limits: &Limits, first_frame_by: Instant) -> Self {
@@ -68,9 +60,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             close_bytes: limits.close_bytes,
             decoder: Decoder::new(limits.early_line),
             liveness,
-            unread: Vec::new(),
-            decoded: 0,
-            is_large: false,
             unsent: Vec::new(),
             written: 0,
             flushed: true,
@@ -115,10 +104,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// A [`LinkError`]: the connection cannot go on.
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, LinkError>> {
         loop {
-            if let Some(frame) = self.decode()? {
+            if let Some(frame) = ready!(self.poll_read(cx))? {
                 return Poll::Ready(Ok(frame));
             }
-            ready!(self.poll_read(cx))?;
         }
     }
 
@@ -214,10 +202,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Frees the memory that large messages needed, unless it is in use.
     pub(crate) fn shrink(&mut self) {
         self.decoder.shrink();
-        for buffer in [&mut self.unread, &mut self.unsent] {
-            if buffer.is_empty() {
-                *buffer = Vec::new();
-            }
+        if self.unsent.is_empty() {
+            self.unsent = Vec::new();
         }
     }
 
@@ -230,13 +216,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let mut alarm = pin!(sleep_until(self.wake_at()));
         poll_fn(|cx| {
             loop {
-                if let Some(frame) = self.decode()? {
-                    return Poll::Ready(Ok(frame));
-                }
                 self.poll_write(cx);
                 if let Poll::Ready(read) = self.poll_read(cx) {
-                    read?;
-                    continue;
+                    match read? {
+                        Some(frame) => return Poll::Ready(Ok(frame)),
+                        None => continue,
+                    }
                 }
                 if let Some(overdue) = self.overdue() {
                     return Poll::Ready(Err(LinkError::Overdue(overdue)));
@@ -257,7 +242,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// The second half, after which the wire is of no use.
     pub(crate) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let left = &mut self.close_bytes;
-        poll_drained(&mut self.stream, &mut self.unread, left, cx)
+        poll_drained(&mut self.stream, left, cx)
     }
 
     /// [`Limits::close_time`].
@@ -273,44 +258,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    fn decode(&mut self) -> Result<Option<Frame>, LinkError> {
-        let mut bytes = self.unread.get(self.decoded..).unwrap_or_default();
-        let mut found = None;
-        while found.is_none() && !bytes.is_empty() {
-            let frame = self.decoder.decode(&mut bytes)?;
-            self.liveness.line(now(), frame.is_none());
-            if let Some(frame) = frame {
-                found = self.liveness.filter(frame)?;
-            }
-        }
-        self.decoded = self.unread.len() - bytes.len();
-        if bytes.is_empty() {
-            self.unread.clear();
-            self.decoded = 0;
-        }
-        match found {
-            Some(Frame::Error { code, detail }) => Err(LinkError::Reported { code, detail }),
-            Some(frame) => {
-                self.welcome(&frame);
-                Ok(Some(frame))
-            }
-            None => Ok(None),
-        }
-    }
-
-    /// Reads into `unread`, of which all is decoded.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
-        self.unread.reserve(match self.is_large {
-            true => LARGE_CHUNK,
-            false => CHUNK,
-        });
-        let failure = match pin!(self.stream.read_buf(&mut self.unread)).poll(cx) {
+    /// The next frame, if what was read ends one. Otherwise all of it was decoded.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame>, LinkError>> {
+        let failure = match Pin::new(&mut self.stream).poll_fill_buf(cx) {
             Poll::Pending if self.write_error.is_none() => return Poll::Pending,
-            Poll::Pending | Poll::Ready(Ok(0)) => self.write_error.take(),
-            Poll::Ready(Ok(_)) => {
-                self.liveness.received(now());
-                self.is_large = self.unread.len() == self.unread.capacity();
-                return Poll::Ready(Ok(()));
+            Poll::Pending | Poll::Ready(Ok([])) => self.write_error.take(),
+            Poll::Ready(Ok(bytes)) => {
+                let now = now();
+                self.liveness.received(now);
+                let (mut rest, mut found) = (bytes, None);
+                while found.is_none() && !rest.is_empty() {
+                    let frame = self.decoder.decode(&mut rest)?;
+                    self.liveness.line(now, frame.is_none());
+                    if let Some(frame) = frame {
+                        found = self.liveness.filter(frame)?;
+                    }
+                }
+                let decoded = bytes.len() - rest.len();
+                Pin::new(&mut self.stream).consume(decoded);
+                if let Some(Frame::Error { code, detail }) = found {
+                    return Poll::Ready(Err(LinkError::Reported { code, detail }));
+                }
+                found.iter().for_each(|frame| self.welcome(frame));
+                return Poll::Ready(Ok(found));
             }
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => None,
             Poll::Ready(Err(error)) => Some(error),

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{
-    AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex,
+    AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, duplex,
 };
 use tokio::time::timeout;
 
@@ -17,7 +17,7 @@ use crate::link::turn::{self, Talk, Turn};
 use crate::protocol::{Conversation, ConversationId, HeardWhen, Limits, Role};
 use crate::trust::{KeyId, Peer};
 
-type Stream = Metered<DuplexStream>;
+type Stream = BufReader<Metered<DuplexStream>>;
 
 const GREETING: Greeting = Greeting {
     heard: 0,
@@ -41,7 +41,12 @@ fn key() -> KeyId {
 fn wire(stream: DuplexStream, limits: &Limits) -> Box<Wire<Stream>> {
     let (stream, meter) = Metered::new(stream);
     let first_frame_by = Instant::now() + limits.first_answer;
-    Box::new(Wire::new(stream, meter, limits, first_frame_by))
+    Box::new(Wire::new(
+        BufReader::new(stream),
+        meter,
+        limits,
+        first_frame_by,
+    ))
 }
 
 fn server(limits: &Limits, record: Option<Record>) -> (Arc<Driver<Stream>>, Talk) {
@@ -287,7 +292,7 @@ async fn an_idle_keeper_wakes_for_pings_alone() {
         keeper.as_mut().poll(cx)
     }));
     tokio::spawn(async move { listening.ready().await });
-    let mut lines = tokio::io::BufReader::new(&mut theirs);
+    let mut lines = BufReader::new(&mut theirs);
     let mut line = String::new();
     while !line.contains("ping") {
         line.clear();

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
 use super::desk::{Desk, Place};
@@ -89,7 +89,7 @@ impl Running<'_> {
         first_frame_by: Instant,
     ) -> Result<PairFrame, LinkError>
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: AsyncBufRead + AsyncWrite + Unpin,
     {
         let first = timeout_at(first_frame_by, wire.spake2()).await;
         let theirs = first.map_err(|_| LinkError::Overdue(Overdue::FirstFrame))?;

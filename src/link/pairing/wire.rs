@@ -3,7 +3,7 @@
 
 use std::io;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncBufRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use crate::link::closing::{drain, say_last};
 use crate::link::error::LinkError;
@@ -42,7 +42,7 @@ impl From<LinkError> for Stop {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> PairWire<S> {
+impl<S: AsyncBufRead + AsyncWrite + Unpin> PairWire<S> {
     /// Over an established stream, on the side that has this role.
     pub(super) fn new(stream: S, meter: Meter, limits: &Limits, role: Role) -> Self {
         Self {
@@ -146,7 +146,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PairWire<S> {
         }
         let rest = self.unsent.get(self.written..).unwrap_or_default();
         if say_last(&mut self.stream, &self.meter, rest, &self.limits).await {
-            drain(&mut self.stream, &mut self.unread, &self.limits).await;
+            drain(&mut self.stream, &self.limits).await;
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use rustls::server::ClientHello;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite};
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
@@ -302,7 +302,7 @@ async fn part<S>(
     instructions: &mut mpsc::UnboundedReceiver<Instruction>,
 ) -> ConnectionError
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncBufRead + AsyncWrite + Unpin,
 {
     if let Some(last) = error.farewell() {
         close(wire, last, instructions).await;
@@ -316,7 +316,7 @@ pub(super) async fn close<S>(
     last: Frame,
     instructions: &mut mpsc::UnboundedReceiver<Instruction>,
 ) where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncBufRead + AsyncWrite + Unpin,
 {
     tokio::select! {
         () = Closer::new(wire, Some(&last)).closed() => {}
