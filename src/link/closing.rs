@@ -9,30 +9,24 @@ use tokio::io::{AsyncBufRead, AsyncWrite};
 use tokio::time::timeout;
 
 use super::metered::Meter;
+use super::unsent::Unsent;
 use crate::protocol::Limits;
 
-/// The first half: these bytes, from where it counts them as written, and `close_notify`, in
-/// one packet.
+/// The first half: what is still to be written, and `close_notify`, in one packet.
 pub(super) fn poll_said<S>(
     stream: &mut S,
     meter: &Meter,
-    (last, written): (&[u8], &mut usize),
+    unsent: &mut Unsent,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<()>>
 where
     S: AsyncWrite + Unpin,
 {
     meter.cork();
-    loop {
-        let rest = last.get(*written..).unwrap_or_default();
-        if rest.is_empty() {
-            return Pin::new(stream).poll_shutdown(cx);
-        }
-        match ready!(Pin::new(&mut *stream).poll_write(cx, rest))? {
-            0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-            more => *written += more,
-        }
+    while !unsent.is_empty() {
+        ready!(unsent.poll_write(stream, cx))?;
     }
+    Pin::new(stream).poll_shutdown(cx)
 }
 
 /// The second half: reads and drops, since closing with unread input would make TCP destroy
@@ -53,12 +47,16 @@ where
 }
 
 /// The first half, in its time. Whether the last bytes are on their way.
-pub(super) async fn say_last<S>(stream: &mut S, meter: &Meter, last: &[u8], limits: &Limits) -> bool
+pub(super) async fn say_last<S>(
+    stream: &mut S,
+    meter: &Meter,
+    unsent: &mut Unsent,
+    limits: &Limits,
+) -> bool
 where
     S: AsyncWrite + Unpin,
 {
-    let mut written = 0;
-    let said = poll_fn(|cx| poll_said(stream, meter, (last, &mut written), cx));
+    let said = poll_fn(|cx| poll_said(stream, meter, unsent, cx));
     matches!(timeout(limits.close_time, said).await, Ok(Ok(())))
 }
 

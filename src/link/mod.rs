@@ -22,6 +22,7 @@ pub mod socks;
 pub(crate) mod store;
 pub mod tcp;
 mod turn;
+mod unsent;
 mod wire;
 
 pub use abandoned::Abandoned;

@@ -13,10 +13,8 @@ use tokio::time::{Instant, sleep_until};
 use super::closing::{poll_drained, poll_said};
 use super::error::LinkError;
 use super::metered::Meter;
+use super::unsent::Unsent;
 use crate::protocol::{Decoder, Frame, Limits, Liveness, Overdue};
-
-/// Most frames are no longer.
-const SHORT_LINE: usize = 128;
 
 /// Frames over a stream. What was half read or half written is kept here, so
 /// that every future may be dropped at any time and nothing is lost. Frames are read where
@@ -34,9 +32,7 @@ pub(crate) struct Wire<S> {
     close_bytes: usize,
     decoder: Decoder,
     liveness: Liveness,
-    unsent: Vec<u8>,
-    /// How much of it was written.
-    written: usize,
+    unsent: Unsent,
     flushed: bool,
     /// How much was queued since everything had been written, for the last time.
     backlog: usize,
@@ -60,8 +56,7 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Wire<S> {
             close_bytes: limits.close_bytes,
             decoder: Decoder::new(limits.early_line),
             liveness,
-            unsent: Vec::new(),
-            written: 0,
+            unsent: Unsent::default(),
             flushed: true,
             backlog: 0,
             write_error: None,
@@ -75,10 +70,7 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Wire<S> {
         }
         self.liveness.spoke();
         self.welcome(frame);
-        self.unsent.reserve(SHORT_LINE);
-        let before = self.unsent.len();
-        frame.write_line(&mut self.unsent);
-        self.backlog += self.unsent.len() - before;
+        self.backlog += self.unsent.queue(frame);
     }
 
     /// Whether something is still to be written.
@@ -132,19 +124,16 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Wire<S> {
                     None => return,
                 }
             }
-            let stream = Pin::new(&mut self.stream);
-            let rest = self.unsent.get(self.written..).unwrap_or_default();
-            let progress = if rest.is_empty() {
+            let progress = if self.unsent.is_empty() {
                 if !flushes {
                     return;
                 }
                 self.meter.uncork();
+                let stream = Pin::new(&mut self.stream);
                 stream.poll_flush(cx).map_ok(|()| self.flushed = true)
             } else {
-                stream.poll_write(cx, rest).map_ok(|written| {
-                    self.written += written;
-                    self.flushed = false;
-                })
+                let written = self.unsent.poll_write(&mut self.stream, cx);
+                written.map_ok(|()| self.flushed = false)
             };
             let more = match progress {
                 Poll::Pending => {
@@ -152,10 +141,6 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Wire<S> {
                     return;
                 }
                 Poll::Ready(Ok(())) => {
-                    if self.written == self.unsent.len() {
-                        self.unsent.clear();
-                        self.written = 0;
-                    }
                     if !self.has_unsent() {
                         self.backlog = 0;
                     }
@@ -202,9 +187,7 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Wire<S> {
     /// Frees the memory that large messages needed, unless it is in use.
     pub(crate) fn shrink(&mut self) {
         self.decoder.shrink();
-        if self.unsent.is_empty() {
-            self.unsent = Vec::new();
-        }
+        self.unsent.shrink();
     }
 
     /// The next frame that is not `ping` or `pong`. Meanwhile it writes what
@@ -235,8 +218,7 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Wire<S> {
 
     /// The first half of a close: what is queued, and `close_notify`.
     pub(crate) fn poll_last(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let unsent = (&self.unsent[..], &mut self.written);
-        poll_said(&mut self.stream, &self.meter, unsent, cx)
+        poll_said(&mut self.stream, &self.meter, &mut self.unsent, cx)
     }
 
     /// The second half, after which the wire is of no use.

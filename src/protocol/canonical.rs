@@ -5,6 +5,8 @@
 const SAY: &[u8] = b"{\"say\":{\"turn\":";
 const TEXT: &[u8] = b",\"text\":\"";
 const SAY_END: &[u8] = b"\"}}";
+/// What stands behind the text of a `say`, LF included.
+pub(super) const BEHIND_TEXT: &[u8] = b"\"}}\n";
 const HEARD: &[u8] = b"{\"heard\":{\"turn\":";
 const HEARD_END: &[u8] = b"}}";
 
@@ -40,11 +42,9 @@ impl<'a> Line<'a> {
             Self::Say { text, .. } if !is_plain(text) => return false,
             Self::Say { turn, text } => {
                 to.reserve(SAY.len() + DIGITS + TEXT.len() + text.len() + SAY_END.len() + 1);
-                to.extend_from_slice(SAY);
-                write_integer(*turn, to);
-                for part in [TEXT, text.as_bytes(), SAY_END] {
-                    to.extend_from_slice(part);
-                }
+                write_to_text(*turn, to);
+                to.extend_from_slice(text.as_bytes());
+                to.extend_from_slice(SAY_END);
             }
             Self::Heard { turn } => {
                 to.extend_from_slice(HEARD);
@@ -56,8 +56,15 @@ impl<'a> Line<'a> {
     }
 }
 
+/// Appends a `say` up to its text.
+pub(super) fn write_to_text(turn: u64, to: &mut Vec<u8>) {
+    to.extend_from_slice(SAY);
+    write_integer(turn, to);
+    to.extend_from_slice(TEXT);
+}
+
 /// Whether JSON needs no escape in it (RFC 8259, section 7).
-fn is_plain(text: &str) -> bool {
+pub(super) fn is_plain(text: &str) -> bool {
     // No early exit within a piece: the compiler can then check many bytes at once.
     let is_escaped = |byte: &u8| (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\');
     let mut pieces = text.as_bytes().chunks(256);

@@ -3,11 +3,14 @@
 
 use serde::Serialize;
 
-use super::canonical::Line;
+use super::canonical::{BEHIND_TEXT, Line, is_plain, write_to_text};
 use super::conversation_id::ConversationId;
 use super::lines::Lines;
 use super::members::{FrameError, Members};
 use super::text::{Detail, Text};
+
+/// A text of so many bytes is not copied for less than it costs to write it apart.
+const LONG: usize = 4 * 1024;
 
 /// One frame: on the wire a JSON object with exactly one member, whose name
 /// is the kind, on one line ended by LF.
@@ -144,6 +147,20 @@ impl Frame {
             serde_json::to_writer(&mut *to, self).expect("a frame is JSON");
         }
         to.push(b'\n');
+    }
+
+    /// The same, but for a long text that is written as it is: that text, and what comes behind it.
+    pub fn write_to_long_text(&self, to: &mut Vec<u8>) -> Option<(&Text, &'static [u8])> {
+        match self {
+            Self::Say { turn, text } if text.as_str().len() >= LONG && is_plain(text.as_str()) => {
+                write_to_text(*turn, to);
+                Some((text, BEHIND_TEXT))
+            }
+            _ => {
+                self.write_line(to);
+                None
+            }
+        }
     }
 
     /// The frame that a line holds; the line is given without its LF.

@@ -1,6 +1,7 @@
 //! [`PairWire`]: pair frames over a stream, in the order of an exchange. Deadlines are its
 //! user's.
 
+use std::future::poll_fn;
 use std::io;
 
 use tokio::io::{AsyncBufRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -8,6 +9,7 @@ use tokio::io::{AsyncBufRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _}
 use crate::link::closing::{drain, say_last};
 use crate::link::error::LinkError;
 use crate::link::metered::Meter;
+use crate::link::unsent::Unsent;
 use crate::protocol::{
     Limits, OutOfOrder, PairDecoder, PairFrame, PairOrder, PairReason, PairStep, Role, Violation,
 };
@@ -25,9 +27,7 @@ pub(super) struct PairWire<S> {
     order: PairOrder,
     decoder: PairDecoder,
     unread: Vec<u8>,
-    unsent: Vec<u8>,
-    /// How much of it was written.
-    written: usize,
+    unsent: Unsent,
 }
 
 /// Why no step came.
@@ -53,15 +53,14 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> PairWire<S> {
             order: PairOrder::new(),
             decoder: PairDecoder::new(),
             unread: Vec::new(),
-            unsent: Vec::new(),
-            written: 0,
+            unsent: Unsent::default(),
         }
     }
 
     /// Queues a frame; one that is not due is not sent.
     fn queue(&mut self, frame: &PairFrame) {
         if self.order.take(self.role, frame).is_ok() {
-            self.unsent.extend(frame.to_line());
+            self.unsent.push(&frame.to_line());
         }
     }
 
@@ -73,11 +72,9 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> PairWire<S> {
     }
 
     async fn flush(&mut self) -> io::Result<()> {
-        while let Some(rest @ [_, ..]) = self.unsent.get(self.written..) {
-            self.written += self.stream.write(rest).await?;
+        while !self.unsent.is_empty() {
+            poll_fn(|cx| self.unsent.poll_write(&mut self.stream, cx)).await?;
         }
-        self.unsent.clear();
-        self.written = 0;
         // On a client, with the last flight of its handshake.
         self.meter.uncork();
         self.stream.flush().await
@@ -144,8 +141,8 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> PairWire<S> {
         if let Some(last) = last {
             self.queue(&last);
         }
-        let rest = self.unsent.get(self.written..).unwrap_or_default();
-        if say_last(&mut self.stream, &self.meter, rest, &self.limits).await {
+        let (stream, unsent) = (&mut self.stream, &mut self.unsent);
+        if say_last(stream, &self.meter, unsent, &self.limits).await {
             drain(&mut self.stream, &self.limits).await;
         }
     }
