@@ -1,17 +1,21 @@
-//! [`Metered`]: a stream that counts the bytes it has taken, and can keep writes back for a
-//! moment. It sits below TLS, which takes a whole message at once: only here can we see
-//! whether a write makes progress, and join the pieces that TLS writes into one packet.
+//! [`Metered`]: a stream that counts the bytes it has taken, can keep writes back for a
+//! moment, and reads ahead. It sits below TLS, which takes a whole message at once: only here can
+//! we see whether a write makes progress, and join the pieces that TLS writes into one packet. TLS
+//! reads in pieces of 4 KiB: only here can more be read at once.
 
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
 /// The most that is kept: a handshake's last flight and a frame.
 const KEPT: usize = 4 * 1024;
+
+/// The most that is read at once, where much comes: a long message.
+const AHEAD: usize = 64 * 1024;
 
 /// How many bytes a stream has taken so far, and whether it keeps what is written.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +54,11 @@ pub(crate) struct Metered<S> {
     stream: S,
     meter: Meter,
     kept: Vec<u8>,
+    /// What was read ahead, and how much of it was given out.
+    ahead: Vec<u8>,
+    given: usize,
+    /// The last read found as much as it asked for.
+    is_much: bool,
 }
 
 impl<S> Metered<S> {
@@ -59,6 +68,9 @@ impl<S> Metered<S> {
             stream,
             meter: meter.clone(),
             kept: Vec::new(),
+            ahead: Vec::new(),
+            given: 0,
+            is_much: false,
         };
         (metered, meter)
     }
@@ -88,13 +100,44 @@ impl<S: AsyncWrite + Unpin> Metered<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> Metered<S> {
+    /// Reads from the stream, or what was read ahead.
+    fn poll_ahead(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() {
+            if !self.is_much {
+                let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+                self.is_much = buffer.remaining() == 0;
+                return read;
+            }
+            self.is_much = false;
+            // It is there only while something is in it.
+            let mut ahead = Vec::with_capacity(AHEAD);
+            ready!(pin!(self.stream.read_buf(&mut ahead)).poll(cx))?;
+            self.is_much = ahead.len() >= buffer.remaining();
+            self.ahead = ahead;
+        }
+        let rest = self.ahead.get(self.given..).unwrap_or_default();
+        let piece = rest.get(..buffer.remaining()).unwrap_or(rest);
+        buffer.put_slice(piece);
+        self.given += piece.len();
+        if self.given == self.ahead.len() {
+            (self.ahead, self.given) = (Vec::new(), 0);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Metered<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        let read = self.poll_ahead(cx, buffer);
         if read.is_pending() && !self.kept.is_empty() {
             // An error here shows again at the next write.
             let _ = self.poll_kept(cx);
@@ -147,5 +190,67 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_kept(cx))?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncBufReadExt as _;
+
+    use super::*;
+
+    /// Has these bytes, and counts how often it is read.
+    struct Counted(io::Cursor<Vec<u8>>, usize);
+
+    impl AsyncRead for Counted {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            self.1 += 1;
+            Pin::new(&mut self.0).poll_read(cx, buffer)
+        }
+    }
+
+    impl AsyncWrite for Counted {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn much_is_read_at_once_and_given_in_order() {
+        for (length, reads) in [(0, 1), (100, 2), (4_096, 3), (66_000, 5)] {
+            let bytes: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
+            let stream = Counted(io::Cursor::new(bytes.clone()), 0);
+            let mut pieces = tokio::io::BufReader::with_capacity(4_096, Metered::new(stream).0);
+            let mut read = Vec::new();
+            while let piece @ [_, ..] = pieces.fill_buf().await.unwrap() {
+                read.extend_from_slice(piece);
+                let length = piece.len();
+                pieces.consume(length);
+            }
+            assert!(read == bytes);
+            let metered = pieces.get_ref();
+            assert!(
+                metered.stream.1 <= reads,
+                "{} for {length}",
+                metered.stream.1
+            );
+            assert_eq!(metered.ahead.capacity(), 0);
+        }
     }
 }
