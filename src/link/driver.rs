@@ -59,11 +59,8 @@ pub(super) trait Conversing: Send + Sync {
     /// Whether the conversation is on, or was.
     fn is_welcomed(&self) -> bool;
 
-    /// The message that was handed over, once.
-    fn take_heard(&self) -> Option<Message>;
-
-    /// The end, once there is one.
-    fn ended(&self) -> Option<Ended>;
+    /// The next message, or the end. Notices before it are passed over.
+    fn poll_heard(&self, cx: &mut Context<'_>) -> Poll<Result<Message, Ended>>;
 
     /// Says a message. After an error nothing has changed.
     fn say(&self, text: Text) -> Result<(), SayError>;
@@ -383,6 +380,27 @@ where
         (self.heard.is_some() || is_over).then_some(None)
     }
 
+    /// For the user: see [`Conversing::poll_notice`].
+    fn poll_notice(&mut self, cx: &mut Context<'_>, awaits_welcome: bool) -> Poll<Option<Notice>> {
+        self.user = None;
+        if let Some(notice) = self.take_notice(awaits_welcome) {
+            return Poll::Ready(notice);
+        }
+        self.has_polled = true;
+        self.after.wake_keeper |= std::mem::take(&mut self.keeper_reads);
+        self.read(cx);
+        while self.poll_put(cx) {
+            self.read(cx);
+        }
+        self.listen();
+        if let Some(notice) = self.take_notice(awaits_welcome) {
+            return Poll::Ready(notice);
+        }
+        self.after.wake_user = false;
+        self.user = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
     /// Begins a put. Until somebody polls it who waits for it, it is the keeper's.
     fn put(&mut self, put: Put) {
         let Some(record) = self.record.clone() else {
@@ -435,7 +453,6 @@ where
 
     /// Does what the session puts out, in order.
     fn process(&mut self) {
-        let span = self.span.clone();
         let mut is_urgent = false;
         let was_welcomed = self.session.is_welcomed();
         let mut over = None;
@@ -454,7 +471,7 @@ where
                 }
                 Output::Remove => self.put(Put::Nothing),
                 Output::Link => {
-                    info!(parent: &span, "has a connection");
+                    info!(parent: &self.span, "has a connection");
                     self.wire = self.arriving.take();
                     self.has_polled = true;
                     self.after.wake_keeper = true;
@@ -486,7 +503,7 @@ where
                 }
                 Output::Cut => self.cut(),
                 Output::Dial => {
-                    debug!(parent: &span, "dials");
+                    debug!(parent: &self.span, "dials");
                     self.must_dial = true;
                     self.after.wake_keeper = true;
                 }
@@ -499,7 +516,7 @@ where
                 }
                 Output::Disarm(timer) => self.set(timer, None),
                 Output::HandOver(message) => {
-                    debug!(parent: &span, turn = message.turn, "heard");
+                    debug!(parent: &self.span, turn = message.turn, "heard");
                     self.heard = Some(message);
                     self.after.wake_user = true;
                 }
@@ -515,9 +532,9 @@ where
                     // It comes with the end; only with it is known whether all is over.
                     match (&remains, over.take()) {
                         (Remains::Parked(_), Some((turns, _))) => {
-                            info!(parent: &span, turns, "parked");
+                            info!(parent: &self.span, turns, "parked");
                         }
-                        (_, Some((turns, why))) => info!(parent: &span, turns, why, "ended"),
+                        (_, Some((turns, why))) => info!(parent: &self.span, turns, why, "ended"),
                         (_, None) => {}
                     }
                     self.remains = Some(remains);
@@ -769,37 +786,30 @@ where
     S: AsyncBufRead + AsyncWrite + Send + Unpin + 'static,
 {
     fn poll_notice(&self, cx: &mut Context<'_>, awaits_welcome: bool) -> Poll<Option<Notice>> {
+        self.with(|state| state.poll_notice(cx, awaits_welcome))
+    }
+
+    fn poll_heard(&self, cx: &mut Context<'_>) -> Poll<Result<Message, Ended>> {
         self.with(|state| {
-            state.user = None;
-            if let Some(notice) = state.take_notice(awaits_welcome) {
-                return Poll::Ready(notice);
+            loop {
+                if ready!(state.poll_notice(cx, false)).is_some() {
+                    continue;
+                }
+                if let Some(heard) = state.heard.take() {
+                    return Poll::Ready(Ok(heard));
+                }
+                if let Some(ended) = state.ended.as_deref() {
+                    return Poll::Ready(Err(ended.clone()));
+                }
+                // Who asks for the next one has taken the last.
+                state.session.taken();
+                state.process();
             }
-            state.has_polled = true;
-            state.after.wake_keeper |= std::mem::take(&mut state.keeper_reads);
-            state.read(cx);
-            while state.poll_put(cx) {
-                state.read(cx);
-            }
-            state.listen();
-            if let Some(notice) = state.take_notice(awaits_welcome) {
-                return Poll::Ready(notice);
-            }
-            state.after.wake_user = false;
-            state.user = Some(cx.waker().clone());
-            Poll::Pending
         })
     }
 
     fn is_welcomed(&self) -> bool {
         self.lock().session.is_welcomed()
-    }
-
-    fn take_heard(&self) -> Option<Message> {
-        self.lock().heard.take()
-    }
-
-    fn ended(&self) -> Option<Ended> {
-        self.lock().ended.as_deref().cloned()
     }
 
     fn say(&self, text: Text) -> Result<(), SayError> {
@@ -817,6 +827,11 @@ where
     }
 
     fn poll_stored(&self, cx: &mut Context<'_>) -> Poll<bool> {
+        let state = self.lock();
+        if !state.session.is_storing() {
+            return Poll::Ready(!state.session.has_failed_to_store());
+        }
+        drop(state);
         self.with(|state| {
             state.sayer = None;
             while state.poll_put(cx) {

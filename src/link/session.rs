@@ -171,7 +171,7 @@ impl Session {
 
     /// Whether the conversation is on: neither ended nor given up.
     pub fn is_on(&self) -> bool {
-        self.phase == Phase::On
+        matches!(self.phase, Phase::On)
     }
 
     /// Whether this is the server's side.
@@ -181,7 +181,7 @@ impl Session {
 
     /// Whether it is over, and its record final.
     pub(super) fn is_done(&self) -> bool {
-        self.phase == Phase::Done
+        matches!(self.phase, Phase::Done)
     }
 
     /// Whether there is a link that may be read.

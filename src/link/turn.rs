@@ -404,15 +404,9 @@ impl Handle {
 
     /// The next message, whatever else there is to know.
     async fn heard(&mut self) -> Result<Message, Ended> {
-        loop {
-            if let Some(heard) = self.conversation.take_heard() {
-                return Ok(heard);
-            }
-            if let Some(ended) = self.conversation.ended() {
-                return Err(ended);
-            }
-            self.notice(false).await;
-        }
+        let heard = poll_fn(|cx| self.conversation.poll_heard(cx)).await;
+        self.is_lost = false;
+        heard
     }
 
     fn abandoned(mut self) -> impl Future<Output = Ended> + Send {

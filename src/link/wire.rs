@@ -117,9 +117,11 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     fn poll_write_through(&mut self, cx: &mut Context<'_>, flushes: bool) {
+        // The clock is read once: nothing here waits.
+        let now = now();
         while self.write_error.is_none() {
             if !self.has_unsent() {
-                match self.liveness.poll_frame(now()) {
+                match self.liveness.poll_frame(now) {
                     Some(frame) => self.queue(&frame),
                     None => return,
                 }
@@ -137,7 +139,7 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Wire<S> {
             };
             let more = match progress {
                 Poll::Pending => {
-                    self.progressed(true);
+                    self.progressed(now, true);
                     return;
                 }
                 Poll::Ready(Ok(())) => {
@@ -151,15 +153,15 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Wire<S> {
                     true
                 }
             };
-            self.progressed(more);
+            self.progressed(now, more);
         }
     }
 
     /// Only what the network takes is progress: TLS takes everything at once.
-    fn progressed(&mut self, more: bool) {
+    fn progressed(&mut self, now: std::time::Instant, more: bool) {
         let taken = self.meter.bytes();
         if std::mem::replace(&mut self.taken, taken) < taken || !more {
-            self.liveness.wrote(now(), more);
+            self.liveness.wrote(now, more);
         }
     }
 
@@ -170,7 +172,10 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Wire<S> {
 
     /// News of a silence of the peer, and whether it has begun.
     pub(crate) fn poll_silence(&mut self) -> Option<bool> {
-        self.liveness.poll_silence(now())
+        let may_be_news = self.liveness.may_be_silent();
+        may_be_news
+            .then(now)
+            .and_then(|now| self.liveness.poll_silence(now))
     }
 
     /// When to ask that again.

@@ -227,6 +227,11 @@ impl Liveness {
         })
     }
 
+    /// Whether that can be, at any time.
+    pub fn may_be_silent(&self) -> bool {
+        self.silence == Silence::Over || self.silent_at().is_some()
+    }
+
     /// When to ask that again.
     pub fn silent_at(&self) -> Option<Instant> {
         let Times {

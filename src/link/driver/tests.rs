@@ -229,6 +229,32 @@ async fn a_message_before_a_fault_is_handed_over() {
     }
 }
 
+/// Whoever speaks after the end has taken what came before it.
+#[tokio::test]
+async fn a_say_that_comes_too_late_takes_the_message_before_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::new(dir.path(), &key());
+    let record = record(&journal).await;
+    let (driver, talk, mut theirs) = begun(&Limits::default(), Some(record));
+    tokio::spawn(driver.keep(None, |_| ()));
+    let Turn::Mine(mine) = talk.turn else {
+        panic!("it is the server's turn");
+    };
+    let mut listening = mine.say(text("x")).await.unwrap();
+    let answer = b"{\"say\":{\"turn\":2,\"text\":\"y\"}}\n";
+    theirs.write_all(answer).await.unwrap();
+    listening.ready().await;
+    listening.quit();
+    theirs.write_all(b"{\"quit\":{}}\n").await.unwrap();
+    let mut told = String::new();
+    theirs.read_to_string(&mut told).await.unwrap();
+    assert!(told.ends_with("{\"quit\":{}}\n"), "{told}");
+    let (message, mine) = listening.hear().await.unwrap();
+    assert_eq!(message.text, text("y"));
+    let ended = mine.say(text("z")).await.unwrap_err();
+    assert_eq!((ended.cause, ended.turns), (Cause::Me, 2));
+}
+
 /// Thousands may be idle at once.
 #[tokio::test]
 async fn a_driver_and_its_keeper_are_small() {
