@@ -176,3 +176,6 @@ fn nonce() -> u64 {
     rand::fill(&mut bits).expect("random bits");
     u64::from_ne_bytes(bits) | 1
 }
+
+#[cfg(test)]
+mod tests;
