@@ -216,7 +216,13 @@ fn a_quit_is_redialled_three_times_in_its_ten_seconds() {
 
 /// What is told within a second, whatever the peer does meanwhile.
 fn told(session: &mut Session) -> Vec<Notice> {
-    std::iter::from_fn(|| session.poll_notice()).collect()
+    let next = || {
+        let has_notice = session.has_notice();
+        let notice = session.poll_notice();
+        assert_eq!(has_notice, notice.is_some(), "{notice:?}");
+        notice
+    };
+    std::iter::from_fn(next).collect()
 }
 
 #[test]
@@ -587,4 +593,169 @@ fn an_end_that_cannot_be_stored_is_none() {
         if ended.has_journal_failed()),
         "{left:?}"
     );
+}
+
+/// What its driver asks it, from the first dial to the end.
+#[test]
+fn a_session_knows_how_far_its_conversation_is() {
+    #[derive(Debug, Default, PartialEq, Eq)]
+    struct Is {
+        on: bool,
+        linked: bool,
+        lost: bool,
+        welcomed: bool,
+        quitting: bool,
+        done: bool,
+    }
+    fn is(session: &Session) -> Is {
+        Is {
+            on: session.is_on(),
+            linked: session.has_link(),
+            lost: session.is_lost(),
+            welcomed: session.is_welcomed(),
+            quitting: session.is_quitting(),
+            done: session.is_done(),
+        }
+    }
+    let id = ConversationId::from_bits([7; 16]);
+    let conversation = Conversation::new(Role::Client, id, HeardWhen::Taken);
+    let mut session = Session::new(Role::Client, conversation, false, true, &Limits::default());
+    assert!(!session.is_server());
+    assert!(linked().is_server());
+    let on = || Is {
+        on: true,
+        ..Is::default()
+    };
+    assert_eq!(is(&session), on());
+    session.connected();
+    let linked = || Is {
+        linked: true,
+        ..on()
+    };
+    assert_eq!(is(&session), linked());
+    connect(&mut session);
+    let welcomed = true;
+    assert_eq!(
+        is(&session),
+        Is {
+            welcomed,
+            ..linked()
+        }
+    );
+    session.link_lost(LinkError::Cut);
+    let lost = true;
+    assert_eq!(
+        is(&session),
+        Is {
+            welcomed,
+            lost,
+            ..on()
+        }
+    );
+    connect(&mut session);
+    session.quit();
+    settle(&mut session);
+    let quitting = true;
+    assert_eq!(
+        is(&session),
+        Is {
+            welcomed,
+            quitting,
+            ..linked()
+        }
+    );
+    session.receive(Frame::Quit {});
+    settle(&mut session);
+    // It is being closed in order, and not read any more.
+    let over = || Is {
+        welcomed,
+        quitting,
+        ..Is::default()
+    };
+    assert_eq!(is(&session), over());
+    session.closed();
+    settle(&mut session);
+    assert_eq!(
+        is(&session),
+        Is {
+            done: true,
+            ..over()
+        }
+    );
+}
+
+/// The peer's `quit` waits until its message is taken, and not for ever (PROTOCOL 3.9).
+#[test]
+fn a_quit_waits_ten_seconds_for_its_message_to_be_taken() {
+    let mut session = answered();
+    session.receive(Frame::Quit {});
+    let taking = Output::Arm(Timer::Taking, Limits::default().quit);
+    assert_eq!(outputs(&mut session), [taking]);
+    session.fired(Timer::Taking);
+    assert_eq!(outputs(&mut session).first(), Some(&Output::Cut));
+    assert!(session.is_on() && session.is_lost());
+
+    // Once it is taken, the time is over for nothing.
+    let mut session = answered();
+    session.receive(Frame::Quit {});
+    outputs(&mut session);
+    session.taken();
+    let done = outputs(&mut session);
+    assert_eq!(done.first(), Some(&Output::Disarm(Timer::Taking)));
+    session.fired(Timer::Taking);
+    assert!(!session.is_lost());
+}
+
+#[test]
+fn a_message_that_is_not_behind_a_quit_may_wait_as_long_as_it_likes() {
+    let mut session = answered();
+    assert_eq!(outputs(&mut session), []);
+    session.fired(Timer::Taking);
+    assert_eq!(outputs(&mut session), []);
+    assert!(session.has_link());
+}
+
+/// What is told last, and what the server remembers.
+fn ended(session: &mut Session) -> (Vec<Output>, Ended, Remains) {
+    let mut done = Vec::new();
+    loop {
+        let mut all = outputs(session);
+        if let [.., Output::Ended(ended), Output::Done(remains)] = &all[..] {
+            let last = (ended.clone(), remains.clone());
+            all.truncate(all.len() - 2);
+            done.extend(all);
+            return (done, last.0, last.1);
+        }
+        assert!(!all.is_empty(), "{session:?}");
+        session.stored(Ok(()));
+        if all.iter().any(|output| matches!(output, Output::Close(_))) {
+            session.closed();
+        }
+        done.extend(all);
+    }
+}
+
+#[test]
+fn a_peer_that_is_not_admitted_any_more_is_told_and_not_waited_for() {
+    let mut session = linked();
+    settle(&mut session);
+    session.expel();
+    let (done, ended, remains) = ended(&mut session);
+    assert!(done.contains(&Output::Send(Frame::Quit {})), "{done:?}");
+    assert!(done.contains(&Output::CloseInBackground(None)), "{done:?}");
+    assert_eq!(ended.cause, Cause::Me);
+    assert_eq!(remains, Remains::End);
+}
+
+/// It knows: it has begun another.
+#[test]
+fn what_the_peer_has_left_for_another_is_over() {
+    let mut session = linked();
+    settle(&mut session);
+    session.link_lost(LinkError::Cut);
+    settle(&mut session);
+    session.supersede();
+    let (_, ended, remains) = ended(&mut session);
+    assert_eq!(ended.cause, Cause::Peer);
+    assert_eq!(remains, Remains::End);
 }
