@@ -333,4 +333,121 @@ mod tests {
             }
         }
     }
+
+    /// A peer that breaks the protocol would do so again; a link that was cut may come back
+    /// (PROTOCOL 4.10). What is told to the peer says nothing of our own state (PROTOCOL 5.2).
+    #[test]
+    fn a_fault_is_the_links_the_peers_or_our_own() {
+        let reported = |code| LinkError::Reported { code, detail: None };
+        let journal = || JournalError::Damaged {
+            path: "secret/place".into(),
+        };
+        let violation = Violation::OtherConversation;
+        let key = KeyId::of_spki(b"other");
+        let none = None;
+        // What it is, whether a new link may cure it, and what the peer is told.
+        for (error, is_temporary, told) in [
+            (LinkError::Cut, true, none),
+            (IoError::from(io::Error::other("off")).into(), true, none),
+            (LinkError::Overdue(Overdue::Silent), true, none),
+            (LinkError::Overdue(Overdue::Write), true, none),
+            (LinkError::Overdue(Overdue::FirstFrame), true, none),
+            (LinkError::Overdue(Overdue::Quit), true, none),
+            (LinkError::Overdue(Overdue::Line), true, Some(Code::Timeout)),
+            (LinkError::NotNow(Reason::Busy), true, none),
+            (LinkError::OtherKey(key), true, none),
+            (reported(Code::Timeout), true, none),
+            (reported(Code::Internal), false, none),
+            (violation.into(), false, Some(violation.code())),
+            (journal().into(), false, Some(Code::Internal)),
+            (LinkError::ReaderFailed, false, Some(Code::Internal)),
+            (LinkError::TakenOver, false, none),
+        ] {
+            assert_eq!(error.is_temporary(), is_temporary, "{error}");
+            let fault = error.fault();
+            assert_eq!(fault.as_ref().map(|(code, _)| *code), told, "{error}");
+            let farewell = fault.map(|(code, detail)| Frame::Error { code, detail });
+            assert_eq!(error.farewell(), farewell);
+        }
+        // Only its own fault is explained to the peer.
+        assert_eq!(
+            LinkError::from(journal()).fault(),
+            Some((Code::Internal, None))
+        );
+        let (_, detail) = LinkError::from(violation).fault().unwrap();
+        assert_eq!(detail.unwrap().as_str(), violation.to_string());
+    }
+
+    #[test]
+    fn a_cut_is_an_end_for_no_known_reason() {
+        let io = |kind| LinkError::from(IoError::from(io::Error::from(kind)));
+        assert!(LinkError::Cut.is_cut());
+        assert!(io(io::ErrorKind::ConnectionReset).is_cut());
+        assert!(!LinkError::Overdue(Overdue::Silent).is_cut());
+        assert!(!LinkError::TakenOver.is_cut());
+        let dial = ConnectError::Dial(io::ErrorKind::ConnectionRefused.into());
+        assert!(dial.is_temporary() && !dial.is_cut());
+        let reset = io::Error::from(io::ErrorKind::ConnectionReset);
+        let reset = ConnectError::from(HandshakeError::from(reset));
+        assert!(reset.is_temporary() && reset.is_cut());
+        let late = ConnectError::from(HandshakeError::TimedOut);
+        assert!(late.is_temporary() && !late.is_cut());
+        let journal = ConnectError::from(JournalError::InUse { path: "it".into() });
+        assert!(!journal.is_temporary() && !journal.is_cut());
+        let key = KeyId::of_spki(b"other");
+        let other = HandshakeFailure::UnexpectedKey(key);
+        let other = ConnectError::from(HandshakeError::Tls(other));
+        assert_eq!(other.other_key(), Some(key));
+        assert!(!other.is_temporary());
+        assert_eq!(dial.other_key(), None);
+    }
+
+    /// A record that is damaged stops its own conversation; a disk that is full stops them all.
+    #[test]
+    fn a_journal_has_failed_where_no_record_can_be_written() {
+        let ended = |error: JournalError| Ended {
+            cause: LinkError::from(error).into(),
+            turns: 0,
+            unacknowledged: None,
+        };
+        let path = || "record".into();
+        let source = || IoError::from(io::Error::from(io::ErrorKind::StorageFull));
+        for (error, has_failed) in [
+            (JournalError::Damaged { path: path() }, false),
+            (
+                JournalError::OtherVersion {
+                    path: path(),
+                    version: 1,
+                },
+                false,
+            ),
+            (JournalError::InUse { path: path() }, true),
+            (
+                JournalError::Unwritable {
+                    path: path(),
+                    source: source(),
+                },
+                true,
+            ),
+            (
+                JournalError::Unreadable {
+                    path: path(),
+                    source: source(),
+                },
+                true,
+            ),
+        ] {
+            assert_eq!(
+                ended(error.clone()).has_journal_failed(),
+                has_failed,
+                "{error}"
+            );
+        }
+        let cut = Ended {
+            cause: LinkError::Cut.into(),
+            turns: 0,
+            unacknowledged: None,
+        };
+        assert!(!cut.has_journal_failed());
+    }
 }
