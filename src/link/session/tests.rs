@@ -759,3 +759,88 @@ fn what_the_peer_has_left_for_another_is_over() {
     assert_eq!(ended.cause, Cause::Peer);
     assert_eq!(remains, Remains::End);
 }
+
+/// As after a restart: first it is held.
+#[test]
+fn a_first_welcome_itself_tells_a_client_that_the_link_is_back() {
+    let mut client = session(Role::Client);
+    client.hold(0);
+    settle(&mut client);
+    assert_eq!(told(&mut client), [Notice::Lost]);
+    connect(&mut client);
+    assert_eq!(told(&mut client), []);
+    // The second is told.
+    client.link_lost(LinkError::Cut);
+    settle(&mut client);
+    assert_eq!(told(&mut client), [Notice::Lost]);
+    connect(&mut client);
+    assert_eq!(told(&mut client), [Notice::Resumed]);
+
+    let mut server = session(Role::Server);
+    server.hold(0);
+    settle(&mut server);
+    assert_eq!(told(&mut server), [Notice::Lost]);
+    let mut server = linked_to(server);
+    settle(&mut server);
+    assert_eq!(told(&mut server), [Notice::Resumed]);
+}
+
+/// What is written where a user drops a session in which a turn was heard and taken.
+fn dropped(role: Role) -> Vec<Output> {
+    let mut session = match role {
+        Role::Server => answered(),
+        Role::Client => {
+            let mut session = session(role);
+            connect(&mut session);
+            let text = Text::new("one").unwrap();
+            session.receive(Frame::Say { turn: 1, text });
+            settle(&mut session);
+            session
+        }
+    };
+    session.taken();
+    settle(&mut session);
+    session.dropped();
+    let (done, _, _) = ended(&mut session);
+    let is_written = |output: &Output| matches!(output, Output::Store { .. } | Output::Remove);
+    done.into_iter().filter(is_written).collect()
+}
+
+#[test]
+fn a_drop_is_like_a_crash_and_leaves_the_record_as_it_is() {
+    assert_eq!(dropped(Role::Client), []);
+    assert_eq!(dropped(Role::Server), []);
+}
+
+/// What a client that had begun writes where the server refuses to go on.
+fn refused(has_quit: bool) -> Vec<Output> {
+    let mut session = session(Role::Client);
+    connect(&mut session);
+    let text = Text::new("one").unwrap();
+    session.receive(Frame::Say { turn: 1, text });
+    settle(&mut session);
+    session.taken();
+    settle(&mut session);
+    session.link_lost(LinkError::Cut);
+    settle(&mut session);
+    if has_quit {
+        session.quit();
+        settle(&mut session);
+    }
+    session.connected();
+    settle(&mut session);
+    session.receive(Frame::Refuse {
+        reason: Reason::UnknownPeer,
+    });
+    let (done, end, _) = ended(&mut session);
+    assert_eq!(end.cause, Cause::Refused(Reason::UnknownPeer));
+    let is_written = |output: &Output| matches!(output, Output::Store { .. } | Output::Remove);
+    done.into_iter().filter(is_written).collect()
+}
+
+/// Its key may be admitted again; but nobody comes back who has quit.
+#[test]
+fn a_client_that_is_refused_keeps_its_record_unless_it_has_quit() {
+    assert_eq!(refused(false), []);
+    assert_eq!(refused(true), [Output::Remove]);
+}
