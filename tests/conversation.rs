@@ -9,7 +9,7 @@
     reason = "a test stops at the first surprise"
 )]
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -810,4 +810,96 @@ fn links_that_come_and_go_while_a_store_is_slow_make_one_more() {
         }
     }
     assert_eq!(stores, 1);
+}
+
+/// A side's counters: said, heard and acknowledged.
+type Counters = [u64; 3];
+
+/// All that the two sides store in a conversation of so many turns.
+fn stored(turns: u64) -> [BTreeSet<Counters>; 2] {
+    let mut pair = Pair::new([HeardWhen::Stored; 2]);
+    let mut stored = [BTreeSet::new(), BTreeSet::new()];
+    for turn in 1..=turns {
+        let says = match Role::Server.speaks_in(turn) {
+            true => Step::ServerSays("words".to_owned()),
+            false => Step::ClientSays("words".to_owned()),
+        };
+        let reads = [Step::ServerReads, Step::ClientReads].into_iter().cycle();
+        let steps = reads.clone().take(8).chain([says]).chain(reads.take(8));
+        for step in steps {
+            pair.take(step);
+            for (side, stored) in [&pair.server, &pair.client].into_iter().zip(&mut stored) {
+                let record = side.machine.snapshot();
+                stored.insert([record.said, record.heard, record.acknowledged]);
+            }
+        }
+    }
+    stored
+}
+
+/// With these counters, and the texts that belong to them.
+fn record([said, heard, acknowledged]: Counters) -> Snapshot {
+    Snapshot {
+        id: ID,
+        said,
+        heard,
+        acknowledged,
+        last_said: (said > 0).then(|| text("said")),
+        last_heard: (heard > 0).then(|| text("heard")),
+        quit: false,
+    }
+}
+
+/// Damage, or another program, may have written anything.
+#[test]
+fn a_record_is_gone_on_with_if_a_conversation_could_have_stored_it() {
+    const MOST: u64 = 7;
+    let stored = stored(MOST + 2);
+    for (role, stored) in [Role::Server, Role::Client].into_iter().zip(stored) {
+        let of_any = |said| (0..=MOST).map(move |heard| (said, heard));
+        let pairs = (0..=MOST).flat_map(of_any);
+        let all = pairs.flat_map(|(said, heard)| (0..=MOST).map(move |to| [said, heard, to]));
+        for counters in all {
+            let restored = Conversation::restore(role, record(counters));
+            let could_be = stored.contains(&counters);
+            assert_eq!(restored.is_some(), could_be, "{role:?} {counters:?}");
+            let Some(restored) = restored else { continue };
+            let [said, heard, acknowledged] = counters;
+            assert_eq!(restored.next_turn(), said.max(heard) + 1);
+            assert_eq!(restored.has_untaken(), heard > said);
+            assert_eq!(restored.is_acknowledged(), acknowledged > 0);
+            let last = (heard > 0).then(|| Message {
+                turn: heard,
+                text: text("heard"),
+            });
+            assert_eq!(restored.last_heard(), last);
+            let lost = (said > acknowledged).then(|| Message {
+                turn: said,
+                text: text("said"),
+            });
+            assert_eq!(restored.end(By::Peer).unacknowledged, lost);
+        }
+    }
+}
+
+/// Only an end needs no words: of it they were not kept.
+#[test]
+fn a_record_has_the_words_of_its_last_turns() {
+    let whole = record([3, 2, 3]);
+    let is_taken = |record: &Snapshot| Conversation::restore(Role::Server, record.clone());
+    assert!(is_taken(&whole).is_some());
+    for (last_said, last_heard) in [(true, false), (false, true), (false, false)] {
+        let mut some = whole.clone();
+        some.last_said = some.last_said.filter(|_| last_said);
+        some.last_heard = some.last_heard.filter(|_| last_heard);
+        assert!(is_taken(&some).is_none(), "{some:?}");
+        some.quit = true;
+        assert!(is_taken(&some).is_some_and(|of| !of.has_untaken()));
+    }
+    let mut begun = record([0, 0, 0]);
+    begun.last_heard = Some(text("never"));
+    assert!(is_taken(&begun).is_none());
+    let mut begun = record([0, 0, 0]);
+    begun.last_said = Some(text("never"));
+    assert!(is_taken(&begun).is_none());
 }

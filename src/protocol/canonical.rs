@@ -187,4 +187,24 @@ mod tests {
         assert!(Line::read(b"{\"heard\":{\"turn\":0}}").is_some());
         assert!(Line::read(b"{\"say\":{\"turn\":10,\"text\":\"\xc3\xa9\"}}").is_some());
     }
+
+    /// What it does not take costs a turn more than TLS does.
+    #[test]
+    fn ordinary_lines_do_not_take_the_slow_path() {
+        let mut line = Vec::new();
+        for text in ["", " ", "Tea at five?", "\u{7f}", "\u{e9}"] {
+            assert!(Line::Say { turn: 1, text }.write(&mut line), "{text:?}");
+            line.clear();
+        }
+        for text in ["\u{0}", "\u{1f}", "\"", "\\"] {
+            assert!(!Line::Say { turn: 1, text }.write(&mut line), "{text:?}");
+            assert_eq!(line, b"");
+        }
+        let longest = 999_999_999_999_999;
+        assert!(Line::Heard { turn: longest }.write(&mut line));
+        assert_eq!(Line::read(&line), Some(Line::Heard { turn: longest }));
+        line.clear();
+        assert!(Line::Heard { turn: longest + 1 }.write(&mut line));
+        assert_eq!(Line::read(&line), None);
+    }
 }
