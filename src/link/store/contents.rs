@@ -114,3 +114,80 @@ pub(super) fn now() -> u64 {
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{Conversation, ConversationId, HeardWhen, Role};
+
+    fn contents() -> Contents {
+        let id = ConversationId::from_bits([7; 16]);
+        let conversation = Conversation::new(Role::Server, id, HeardWhen::Stored);
+        Contents {
+            written: 1,
+            nonce: 2,
+            live: true,
+            clienthello: MOST_CLIENTHELLOS,
+            ..Contents::new(KeyId::of_spki(b"bob"), conversation.snapshot())
+        }
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        assert_eq!(Contents::decode(&contents().encode()), Ok(contents()));
+    }
+
+    #[test]
+    fn another_version_is_told_from_damage() {
+        let mut other = contents();
+        other.version = 5;
+        assert_eq!(
+            Contents::decode(&other.encode()),
+            Err(Malformed::OtherVersion(5))
+        );
+        // Whatever it holds.
+        let later = br#"{"version":6,"all":"else is new"}"#;
+        assert_eq!(Contents::decode(later), Err(Malformed::OtherVersion(6)));
+        for damaged in [
+            &br#"{"version":4,"all":"else is missing"}"#[..],
+            br#"{"peer":"nobody"}"#,
+            b"",
+        ] {
+            assert_eq!(Contents::decode(damaged), Err(Malformed::Damaged));
+        }
+        let mut counted_too_far = contents();
+        counted_too_far.clienthello += 1;
+        assert_eq!(
+            Contents::decode(&counted_too_far.encode()),
+            Err(Malformed::Damaged)
+        );
+    }
+
+    /// Up to version 2 a file was all JSON, and had no slots.
+    #[test]
+    fn a_file_of_an_early_version_is_named_as_such() {
+        for (beginning, malformed) in [
+            (
+                &b"{\"version\":2,\"peer\":\"SHA"[..],
+                Malformed::OtherVersion(2),
+            ),
+            (b"{\"version\":12}", Malformed::OtherVersion(12)),
+            (b"{\"version\":}", Malformed::Damaged),
+            (b"{\"peer\":2", Malformed::Damaged),
+            (b"\xff", Malformed::Damaged),
+            (b"", Malformed::Damaged),
+        ] {
+            assert_eq!(Contents::malformed(beginning), malformed);
+        }
+        let path = || PathBuf::from("record");
+        assert_eq!(
+            Malformed::OtherVersion(2).at(path()),
+            JournalError::OtherVersion {
+                path: path(),
+                version: 2
+            }
+        );
+        let damaged = JournalError::Damaged { path: path() };
+        assert_eq!(Malformed::Damaged.at(path()), damaged);
+    }
+}

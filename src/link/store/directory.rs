@@ -100,3 +100,91 @@ impl Disk for Directory {
         sync_directory(&self.path)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use tempfile::{TempDir, tempdir};
+
+    use super::*;
+    use crate::link::store::DiskFile;
+
+    fn directory(dir: &TempDir) -> Directory {
+        Directory::unlocked(dir.path())
+    }
+
+    #[test]
+    fn where_there_is_no_directory_there_are_no_files() {
+        let dir = tempdir().unwrap();
+        let absent = Directory::unlocked(&dir.path().join("absent"));
+        assert_eq!(absent.names().unwrap(), [""; 0]);
+        assert_eq!(absent.read("file").unwrap(), None);
+        assert!(absent.open("file").unwrap().is_none());
+        assert!(absent.flush().is_err());
+        assert!(absent.remove("file").is_ok());
+        // A file in its place is none.
+        fs::write(dir.path().join("absent"), "").unwrap();
+        assert!(absent.names().is_err());
+    }
+
+    #[test]
+    fn a_file_is_read_as_it_was_written_under_the_name_it_has_now() {
+        let dir = tempdir().unwrap();
+        let disk = directory(&dir);
+        let file = disk.create("new").unwrap();
+        assert!(disk.create("new").is_err());
+        file.write_at(b"Hello, Bob!", 0).unwrap();
+        file.write_at(b"Carol", 7).unwrap();
+        DiskFile::flush(&file).unwrap();
+        disk.rename("new", "file").unwrap();
+        disk.flush().unwrap();
+        assert_eq!(disk.names().unwrap(), ["file"]);
+        assert_eq!(
+            disk.read("file").unwrap().as_deref(),
+            Some(&b"Hello, Carol"[..])
+        );
+        let mut part = [0; 8];
+        let opened = disk.open("file").unwrap().unwrap();
+        assert_eq!(opened.read_at(&mut part, 7).unwrap(), 5);
+        assert_eq!(&part[..5], b"Carol");
+        disk.remove("file").unwrap();
+        assert_eq!(disk.names().unwrap(), [""; 0]);
+        // It is not an error that it is gone, but it is one that it cannot be removed.
+        disk.remove("file").unwrap();
+        fs::create_dir(dir.path().join("file")).unwrap();
+        assert!(disk.remove("file").is_err());
+    }
+
+    #[test]
+    fn an_open_file_that_was_replaced_is_not_written_to() {
+        let dir = tempdir().unwrap();
+        let disk = directory(&dir);
+        let file = disk.create("file").unwrap();
+        assert!(disk.is_in_place(&file, "file"));
+        disk.create("new").unwrap();
+        disk.rename("new", "file").unwrap();
+        assert!(!disk.is_in_place(&file, "file"));
+        disk.remove("file").unwrap();
+        assert!(!disk.is_in_place(&file, "file"));
+    }
+
+    #[test]
+    fn a_link_is_read_through_and_not_written_through_or_replaced() {
+        let dir = tempdir().unwrap();
+        let disk = directory(&dir);
+        disk.create("target").unwrap();
+        for (link, to) in [("to a file", "target"), ("to nothing", "absent")] {
+            symlink(dir.path().join(to), dir.path().join(link)).unwrap();
+            let is_link = |error| matches!(error, FileError::Unusable(_));
+            assert!(disk.open(link).is_err_and(is_link), "{link}");
+            disk.create("new").unwrap();
+            assert!(disk.rename("new", link).is_err_and(is_link), "{link}");
+            disk.remove("new").unwrap();
+        }
+        assert_eq!(disk.read("to a file").unwrap(), Some(Vec::new()));
+        // That is not the same as no file at all.
+        let nowhere = disk.read("to nothing");
+        assert!(matches!(nowhere, Err(FileError::Unusable(_))));
+    }
+}
