@@ -37,3 +37,23 @@ impl Hash for IoError {
         self.kind().hash(state);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn two_errors_of_one_kind_are_one() {
+        let reset =
+            |words: &str| IoError::from(io::Error::new(io::ErrorKind::ConnectionReset, words));
+        let full = IoError::from(io::Error::from(io::ErrorKind::StorageFull));
+        assert_eq!(reset("by bob"), reset("by the network"));
+        assert_ne!(reset("by bob"), full);
+        let all = HashSet::from([reset("by bob"), reset("by the network"), full]);
+        assert_eq!(all.len(), 2);
+        assert_eq!(reset("by bob").to_string(), "by bob");
+        assert_eq!(reset("by bob").kind(), io::ErrorKind::ConnectionReset);
+    }
+}

@@ -154,4 +154,19 @@ mod tests {
             assert_eq!(Text::new(words).unwrap().as_str(), words);
         }
     }
+
+    #[test]
+    fn a_text_is_made_of_its_words_and_shown_as_them() {
+        let words = "Tea at five?";
+        let text = Text::try_from(words).unwrap();
+        assert_eq!(text, Text::try_from(words.to_owned()).unwrap());
+        assert_eq!(text.as_ref(), words);
+        assert_eq!(text.to_string(), words);
+        let too_long = "x".repeat(Text::MAX + 1);
+        let error = Text::try_from(&*too_long).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "65537 bytes of text, and at most 65536 are allowed"
+        );
+    }
 }
