@@ -153,3 +153,49 @@ impl Default for Limits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn times(limits: &mut Limits) -> [&mut Duration; 16] {
+        [
+            &mut limits.hello,
+            &mut limits.handshake,
+            &mut limits.first_answer,
+            &mut limits.early_line_time,
+            &mut limits.line_pause,
+            &mut limits.line_time,
+            &mut limits.write_pause,
+            &mut limits.ping_after,
+            &mut limits.silence,
+            &mut limits.quit,
+            &mut limits.crowded_quit,
+            &mut limits.hold,
+            &mut limits.crowded_hold,
+            &mut limits.close_time,
+            &mut limits.ended_time,
+            &mut limits.question_time,
+        ]
+    }
+
+    #[test]
+    fn every_clock_can_count_every_time() {
+        assert_eq!(Limits::default().countable(), Limits::default());
+        let mut endless = Limits::default();
+        for time in times(&mut endless) {
+            *time = Duration::MAX;
+        }
+        for time in times(&mut endless.countable()) {
+            assert_eq!(time.as_secs() / (365 * 24 * 3_600), 30);
+        }
+    }
+
+    #[test]
+    fn the_limits_are_those_of_the_protocol() {
+        let limits = Limits::default();
+        // A day (PROTOCOL 4.24), and a MiB.
+        assert_eq!(limits.ended_time.as_secs(), 86_400);
+        assert_eq!(limits.close_bytes, 1_048_576);
+    }
+}

@@ -465,4 +465,24 @@ mod tests {
             received(&mut liveness, now, false);
         }
     }
+
+    #[test]
+    fn a_silence_is_told_once_and_so_is_its_end() {
+        let (start, mut liveness) = live();
+        // Nothing was asked yet.
+        assert_eq!(liveness.silent_at(), None);
+        assert_eq!(liveness.poll_silence(start + 59 * SECOND), None);
+        let _ = liveness.poll_frame(start + 20 * SECOND);
+        assert_eq!(liveness.silent_at(), Some(start + 30 * SECOND));
+        assert_eq!(liveness.poll_silence(start + 29 * SECOND), None);
+        assert_eq!(liveness.poll_silence(start + 30 * SECOND), Some(true));
+        assert_eq!(liveness.silent_at(), None);
+        assert_eq!(liveness.poll_silence(start + 31 * SECOND), None);
+        received(&mut liveness, start + 35 * SECOND, false);
+        assert_eq!(liveness.poll_silence(start + 35 * SECOND), Some(false));
+        assert_eq!(liveness.poll_silence(start + 90 * SECOND), None);
+        // It is asked again later, and told again.
+        let _ = liveness.poll_frame(start + 55 * SECOND);
+        assert_eq!(liveness.silent_at(), Some(start + 65 * SECOND));
+    }
 }

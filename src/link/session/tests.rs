@@ -844,3 +844,24 @@ fn a_client_that_is_refused_keeps_its_record_unless_it_has_quit() {
     assert_eq!(refused(false), []);
     assert_eq!(refused(true), [Output::Remove]);
 }
+
+/// Nobody has said anything yet: it may be no server at all (PROTOCOL 4.14).
+#[test]
+fn a_hello_without_any_answer_is_tried_three_times_more() {
+    let id = ConversationId::from_bits([7; 16]);
+    let conversation = Conversation::new(Role::Client, id, HeardWhen::Taken);
+    let mut session = Session::new(Role::Client, conversation, false, true, &Limits::default());
+    for delay in [50, 1_500, 3_000] {
+        session.connected();
+        settle(&mut session);
+        session.link_lost(LinkError::Cut);
+        assert_eq!(redial(&mut session), Some(delay));
+        session.fired(Timer::Redial);
+        assert_eq!(outputs(&mut session), [Output::Dial]);
+    }
+    session.connected();
+    settle(&mut session);
+    session.link_lost(LinkError::Cut);
+    let (_, ended, _) = ended(&mut session);
+    assert_eq!(ended.cause, Cause::Link(LinkError::Cut));
+}

@@ -73,3 +73,84 @@ impl Inventory {
         last.map_or(0, |last| last + 1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::store::contents::now;
+    use crate::link::store::{Contents, Directory, FileStore, Version};
+    use crate::protocol::{Conversation, ConversationId, HeardWhen, Role};
+    use crate::trust::KeyId;
+
+    /// A record, whose peer last came with this ClientHello.
+    fn listed(clienthello: u64, has_quit: bool) -> Listed {
+        let byte = u8::try_from(clienthello).unwrap();
+        let (peer, id) = (
+            KeyId::of_spki(b"bob"),
+            ConversationId::from_bits([byte; 16]),
+        );
+        let conversation = Conversation::new(Role::Server, id, HeardWhen::Stored);
+        let snapshot = match has_quit {
+            true => conversation.tombstone(),
+            false => conversation.snapshot(),
+        };
+        let mut contents = Contents::new(peer, snapshot);
+        contents.clienthello = clienthello;
+        contents.written = now();
+        let name = RecordName::Server(peer, id);
+        Listed {
+            name: Some(name),
+            read: Ok((name, (Version::NONE, contents.encode()))),
+        }
+    }
+
+    fn of(listed: Vec<Listed>) -> Inventory {
+        let disk = Directory::unlocked("nowhere".as_ref());
+        let store: Arc<dyn Store> = Arc::new(FileStore::new(disk));
+        let limits = Limits {
+            parked: 2,
+            ended: 1,
+            ..Limits::default()
+        };
+        Inventory::of(listed, &store, &limits)
+    }
+
+    fn clienthellos(stored: &[Stored]) -> Vec<u64> {
+        stored.iter().map(|stored| stored.clienthello).collect()
+    }
+
+    #[test]
+    fn past_the_limits_those_go_whose_peers_came_first() {
+        let open = [5, 1, 3].map(|clienthello| listed(clienthello, false));
+        let ended = [4, 6].map(|clienthello| listed(clienthello, true));
+        let inventory = of(open.into_iter().chain(ended).collect());
+        assert_eq!(clienthellos(&inventory.stored), [3, 5, 6]);
+        assert_eq!(clienthellos(&inventory.expired), [1]);
+        assert_eq!(clienthellos(&inventory.excess), [4]);
+        assert!(inventory.unreadable.is_empty());
+    }
+
+    /// Also above one that goes: what comes next is younger than all of them (PROTOCOL 4.25).
+    #[test]
+    fn clienthellos_are_counted_on_from_the_last() {
+        assert_eq!(of(Vec::new()).next_clienthello(), 0);
+        assert_eq!(of(vec![listed(7, false)]).next_clienthello(), 8);
+        let ended = [4, 6].map(|clienthello| listed(clienthello, true));
+        assert_eq!(of(ended.into_iter().collect()).next_clienthello(), 7);
+    }
+
+    #[test]
+    fn what_cannot_be_read_stops_no_other() {
+        let mut damaged = listed(9, false);
+        damaged.read = damaged
+            .read
+            .map(|(name, _)| (name, (Version::NONE, Vec::new())));
+        let name = damaged.name;
+        let inventory = of(vec![damaged, listed(2, false)]);
+        assert_eq!(clienthellos(&inventory.stored), [2]);
+        let [(of, JournalError::Damaged { .. })] = &inventory.unreadable[..] else {
+            panic!("{:?}", inventory.unreadable);
+        };
+        assert_eq!(*of, name);
+    }
+}

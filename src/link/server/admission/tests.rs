@@ -248,7 +248,9 @@ fn who_is_admitted_is_no_stranger() {
 #[test]
 fn the_queue_is_told_its_places_once_and_when_they_change() {
     let mut door = Door::talking();
+    assert!(!door.admission.is_crowded());
     assert_eq!(door.greet(2, 2, ADMIT), ["2: wait 0"]);
+    assert!(door.admission.is_crowded());
     assert_eq!(door.greet(3, 3, ADMIT), ["3: wait 1"]);
     assert_eq!(door.greet(4, 4, ADMIT), ["4: wait 2"]);
     // Nobody's place changes.
