@@ -769,9 +769,16 @@ fn a_record_that_counts_too_far_is_not_gone_on_with() {
         last_heard: None,
         quit: true,
     };
-    for (said, heard) in [(u64::MAX, u64::MAX - 1), (u64::MAX - 2, u64::MAX - 1)] {
+    const MOST: u64 = Frame::MAX_INTEGER;
+    for (said, heard) in [
+        (u64::MAX, u64::MAX - 1),
+        (u64::MAX - 2, u64::MAX - 1),
+        (MOST, MOST - 1),
+    ] {
         assert_eq!(Conversation::restore(Role::Server, end(said, heard)), None);
     }
+    // The last after which one more can be counted.
+    assert!(Conversation::restore(Role::Server, end(MOST - 2, MOST - 1)).is_some());
     assert!(Conversation::restore(Role::Server, end(1, 2)).is_some());
 }
 
