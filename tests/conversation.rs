@@ -910,3 +910,25 @@ fn a_record_has_the_words_of_its_last_turns() {
     begun.last_said = Some(text("never"));
     assert!(is_taken(&begun).is_none());
 }
+
+/// A server that is not there, or has no place, must not keep a client (PROTOCOL 3.12 and 4.9).
+#[test]
+fn a_quit_before_welcome_goes_at_once_unless_a_message_goes_first() {
+    let client = |counters, is_queued| {
+        let mut side = Side::new(Role::Client, HeardWhen::Stored);
+        side.machine = Conversation::restore(Role::Client, record(counters)).unwrap();
+        side.machine.connect();
+        side.process_outputs();
+        if is_queued {
+            side.receive(Frame::Wait { ahead: 0 }).unwrap();
+        }
+        side.machine.quit();
+        side.process_outputs();
+        side.sent.contains(&Frame::Quit {})
+    };
+    let (even, behind) = ([2, 1, 2], [2, 1, 0]);
+    assert!(client([0, 0, 0], false));
+    assert!(client(even, false));
+    assert!(!client(behind, false));
+    assert!(client(behind, true));
+}
