@@ -112,3 +112,17 @@ impl DiskFile for File {
         self.sync_data()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Only where it was interrupted is it tried again.
+    #[test]
+    fn a_read_that_fails_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = File::open(dir.path()).unwrap();
+        let read = directory.read_at(&mut [0; 8], 0);
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::IsADirectory);
+    }
+}
