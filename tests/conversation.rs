@@ -932,3 +932,23 @@ fn a_quit_before_welcome_goes_at_once_unless_a_message_goes_first() {
     assert!(!client(behind, false));
     assert!(client(behind, true));
 }
+
+/// Nobody reads them again, so that they do not stay on the disk.
+#[test]
+fn an_end_is_remembered_without_words() {
+    let conversation = Conversation::restore(Role::Server, record([3, 2, 3])).unwrap();
+    let end = conversation.tombstone();
+    assert!(end.is_tombstone());
+    assert_eq!((end.last_said, end.last_heard), (None, None));
+    assert_eq!((end.said, end.heard, end.acknowledged), (3, 2, 3));
+}
+
+#[test]
+fn a_second_quit_does_nothing() {
+    let mut server = server_after(1);
+    server.machine.quit();
+    server.process_outputs();
+    let before = server.machine.clone();
+    server.machine.quit();
+    assert_eq!(server.machine, before);
+}
