@@ -31,17 +31,28 @@ fn holding(hold: &str) -> (Pair, Terminal) {
 
 #[test]
 fn lines_that_are_left_when_the_peer_quits_are_counted() {
-    let mut pair = Pair::new(&[]);
-    let mut client = pair.client(&[]);
-    client.write(b"one\ntwo\nthree\nthe last, without an end");
-    client.end_input();
-    pair.server.program.say("Hello");
-    pair.server.program.stdout.line_with("They say: one");
-    pair.server.program.say("QUIT");
-    let client = client.finish();
-    client.exits(0);
-    let told = "3 lines of standard input were not sent.";
-    assert!(client.stderr.contains(told), "{client:?}");
+    let many = format!("one\n{}", "more\n".repeat(3_000));
+    let few = "one\ntwo\nthree\nthe last, without an end";
+    for (lines, how, told) in [
+        (few, "--bell", "3 lines of standard input were not sent."),
+        (few, "--quiet", "3 lines of standard input were not sent."),
+        (
+            &many,
+            "--bell",
+            "1000 lines of standard input, and maybe more, were not sent.",
+        ),
+    ] {
+        let mut pair = Pair::new(&[]);
+        let mut client = pair.client(&[how]);
+        client.write(lines.as_bytes());
+        client.end_input();
+        pair.server.program.say("Hello");
+        pair.server.program.stdout.line_with("They say: one");
+        pair.server.program.say("QUIT");
+        let client = client.finish();
+        client.exits(0);
+        assert_eq!(client.stderr.matches(told).count(), 1, "{client:?}");
+    }
 }
 
 /// A server keeps them for the next.

@@ -114,8 +114,9 @@ impl Display {
         self.line(level, message);
     }
 
-    /// What a program of `--exec` says on its stderr, however quiet it is.
-    pub fn relay(&self, message: &str) {
+    /// A message that has to be seen however quiet it is: what was not sent, and what a program of
+    /// `--exec` says on its stderr.
+    pub fn say_always(&self, message: &str) {
         self.line(self.always(), message);
     }
 
@@ -235,6 +236,11 @@ impl Display {
     /// Whether the transcript stands on a terminal.
     pub fn has_terminal(&self) -> bool {
         self.stdout.is_terminal()
+    }
+
+    /// Whether the transcript ends up on one, be it through a pipe.
+    pub fn reaches_terminal(&self) -> bool {
+        self.stdout.page().is_some()
     }
 
     /// Starts the line editor, for texts of at most so many bytes. From now on everything at the

@@ -64,6 +64,7 @@ impl Pipe {
 
     /// Says how much of the input will not be said.
     fn tell_left(&mut self) {
+        self.has_talked = false;
         let kept = usize::from(self.kept.take().is_some());
         let left = match self.input.count_left().map(|count| count + kept) {
             Ok(0) => return,
@@ -71,7 +72,7 @@ impl Pipe {
             Ok(count) => format!("{count} lines of standard input were"),
             Err(most) => format!("{most} lines of standard input, and maybe more, were"),
         };
-        self.display.say(&format!("{left} not sent."));
+        self.display.say_always(&format!("{left} not sent."));
     }
 
     async fn read(&mut self) -> Result<NextLine, Report> {

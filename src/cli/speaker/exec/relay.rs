@@ -43,7 +43,7 @@ impl Relay {
         writing.spawn(move || {
             let _ends: mpsc::Sender<()> = ends;
             while let Some(row) = written.blocking_recv() {
-                display.relay(&row);
+                display.say_always(&row);
             }
         })?;
         Ok(Self(Arc::new(Writer {

@@ -91,11 +91,11 @@ impl Channel for Stdio {
     }
 
     fn take_written(&mut self) -> Vec<String> {
-        self.input.take_typed()
+        self.input.take_typed().0
     }
 
     fn write(&mut self, event: &Value) -> Result<(), Report> {
-        let is_ascii = self.display.has_terminal() && Letters::of_locale().are_ascii();
+        let is_ascii = self.display.reaches_terminal() && Letters::of_locale().are_ascii();
         self.display.event(&screen::json(event, is_ascii))
     }
 
