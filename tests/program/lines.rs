@@ -329,6 +329,25 @@ fn the_prompt_is_there_again_after_ctrl_z() {
     terminal.ends_with(PROMPT);
 }
 
+/// The terminal has echoed it, and it has no end.
+#[test]
+fn what_was_half_typed_for_nobody_is_named_and_ends_its_row() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let mut command = alice.turnchat(&["server", "--listen", "127.0.0.1:0", "--allow", &bob.key()]);
+    command.env("TERM", "dumb");
+    let terminal = Terminal::start(command);
+    let address = terminal.listens();
+    terminal.types("half");
+    terminal.shows("half");
+    let _client = bob.start(&["client", &address, "--pin", &alice.key(), "--json"]);
+    let rows = terminal.ends_with(PROMPT);
+    for row in ["half", "Not sent: half"] {
+        assert!(rows.contains(&row.to_owned()), "{rows:#?}");
+    }
+    let connected = |row: &String| row.starts_with("turnchat: Connected");
+    assert!(rows.iter().any(connected), "{rows:#?}");
+}
+
 /// Somebody else has the terminal: to change it, or to read there, would stop the program.
 #[test]
 fn a_server_in_the_background_serves_and_asks_once_it_is_in_front() {

@@ -94,8 +94,9 @@ impl Input {
     }
 
     /// What there is that nobody has taken: lines, and at a terminal the half line that it holds
-    /// back. A line that is no text is left out. The end of the input stays to be told.
-    pub fn take_typed(&mut self) -> Vec<String> {
+    /// back. A line that is no text is left out, and one that the terminal has cut: it was over so
+    /// many bytes. The end of the input stays to be told.
+    pub fn take_typed(&mut self) -> (Vec<String>, Option<usize>) {
         self.source.take_typed()
     }
 

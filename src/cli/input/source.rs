@@ -118,7 +118,7 @@ impl Source {
         self.lines.has_line() || self.has_ended || has_input()
     }
 
-    pub(super) fn take_typed(&mut self) -> Vec<String> {
+    pub(super) fn take_typed(&mut self) -> (Vec<String>, Option<usize>) {
         let descriptor = Arc::clone(&self.descriptor);
         descriptor.unlined(|is_unlined| {
             while !self.has_ended && descriptor.has_input().unwrap_or(false) {
@@ -133,13 +133,15 @@ impl Source {
                 }
             }
         });
-        let mut typed = Vec::new();
+        let (mut typed, mut cut) = (Vec::new(), None);
         while let Some(line) = self.lines.finish() {
-            if let Line::Text(text) = line {
-                typed.push(text);
+            match line {
+                Line::Text(text) if self.is_cut(text.len()) => cut = Some(CANONICAL - 1),
+                Line::Text(text) => typed.push(text),
+                Line::TooLong(_) | Line::NotUtf8(_) => {}
             }
         }
-        typed
+        (typed, cut)
     }
 
     pub(super) fn count_left(&mut self) -> Result<usize, usize> {

@@ -36,6 +36,8 @@ pub struct Lines {
     is_prompted: bool,
     /// In this turn it was said what becomes of a line begun.
     is_warned: bool,
+    /// What is asked, where a question stands.
+    question: String,
     /// Typed before the prompt, and sent at Enter.
     typed_ahead: Option<String>,
     /// What is said stands on the screen already, as it was typed there.
@@ -54,6 +56,7 @@ impl Lines {
             asked: None,
             is_prompted: false,
             is_warned: false,
+            question: String::new(),
             typed_ahead: None,
             is_echoed: false,
             is_at_end: false,
@@ -71,8 +74,21 @@ impl Lines {
 
     /// What was typed, if it was more than blanks.
     fn typed(&mut self) -> Option<String> {
-        let text = self.input.take_typed().join("\n");
-        Some(text).filter(|text| !text.trim().is_empty())
+        let (typed, cut) = self.input.take_typed();
+        if let Some(most) = cut {
+            self.too_long(most);
+        }
+        Some(typed.join("\n")).filter(|text| !text.trim().is_empty())
+    }
+
+    /// Of what was typed for nobody, or for what is over, it is said that it is not sent.
+    fn discard(&mut self) {
+        if let Some(text) = self.typed() {
+            // What the terminal has echoed may have no end.
+            self.display.set_prompt(true);
+            self.display.unsaid(&text);
+        }
+        let _ = self.input.discard();
     }
 
     /// What was typed and is sent to nobody any more.
@@ -88,11 +104,17 @@ impl Lines {
         if let Some(text) = self.typed() {
             // What the terminal has echoed may have no end.
             self.display.set_prompt(true);
-            self.display
-                .quote("Typed before your turn, and not sent: ", &text);
-            self.display
-                .explain("Enter alone sends it; anything else is sent in its place.");
             self.typed_ahead = Some(text);
+            self.show_typed_ahead();
+        }
+    }
+
+    fn show_typed_ahead(&self) {
+        if let Some(text) = &self.typed_ahead {
+            let words = "Typed before your turn, and not sent: ";
+            self.display.quote(words, text);
+            let words = "Enter alone sends it; anything else is sent in its place.";
+            self.display.explain(words);
         }
     }
 
@@ -198,11 +220,7 @@ impl Speaker for Lines {
 
     fn connected(&mut self, partner: &Partner) -> Result<(), Report> {
         self.peer = partner.short_name();
-        // Typed for nobody, or for whoever came before.
-        if self.input.discard().unwrap_or(false) {
-            self.display
-                .say("What you typed before is not sent; it is discarded.");
-        }
+        self.discard();
         self.asked = None;
         self.typed_ahead = None;
         self.display.say(&format!(
@@ -232,6 +250,9 @@ impl Speaker for Lines {
                 // Of what was typed before it was lost, other words tell.
                 if is_again && !is_lost {
                     self.warn();
+                }
+                if is_again && !self.display.has_prompt() && !self.is_prompted {
+                    self.show_typed_ahead();
                 }
                 if let Err(report) = self.prompt() {
                     return Intent::Broken(report);
@@ -320,12 +341,22 @@ impl Speaker for Lines {
     }
 
     fn question(&mut self, question: &str) {
-        let _ = self.input.discard();
+        self.discard();
         self.display.ask(question);
+        question.clone_into(&mut self.question);
     }
 
     async fn answer(&mut self) -> Result<Answer, Report> {
-        let event = self.input.next().await;
+        let event = loop {
+            tokio::select! {
+                event = self.input.next() => break event,
+                () = self.display.prompt_broken() => {
+                    if self.display.has_lost_prompt() {
+                        self.display.ask(&self.question);
+                    }
+                }
+            }
+        };
         match event {
             InputEvent::End | InputEvent::Failed(_) => self.display.break_prompt(),
             _ => self.display.set_prompt(false),

@@ -148,13 +148,60 @@ async fn what_was_typed_for_one_never_reaches_the_next() {
     bob.types("for alice\n");
     while !bob.lines.input.is_ready() {}
     bob.lines.connected(&alice(Role::Server)).unwrap();
-    assert!(
-        bob.shown
-            .take()
-            .starts_with("|turnchat: What you typed before is not sent; it is \n|    discarded.\n")
-    );
+    let shown = bob.shown.take();
+    assert!(shown.starts_with("|\n|Not sent: for alice\n"), "{shown}");
     let intent = bob.answers(1, "for the next\n").await;
     assert_eq!(bob.says(1, intent).0, "for the next");
+}
+
+#[tokio::test]
+async fn of_enter_alone_nothing_is_said() {
+    let mut bob = Person::new();
+    bob.types("\n");
+    while !bob.lines.input.is_ready() {}
+    bob.lines.connected(&alice(Role::Server)).unwrap();
+    let shown = bob.shown.take();
+    assert!(shown.starts_with("|turnchat: Connected"), "{shown}");
+}
+
+/// The terminal has cut it, and tells nobody.
+#[tokio::test]
+async fn nor_is_the_rest_of_a_line_sent_that_was_too_long_before_the_prompt() {
+    let mut bob = Person::new();
+    bob.types(&format!("{}\n", "x".repeat(5_000)));
+    assert!(waits(bob.lines.ask(1)).await);
+    let shown = bob.shown.take();
+    assert!(
+        shown.contains("That was over 4094 bytes, and was not sent."),
+        "{shown}"
+    );
+    bob.types("\n");
+    assert!(waits(bob.lines.ask(1)).await);
+}
+
+#[tokio::test]
+async fn what_was_typed_ahead_is_shown_again_behind_a_notice() {
+    let mut bob = Person::new();
+    bob.types("early\n");
+    assert!(waits(bob.lines.ask(1)).await);
+    bob.lines.notice(Notice::Lost).unwrap();
+    bob.shown.take();
+    assert!(waits(bob.lines.ask(1)).await);
+    let shown = bob.shown.take();
+    let again = "|Typed before your turn, and not sent: early\n";
+    assert!(shown.contains(again), "{shown}");
+    assert!(shown.ends_with("in its place.\nYour message: "), "{shown}");
+}
+
+#[tokio::test]
+async fn a_question_is_there_again_after_ctrl_z() {
+    let mut bob = Person::new();
+    bob.lines.question("Talk with it? ");
+    assert!(waits(bob.lines.answer()).await);
+    bob.shown.take();
+    bob.lines.display.forget_prompt();
+    assert!(waits(bob.lines.answer()).await);
+    assert_eq!(bob.shown.take(), "|Talk with it? ");
 }
 
 #[tokio::test]
@@ -188,7 +235,7 @@ async fn a_question_takes_what_is_typed_after_it() {
     bob.types("accept\n");
     let answer = bob.lines.answer().await;
     assert_eq!(answer, Ok(Answer::Line("accept".to_owned())));
-    assert_eq!(bob.shown.take(), "|Talk with it? ");
+    assert_eq!(bob.shown.take(), "|\n|Not sent: stale\n|Talk with it? ");
 }
 
 #[tokio::test]
