@@ -317,8 +317,8 @@ impl Terms {
 
 /// What was entered just as the conversation ended is not said.
 fn unsaid(mut ending: Ending, speaker: &mut impl Speaker) -> Ending {
-    if let Some(text) = speaker.entered() {
-        ending.is_unsaid = speaker.unsaid(text) == Unsaid::Lost;
+    for text in speaker.entered() {
+        ending.is_unsaid |= speaker.unsaid(text) == Unsaid::Lost;
     }
     ending
 }

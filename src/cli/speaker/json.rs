@@ -279,18 +279,19 @@ impl<C: Channel> Speaker for JsonLines<C> {
 
     /// On a client nobody comes after this conversation: what was written for it, and not read,
     /// is told of. On a server it is an error in the next one.
-    fn entered(&mut self) -> Option<Text> {
+    fn entered(&mut self) -> Vec<Text> {
         if self.role != Some(Role::Client) {
-            return None;
+            return Vec::new();
         }
         let commands = self.channel.take_written();
-        let mut commands = commands
+        let commands = commands
             .iter()
             .filter_map(|line| serde_json::from_str(line).ok());
-        commands.find_map(|command| match command {
+        let said = commands.filter_map(|command| match command {
             JsonCommand::Say { text, .. } => Text::new(text).ok(),
             JsonCommand::Quit { .. } | JsonCommand::Pair { .. } => None,
-        })
+        });
+        said.collect()
     }
 
     fn unsaid(&mut self, text: Text) -> Unsaid {

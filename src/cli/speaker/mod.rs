@@ -104,9 +104,9 @@ pub trait Speaker: Send {
     /// stdout is closed.
     fn sent(&mut self, turn: u64, text: &Text) -> Result<(), Report>;
 
-    /// What was entered, and is not taken yet.
-    fn entered(&mut self) -> Option<Text> {
-        None
+    /// The messages that were entered, and are not taken yet.
+    fn entered(&mut self) -> Vec<Text> {
+        Vec::new()
     }
 
     /// The conversation was over before this could be said. Says so, unless it is kept.

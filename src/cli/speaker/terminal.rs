@@ -186,15 +186,19 @@ impl Speaker for Terminal {
         self.display.message(OURS, text.as_str())
     }
 
-    fn entered(&mut self) -> Option<Text> {
-        let (_, events) = self.editor.as_mut()?;
-        std::iter::from_fn(|| events.try_recv().ok()).find_map(|event| match event {
+    fn entered(&mut self) -> Vec<Text> {
+        let Some((_, events)) = &mut self.editor else {
+            return Vec::new();
+        };
+        let events = std::iter::from_fn(|| events.try_recv().ok());
+        let entered = events.filter_map(|event| match event {
             Event::Entered { text, .. } => match Typed::parse(&text) {
                 Typed::Message(words) => Text::new(words).ok(),
                 Typed::Quit => None,
             },
             _ => None,
-        })
+        });
+        entered.collect()
     }
 
     fn unsaid(&mut self, text: Text) -> Unsaid {

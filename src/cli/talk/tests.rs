@@ -73,8 +73,8 @@ impl Speaker for Played {
         self.display.message("I say: ", text.as_str())
     }
 
-    fn entered(&mut self) -> Option<Text> {
-        self.entered.take()
+    fn entered(&mut self) -> Vec<Text> {
+        self.entered.take().into_iter().collect()
     }
 
     fn unsaid(&mut self, text: Text) -> Unsaid {

@@ -154,8 +154,8 @@ async fn what_is_entered_as_it_ends_is_found() {
     let mut scene = Scene::new();
     scene.enters(1, "QUIT");
     scene.enters(1, "too late");
-    assert_eq!(scene.bob.entered(), Some(text("too late")));
-    assert_eq!(scene.bob.entered(), None);
+    assert_eq!(scene.bob.entered(), [text("too late")]);
+    assert_eq!(scene.bob.entered(), []);
 }
 
 #[tokio::test]
