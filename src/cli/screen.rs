@@ -216,7 +216,7 @@ fn is_mark(c: char) -> bool {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::{is_hidden, line, message};
+    use super::{is_hidden, json, line, message};
     use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
     use proptest::strategy::{Strategy, Union};
 
@@ -414,6 +414,19 @@ pub(super) mod tests {
         assert_eq!(message("a\t\u{301}\u{302}"), "a\t◌\u{301}\u{302}");
         assert_eq!(message("\u{1b}\u{301}"), "\\u{1b}◌\u{301}");
         assert_eq!(message("a \u{301}"), "a \u{301}");
+    }
+
+    #[test]
+    fn json_shows_what_can_be_seen_and_is_the_same_json() {
+        let event = serde_json::json!({ "text": "é\u{202e}👧\u{7f}\n" });
+        let shown = [
+            (false, r#"{"text":"é\u202e👧\u007f\n"}"#),
+            (true, r#"{"text":"\u00e9\u202e\ud83d\udc67\u007f\n"}"#),
+        ];
+        for (is_ascii, text) in shown {
+            assert_eq!(json(&event, is_ascii), text);
+            assert_eq!(text.parse().ok(), Some(event.clone()));
+        }
     }
 
     /// Text in which the characters that decide something meet often.
