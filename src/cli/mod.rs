@@ -33,6 +33,7 @@ pub mod transcript;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::thread::Scope;
 use std::time::Duration;
@@ -142,7 +143,9 @@ fn execute(command: Command, home: &Home, display: &Display) -> Result<Exit, Rep
         Command::Peers(command) => peers::run(&command, home, display)?,
         Command::Conversations(command) => {
             let (home, display) = (home.clone(), display.clone());
-            return block_on(async move { conversations::run(&command, &home, &display).await });
+            return block_on(Box::pin(async move {
+                conversations::run(&command, &home, &display).await
+            }));
         }
         // Run already, without a home.
         Command::Completions(_) | Command::Man(_) => {}
@@ -310,17 +313,17 @@ fn speak(of: As, display: &Display, side: impl Side) -> Result<Exit, Report> {
 }
 
 fn hold<S: Side>(mut speaker: impl Speaker + 'static, side: S) -> Result<Exit, Report> {
-    block_on(async move {
+    block_on(Box::pin(async move {
         let done = side.run(&mut speaker).await;
         done.inspect_err(|report| speaker.stopped(report, S::ROLE))
-    })
+    }))
 }
 
 fn hold_programs<S: Side>(mut program: impl OneOfMany, side: S) -> Result<Exit, Report> {
-    block_on(async move {
+    block_on(Box::pin(async move {
         let done = side.run_with_programs(&mut program).await;
         done.inspect_err(|report| program.stopped(report, S::ROLE))
-    })
+    }))
 }
 
 /// Seeds the random generator beside the rest of the start. Where aws-lc was built
@@ -336,10 +339,11 @@ fn seed<'scope>(scope: &'scope Scope<'scope, '_>) {
 /// would wait for seconds.
 const LAST_MOMENT: Duration = Duration::from_millis(100);
 
+/// What the program does. Boxed, so that it is compiled into one task for all who speak.
+type Run = Pin<Box<dyn Future<Output = Result<Exit, Report>> + Send>>;
+
 /// On the thread that waits for the system too: whatever comes is seen to without waking another.
-fn block_on(
-    run: impl Future<Output = Result<Exit, Report>> + Send + 'static,
-) -> Result<Exit, Report> {
+fn block_on(run: Run) -> Result<Exit, Report> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
