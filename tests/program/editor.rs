@@ -357,6 +357,19 @@ fn a_terminal_that_is_not_utf8_gets_ascii_alone() {
     assert!(rows.iter().all(|row| row.is_ascii()), "{rows:#?}");
 }
 
+/// Also where JSON comes there through a pipe.
+#[test]
+fn such_a_terminal_gets_json_in_ascii_through_a_pipe_too() {
+    for how in ["", "| cat"] {
+        let pair = Pair::new(&["--first", "\u{db}31m"]);
+        let calling = pair.bob.calling(&pair.server, &pair.alice, &["--json"]);
+        let mut command = piped(how, &pair.bob.turnchat(&calling));
+        command.env("LC_ALL", "C");
+        let terminal = Terminal::start(command);
+        terminal.shows(r"\u00db31m");
+    }
+}
+
 /// Where a conversation stands when the window is closed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Moment {
