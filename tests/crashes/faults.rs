@@ -30,7 +30,7 @@ const STOPPED: Duration = Duration::from_secs(75);
 
 /// What fails, in which calls, and how; `N` and `K` are drawn: from the N-th call of a thread on,
 /// and each K-th after it.
-const FAULTS: [(&str, &str, &str); 11] = [
+const FAULTS: [(&str, &str, &str); 12] = [
     ("the disk fails", "fdatasync,fsync", "error=EIO:when=N+"),
     ("the disk fails once", "fdatasync", "error=EIO:when=N"),
     ("the disk is full", "pwrite64", "error=ENOSPC:when=N+"),
@@ -66,7 +66,25 @@ const FAULTS: [(&str, &str, &str); 11] = [
         "recvfrom,sendto,writev",
         "delay_enter=50000:when=N+K",
     ),
+    ("a write is torn, and the rest of it fails", TORN, ""),
 ];
+
+/// Where no file may be longer, so much of a write is done as there is room for, and no more
+/// (setrlimit(2), `RLIMIT_FSIZE`).
+const TORN: &str = "prlimit";
+/// Where a record's two slots begin, and more than a short message takes of one, in bytes.
+const SLOTS: [u32; 2] = [0, 4_096];
+const SLOT: u32 = 600;
+
+fn strace(calls: &str, how: &str) -> Vec<String> {
+    // -D: the program stays our child, and its signals its own.
+    let quiet = ["strace", "-D", "-f", "-qqq", "-o", "/dev/null", "-e"];
+    let quiet = quiet.map(str::to_owned).into_iter();
+    let trace = format!("trace={calls}");
+    quiet
+        .chain([trace, "-e".to_owned(), format!("inject={calls}:{how}")])
+        .collect()
+}
 
 fn is_there(program: &str) -> bool {
     let mut command = Command::new(program);
@@ -131,6 +149,7 @@ impl Round {
     fn restart(&mut self, who: Who) {
         let fault = FAULTS[self.below(FAULTS.len() as u32) as usize];
         let (from, each) = (1 + self.below(12), 2 + self.below(12));
+        let longest = SLOTS[self.below(2) as usize] + self.below(SLOT);
         let side = match who {
             Who::Server => &mut self.server,
             Who::Client => &mut self.client,
@@ -140,15 +159,16 @@ impl Round {
             true => {
                 let (name, calls, how) = fault;
                 *self.counted.entry(name).or_default() += 1;
-                let how = how.replace('N', &from.to_string());
-                let how = how.replace("KILL", "9").replace('K', &each.to_string());
-                // -D: the program stays our child, and its signals its own.
-                let quiet = ["strace", "-D", "-f", "-qqq", "-o", "/dev/null", "-e"];
-                let quiet = quiet.map(str::to_owned).into_iter();
-                let trace = format!("trace={calls}");
-                quiet
-                    .chain([trace, "-e".to_owned(), format!("inject={calls}:{how}")])
-                    .collect()
+                match calls {
+                    TORN => vec![TORN.to_owned(), format!("--fsize={longest}")],
+                    _ => {
+                        let how = how.replace('N', &from.to_string());
+                        strace(
+                            calls,
+                            &how.replace("KILL", "9").replace('K', &each.to_string()),
+                        )
+                    }
+                }
             }
             false => self.wrapper.clone(),
         });
