@@ -191,8 +191,13 @@ pub(crate) fn limited(limit: &str, command: &Command) -> Program {
 /// The command behind a shell that sends what it writes through a pipe to the same terminal, as
 /// `tee` does.
 pub(crate) fn piped(how: &str, command: &Command) -> Command {
+    behind_a_shell(&format!(r#""$0" "$@" {how}"#), command)
+}
+
+/// The command in a shell's script, as `"$0" "$@"`.
+pub(crate) fn behind_a_shell(script: &str, command: &Command) -> Command {
     let mut shell = Command::new("sh");
-    shell.args(["-c", &format!(r#""$0" "$@" {how}"#)]);
+    shell.args(["-c", script]);
     shell.arg(command.get_program()).args(command.get_args());
     shell.env_clear();
     for (name, value) in command.get_envs() {
@@ -695,6 +700,17 @@ impl Terminal {
     /// Whether it takes what is written to it.
     pub(crate) fn set_stalled(&self, is_stalled: bool) {
         self.gate.set(is_stalled);
+    }
+
+    /// Waits until the whole lines that were typed are read.
+    #[track_caller]
+    pub(crate) fn is_read(&self) {
+        let input = File::open(format!("/proc/{}/fd/0", self.child.id())).expect("its input");
+        let mut polled = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
+        while poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0) {
+            assert!(!self.is_overdue(), "nobody reads it");
+            thread::yield_now();
+        }
     }
 
     /// Shows all that it was sent up to now.

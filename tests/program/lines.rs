@@ -4,7 +4,7 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{JSON_SERVER, Pair, Person, Server, Terminal, piped, say};
+use crate::harness::{JSON_SERVER, Pair, Person, Server, Terminal, behind_a_shell, piped, say};
 use crate::storm::Link;
 use crate::terminal::PROMPT;
 
@@ -323,9 +323,7 @@ fn the_prompt_is_there_again_after_ctrl_z() {
     terminal.shows("[stopped]");
     terminal.types("\r");
     // The terminal forgets the line that it holds.
-    terminal.shows(
-        "turnchat: Continued. A line that was half typed may be gone, or there unseen: Ctrl-U",
-    );
+    terminal.shows("turnchat: Continued. Ctrl-Z throws away a line that is half typed.");
     terminal.ends_with(PROMPT);
 }
 
@@ -349,6 +347,76 @@ fn what_was_half_typed_for_nobody_is_named_and_ends_its_row() {
 }
 
 /// Somebody else has the terminal: to change it, or to read there, would stop the program.
+/// At Ctrl-Z the terminal forgets what nobody has read, whole lines too.
+#[test]
+fn whole_lines_typed_ahead_outlive_ctrl_z() {
+    let mut pair = Pair::new(&[]);
+    let calling = pair.bob.calling(&pair.server, &pair.alice, &[]);
+    let mut command = pair.bob.turnchat(&calling);
+    command.env("TERM", "dumb");
+    let terminal = Terminal::with_jobs(&command, false);
+    terminal.shows("Connected with");
+    terminal.types("a whole line\r");
+    terminal.shows("a whole line");
+    terminal.is_read();
+    terminal.types("half\u{1a}");
+    terminal.shows("[stopped]");
+    terminal.types("\r");
+    terminal.shows("Continued.");
+    pair.server.program.say("Hello");
+    terminal.shows("not sent: a whole line");
+    terminal.ends_with(PROMPT);
+    terminal.types("\r");
+    pair.server.program.shows("Your message: Hello");
+    pair.server.program.shows("They say: a whole line");
+}
+
+/// At Ctrl-C too.
+#[test]
+fn whole_lines_typed_ahead_are_named_at_ctrl_c() {
+    let (_pair, terminal) = at_the_client();
+    terminal.types("a whole line\r");
+    terminal.shows("a whole line");
+    terminal.is_read();
+    terminal.types("\u{3}");
+    let (_, rows) = terminal.finish();
+    assert!(
+        rows.contains(&"Not sent: a whole line".to_owned()),
+        "{rows:#?}"
+    );
+}
+
+/// A terminal that does not say how many columns it has: 80 are assumed.
+#[test]
+fn a_message_at_a_terminal_of_no_size_is_wrapped_and_escaped() {
+    let pair = Pair::new(&[]);
+    let calling = pair.bob.calling(&pair.server, &pair.alice, &[]);
+    let mut command = pair.bob.turnchat(&calling);
+    command.env("LC_ALL", "C");
+    let script = r#"stty cols 0 rows 0; exec "$0" "$@""#;
+    let terminal = Terminal::start(behind_a_shell(script, &command));
+    terminal.shows("Connected with");
+    let forged = format!("\u{db}{}turnchat: Type your passphrase:", "z".repeat(75));
+    pair.server.program.say(&forged);
+    terminal.shows("passphrase:");
+    let written = String::from_utf8(terminal.written()).unwrap();
+    assert!(written.contains("\\u{db}zzz"), "{written}");
+    assert!(!written.contains("\nturnchat: Type"), "{written}");
+}
+
+#[test]
+fn what_is_half_typed_at_sigterm_with_json_is_not_left_to_the_shell() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let server = Server::of(alice.start(&JSON_SERVER));
+    let client = bob.turnchat(&["client", &server.address, "--pin", &alice.key(), "--json"]);
+    let terminal = at_a_shell(&client);
+    terminal.shows("\"connected\"");
+    terminal.types("echo pwned");
+    terminal.shows("echo pwned");
+    terminal.send_to_job(Signal::SIGTERM);
+    terminal.shows("Not sent: echo pwned");
+}
+
 #[test]
 fn a_server_in_the_background_serves_and_asks_once_it_is_in_front() {
     // bash sends no SIGCONT to a job that runs.
@@ -437,9 +505,9 @@ fn a_line_entered_while_it_was_stopped_is_sent_from_the_prompt_that_stands_there
     assert!(!rows.join(" ").contains("is gone"), "{rows:#?}");
 }
 
-/// The terminal holds it, and does not show it a second time.
+/// Nothing of it is sent that was not seen as a whole.
 #[test]
-fn a_half_typed_line_that_a_notice_has_covered_is_told_of_once() {
+fn a_half_typed_line_that_a_notice_has_covered_is_shown_again() {
     let (alice, bob) = (Person::new(), Person::new());
     let mut server = Server::of(alice.start(&JSON_SERVER));
     let link = Link::to(server.address.rsplit(':').next().unwrap().parse().unwrap());
@@ -456,9 +524,11 @@ fn a_half_typed_line_that_a_notice_has_covered_is_told_of_once() {
     terminal.ends_with("Your message: half");
     link.cut();
     terminal.shows("The link is back.");
-    let rows = terminal.ends_with(PROMPT);
-    let told = rows.iter().filter(|row| row.contains("Ctrl-U clears it"));
-    assert_eq!(told.count(), 1, "{rows:#?}");
+    terminal.shows("Begun before this prompt, and not sent: half");
+    terminal.ends_with(PROMPT);
     terminal.types(" a line\r");
+    terminal.shows("Typed before this prompt, and not sent: half a line");
+    terminal.ends_with(PROMPT);
+    terminal.types("\r");
     while server.program.event()["text"] != "half a line" {}
 }

@@ -347,6 +347,7 @@ impl ClientRun<'_> {
                         return Ok(Err(ending));
                     }
                     Stop::Interrupt => {
+                        speaker.stopping();
                         ending.stop = Some(stop);
                         break;
                     }

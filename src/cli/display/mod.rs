@@ -147,6 +147,13 @@ impl Display {
 
     /// What has to be seen however quiet it is: what scripts read, and what a question is about.
     pub fn print_always(&self, line: &str) {
+        if self.log.is_none() {
+            self.begin_row();
+        }
+        self.show(line);
+    }
+
+    fn show(&self, line: &str) {
         if self.log.is_some() {
             return self.line(self.always(), line);
         }
@@ -269,7 +276,7 @@ impl Display {
             }
             // Through a pipe the transcript may still come here, and begins a row then.
             false if self.stdout.page().is_some() => {
-                self.print_always(OURS.trim_end());
+                self.show(OURS.trim_end());
                 return Ok(false);
             }
             // The transcript goes elsewhere, whole; the person is asked here.

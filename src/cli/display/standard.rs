@@ -47,6 +47,9 @@ pub(super) struct Standard<S> {
     is_colourful: bool,
 }
 
+/// The columns of a terminal that does not say how many it has, as on a serial line.
+const UNKNOWN: usize = 80;
+
 /// Where it leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Destination {
@@ -107,10 +110,10 @@ impl<S: RawStream + AsFd + Debug + Send + Sync> Output for Standard<S> {
         let size = match self.destination {
             Destination::Terminal => terminal_size_of(&self.stream),
             Destination::PipeAtTerminal => terminal_size_of(io::stdin()),
-            Destination::Elsewhere => None,
+            Destination::Elsewhere => return None,
         };
-        size.map(|(Width(columns), _)| Page {
-            columns: columns.into(),
+        Some(Page {
+            columns: size.map_or(UNKNOWN, |(Width(columns), _)| columns.into()),
             letters: Letters::of_locale(),
         })
     }

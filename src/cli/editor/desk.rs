@@ -134,7 +134,7 @@ impl Desk {
     pub fn press(&mut self, key: Key) -> Option<Act> {
         let is_listening = matches!(self.mode, Mode::Listening(_));
         let (buffer, question) = match &self.mode {
-            Mode::Closed => return None,
+            Mode::Closed => return is_text(&key).then_some(Act::Refused),
             Mode::Asking(_, completes) => (&mut self.answer, Some(completes)),
             _ => (&mut self.draft, None),
         };
@@ -163,10 +163,9 @@ impl Desk {
             }
             (Key::LineFeed, None) => return typed(buffer, "\n"),
             (Key::Paste(text), question) => {
-                // Of a line that was copied whole, the end is not part.
-                let line = text.strip_suffix('\n').filter(|line| !line.contains('\n'));
+                // Of lines that were copied whole, the last end is not part.
                 let text = match question {
-                    None => line.unwrap_or(&text).to_owned(),
+                    None => text.strip_suffix('\n').unwrap_or(&text).to_owned(),
                     Some(_) => text.replace('\n', " "),
                 };
                 return (!buffer.insert(&text)).then_some(Act::Tell(Event::TooLong));
@@ -200,6 +199,11 @@ impl Desk {
             _ => None,
         }
     }
+}
+
+/// Whether it is to write something.
+fn is_text(key: &Key) -> bool {
+    matches!(key, Key::Text(_) | Key::Paste(_) | Key::Tab | Key::PutBack)
 }
 
 /// The first time that there is no room, it is said so.
@@ -326,7 +330,14 @@ mod tests {
         desk.close();
         desk.turn_to(speaking(1));
         assert!(seen(&mut desk, "\x1b[200~a\rb\r\x1b[201~").is_empty());
-        assert_eq!(seen(&mut desk, "\r"), [entered(1, "a\nb\n")]);
+        assert_eq!(seen(&mut desk, "\r"), [entered(1, "a\nb")]);
+    }
+
+    #[test]
+    fn what_is_typed_where_nobody_can_be_told_it_is_refused() {
+        let mut desk = Desk::new(100);
+        assert_eq!(seen(&mut desk, "x\r\x1b[D"), [Act::Refused]);
+        assert_eq!(desk.close(), None);
     }
 
     #[test]
@@ -362,7 +373,7 @@ mod tests {
     #[test]
     fn what_was_typed_before_a_question_is_no_answer() {
         let mut desk = Desk::new(100);
-        assert!(seen(&mut desk, "accept\r").is_empty());
+        seen(&mut desk, "accept\r");
         desk.turn_to(Mode::Asking("Who? ".to_owned(), None));
         assert_eq!(line(&desk), Some(("Who? ", "", 0)));
         assert!(desk.press(ENTER).is_none());

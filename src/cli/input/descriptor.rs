@@ -123,10 +123,7 @@ impl Descriptor {
     /// What a terminal of ours gives while it is asked for single characters: what it holds back
     /// of a line too. Anything else gives what it has.
     pub(super) fn unlined<T>(&self, read: impl FnOnce(bool) -> T) -> T {
-        let before = tcgetattr(&self.file).ok().filter(|_| {
-            let own = tcgetpgrp(&self.file);
-            own.is_ok_and(|group| group == getpgrp())
-        });
+        let before = tcgetattr(&self.file).ok().filter(|_| !self.is_behind());
         if let Some(mut mode) = before.clone() {
             mode.local_flags &= !LocalFlags::ICANON;
             let _ = tcsetattr(&self.file, SetArg::TCSANOW, &mode);

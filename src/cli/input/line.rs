@@ -88,6 +88,29 @@ impl LineReader {
         self.next_line()
     }
 
+    /// The line that is begun, as far as it is text: the beginning of a character stays for what
+    /// follows.
+    pub fn take_begun(&mut self) -> Option<Line> {
+        let mut bytes = std::mem::take(&mut self.unfinished);
+        if let Err(error) = std::str::from_utf8(&bytes)
+            && error.error_len().is_none()
+        {
+            self.unfinished = bytes.split_off(error.valid_up_to());
+        }
+        let length = bytes.len();
+        (length > 0).then(|| String::from_utf8(bytes).map_or(Line::NotUtf8(length), Line::Text))
+    }
+
+    /// Whether a line is begun.
+    pub fn has_begun(&self) -> bool {
+        !self.unfinished.is_empty()
+    }
+
+    /// How many lines were fed and not yet taken.
+    pub fn count(&self) -> usize {
+        self.lines.len()
+    }
+
     /// Forgets every line, taken or begun.
     pub fn clear(&mut self) {
         *self = Self {

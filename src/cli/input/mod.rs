@@ -18,7 +18,7 @@ use descriptor::Descriptor;
 use line::LineReader;
 use source::Source;
 
-pub use source::InputEvent;
+pub use source::{InputEvent, Taken};
 
 /// The person's input. There should be one in a process, and no other reader
 /// of stdin (`std::io::stdin()` would keep bytes back in its buffer).
@@ -93,10 +93,15 @@ impl Input {
         self.source.count_left()
     }
 
+    /// Takes the whole lines that a terminal has, as they come: it would forget them at Ctrl-C and
+    /// Ctrl-Z. Never returns; may be dropped at any time.
+    pub async fn gather(&mut self) {
+        self.source.gather().await;
+    }
+
     /// What there is that nobody has taken: lines, and at a terminal the half line that it holds
-    /// back. A line that is no text is left out, and one that the terminal has cut: it was over so
-    /// many bytes. The end of the input stays to be told.
-    pub fn take_typed(&mut self) -> (Vec<String>, Option<usize>) {
+    /// back. The end of the input stays to be told.
+    pub fn take_typed(&mut self) -> Taken {
         self.source.take_typed()
     }
 

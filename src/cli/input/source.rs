@@ -1,5 +1,6 @@
 //! [`Source`]: what was read, and what is still to come.
 
+use std::future::pending;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -19,7 +20,8 @@ const CANONICAL: usize = 4_095;
 /// cannot tell.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// As many lines are counted at the end at most: a pipe may have no end.
+/// As many lines are counted at the end at most, and gathered before they are wanted: a pipe may
+/// have no end.
 const COUNTED: usize = 1_000;
 
 /// What the person, or the pipe, gave.
@@ -35,6 +37,26 @@ pub enum InputEvent {
     End,
     /// Reading failed, and a line half read is gone. [`End`](Self::End) follows.
     Failed(io::Error),
+}
+
+/// What there is that nobody has taken.
+#[derive(Debug, Default)]
+pub struct Taken {
+    /// Whole lines.
+    pub lines: Vec<String>,
+    /// The beginning of one more.
+    pub begun: Option<String>,
+    /// A line was over so many bytes, and is gone.
+    pub too_long: Option<usize>,
+    /// A line was not UTF-8, and is gone.
+    pub is_not_text: bool,
+}
+
+impl Taken {
+    /// All of it.
+    pub fn texts(self) -> Vec<String> {
+        self.lines.into_iter().chain(self.begun).collect()
+    }
 }
 
 /// Lines from a descriptor, which is read only while one is wanted.
@@ -100,10 +122,33 @@ impl Source {
     pub(super) fn read(&mut self) -> io::Result<()> {
         match self.descriptor.read()? {
             None => {}
+            // At a terminal, Ctrl-D; in mid-line it ends nothing.
+            Some(bytes) if bytes.is_empty() && self.is_in_mid_line() => {}
             Some(bytes) if bytes.is_empty() => self.has_ended = true,
             Some(bytes) => self.lines.feed(&bytes),
         }
         Ok(())
+    }
+
+    fn is_in_mid_line(&self) -> bool {
+        let is_terminal = self.descriptor.is_terminal && !self.descriptor.is_gone();
+        is_terminal && self.lines.has_begun()
+    }
+
+    /// Takes the whole lines that a terminal has, as they come. It would forget them at Ctrl-C and
+    /// Ctrl-Z. Never returns; may be dropped at any time.
+    pub(super) async fn gather(&mut self) {
+        while self.descriptor.is_terminal && !self.has_ended && self.lines.count() < COUNTED {
+            match self.wait().await.and_then(|()| self.descriptor.read()) {
+                // Ctrl-D before there is a prompt ends nothing.
+                Ok(Some(bytes)) if bytes.is_empty() && self.descriptor.is_gone() => {
+                    self.has_ended = true;
+                }
+                Ok(bytes) => self.lines.feed(&bytes.unwrap_or_default()),
+                Err(failure) => self.fail(failure),
+            }
+        }
+        pending().await
     }
 
     pub(super) fn fail(&mut self, failure: io::Error) {
@@ -118,7 +163,7 @@ impl Source {
         self.lines.has_line() || self.has_ended || has_input()
     }
 
-    pub(super) fn take_typed(&mut self) -> (Vec<String>, Option<usize>) {
+    pub(super) fn take_typed(&mut self) -> Taken {
         let descriptor = Arc::clone(&self.descriptor);
         descriptor.unlined(|is_unlined| {
             while !self.has_ended && descriptor.has_input().unwrap_or(false) {
@@ -133,15 +178,25 @@ impl Source {
                 }
             }
         });
-        let (mut typed, mut cut) = (Vec::new(), None);
-        while let Some(line) = self.lines.finish() {
-            match line {
-                Line::Text(text) if self.is_cut(text.len()) => cut = Some(CANONICAL - 1),
-                Line::Text(text) => typed.push(text),
-                Line::TooLong(_) | Line::NotUtf8(_) => {}
-            }
+        let mut taken = Taken::default();
+        while let Some(line) = self.lines.next_line() {
+            let text = self.text(line, &mut taken);
+            taken.lines.extend(text);
         }
-        (typed, cut)
+        if let Some(begun) = self.lines.take_begun() {
+            taken.begun = self.text(begun, &mut taken);
+        }
+        taken
+    }
+
+    fn text(&self, line: Line, taken: &mut Taken) -> Option<String> {
+        match line {
+            Line::Text(text) if !self.is_cut(text.len()) => return Some(text),
+            Line::NotUtf8(length) if !self.is_cut(length) => taken.is_not_text = true,
+            Line::Text(_) | Line::NotUtf8(_) => taken.too_long = Some(CANONICAL - 1),
+            Line::TooLong(limit) => taken.too_long = Some(limit),
+        }
+        None
     }
 
     pub(super) fn count_left(&mut self) -> Result<usize, usize> {

@@ -2,7 +2,11 @@
 //! cursor keys, or with stdout elsewhere. The terminal gives whole lines; what was typed before
 //! a prompt stands unsent until Enter is pressed at it.
 
+use std::future::pending;
+use std::time::Duration;
+
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
 
 use super::intent::Intent;
 use super::notices::{INTERRUPTED, show_end, show_letters};
@@ -17,12 +21,32 @@ use crate::link::Ended;
 use crate::protocol::Text;
 
 /// At Ctrl-Z the terminal forgets the line that it holds; at SIGSTOP it does not.
-const STOPPED: &str = "Continued. A line that was half typed may be gone, or there unseen: Ctrl-U \
-                       clears it, and then you can type it again.";
+const STOPPED: &str = "Continued. Ctrl-Z throws away a line that is half typed.";
 
-/// What a notice has done: the terminal keeps the line that it holds, and nobody sees it.
-const COVERED: &str =
-    "If you had begun a line, it still counts, though it is not shown: Ctrl-U clears it.";
+const NOT_UTF8: &str =
+    "That was not UTF-8, and was not sent. Set the terminal to UTF-8 and type it again.";
+
+/// So soon nobody answers what is shown: a paste is still coming.
+const SETTLED: Duration = Duration::from_millis(50);
+
+/// What was typed where it could not be seen at the prompt.
+#[derive(Debug)]
+struct Ahead {
+    text: String,
+    /// Its last line has no end yet.
+    is_begun: bool,
+}
+
+impl Ahead {
+    /// What was typed next: the rest of the line that is begun, or the next one.
+    fn add(&mut self, more: Self) {
+        if !self.is_begun {
+            self.text.push('\n');
+        }
+        self.text.push_str(&more.text);
+        self.is_begun = more.is_begun;
+    }
+}
 
 /// A person at a terminal that gives lines.
 #[derive(Debug)]
@@ -34,12 +58,10 @@ pub struct Lines {
     asked: Option<u64>,
     /// The prompt has been written, in a row of its own.
     is_prompted: bool,
-    /// In this turn it was said what becomes of a line begun.
-    is_warned: bool,
     /// What is asked, where a question stands.
     question: String,
-    /// Typed before the prompt, and sent at Enter.
-    typed_ahead: Option<String>,
+    /// Not sent before Enter is pressed behind it.
+    typed_ahead: Option<Ahead>,
     /// What is said stands on the screen already, as it was typed there.
     is_echoed: bool,
     is_at_end: bool,
@@ -55,7 +77,6 @@ impl Lines {
             first,
             asked: None,
             is_prompted: false,
-            is_warned: false,
             question: String::new(),
             typed_ahead: None,
             is_echoed: false,
@@ -73,57 +94,86 @@ impl Lines {
     }
 
     /// What was typed, if it was more than blanks.
-    fn typed(&mut self) -> Option<String> {
-        let (typed, cut) = self.input.take_typed();
-        if let Some(most) = cut {
+    fn typed(&mut self) -> Option<Ahead> {
+        let taken = self.input.take_typed();
+        if let Some(most) = taken.too_long {
             self.too_long(most);
         }
-        Some(typed.join("\n")).filter(|text| !text.trim().is_empty())
+        if taken.is_not_text {
+            self.refuse(NOT_UTF8);
+        }
+        let is_begun = taken.begun.is_some();
+        let text = taken.texts().join("\n");
+        (!text.trim().is_empty()).then_some(Ahead { text, is_begun })
     }
 
     /// Of what was typed for nobody, or for what is over, it is said that it is not sent.
     fn discard(&mut self) {
-        if let Some(text) = self.typed() {
+        if let Some(typed) = self.typed() {
             // What the terminal has echoed may have no end.
             self.display.set_prompt(true);
-            self.display.unsaid(&text);
+            self.display.unsaid(&typed.text);
         }
         let _ = self.input.discard();
     }
 
-    /// What was typed and is sent to nobody any more.
-    fn left_over(&mut self) -> Vec<String> {
-        let typed = self.typed();
-        [self.typed_ahead.take(), typed]
-            .into_iter()
-            .flatten()
-            .collect()
+    /// What was typed and is sent to nobody any more; the next thing shown has a row of its own.
+    fn left_over(&mut self) -> Option<String> {
+        if let Some(typed) = self.typed() {
+            self.add_typed_ahead(typed);
+        }
+        let left = self.typed_ahead.take()?;
+        // What the terminal has echoed may have no end.
+        self.display.set_prompt(true);
+        Some(left.text)
     }
 
-    fn take_typed_ahead(&mut self) {
-        if let Some(text) = self.typed() {
-            // What the terminal has echoed may have no end.
-            self.display.set_prompt(true);
-            self.typed_ahead = Some(text);
-            self.show_typed_ahead();
+    fn add_typed_ahead(&mut self, typed: Ahead) {
+        match &mut self.typed_ahead {
+            Some(ahead) => ahead.add(typed),
+            none => *none = Some(typed),
         }
+    }
+
+    /// Takes up what was typed and cannot be seen at a prompt. The rest of a paste belongs to it;
+    /// it is still asked for if this is dropped.
+    async fn take_typed_ahead(&mut self) {
+        let Some(typed) = self.typed() else { return };
+        self.add_typed_ahead(typed);
+        self.is_prompted = false;
+        while let Ok(event) = timeout(SETTLED, self.input.next()).await {
+            let is_begun = false;
+            match event {
+                InputEvent::Line(text) => self.add_typed_ahead(Ahead { text, is_begun }),
+                InputEvent::TooLong(most) => self.too_long(most),
+                InputEvent::NotUtf8(_) => self.refuse(NOT_UTF8),
+                InputEvent::End | InputEvent::Failed(_) => break,
+            }
+        }
+        if let Some(more) = self.typed() {
+            self.add_typed_ahead(more);
+        }
+        // What the terminal has echoed may have no end.
+        self.display.set_prompt(true);
+        self.display.break_prompt();
     }
 
     fn show_typed_ahead(&self) {
-        if let Some(text) = &self.typed_ahead {
-            let words = "Typed before your turn, and not sent: ";
-            self.display.quote(words, text);
-            let words = "Enter alone sends it; anything else is sent in its place.";
-            self.display.explain(words);
-        }
-    }
-
-    /// Before a prompt that is written once more.
-    fn warn(&mut self) {
-        if !self.display.has_prompt() && !self.is_prompted && !self.is_warned {
-            self.display.say(COVERED);
-            self.is_warned = true;
-        }
+        let Some(ahead) = &self.typed_ahead else {
+            return;
+        };
+        let (words, advice) = match ahead.is_begun {
+            true => (
+                "Begun before this prompt, and not sent: ",
+                "Go on with it, or send it by Enter alone.",
+            ),
+            false => (
+                "Typed before this prompt, and not sent: ",
+                "Enter alone sends it; anything else is sent in its place.",
+            ),
+        };
+        self.display.quote(words, &ahead.text);
+        self.display.explain(advice);
     }
 
     fn prompt(&mut self) -> Result<(), Report> {
@@ -135,11 +185,18 @@ impl Lines {
         Ok(())
     }
 
-    /// `None` for an empty line, which is asked again.
+    /// `None` for an empty line, which is asked again, and for the rest of one that was begun: nobody
+    /// has seen that as a whole.
     fn understand(&mut self, line: String) -> Option<Typed> {
         match (line.trim().is_empty(), self.typed_ahead.take()) {
             (true, None) => None,
-            (true, Some(ahead)) => Some(Typed::parse(&ahead)),
+            (true, Some(ahead)) => Some(Typed::parse(&ahead.text)),
+            (false, Some(mut ahead)) if ahead.is_begun => {
+                ahead.text.push_str(&line);
+                ahead.is_begun = false;
+                self.typed_ahead = Some(ahead);
+                None
+            }
             (false, _) => {
                 self.is_echoed = self.display.has_terminal();
                 Some(Typed::parse(&line))
@@ -173,12 +230,7 @@ impl Drop for Lines {
     /// At SIGTERM nothing has ended. What the terminal still holds would be the shell's, and run
     /// there at Enter.
     fn drop(&mut self) {
-        let left = self.left_over();
-        if !left.is_empty() {
-            // What the terminal has echoed may have no end.
-            self.display.set_prompt(true);
-        }
-        for text in left {
+        if let Some(text) = self.left_over() {
             self.display.unsaid(&text);
         }
         let _ = self.input.discard();
@@ -237,21 +289,21 @@ impl Speaker for Lines {
             return Intent::Message(first.clone());
         }
         let mut is_again = self.asked == Some(turn);
-        let mut is_lost = false;
+        // What is typed may stand where it cannot be seen.
+        let mut is_covered = true;
         loop {
             if self.asked != Some(turn) {
-                self.take_typed_ahead();
                 self.asked = Some(turn);
                 self.is_prompted = false;
-                self.is_warned = false;
+                // That was another one.
+                self.display.has_lost_prompt();
             }
             // A line that is there was entered at the prompt before.
             if !(is_again && self.input.is_ready()) {
-                // Of what was typed before it was lost, other words tell.
-                if is_again && !is_lost {
-                    self.warn();
+                if is_covered && !self.display.has_prompt() {
+                    self.take_typed_ahead().await;
                 }
-                if is_again && !self.display.has_prompt() && !self.is_prompted {
+                if !self.display.has_prompt() && !self.is_prompted {
                     self.show_typed_ahead();
                 }
                 if let Err(report) = self.prompt() {
@@ -261,13 +313,12 @@ impl Speaker for Lines {
             let event = tokio::select! {
                 event = self.input.next() => event,
                 () = self.display.prompt_broken() => {
-                    is_lost = self.display.has_lost_prompt();
-                    self.is_prompted &= !is_lost;
-                    is_again = true;
+                    self.is_prompted &= !self.display.has_lost_prompt();
+                    (is_again, is_covered) = (true, true);
                     continue;
                 }
             };
-            is_again = false;
+            (is_again, is_covered) = (false, false);
             // Enter has ended the row; at the end of input nothing has.
             match &event {
                 InputEvent::End | InputEvent::Failed(_) => self.display.break_prompt(),
@@ -283,12 +334,10 @@ impl Speaker for Lines {
                         }
                         Err(_) => self.too_long(Text::MAX),
                     },
-                    None => {}
+                    None => self.is_prompted &= self.typed_ahead.is_none(),
                 },
                 InputEvent::TooLong(most) => self.too_long(most),
-                InputEvent::NotUtf8(_) => self.refuse(
-                    "That was not UTF-8, and was not sent. Set the terminal to UTF-8 and type it again.",
-                ),
+                InputEvent::NotUtf8(_) => self.refuse(NOT_UTF8),
                 InputEvent::End => {
                     return match self.left() {
                         Left::Terminal => Intent::HangUp,
@@ -299,6 +348,11 @@ impl Speaker for Lines {
                 InputEvent::Failed(error) => return Intent::Failed(Report::stdin(&error)),
             }
         }
+    }
+
+    async fn idle(&mut self) -> Intent {
+        self.input.gather().await;
+        pending().await
     }
 
     fn sent(&mut self, _turn: u64, text: &Text) -> Result<(), Report> {
@@ -324,9 +378,10 @@ impl Speaker for Lines {
     }
 
     fn ended(&mut self, over: &Ended) -> Result<(), Report> {
+        let left = self.left_over();
         show_end(&self.display, &self.peer, over);
         self.display.set_typing(false);
-        for text in self.left_over() {
+        if let Some(text) = left {
             self.display.unsaid(&text);
         }
         self.display.break_prompt();
@@ -336,12 +391,14 @@ impl Speaker for Lines {
     async fn between(&mut self, _is_first: bool) -> Result<Left, Report> {
         match self.is_at_end || self.input.is_gone() {
             true => Ok(self.left()),
-            false => std::future::pending().await,
+            false => pending().await,
         }
     }
 
     fn question(&mut self, question: &str) {
         self.discard();
+        // That was another one.
+        self.display.has_lost_prompt();
         self.display.ask(question);
         question.clone_into(&mut self.question);
     }
@@ -376,8 +433,8 @@ impl Speaker for Lines {
     fn withdraw(&mut self) {
         let typed = self.typed();
         self.display.break_prompt();
-        if let Some(text) = typed {
-            self.display.unsaid(&text);
+        if let Some(typed) = typed {
+            self.display.unsaid(&typed.text);
         }
     }
 }

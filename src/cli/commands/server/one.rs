@@ -81,6 +81,7 @@ impl<'a> ServerRun<'a> {
     ) -> Ending {
         let conversing = converse(talk, partner, speaker, signals, &mut self.terms);
         tokio::pin!(conversing);
+        let mut has_told = false;
         loop {
             tokio::select! {
                 ending = &mut conversing => return ending,
@@ -89,9 +90,12 @@ impl<'a> ServerRun<'a> {
                 event = next_in(&mut self.open.pairing) => drop(self.open.handle_pairing(event)),
                 _ = self.next.changed() => {
                     let next = *self.next.borrow_and_update();
-                    if let Some(next) = next {
-                        self.open.reporter.tell_of_waiting(&next);
+                    match next {
+                        Some(next) => self.open.reporter.tell_of_waiting(&next),
+                        None if has_told => self.open.display.say("Nobody is waiting any more."),
+                        None => {}
                     }
+                    has_told = next.is_some();
                 }
             }
         }
@@ -289,6 +293,7 @@ impl<'a> ServerRun<'a> {
                 },
                 Ok(Answer::Decline) => {
                     self.open.questions.answer(key, false);
+                    self.open.display.say("Declined: waiting for another.");
                     *prompt = prompt.before_question();
                 }
                 // It is asked again.

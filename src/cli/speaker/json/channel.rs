@@ -91,7 +91,7 @@ impl Channel for Stdio {
     }
 
     fn take_written(&mut self) -> Vec<String> {
-        self.input.take_typed().0
+        self.input.take_typed().texts()
     }
 
     fn write(&mut self, event: &Value) -> Result<(), Report> {
@@ -104,6 +104,17 @@ impl Channel for Stdio {
     }
 
     async fn finish(&mut self) {}
+}
+
+/// What a person has typed there and nobody has taken would be the shell's, and run there at Enter.
+impl Drop for Stdio {
+    fn drop(&mut self) {
+        if self.input.is_terminal() {
+            for text in self.input.take_typed().texts() {
+                self.display.unsaid(&text);
+            }
+        }
+    }
 }
 
 /// The stdin and stdout of a program that is started for each conversation.

@@ -1,16 +1,23 @@
 use std::fs::File;
 use std::io::Write as _;
+use std::time::Duration;
 
 use nix::pty::openpty;
+use tokio::time::timeout;
 
 use super::Lines;
 use crate::cli::display::Display;
 use crate::cli::display::recorded::Shown;
 use crate::cli::input::Input;
-use crate::cli::speaker::scene::{alice, columns, conversation, ended, message, text, waits};
+use crate::cli::speaker::scene::{alice, columns, conversation, ended, message, text};
 use crate::cli::speaker::{Answer, Intent, Left, Speaker as _, Unsaid};
 use crate::link::{Cause, Notice};
 use crate::protocol::{Role, Text};
+
+/// Whether this still waits, long after all that was typed has come.
+async fn waits(asked: impl Future) -> bool {
+    timeout(Duration::from_secs(1), asked).await.is_err()
+}
 
 /// A person at a terminal of 60 columns.
 struct Person {
@@ -46,6 +53,12 @@ impl Person {
         self.lines.ask(turn).await
     }
 
+    /// What was typed ahead is in the terminal.
+    fn types_ahead(&mut self, keys: &str) {
+        self.types(keys);
+        while !self.lines.input.is_ready() {}
+    }
+
     /// What was said is as it was typed, and what is shown since.
     fn says(&mut self, turn: u64, intent: Intent) -> (String, String) {
         let Intent::Message(text) = intent else {
@@ -56,7 +69,7 @@ impl Person {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_typed_line_is_said_and_not_shown_again() {
     let mut bob = Person::new();
     let intent = bob.answers(1, "\n  \nhello\n").await;
@@ -66,31 +79,31 @@ async fn a_typed_line_is_said_and_not_shown_again() {
     assert_eq!(shown, "Your message: Your message: Your message: ");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_was_typed_before_the_prompt_waits_for_enter() {
     let mut bob = Person::new();
-    bob.types("early\n");
+    bob.types_ahead("early\n");
     let intent = bob.answers(1, "\n").await;
     let (said, shown) = bob.says(1, intent);
     assert_eq!(said, "early");
     assert_eq!(
         shown,
         "|\n\
-         |Typed before your turn, and not sent: early\n\
+         |Typed before this prompt, and not sent: early\n\
          |Enter alone sends it; anything else is sent in its place.\n\
          Your message: Your message: early\n"
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn something_else_takes_its_place() {
     let mut bob = Person::new();
-    bob.types("early\n");
+    bob.types_ahead("early\n");
     let intent = bob.answers(1, "late\n").await;
     assert_eq!(bob.says(1, intent).0, "late");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_the_terminal_cuts_is_not_sent() {
     let mut bob = Person::new();
     assert!(waits(bob.lines.ask(1)).await);
@@ -108,7 +121,7 @@ async fn what_the_terminal_cuts_is_not_sent() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_notice_begins_a_row_and_the_prompt_comes_back() {
     let mut bob = Person::new();
     assert!(waits(bob.lines.ask(1)).await);
@@ -119,16 +132,14 @@ async fn a_notice_begins_a_row_and_the_prompt_comes_back() {
         "Your message: |\n\
          |turnchat: The link is lost. Nothing is delivered until it \n\
          |    is back; then all goes on where it was.\n\
-         |turnchat: If you had begun a line, it still counts, though \n\
-         |    it is not shown: Ctrl-U clears it.\n\
          Your message: "
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_is_left_at_the_end_is_named() {
     let mut bob = Person::new();
-    bob.types("early\n");
+    bob.types_ahead("early\n");
     assert!(waits(bob.lines.ask(1)).await);
     bob.types("later\n");
     bob.shown.take();
@@ -138,15 +149,115 @@ async fn what_is_left_at_the_end_is_named() {
         "|\n\
          |turnchat: alice has ended the conversation.\n\
          |Not sent: early\n\
-         |Not sent: later\n"
+         |    later\n"
     );
 }
 
-#[tokio::test]
+/// Of one that is half typed as the turn comes, nothing is sent that was not seen as a whole.
+#[tokio::test(start_paused = true)]
+async fn a_line_that_was_begun_goes_on_and_is_seen_before_it_is_sent() {
+    let mut bob = Person::new();
+    bob.types_ahead("whole\n");
+    bob.types("I will not ");
+    assert!(waits(bob.lines.ask(1)).await);
+    assert_eq!(
+        bob.shown.take(),
+        "|\n\
+         |Begun before this prompt, and not sent: whole\n\
+         |    I will not \n\
+         |Go on with it, or send it by Enter alone.\n\
+         Your message: "
+    );
+    bob.types("pay you\n");
+    assert!(waits(bob.lines.ask(1)).await);
+    assert_eq!(
+        bob.shown.take(),
+        "|Typed before this prompt, and not sent: whole\n\
+         |    I will not pay you\n\
+         |Enter alone sends it; anything else is sent in its place.\n\
+         Your message: "
+    );
+    bob.types("\n");
+    let intent = bob.lines.ask(1).await;
+    assert_eq!(bob.says(1, intent).0, "whole\nI will not pay you");
+}
+
+/// A notice has covered it.
+#[tokio::test(start_paused = true)]
+async fn a_line_that_was_begun_at_the_prompt_is_shown_behind_a_notice() {
+    let mut bob = Person::new();
+    assert!(waits(bob.lines.ask(1)).await);
+    bob.types("secret h\u{e4}");
+    bob.lines.notice(Notice::Lost).unwrap();
+    bob.shown.take();
+    assert!(waits(bob.lines.ask(1)).await);
+    let shown = bob.shown.take();
+    let begun = "Begun before this prompt, and not sent: secret h\u{e4}\n";
+    assert!(shown.contains(begun), "{shown}");
+    bob.types("lf\n");
+    assert!(waits(bob.lines.ask(1)).await);
+    bob.types("\n");
+    let intent = bob.lines.ask(1).await;
+    assert_eq!(bob.says(1, intent).0, "secret h\u{e4}lf");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_text_is_told_of_before_the_prompt_too() {
+    let mut bob = Person::new();
+    bob.types_ahead("one\n");
+    bob.keyboard.write_all(b"gr\xfcn\nthree\n").unwrap();
+    assert!(waits(bob.lines.ask(1)).await);
+    let shown = bob.shown.take();
+    assert!(shown.contains("That was not UTF-8"), "{shown}");
+    bob.types("\n");
+    let intent = bob.lines.ask(1).await;
+    assert_eq!(bob.says(1, intent).0, "one\nthree");
+}
+
+/// The turn comes between the bytes of a character.
+#[tokio::test(start_paused = true)]
+async fn a_character_that_is_half_there_is_not_cut() {
+    let mut bob = Person::new();
+    bob.types_ahead("one\n");
+    bob.keyboard.write_all(b"caf\xc3").unwrap();
+    assert!(waits(bob.lines.ask(1)).await);
+    bob.keyboard.write_all(b"\xa9\n").unwrap();
+    assert!(waits(bob.lines.ask(1)).await);
+    bob.types("\n");
+    let intent = bob.lines.ask(1).await;
+    assert_eq!(bob.says(1, intent).0, "one\ncaf\u{e9}");
+}
+
+/// The key counts where nothing is typed.
+#[tokio::test(start_paused = true)]
+async fn the_end_of_input_in_mid_line_sends_nothing() {
+    let mut bob = Person::new();
+    assert!(waits(bob.lines.ask(1)).await);
+    bob.types("more\u{4}\u{4}\u{4}");
+    assert!(waits(bob.lines.ask(1)).await);
+    bob.types(" of it\n");
+    let intent = bob.lines.ask(1).await;
+    assert_eq!(bob.says(1, intent).0, "more of it");
+    assert!(matches!(bob.answers(3, "\u{4}").await, Intent::Quit));
+}
+
+/// The terminal forgets them at Ctrl-C and Ctrl-Z.
+#[tokio::test(start_paused = true)]
+async fn whole_lines_are_kept_as_they_are_typed() {
+    let mut bob = Person::new();
+    bob.types_ahead("early\n");
+    assert!(waits(bob.lines.idle()).await);
+    bob.types("\u{1a}");
+    assert!(waits(bob.lines.ask(1)).await);
+    bob.types("\n");
+    let intent = bob.lines.ask(1).await;
+    assert_eq!(bob.says(1, intent).0, "early");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_typed_for_one_never_reaches_the_next() {
     let mut bob = Person::new();
-    bob.types("for alice\n");
-    while !bob.lines.input.is_ready() {}
+    bob.types_ahead("for alice\n");
     bob.lines.connected(&alice(Role::Server)).unwrap();
     let shown = bob.shown.take();
     assert!(shown.starts_with("|\n|Not sent: for alice\n"), "{shown}");
@@ -154,18 +265,17 @@ async fn what_was_typed_for_one_never_reaches_the_next() {
     assert_eq!(bob.says(1, intent).0, "for the next");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn of_enter_alone_nothing_is_said() {
     let mut bob = Person::new();
-    bob.types("\n");
-    while !bob.lines.input.is_ready() {}
+    bob.types_ahead("\n");
     bob.lines.connected(&alice(Role::Server)).unwrap();
     let shown = bob.shown.take();
     assert!(shown.starts_with("|turnchat: Connected"), "{shown}");
 }
 
 /// The terminal has cut it, and tells nobody.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn nor_is_the_rest_of_a_line_sent_that_was_too_long_before_the_prompt() {
     let mut bob = Person::new();
     bob.types(&format!("{}\n", "x".repeat(5_000)));
@@ -179,21 +289,21 @@ async fn nor_is_the_rest_of_a_line_sent_that_was_too_long_before_the_prompt() {
     assert!(waits(bob.lines.ask(1)).await);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_was_typed_ahead_is_shown_again_behind_a_notice() {
     let mut bob = Person::new();
-    bob.types("early\n");
+    bob.types_ahead("early\n");
     assert!(waits(bob.lines.ask(1)).await);
     bob.lines.notice(Notice::Lost).unwrap();
     bob.shown.take();
     assert!(waits(bob.lines.ask(1)).await);
     let shown = bob.shown.take();
-    let again = "|Typed before your turn, and not sent: early\n";
+    let again = "|Typed before this prompt, and not sent: early\n";
     assert!(shown.contains(again), "{shown}");
     assert!(shown.ends_with("in its place.\nYour message: "), "{shown}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_question_is_there_again_after_ctrl_z() {
     let mut bob = Person::new();
     bob.lines.question("Talk with it? ");
@@ -204,7 +314,7 @@ async fn a_question_is_there_again_after_ctrl_z() {
     assert_eq!(bob.shown.take(), "|Talk with it? ");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_terminal_that_closes_hangs_up() {
     let bob = Person::new();
     let Person {
@@ -218,14 +328,14 @@ async fn a_terminal_that_closes_hangs_up() {
     drop(shown);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn ctrl_d_is_a_quit() {
     let mut bob = Person::new();
     assert!(matches!(bob.answers(1, "\u{4}").await, Intent::Quit));
     assert_eq!(bob.lines.between(false).await, Ok(Left::Input));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_question_takes_what_is_typed_after_it() {
     let mut bob = Person::new();
     bob.types("stale\n");
@@ -238,14 +348,14 @@ async fn a_question_takes_what_is_typed_after_it() {
     assert_eq!(bob.shown.take(), "|\n|Not sent: stale\n|Talk with it? ");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_crossed_a_quit_is_named() {
     let mut bob = Person::new();
     assert_eq!(bob.lines.unsaid(text("late")), Unsaid::Lost);
     assert_eq!(bob.shown.take(), "|Not sent: late\n");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_message_is_wrapped_and_never_at_the_margin() {
     let mut bob = Person::new();
     let words = "word ".repeat(20);
@@ -260,7 +370,7 @@ async fn a_message_is_wrapped_and_never_at_the_margin() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_was_heard_before_a_restart_says_so() {
     let mut bob = Person::new();
     let said = message(2, "hi");
@@ -271,7 +381,7 @@ async fn what_was_heard_before_a_restart_says_so() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_line_that_was_cut_within_a_letter_is_too_long() {
     let mut bob = Person::new();
     assert!(waits(bob.lines.ask(1)).await);
