@@ -3,8 +3,9 @@
 pub use crate::link::server::admission;
 pub use crate::link::session;
 pub use crate::link::store::{
-    Contents, Disk, DiskFile, FileStore, JournalError, Listed, Loaded, PutError, Putting,
-    RecordName, Step, StoreError, Version, read_record, write_record,
+    Claim, Claimant, Contents, Disk, DiskFile, FileStore, JournalError, Listed, Loaded,
+    MemoryStore, PutError, Putting, RecordName, Step, StoreError, Version, next_ticket,
+    read_record, write_record,
 };
 pub use crate::protocol::{
     By, Conversation, Decoder, End, Frame, HeardWhen, Liveness, OutOfOrder, Output, PairDecoder,

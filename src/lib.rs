@@ -87,7 +87,7 @@ pub use link::{
     Abandoned, Candidate, Cause, Client, Confirmed, ConnectError, ConnectionError, Ended,
     HandshakeError, IoError, Journal, JournalError, LinkError, MyTurn, Notice, OpenConversation,
     Paired, Pairing, PairingClient, PairingError, PairingEvent, Server, ServerBuilder, ServerEvent,
-    ServerEvents, Storing, Talk, TheirTurn, Turn, Verdict, Waiting, tcp,
+    ServerEvents, SharedStore, Storing, Talk, TheirTurn, Turn, Verdict, Waiting, tcp,
 };
 pub use protocol::{
     Code, ConversationId, Detail, FrameError, Limits, MalformedId, Message, Overdue, PairReason,

@@ -247,6 +247,11 @@ where
         self.with(|state| state.session.supersede());
     }
 
+    /// Another server goes on with it.
+    pub(crate) fn taken_over(&self) {
+        self.with(|state| state.session.taken_over());
+    }
+
     /// The peer is not admitted any more.
     pub(crate) fn expel(&self) {
         self.with(|state| state.session.expel());

@@ -489,12 +489,20 @@ impl Session {
         }
     }
 
-    fn taken_over(&mut self) {
+    /// Somebody else goes on with it, as its record says: nothing is said and nothing kept here
+    /// any more.
+    pub fn taken_over(&mut self) {
         self.is_taken_over = true;
         match &mut self.phase {
             Phase::On => self.fail(LinkError::TakenOver, false),
             Phase::Closing(ending) => ending.ended.cause = LinkError::TakenOver.into(),
-            Phase::Storing(end) => end.1 = Remains::Nothing,
+            Phase::Storing(end) => {
+                let (ended, remains) = &mut **end;
+                *remains = Remains::Nothing;
+                if let Cause::Link(_) = ended.cause {
+                    ended.cause = LinkError::TakenOver.into();
+                }
+            }
             Phase::Done => {}
         }
     }

@@ -13,6 +13,7 @@ mod cuts;
 mod dropped;
 mod holds;
 mod network;
+mod nodes;
 mod restarts;
 mod sides;
 mod stopping;

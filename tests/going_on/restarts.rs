@@ -182,7 +182,7 @@ fn damages(page: &std::path::Path) -> Vec<(Vec<u8>, Option<u32>)> {
     let json = read_record(page).unwrap();
     // A count that would not go on.
     let mut endless: serde_json::Value = serde_json::from_str(&json).unwrap();
-    endless["clienthello"] = ((1_u64 << 53) + 1).into();
+    endless["clienthello"] = ((1_u64 << 63) + 1).into();
     let record = |json: &str| {
         std::fs::remove_file(page).unwrap();
         assert!(write_record(page, json));

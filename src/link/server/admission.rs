@@ -29,6 +29,9 @@ pub struct Admission {
     limits: Limits,
     /// One peer at a time: a key has one open conversation, the newest (PROTOCOL 4.30).
     one_at_a_time: bool,
+    /// Other servers have conversations of the same store: one that is not known here may be
+    /// known there.
+    is_shared: bool,
     connections: BTreeMap<ConnectionId, Connection>,
     crowd: Crowd,
     conversations: Conversations,
@@ -109,6 +112,7 @@ impl Admission {
         Self {
             limits: *limits,
             one_at_a_time,
+            is_shared: false,
             connections: BTreeMap::new(),
             crowd: Crowd::new(limits.strangers, limits.strangers_per_address),
             conversations: Conversations::new(limits),
@@ -118,6 +122,14 @@ impl Admission {
             seats: 0,
             is_closing: false,
         }
+    }
+
+    /// The same for one of several servers that share a store. Whoever enters to
+    /// [begin](Entry::Begin) may go on with a conversation that stands there.
+    #[must_use]
+    pub fn shared(mut self) -> Self {
+        self.is_shared = true;
+        self
     }
 
     // What becomes of connections.
@@ -546,7 +558,7 @@ impl Admission {
                 return self.dismiss(id, Instruction::Refuse(Reason::Busy));
             }
             // PROTOCOL 4.23.
-            None if hello.heard > 0 => {
+            None if hello.heard > 0 && !self.is_shared => {
                 return self.dismiss(id, Instruction::Refuse(Reason::Ended));
             }
             // It was asked about, or entering, while its conversation was on.

@@ -15,7 +15,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
 use super::admission::{ConnectionId, Hello, Instruction};
-use super::hub_event::{ConnectionEvent, Handed, HubEvent, Keeping, Task};
+use super::claim::Claimed;
+use super::hub_event::{ConnectionEvent, Entering, Handed, HubEvent, Keeping, Task};
 use super::tickets::Tickets;
 use crate::link::closer::Closer;
 use crate::link::driver::TICK;
@@ -171,6 +172,17 @@ where
         Ok(None) => ConnectionEvent::Left(None),
         Err(error) => ConnectionEvent::Left(Some(Box::new(error))),
     };
+}
+
+/// Waits until the conversation of a connection is claimed, and hands it over.
+pub(super) async fn claim<S>(
+    entering: Entering<S>,
+    claiming: impl Future<Output = Claimed>,
+    hub: HubHandle<S>,
+) {
+    let mut departure = Departure::new(hub);
+    let claimed = claiming.await;
+    departure.last = ConnectionEvent::Claimed(Box::new((entering, claimed)));
 }
 
 /// Up to `hello`; `None` if it has to make room, or has paired.

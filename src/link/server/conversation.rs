@@ -49,6 +49,11 @@ where
         (live, turn::welcomed(peer, &conversation, user))
     }
 
+    /// Where it is kept.
+    pub(super) fn record(&self) -> Option<Arc<Record>> {
+        self.record.clone()
+    }
+
     /// Keeps it going, to its end: by its connection's task, if that is still there, or by
     /// another of these.
     pub(super) fn keep(
@@ -58,7 +63,7 @@ where
         tasks: &mut JoinSet<()>,
         events: mpsc::UnboundedSender<HubEvent<S>>,
     ) {
-        let record = self.record.take();
+        let record = self.record();
         let mut end = End {
             name,
             events,

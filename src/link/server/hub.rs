@@ -19,10 +19,11 @@ use super::admission::{
     Admission, ConnectionId, ConversationName, Entry, Hello, Instruction, Order, Orders, Verdict,
     Why,
 };
+use super::claim::{Claimed, claim};
 use super::connection::{self, Entrance, HubHandle};
 use super::conversation::Live;
 use super::event::{News, ServerEvent};
-use super::hub_event::{ConnectionEvent, Handed, HubEvent, Remains, Task};
+use super::hub_event::{ConnectionEvent, Entering, Handed, HubEvent, Remains, Task};
 use super::question::{Candidate, Questions};
 use super::tickets::Tickets;
 use super::timers::Timers;
@@ -31,7 +32,7 @@ use crate::link::crowding::Crowding;
 use crate::link::error::{ConnectionError, LinkError, chain};
 use crate::link::handshake::Tls;
 use crate::link::session::{Greeting, NotAccepted};
-use crate::link::store::{Inventory, Record, RecordName, Store, StoreError, Stored};
+use crate::link::store::{Claimant, Inventory, Record, RecordName, Store, StoreError, Stored};
 use crate::link::turn::Talk;
 use crate::link::wire::Wire;
 use crate::protocol::{Conversation, Frame, HeardWhen, Limits, Reason, Role, Violation};
@@ -63,6 +64,9 @@ pub(super) enum Request {
 pub(super) struct Hub<S> {
     settings: Settings,
     store: Option<Arc<dyn Store>>,
+    /// Other servers have it, too. What is not on here is not known here: it stands in the store,
+    /// and whoever enters claims it there.
+    is_shared: bool,
     admission: Admission,
     timers: Timers,
     connections: BTreeMap<ConnectionId, Connection>,
@@ -72,7 +76,7 @@ pub(super) struct Hub<S> {
     live: BTreeMap<ConversationName, Live<S>>,
     /// Connections for a conversation that is just ending or being parked; they are answered
     /// after that.
-    early: BTreeMap<ConversationName, Early<S>>,
+    early: BTreeMap<ConversationName, (ConnectionId, Entering<S>)>,
     /// Whose `hello` is being answered, and whether it is let in.
     answering: Option<(ConnectionId, bool)>,
     parked: BTreeMap<ConversationName, Parked>,
@@ -97,12 +101,6 @@ pub(super) struct Hub<S> {
 struct Parked {
     conversation: Conversation,
     record: Arc<Record>,
-}
-
-struct Early<S> {
-    id: ConnectionId,
-    wire: Box<Wire<Tls<S>>>,
-    has_quit: bool,
 }
 
 /// The channels to the server's user.
@@ -143,12 +141,17 @@ where
             excess,
             unreadable,
         } = inventory;
+        let is_shared = store.as_ref().is_some_and(|store| store.is_shared());
         let mut hub = Self {
-            admission: Admission::new(&settings.limits, settings.one_at_a_time),
+            admission: match is_shared {
+                true => Admission::new(&settings.limits, settings.one_at_a_time).shared(),
+                false => Admission::new(&settings.limits, settings.one_at_a_time),
+            },
             timers: Timers::default(),
             settings,
             tickets: Arc::new(Tickets::of(store.clone())),
             store,
+            is_shared,
             connections: BTreeMap::new(),
             going: BTreeSet::new(),
             live: BTreeMap::new(),
@@ -389,6 +392,8 @@ where
 
     /// A conversation is over, and this is its record, if it has one.
     fn end(&mut self, name: ConversationName, record: Option<Arc<Record>>) -> Orders {
+        // A store that others have forgets ends by itself.
+        let record = record.filter(|_| !self.is_shared);
         self.ended.extend(record.map(|record| (name, record)));
         self.admission.ended(name)
     }
@@ -407,10 +412,25 @@ where
                 ConnectionEvent::Hello(hello, handed) => {
                     return self.hello(id, *hello, handed).await;
                 }
+                // It may stand in the store: it ends once it is claimed.
+                ConnectionEvent::Quit if self.is_shared => return,
                 ConnectionEvent::Quit => self.admission.quit(id),
                 ConnectionEvent::Entered(wire, has_quit) => {
                     self.forget(id);
-                    self.enter(id, wire, has_quit, None)
+                    let task = None;
+                    self.enter(
+                        id,
+                        Entering {
+                            wire,
+                            has_quit,
+                            task,
+                        },
+                        None,
+                    )
+                }
+                ConnectionEvent::Claimed(claimed) => {
+                    let (entering, claimed) = *claimed;
+                    self.claimed(id, entering, claimed)
                 }
                 ConnectionEvent::Left(error) => {
                     let from = self.forget(id).map(display);
@@ -427,6 +447,8 @@ where
                 }
                 let mut orders = match remains {
                     Remains::Nothing => self.admission.forget(name),
+                    // Its task has failed, and what the record says nobody knows.
+                    Remains::End(None) if self.is_shared => self.admission.forget(name),
                     Remains::End(record) => self.end(name, record),
                     Remains::Parked(conversation, record) => {
                         let conversation = *conversation;
@@ -434,17 +456,28 @@ where
                             conversation,
                             record,
                         };
-                        self.parked.insert(name, parked);
-                        self.admission.parked(name)
+                        self.park(name, parked)
                     }
                 };
-                if let Some(Early { id, wire, has_quit }) = self.early.remove(&name) {
-                    orders.extend(self.enter(id, wire, has_quit, None));
+                if let Some((id, entering)) = self.early.remove(&name) {
+                    orders.extend(self.enter(id, entering, None));
                 }
                 orders
             }
         };
         self.give(orders).await;
+    }
+
+    /// A conversation can go on later.
+    fn park(&mut self, name: ConversationName, parked: Parked) -> Orders {
+        self.parked.insert(name, parked);
+        let mut orders = self.admission.parked(name);
+        if self.is_shared && self.admission.is_open(&name) {
+            // Wherever its peer comes.
+            self.parked.remove(&name);
+            orders.extend(self.admission.forget(name));
+        }
+        orders
     }
 
     /// A connection is gone; from where it came.
@@ -459,7 +492,12 @@ where
         self.give(orders).await;
         if let Some((_, true)) = self.answering.take() {
             self.forget(id);
-            let orders = self.enter(id, handed.wire, false, handed.task);
+            let entering = Entering {
+                wire: handed.wire,
+                has_quit: false,
+                task: handed.task,
+            };
+            let orders = self.enter(id, entering, None);
             self.give(orders).await;
         } else {
             let handle = self.handle(id);
@@ -486,69 +524,93 @@ where
         self.admission.hello(id, hello, verdict)
     }
 
-    /// A connection was let in, and hands itself over: the one way in.
+    /// A connection was let in, and hands itself over: the one way in. `claimed`: what it has
+    /// claimed in a store that others have, too.
     fn enter(
         &mut self,
         id: ConnectionId,
-        wire: Box<Wire<Tls<S>>>,
-        has_quit: bool,
-        task: Option<Task>,
+        entering: Entering<S>,
+        claimed: Option<(Arc<Record>, Conversation)>,
     ) -> Orders {
         let (hello, is_live) = match self.admission.entry(id) {
             Entry::Begin(hello) => (hello, false),
             Entry::GoOn(hello) => (hello, true),
             Entry::Ended => {
                 let reason = Reason::Ended;
-                return self.close_with(id, wire, Frame::Refuse { reason }, None);
+                return self.close_with(id, entering.wire, Frame::Refuse { reason }, None);
             }
-            Entry::Again(key) => return self.wait_again(id, key, wire, has_quit),
+            Entry::Again(key) => return self.wait_again(id, key, entering),
             Entry::None => return self.admission.leave(id),
         };
-        let (name, peer) = (hello.name(), hello.peer);
-        let greeting = Greeting {
-            heard: hello.heard,
-            has_quit,
-            clienthello: hello.clienthello,
-        };
-        if is_live {
-            let live = self.live.get(&name);
-            let refused = live.and_then(|live| live.driver.accept(wire, greeting).err());
-            return match refused {
-                Some((wire, NotAccepted::Ending)) => {
-                    let early = Early { id, wire, has_quit };
-                    let earlier = self.early.insert(name, early);
-                    earlier.map_or(Orders::new(), |earlier| self.admission.leave(earlier.id))
-                }
-                Some((wire, NotAccepted::Violation(violation))) => {
-                    self.turn_away(id, wire, violation)
-                }
-                None => self.admission.leave(id),
-            };
-        }
-        let (conversation, record) = match self.parked.get(&name) {
-            Some(parked) => (
-                parked.conversation.clone(),
-                Some(Arc::clone(&parked.record)),
-            ),
-            None => {
-                let record = self.store.as_ref().map(|store| {
-                    let name = RecordName::Server(name.0, name.1);
-                    Arc::new(Record::of_new(Arc::clone(store), name))
-                });
-                let heard_when = match record {
-                    Some(_) => HeardWhen::Stored,
-                    None => HeardWhen::Taken,
-                };
-                let conversation = Conversation::new(Role::Server, name.1, heard_when);
-                (conversation, record)
+        match (claimed, self.store.clone()) {
+            (None, Some(store)) if self.is_shared => {
+                self.claim(id, &hello, entering, store);
+                Orders::new()
             }
-        };
+            _ if is_live => self.go_on(id, &hello, entering),
+            (Some((record, conversation)), _) => {
+                self.begin(id, hello, entering, conversation, Some(record))
+            }
+            (None, store) => {
+                let name = hello.name();
+                let (conversation, record) = match self.parked.get(&name) {
+                    Some(parked) => (
+                        parked.conversation.clone(),
+                        Some(Arc::clone(&parked.record)),
+                    ),
+                    None => new(name, store),
+                };
+                self.begin(id, hello, entering, conversation, record)
+            }
+        }
+    }
+
+    /// It is on, or held.
+    fn go_on(&mut self, id: ConnectionId, hello: &Hello, entering: Entering<S>) -> Orders {
+        let Entering { wire, has_quit, .. } = entering;
+        let greeting = greeting(hello, has_quit);
+        let live = self.live.get(&hello.name());
+        let refused = live.and_then(|live| live.driver.accept(wire, greeting).err());
+        match refused {
+            Some((wire, NotAccepted::Ending)) => {
+                let task = None;
+                self.come_early(
+                    id,
+                    hello.name(),
+                    Entering {
+                        wire,
+                        has_quit,
+                        task,
+                    },
+                )
+            }
+            Some((wire, NotAccepted::Violation(violation))) => self.turn_away(id, wire, violation),
+            None => self.admission.leave(id),
+        }
+    }
+
+    /// It begins, or goes on from here.
+    fn begin(
+        &mut self,
+        id: ConnectionId,
+        hello: Hello,
+        entering: Entering<S>,
+        conversation: Conversation,
+        record: Option<Arc<Record>>,
+    ) -> Orders {
+        let Entering {
+            wire,
+            has_quit,
+            task,
+        } = entering;
+        let greeting = greeting(&hello, has_quit);
         // Tried on a copy: where it cannot be, nothing has changed (PROTOCOL 4.4).
         if let Err(violation) = conversation.clone().accept(greeting.heard) {
             return self.turn_away(id, wire, violation);
         }
+        let name = hello.name();
         info!(connection = id.0, key = %name.0, conversation = %name.1, "let in");
-        let (live, talk) = self.live(peer, conversation, record);
+        let (live, talk) = self.live(hello.peer, conversation, record);
         if live.driver.accept(wire, greeting).is_err() {
             return self.admission.leave(id);
         }
@@ -558,14 +620,70 @@ where
         orders
     }
 
-    /// A connection goes back to where it waits behind its `hello`.
-    fn wait_again(
+    /// Its conversation is just ending, or being parked.
+    fn come_early(
         &mut self,
         id: ConnectionId,
-        key: KeyId,
-        wire: Box<Wire<Tls<S>>>,
-        has_quit: bool,
+        name: ConversationName,
+        entering: Entering<S>,
     ) -> Orders {
+        let earlier = self.early.insert(name, (id, entering));
+        earlier.map_or(Orders::new(), |(earlier, _)| self.admission.leave(earlier))
+    }
+
+    /// Before anything is said, its conversation is claimed in the store (PROTOCOL 4.7 and 4.25).
+    fn claim(
+        &mut self,
+        id: ConnectionId,
+        hello: &Hello,
+        entering: Entering<S>,
+        store: Arc<dyn Store>,
+    ) {
+        let name = hello.name();
+        let claimant = Claimant {
+            conversation: hello.conversation,
+            heard: hello.heard,
+            clienthello: hello.clienthello,
+        };
+        let held = self.live.get(&name).and_then(Live::record);
+        let by = Instant::now() + self.settings.limits.hello;
+        let name = RecordName::Server(name.0, name.1);
+        let claiming = claim(store, name, held, claimant, by);
+        let handle = self.handle(id);
+        self.tasks
+            .spawn(connection::claim(entering, claiming, handle));
+    }
+
+    /// What has become of a claim. Much may have happened since.
+    fn claimed(&mut self, id: ConnectionId, entering: Entering<S>, claimed: Claimed) -> Orders {
+        let refuse = |reason| Frame::Refuse { reason };
+        match claimed {
+            Claimed::Ours(record, conversation) => {
+                self.enter(id, entering, Some((record, *conversation)))
+            }
+            Claimed::Ended => self.close_with(id, entering.wire, refuse(Reason::Ended), None),
+            Claimed::Lost => match self.admission.entry(id) {
+                Entry::GoOn(hello) => {
+                    let name = hello.name();
+                    if let Some(live) = self.live.get(&name) {
+                        live.driver.taken_over();
+                    }
+                    self.come_early(id, name, entering)
+                }
+                _ => self.enter(id, entering, None),
+            },
+            Claimed::Impossible(violation) => self.turn_away(id, entering.wire, violation),
+            Claimed::Unreadable(error) => {
+                self.mention(ServerEvent::Unreadable(error));
+                self.close_with(id, entering.wire, refuse(Reason::Busy), None)
+            }
+            Claimed::Nothing => self.admission.leave(id),
+        }
+    }
+
+    /// A connection goes back to where it waits behind its `hello`.
+    fn wait_again(&mut self, id: ConnectionId, key: KeyId, entering: Entering<S>) -> Orders {
+        let Entering { wire, has_quit, .. } = entering;
         let (instructions, instructed) = mpsc::unbounded_channel();
         let connection = Connection {
             address: None,
@@ -582,7 +700,7 @@ where
         let handle = self.handle(id);
         self.tasks.spawn(connection::wait(handed, handle));
         let mut orders = self.admission.again(id);
-        if has_quit {
+        if has_quit && !self.is_shared {
             orders.extend(self.admission.quit(id));
         }
         orders
@@ -749,4 +867,29 @@ where
         let all_gone = async { while self.tasks.join_next().await.is_some() {} };
         let _ = timeout(2 * self.settings.limits.close_time, all_gone).await;
     }
+}
+
+fn greeting(hello: &Hello, has_quit: bool) -> Greeting {
+    Greeting {
+        heard: hello.heard,
+        has_quit,
+        clienthello: hello.clienthello,
+    }
+}
+
+/// A conversation that begins, and where it is kept.
+fn new(
+    name: ConversationName,
+    store: Option<Arc<dyn Store>>,
+) -> (Conversation, Option<Arc<Record>>) {
+    let record = store.map(|store| {
+        let name = RecordName::Server(name.0, name.1);
+        Arc::new(Record::of_new(store, name))
+    });
+    let heard_when = match record {
+        Some(_) => HeardWhen::Stored,
+        None => HeardWhen::Taken,
+    };
+    let conversation = Conversation::new(Role::Server, name.1, heard_when);
+    (conversation, record)
 }

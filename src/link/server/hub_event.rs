@@ -7,6 +7,7 @@ use std::task::Waker;
 use tokio::sync::{mpsc, oneshot};
 
 use super::admission::{ConnectionId, ConversationName, Hello, Instruction};
+use super::claim::Claimed;
 use crate::link::error::ConnectionError;
 use crate::link::handshake::Tls;
 use crate::link::session;
@@ -31,6 +32,8 @@ pub(super) enum ConnectionEvent<S> {
     /// It had to wait and is let in: it hands itself over as its last act; whether a
     /// `quit` stands behind the `hello`.
     Entered(Box<Wire<Tls<S>>>, bool),
+    /// It was let in, and has claimed its conversation: it hands itself over again.
+    Claimed(Box<(Entering<S>, Claimed)>),
     /// It is gone, and why, if something went wrong.
     Left(Option<Box<ConnectionError>>),
 }
@@ -41,6 +44,15 @@ pub(super) struct Handed<S> {
     /// A `quit` stands behind the `hello`.
     pub(super) has_quit: bool,
     pub(super) instructions: mpsc::UnboundedReceiver<Instruction>,
+    /// Its task, if that has nothing else to do.
+    pub(super) task: Option<Task>,
+}
+
+/// A connection that was let in.
+pub(super) struct Entering<S> {
+    pub(super) wire: Box<Wire<Tls<S>>>,
+    /// A `quit` stands behind the `hello`.
+    pub(super) has_quit: bool,
     /// Its task, if that has nothing else to do.
     pub(super) task: Option<Task>,
 }

@@ -2,6 +2,7 @@
 //! conversations out.
 
 pub mod admission;
+mod claim;
 mod connection;
 mod conversation;
 mod crowd;
@@ -27,7 +28,7 @@ use self::hub::{EVENTS, Hub, Outlets, Request, Settings};
 use self::question::Questions;
 use crate::link::journal::Journal;
 use crate::link::pairing::{Door, Pairing};
-use crate::link::store::{Inventory, JournalError};
+use crate::link::store::{Inventory, JournalError, SharedStore};
 use crate::link::turn::Talk;
 use crate::protocol::Limits;
 use crate::trust::tls::server_config;
@@ -58,7 +59,14 @@ pub use question::Candidate;
 /// ```
 pub struct ServerBuilder {
     settings: Settings,
-    journal: Option<Journal>,
+    kept: Kept,
+}
+
+/// Where a server keeps its conversations.
+enum Kept {
+    Nowhere,
+    Journal(Journal),
+    Shared(SharedStore),
 }
 
 /// A server that receives connections. Dropping it drops them all.
@@ -105,7 +113,7 @@ impl ServerBuilder {
                 one_at_a_time: true,
                 questions: Questions::new(admit),
             },
-            journal: None,
+            kept: Kept::Nowhere,
         }
     }
 
@@ -129,8 +137,25 @@ impl ServerBuilder {
     /// first; after [`many_at_a_time`](Self::many_at_a_time) none does.
     #[must_use]
     pub fn with_journal(mut self, journal: Journal) -> Self {
-        self.journal = Some(journal);
+        self.kept = Kept::Journal(journal);
         self
+    }
+
+    /// The same server as one of several with the same identity, which have this store in common;
+    /// each of them can have [many conversations at a time](Self::many_at_a_time). Any may get a
+    /// peer's next connection: a conversation that was cut at one goes on at another, each message
+    /// once and in order, as with one server and a journal.
+    ///
+    /// Where a conversation goes on at another server, the handler that has it here learns
+    /// [`LinkError::TakenOver`](super::LinkError::TakenOver) with its next message, or once it is
+    /// held no longer: nothing that it says is sent from then on. A message that it was handed and
+    /// has not answered is handed to the other as well, as
+    /// [unanswered](super::Talk::unanswered). Nothing is read at the start, and a conversation that
+    /// is not on at any server is not told of by [`ServerEvent`]s.
+    #[must_use]
+    pub fn with_shared_store(mut self, store: SharedStore) -> Self {
+        self.kept = Kept::Shared(store);
+        self.many_at_a_time()
     }
 
     /// Reads the journal, if there is one, and begins to receive what `accept` yields: streams,
@@ -153,9 +178,13 @@ impl ServerBuilder {
         A: FnMut() -> F + Send + 'static,
         F: Future<Output = io::Result<(S, Option<IpAddr>)>> + Send + 'static,
     {
-        let kept = match self.journal {
-            Some(journal) => journal.server(&self.settings.limits).await?,
-            None => Inventory::default(),
+        let kept = match self.kept {
+            Kept::Nowhere => Inventory::default(),
+            Kept::Journal(journal) => journal.server(&self.settings.limits).await?,
+            Kept::Shared(SharedStore(store)) => Inventory {
+                store: Some(store),
+                ..Inventory::default()
+            },
         };
         let (requests, requested) = mpsc::unbounded_channel();
         let (talks, talks_out) = mpsc::unbounded_channel();

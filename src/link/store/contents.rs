@@ -14,7 +14,7 @@ const VERSION: u32 = 4;
 
 /// More than can ever come. The count continues from the stored number, so a larger one is
 /// damage.
-const MOST_CLIENTHELLOS: u64 = 1 << 53;
+const MOST_CLIENTHELLOS: u64 = 1 << 63;
 
 /// A record's content. It holds the last messages, not encrypted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

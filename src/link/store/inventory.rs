@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::error::JournalError;
-use super::page::{Page, Stored};
+use super::page::Page;
 use super::record_name::RecordName;
+use super::stored::Stored;
 use super::{Listed, Store};
 use crate::protocol::Limits;
 

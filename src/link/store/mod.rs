@@ -2,35 +2,45 @@
 //! instant. Each has one record, and its next state is put there before the step that depends
 //! on it (PROTOCOL 4.7).
 
+mod claim;
 mod contents;
 mod directory;
 mod disk;
 mod error;
 mod file;
 mod inventory;
+mod memory;
 mod page;
 mod put;
 mod record;
 mod record_name;
+mod shared;
 mod slots;
+mod stored;
+mod ticket;
 
 use std::fmt::Debug;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
+pub use claim::{Claim, Claimant};
 pub use contents::Contents;
 pub(super) use directory::Directory;
 pub use disk::{Disk, DiskFile};
 pub use error::{JournalError, PutError, StoreError};
 pub use file::FileStore;
 pub(crate) use inventory::Inventory;
-pub(crate) use page::{Page, Stored};
+pub use memory::MemoryStore;
+pub(crate) use page::Page;
 pub use put::{Putting, Step};
 pub(crate) use record::Record;
 pub use record_name::RecordName;
+pub use shared::SharedStore;
 #[doc(hidden)]
 pub use slots::{read_record, write_record};
+pub(crate) use stored::Stored;
+pub use ticket::next_ticket;
 
 /// Which write of a record it is; each store counts in its own way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,6 +71,12 @@ pub(crate) type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 ///
 /// A put that was begun goes on if its future is dropped.
 pub(crate) trait Store: Send + Sync + Debug {
+    /// Whether other servers with the same identity write in it as well. A conversation is then
+    /// [claimed](Record::claim) before it goes on, and its end is put, never removed.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     /// Where a record stands, for messages.
     fn place(&self, name: &RecordName) -> PathBuf;
 
@@ -78,10 +94,25 @@ pub(crate) trait Store: Send + Sync + Debug {
         expected: Version,
     ) -> Later<Result<Version, PutError>>;
 
+    /// The same where it says nothing but that a conversation has ended. A shared store keeps it
+    /// for 24 hours (PROTOCOL 4.24), and may forget it then.
+    fn put_end(
+        self: Arc<Self>,
+        name: RecordName,
+        bytes: Vec<u8>,
+        expected: Version,
+    ) -> Later<Result<Version, PutError>> {
+        self.put(name, bytes, expected)
+    }
+
     /// Removes a record durably, if its version is the `expected` one.
     fn remove(self: Arc<Self>, name: RecordName, expected: Version) -> Later<Result<(), PutError>>;
 
     /// A number above all that were given out before, and above all that its records hold: the
     /// place of a ClientHello in the order of all that have come (PROTOCOL 4.25).
+    ///
+    /// Of a shared store, how many writes there were when this was called, or later. It writes
+    /// nothing for that, and so it can give out a number twice; [`next_ticket`] makes tickets of
+    /// them.
     fn ticket(self: Arc<Self>) -> Later<Result<u64, JournalError>>;
 }

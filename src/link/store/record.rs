@@ -8,12 +8,14 @@ use aws_lc_rs::rand;
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 
+use super::claim::{Claim, Claimant};
 use super::contents::{Contents, now};
 use super::error::{JournalError, StoreError};
+use super::page::Page;
 use super::put::{Putting, Step};
 use super::record_name::RecordName;
 use super::{Store, Version};
-use crate::protocol::Snapshot;
+use crate::protocol::{Conversation, HeardWhen, Role, Snapshot};
 
 /// How long to wait before a record is read of which nobody knows whether it was written.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -30,6 +32,8 @@ pub(crate) struct Record {
 #[derive(Debug)]
 struct State {
     version: Version,
+    /// The ticket of the connection that has claimed it here.
+    claimed: u64,
     /// The nonce of a put that has failed: part of it may be there.
     failed: Option<u64>,
     /// It only says that the conversation has ended.
@@ -51,6 +55,7 @@ impl Record {
             name,
             state: Mutex::new(State {
                 version,
+                claimed: 0,
                 failed: None,
                 is_tombstone,
                 is_forgotten: false,
@@ -83,12 +88,56 @@ impl Record {
         if state.is_tombstone && state.is_forgotten {
             return self.write(&mut state, None).await;
         }
+        // One that has claimed it may not have taken it over yet.
+        let clienthello = clienthello.max(state.claimed);
+        let contents = self.contents(conversation, is_live, clienthello);
+        self.write(&mut state, Some(contents)).await
+    }
+
+    fn contents(&self, conversation: &Snapshot, is_live: bool, clienthello: u64) -> Contents {
         let mut contents = Contents::new(self.name.peer(), conversation.clone());
         contents.written = now();
         contents.nonce = nonce();
         contents.live = is_live;
         contents.clienthello = clienthello;
-        self.write(&mut state, Some(contents)).await
+        contents
+    }
+
+    /// Takes a server's conversation over for a connection, whoever goes on with it now: from
+    /// here on their puts conflict. Only with [`Claim::Free`] anything has changed.
+    ///
+    /// `is_ours`: it goes on here, in this record.
+    ///
+    /// # Errors
+    /// [`StoreError::TakenOver`]: somebody else has written meanwhile; where it was ours, it is so
+    /// no longer.
+    pub(crate) async fn claim(
+        &self,
+        claimant: Claimant,
+        is_ours: bool,
+    ) -> Result<Claim, StoreError> {
+        let mut state = self.state.lock().await;
+        let loaded = Arc::clone(&self.store).load(self.name).await?;
+        let version = loaded
+            .as_ref()
+            .map_or(Version::NONE, |(version, _)| *version);
+        let page = loaded
+            .map(|loaded| Page::read(self.name, &loaded, &*self.store))
+            .transpose()?;
+        let nonce = page.as_ref().map(|page| page.nonce);
+        let is_failed_put = nonce.is_some() && nonce == state.failed;
+        if is_ours && version != state.version && !is_failed_put {
+            return Err(StoreError::TakenOver);
+        }
+        (state.version, state.failed) = (version, None);
+        let found = page.map(|page| (page.clienthello, page.conversation));
+        let claim = Claim::of(found, claimant);
+        if let Claim::Free(conversation) = &claim {
+            let contents = self.contents(&conversation.snapshot(), true, claimant.clienthello);
+            self.write(&mut state, Some(contents)).await?;
+            state.claimed = claimant.clienthello;
+        }
+        Ok(claim)
     }
 
     /// Removes it durably: the conversation is over, and nobody needs to be told so any more.
@@ -111,8 +160,10 @@ impl Record {
         }
     }
 
-    /// `None`: it is removed.
+    /// `None`: it is removed, or where others would then take it for one that never began, it says
+    /// no more than that it has ended.
     async fn write(&self, state: &mut State, contents: Option<Contents>) -> Result<(), StoreError> {
+        let contents = contents.or_else(|| self.end());
         if let Some(failed) = state.failed {
             match self.read().await? {
                 Some((version, nonce)) if nonce == failed => state.version = version,
@@ -130,6 +181,9 @@ impl Record {
                 Step::Try(expected) => {
                     let store = Arc::clone(&self.store);
                     putting.tried(match &contents {
+                        Some(contents) if contents.conversation.is_tombstone() => {
+                            store.put_end(self.name, contents.encode(), expected).await
+                        }
                         Some(contents) => store.put(self.name, contents.encode(), expected).await,
                         None => {
                             let removed = store.remove(self.name, expected).await;
@@ -154,6 +208,15 @@ impl Record {
                 }
             };
         }
+    }
+
+    /// What is left of it in a shared store.
+    fn end(&self) -> Option<Contents> {
+        let (RecordName::Server(_, id), true) = (self.name, self.store.is_shared()) else {
+            return None;
+        };
+        let ended = Conversation::new(Role::Server, id, HeardWhen::Stored).tombstone();
+        Some(self.contents(&ended, false, 0))
     }
 
     /// Its version, and the nonce in it.
