@@ -17,6 +17,8 @@ const MOST_KEYS: usize = 5;
 pub(crate) struct Setup {
     pub(crate) seed: u64,
     pub(crate) broken: Option<Broken>,
+    /// How many servers share a store; one has a store of its own.
+    pub(crate) nodes: usize,
     /// The server talks to one peer at a time.
     pub(crate) one_at_a_time: bool,
     /// How many it talks to.
@@ -113,6 +115,7 @@ impl Setup {
         let mut setup = Self {
             seed,
             broken,
+            nodes: 1,
             one_at_a_time,
             seats: match one_at_a_time {
                 true => 1,
@@ -146,6 +149,32 @@ impl Setup {
             rule.suit(&mut setup);
         }
         setup
+    }
+
+    /// The same with several servers that share a store.
+    pub(crate) fn shared(self) -> Self {
+        let mut dice = Dice::new(self.seed ^ 0x6E6F_6465);
+        let mut setup = Self {
+            nodes: dice.pick(&[2, 2, 3]),
+            one_at_a_time: false,
+            seats: 1 + dice.below(4),
+            asks: false,
+            server_journal: true,
+            ..self
+        };
+        setup.storing = Duration::from_millis(dice.pick(&[1, 20, 500, 2_000]));
+        if !setup.mishaps.until.is_zero() {
+            setup.mishaps.troubled_store = dice.pick(&[0, 20, 6]);
+        }
+        if let Some(rule) = setup.broken {
+            rule.suit_shared(&mut setup);
+        }
+        setup
+    }
+
+    /// Whether servers share a store.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.nodes > 1
     }
 
     /// Nothing goes wrong by itself, and both sides have a journal.

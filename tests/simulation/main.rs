@@ -44,11 +44,11 @@ use promise::{
     UNSAID, WANTED,
 };
 use proven::proven_peer;
-use rules::Broken;
 use world::World;
 
 const READABLE: &str = "what was stored can be read";
 const SILENT: &str = "whoever was taken over says nothing more";
+const OWNER: &str = "each version has one owner, and stands in the store";
 const OWN: &str = "nobody takes what it did itself for another's";
 
 /// Keys that were proven, in their order: so, a history is the same whichever they are.
@@ -61,14 +61,14 @@ fn peers() -> &'static [Peer] {
     })
 }
 
-fn live(seed: u64, broken: Option<Broken>) -> Result<Figures, (&'static str, String)> {
-    let mut world = World::new(Setup::drawn(seed, broken), peers());
+fn live(setup: &Setup) -> Result<Figures, (&'static str, String)> {
+    let mut world = World::new(setup.clone(), peers());
     if world.live().is_ok() {
         world.figures.histories = 1;
         return Ok(world.figures);
     }
     let told = number("TURNCHAT_TOLD").unwrap_or(60) as usize;
-    let mut world = World::new(Setup::drawn(seed, broken), peers()).telling(told);
+    let mut world = World::new(setup.clone(), peers()).telling(told);
     let (promise, told) = world.live().expect_err("the same history");
     let told = told.join("\n");
     let setup = &world.setup;
@@ -76,7 +76,7 @@ fn live(seed: u64, broken: Option<Broken>) -> Result<Figures, (&'static str, Str
 }
 
 /// Histories on all cores; the first that breaks a promise.
-fn live_all(seeds: u64) -> (Figures, Option<(u64, &'static str, String)>) {
+fn live_all(seeds: u64, draw: fn(u64) -> Setup) -> (Figures, Option<(u64, &'static str, String)>) {
     peers();
     let next = AtomicU64::new(0);
     let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -88,7 +88,7 @@ fn live_all(seeds: u64) -> (Figures, Option<(u64, &'static str, String)>) {
                 if seed >= seeds {
                     return (figures, None);
                 }
-                match live(seed, None) {
+                match live(&draw(seed)) {
                     Ok(more) => figures += more,
                     Err((promise, told)) => {
                         next.store(seeds, Ordering::Relaxed);
@@ -111,9 +111,11 @@ fn live_all(seeds: u64) -> (Figures, Option<(u64, &'static str, String)>) {
 
 #[test]
 fn the_same_seed_is_the_same_history() {
-    for seed in 0..40 {
+    let setups = (0..40).flat_map(|seed| [of_one_server(seed), of_several_servers(seed)]);
+    for setup in setups {
+        let seed = setup.seed;
         let told = || {
-            let mut world = World::new(Setup::drawn(seed, None), peers()).telling(usize::MAX);
+            let mut world = World::new(setup.clone(), peers()).telling(usize::MAX);
             let _ = world.live();
             world.told()
         };
@@ -125,21 +127,39 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
+fn of_one_server(seed: u64) -> Setup {
+    Setup::drawn(seed, None)
+}
+
+fn of_several_servers(seed: u64) -> Setup {
+    Setup::drawn(seed, None).shared()
+}
+
 #[test]
 fn every_history_keeps_what_is_promised() {
+    keep_all_promises("every_history", 20_000, of_one_server);
+}
+
+/// Whichever of several servers that share a store a connection comes to.
+#[test]
+fn every_shared_history_keeps_what_is_promised() {
+    keep_all_promises("every_shared", 5_000, of_several_servers);
+}
+
+fn keep_all_promises(test: &str, seeds: u64, draw: fn(u64) -> Setup) {
     if let Some(seed) = number("TURNCHAT_SEED") {
-        if let Err((promise, told)) = live(seed, None) {
+        if let Err((promise, told)) = live(&draw(seed)) {
             panic!("{told}\nseed {seed}: not kept: {promise}");
         }
         return;
     }
     let start = Instant::now();
-    let (figures, broken) = live_all(number("TURNCHAT_SEEDS").unwrap_or(20_000));
-    println!("{figures}; {:?}", start.elapsed());
+    let (figures, broken) = live_all(number("TURNCHAT_SEEDS").unwrap_or(seeds), draw);
+    println!("{test}: {figures}; {:?}", start.elapsed());
     if let Some((seed, promise, told)) = broken {
         panic!(
             "{told}\nseed {seed}: not kept: {promise}\nAgain: \
-             TURNCHAT_SEED={seed} cargo test --test simulation"
+             TURNCHAT_SEED={seed} cargo test --test simulation {test}"
         );
     }
 }

@@ -19,7 +19,7 @@ const HISTORIES: u64 = 25;
 fn pull(seed: u64, broken: Option<Broken>) -> Result<Figures, (&'static str, String)> {
     let world = || World::new(Setup::drawn(seed, broken).calm(), peers());
     let mut figures = Figures::default();
-    for whose in [Whose::Server, Whose::Client(0)] {
+    for whose in [Whose::Server(0), Whose::Client(0)] {
         let mut undisturbed = world();
         let _ = undisturbed.live();
         for operation in 1..=undisturbed.operations(whose) {

@@ -56,9 +56,29 @@ pub(crate) enum Broken {
     KeyIsKept,
     /// A restarted server tells nothing of what it had ended.
     EndsAreTold,
+    /// Of servers that share a store, whoever goes on with a conversation writes nothing before it
+    /// says or hears something.
+    Claimed,
+    /// It is welcomed, and then claimed.
+    ClaimFirst,
+    /// A put of which nobody knows is taken for one that is done.
+    UnknownIsUnknown,
+    /// The ticket is drawn once the `hello` is there.
+    TicketFirst,
+    /// Ends are removed.
+    EndsArePut,
 }
 
 impl Broken {
+    /// The same where servers share a store.
+    pub(crate) fn suit_shared(self, setup: &mut Setup) {
+        match self {
+            Self::UnknownIsUnknown | Self::ReadWhereUnknown => setup.mishaps.troubled_store = 6,
+            Self::TicketFirst | Self::EndsArePut => setup.mishaps.held_back = 3,
+            _ => {}
+        }
+    }
+
     /// More of what it takes to break it.
     pub(crate) fn suit(self, setup: &mut Setup) {
         let journals = |setup: &mut Setup, server, client| {
@@ -105,7 +125,18 @@ impl Broken {
 
 /// When this rule is broken, one of these promises is.
 fn break_rule(rule: Broken, promises: &[&str]) {
-    let broken = (0..ENOUGH).find_map(|seed| Some((seed, live(seed, Some(rule)).err()?)));
+    break_in(rule, promises, |seed, rule| Setup::drawn(seed, Some(rule)));
+}
+
+/// The same where servers share a store.
+fn break_shared(rule: Broken, promises: &[&str]) {
+    break_in(rule, promises, |seed, rule| {
+        Setup::drawn(seed, Some(rule)).shared()
+    });
+}
+
+fn break_in(rule: Broken, promises: &[&str], draw: fn(u64, Broken) -> Setup) {
+    let broken = (0..ENOUGH).find_map(|seed| Some((seed, live(&draw(seed, rule)).err()?)));
     let Some((seed, (promise, _))) = broken else {
         panic!("{rule:?}: nothing is broken");
     };
@@ -223,4 +254,43 @@ fn an_end_that_cannot_be_stored_is_not_told_to_who_waits_again() {
 #[test]
 fn a_put_of_which_nobody_knows_is_not_tried_again_blindly() {
     break_rule(Broken::ReadWhereUnknown, &[OWN]);
+}
+
+#[test]
+fn unless_it_is_claimed_two_servers_go_on_with_one_conversation() {
+    break_shared(
+        Broken::Claimed,
+        &[TURN, SAID, ONCE, AGREED, WANTED, SAFE, LOST, ACCUSED],
+    );
+}
+
+#[test]
+fn unless_it_is_claimed_first_a_welcome_is_not_true() {
+    break_shared(
+        Broken::ClaimFirst,
+        &[TURN, SAID, ONCE, AGREED, WANTED, SAFE, LOST, ACCUSED],
+    );
+}
+
+#[test]
+fn a_put_of_which_nobody_knows_is_not_done() {
+    break_shared(
+        Broken::UnknownIsUnknown,
+        &[TURN, SAID, ONCE, AGREED, WANTED, SAFE, LOST, ACCUSED],
+    );
+}
+
+#[test]
+fn a_shared_put_of_which_nobody_knows_is_not_tried_again_blindly() {
+    break_shared(Broken::ReadWhereUnknown, &[OWN]);
+}
+
+#[test]
+fn unless_tickets_are_drawn_first_an_old_hello_takes_over() {
+    break_shared(Broken::TicketFirst, &[REPLACED, WANTED, ACCUSED]);
+}
+
+#[test]
+fn unless_ends_are_put_a_hello_to_another_server_begins_anew() {
+    break_shared(Broken::EndsArePut, &[REOPENED, WANTED, ACCUSED]);
 }

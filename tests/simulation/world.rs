@@ -13,16 +13,17 @@ mod network;
 mod person;
 mod promises;
 mod queue;
+mod store;
 mod untold;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
 use turnchat::internals::admission;
 use turnchat::internals::admission::ConnectionId;
 use turnchat::internals::session;
-use turnchat::internals::{RecordName, Snapshot};
+use turnchat::internals::{RecordName, Snapshot, Version};
 use turnchat::{ConversationId, KeyId, Peer};
 
 use crate::config::{Setup, Side};
@@ -37,24 +38,38 @@ pub(crate) use self::machine::Crash;
 use self::machine::Machine;
 use self::network::{Link, LinkId};
 use self::queue::{Queue, Time};
+use self::store::{Answer, CallNumber, RecordNumber, Request, Shared};
 
 /// More than any history needs.
 const MOST_EVENTS: u64 = 60_000;
 /// How much of what happened is told in a line.
 const WIDTH: usize = 400;
 
+/// One of the servers with the same identity.
+pub(crate) type Node = usize;
+
+/// Of a server, from a start to the next.
+type Life = (Node, u32);
+
 /// Whose side of which conversation: each client has one at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum At {
     Client(usize),
-    Server(ConversationId),
+    Server(Node, ConversationId),
 }
 
 impl At {
     fn side(self) -> Side {
         match self {
             Self::Client(_) => Side::Client,
-            Self::Server(_) => Side::Server,
+            Self::Server(..) => Side::Server,
+        }
+    }
+
+    fn whose(self) -> Whose {
+        match self {
+            Self::Client(client) => Whose::Client(client),
+            Self::Server(node, _) => Whose::Server(node),
         }
     }
 }
@@ -63,7 +78,16 @@ impl At {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Whose {
     Client(usize),
-    Server,
+    Server(Node),
+}
+
+impl Whose {
+    fn side(self) -> Side {
+        match self {
+            Self::Client(_) => Side::Client,
+            Self::Server(_) => Side::Server,
+        }
+    }
 }
 
 /// What happens. What belongs to a machine's life or to a driver that is no more, is nothing.
@@ -89,22 +113,41 @@ enum Event {
     Speaks(At, DriverNumber),
     Over(At, DriverNumber),
 
-    // The server, in this life.
-    HelloDue(u32, ConnectionId),
-    Entered(u32, ConnectionId),
-    Left(u32, ConnectionId),
-    HubFires(u32, admission::Timer),
+    // A server, in this life.
+    HelloDue(Life, ConnectionId),
+    Entered(Life, ConnectionId),
+    Left(Life, ConnectionId),
+    HubFires(Life, admission::Timer),
     /// Its user has answered about a key.
-    Answers(u32, KeyId),
+    Answers(Life, KeyId),
     /// Its user is ready for one more.
-    Seat(u32),
+    Seat(Life),
     /// Its user reads of an end.
-    ReadsEnd(u32),
+    ReadsEnd(Life),
+    /// A claim has taken too long.
+    ClaimDue(Life, ConnectionId),
+
+    // A store that servers share.
+    Asked((Life, CallNumber, u64), RecordNumber, RecordName, Request),
+    Answered(Life, CallNumber, u64, Answer),
+    AsksAgain(Life, CallNumber),
+    /// A put arrives when nobody waits for it any more.
+    Late(RecordNumber, RecordName, Option<Vec<u8>>, Version),
 
     Starts(Whose),
     Mishap,
     /// Everything has come to rest: all is started once more.
     LastStart,
+}
+
+/// Its machine, and what its program holds.
+struct Server {
+    machine: Machine,
+    hub: Hub,
+    /// Its program does nothing before that.
+    paused_until: Time,
+    /// It cannot reach the shared store before that.
+    cut_off_until: Time,
 }
 
 pub(crate) struct World {
@@ -114,8 +157,12 @@ pub(crate) struct World {
     links: BTreeMap<LinkId, Link>,
     dialled: LinkId,
     drivers: DriverNumber,
-    server: Machine,
-    hub: Hub,
+    nodes: Vec<Server>,
+    shared: Shared,
+    /// At which of several servers somebody said what: conversation, turn and life.
+    sayers: BTreeMap<(ConversationId, u64, u8), Node>,
+    /// Of that, what its server cannot have sent: it was not stored when others went on.
+    unsaid: BTreeSet<(ConversationId, u64, u8)>,
     clients: Vec<Client>,
     peers: &'static [Peer],
     tales: BTreeMap<ConversationId, Tale>,
@@ -141,14 +188,22 @@ impl World {
         let dice = Dice::new(setup.seed);
         let broken = setup.broken;
         let client = |client: &crate::config::ClientSetup| Client::new(client, broken);
+        let server = |setup: &Setup| Server {
+            machine: Machine::new(setup.server_journal, broken),
+            hub: Hub::new(setup),
+            paused_until: Time::ZERO,
+            cut_off_until: Time::ZERO,
+        };
         let mut world = Self {
             dice,
             queue: Queue::new(),
             links: BTreeMap::new(),
             dialled: 0,
             drivers: 0,
-            server: Machine::new(setup.server_journal, broken),
-            hub: Hub::new(&setup),
+            nodes: (0..setup.nodes).map(|_| server(&setup)).collect(),
+            shared: Shared::default(),
+            sayers: BTreeMap::new(),
+            unsaid: BTreeSet::new(),
             clients: setup.clients.iter().map(client).collect(),
             peers,
             tales: BTreeMap::new(),
@@ -163,9 +218,10 @@ impl World {
             told: 0,
             setup,
         };
-        world
-            .queue
-            .after(Duration::ZERO, Event::Starts(Whose::Server));
+        for node in 0..world.nodes.len() {
+            let starts = Event::Starts(Whose::Server(node));
+            world.queue.after(Duration::ZERO, starts);
+        }
         for client in 0..world.clients.len() {
             let at = world.dice.evenly(Duration::from_secs(5));
             world.queue.after(at, Event::Starts(Whose::Client(client)));
@@ -226,8 +282,14 @@ impl World {
     }
 
     fn step(&mut self, number: u64, event: Event) {
-        self.note(|| format!("{event:?}"));
         let whose = self.whose(&event);
+        if let Some(Whose::Server(node)) = whose
+            && self.nodes[node].paused_until > self.queue.now()
+        {
+            let until = self.nodes[node].paused_until;
+            return self.queue.again(until, number, event);
+        }
+        self.note(|| format!("{event:?}"));
         let may_crash = !self.is_calm && self.fuse.is_none();
         if whose.is_some() && may_crash && self.dice.once_in(self.setup.mishaps.crash_in_step) {
             self.fuse = Some(self.dice.below(4));
@@ -248,11 +310,8 @@ impl World {
 
     /// Whose machine does something about it.
     fn whose(&self, event: &Event) -> Option<Whose> {
-        let of_at = |at: &At| match at {
-            At::Client(client) => Whose::Client(*client),
-            At::Server(_) => Whose::Server,
-        };
         let of_link = |link: &LinkId| self.links.get(link)?.client.map(Whose::Client);
+        let node_of = |link: &LinkId| self.links.get(link).map_or(0, |of| of.node);
         match event {
             Event::Arrives(link, Side::Client) | Event::Silent(link, Side::Client) => of_link(link),
             Event::Proven(link) | Event::DialFailed(link) | Event::FirstFrameDue(link) => {
@@ -263,10 +322,24 @@ impl World {
             | Event::Closed(at, _)
             | Event::Takes(at, _)
             | Event::Speaks(at, _)
-            | Event::Over(at, _) => Some(of_at(at)),
+            | Event::Over(at, _) => Some(at.whose()),
             Event::Starts(whose) => Some(*whose),
             Event::Mishap | Event::LastStart => None,
-            _ => Some(Whose::Server),
+            Event::Accepted(link)
+            | Event::ClientHello(link)
+            | Event::Arrives(link, Side::Server)
+            | Event::Silent(link, Side::Server) => Some(Whose::Server(node_of(link))),
+            Event::HelloDue((node, _), _)
+            | Event::Entered((node, _), _)
+            | Event::Left((node, _), _)
+            | Event::HubFires((node, _), _)
+            | Event::Answers((node, _), _)
+            | Event::Seat((node, _))
+            | Event::ReadsEnd((node, _))
+            | Event::ClaimDue((node, _), _)
+            | Event::Answered((node, _), ..)
+            | Event::AsksAgain((node, _), _) => Some(Whose::Server(*node)),
+            Event::Asked(..) | Event::Late(..) => None,
         }
     }
 
@@ -289,8 +362,10 @@ impl World {
             Event::Speaks(at, driver) => self.speaks(at, driver),
             Event::Over(at, driver) => self.over(at, driver),
             Event::Starts(Whose::Client(client)) => self.start_client(client),
-            Event::Starts(Whose::Server) => self.start_server(),
+            Event::Starts(Whose::Server(node)) => self.start_server(node),
             Event::Mishap => self.mishap(),
+            Event::Asked(call, by, name, request) => self.asked(call, by, name, request),
+            Event::Late(by, name, bytes, expected) => self.arrives_late(by, name, bytes, expected),
             Event::LastStart => self.last_start(),
             Event::HelloDue(life, _)
             | Event::Entered(life, _)
@@ -298,9 +373,13 @@ impl World {
             | Event::HubFires(life, _)
             | Event::Answers(life, _)
             | Event::Seat(life)
+            | Event::ClaimDue(life, _)
+            | Event::Answered(life, ..)
+            | Event::AsksAgain(life, _)
             | Event::ReadsEnd(life) => {
-                if life == self.server.life && self.server.is_up {
-                    self.at_hub(number, event);
+                let (node, _) = life;
+                if life == self.life(node) && self.nodes[node].machine.is_up {
+                    self.at_hub(node, number, event);
                 }
             }
         }
@@ -358,16 +437,17 @@ impl World {
         }
     }
 
+    fn life(&self, node: Node) -> Life {
+        (node, self.nodes[node].machine.life)
+    }
+
     fn machine(&mut self, at: At) -> &mut Machine {
-        match at {
-            At::Client(client) => &mut self.clients[client].machine,
-            At::Server(_) => &mut self.server,
-        }
+        self.machine_of(at.whose())
     }
 
     fn machine_of(&mut self, whose: Whose) -> &mut Machine {
         match whose {
-            Whose::Server => &mut self.server,
+            Whose::Server(node) => &mut self.nodes[node].machine,
             Whose::Client(client) => &mut self.clients[client].machine,
         }
     }
@@ -375,7 +455,7 @@ impl World {
     fn driver(&mut self, at: At) -> Option<&mut Driver> {
         match at {
             At::Client(client) => self.clients[client].driver(),
-            At::Server(id) => self.hub.live.get_mut(&id),
+            At::Server(node, id) => self.nodes[node].hub.live.get_mut(&id),
         }
     }
 
@@ -411,8 +491,11 @@ impl World {
     /// What stands in the record of a conversation.
     fn record(&self, side: Side, id: ConversationId) -> Option<Snapshot> {
         let name = self.record_name(side, id);
+        if side == Side::Server && self.setup.is_shared() {
+            return self.stands(id).map(|contents| contents.conversation);
+        }
         let machine = match side {
-            Side::Server => &self.server,
+            Side::Server => &self.nodes[0].machine,
             Side::Client => &self.clients[self.owner(id)].machine,
         };
         let snapshot = machine.look(&name)?;

@@ -30,10 +30,9 @@ pub(super) enum Claimed {
     Nothing,
 }
 
-/// Claims a conversation, if that is done `by` then. A claim that is given up, or of which nothing
-/// comes, does no harm: the next connection has a higher ticket.
-///
-/// `held`: its record, where it is on here.
+/// Claims a conversation, if that is done `by` then. A claim of which nothing comes does no harm:
+/// the next connection has a higher ticket. What was begun goes on, so that its record, where that
+/// is `held` because the conversation is on here, knows what has become of it.
 pub(super) async fn claim(
     store: Arc<dyn Store>,
     name: RecordName,
@@ -41,19 +40,24 @@ pub(super) async fn claim(
     claimant: Claimant,
     by: Instant,
 ) -> Claimed {
-    let claiming = claim_at_last(&store, name, held, claimant);
-    timeout_at(by, claiming).await.unwrap_or(Claimed::Nothing)
+    let claiming = tokio::spawn(claim_until(store, name, held, claimant, by));
+    match timeout_at(by, claiming).await {
+        Ok(Ok(claimed)) => claimed,
+        // It panics nowhere.
+        Ok(Err(_)) | Err(_) => Claimed::Nothing,
+    }
 }
 
-async fn claim_at_last(
-    store: &Arc<dyn Store>,
+async fn claim_until(
+    store: Arc<dyn Store>,
     name: RecordName,
     held: Option<Arc<Record>>,
     claimant: Claimant,
+    by: Instant,
 ) -> Claimed {
     let mut tries = 0;
-    while tries < TRIES {
-        let fresh = || Arc::new(Record::of_new(Arc::clone(store), name));
+    while tries < TRIES && Instant::now() < by {
+        let fresh = || Arc::new(Record::of_new(Arc::clone(&store), name));
         let record = held.clone().unwrap_or_else(fresh);
         match record.claim(claimant, held.is_some()).await {
             Ok(Claim::Free(conversation)) => return Claimed::Ours(record, conversation),

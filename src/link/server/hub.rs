@@ -28,6 +28,7 @@ use super::question::{Candidate, Questions};
 use super::tickets::Tickets;
 use super::timers::Timers;
 use super::untold::Untold;
+use crate::link::abandoned::Abandoned;
 use crate::link::crowding::Crowding;
 use crate::link::error::{ConnectionError, LinkError, chain};
 use crate::link::handshake::Tls;
@@ -764,17 +765,14 @@ where
                     let Some(parked) = self.parked.remove(&name) else {
                         continue;
                     };
+                    if self.is_shared {
+                        self.give_up_anywhere(name, parked, why);
+                        continue;
+                    }
                     let conversation = parked.conversation.clone();
                     let told = match Untold::end(name.0, &parked.record, conversation).await {
                         Ok((abandoned, untold)) => {
-                            let (key, conversation) = (name.0, name.1);
-                            info!(%conversation, peer = %key, "given up");
-                            let event = match why {
-                                Why::Peer => ServerEvent::GaveUp(abandoned),
-                                Why::Age => ServerEvent::Expired(abandoned),
-                                Why::Expelled => ServerEvent::Expelled(abandoned),
-                            };
-                            self.tell(event, untold);
+                            self.tell(given_up(why, abandoned), untold);
                             // Whatever the record says: a `hello` may still be held back.
                             self.end(name, Some(parked.record))
                         }
@@ -802,6 +800,22 @@ where
                 Order::Disarm(timer) => self.timers.disarm(timer),
             }
         }
+    }
+
+    /// A conversation that stands where others have it, too. Nobody waits for that: it may take
+    /// long. If others go on with it meanwhile, it has not ended.
+    fn give_up_anywhere(&mut self, name: ConversationName, parked: Parked, why: Why) {
+        let events = self.outlets.events.clone();
+        self.tasks.spawn(async move {
+            let Parked {
+                conversation,
+                record,
+            } = parked;
+            if let Ok((abandoned, untold)) = Untold::end(name.0, &record, conversation).await {
+                let event = given_up(why, abandoned);
+                let _ = events.try_send(News { event, untold });
+            }
+        });
     }
 
     fn instruct(&mut self, id: ConnectionId, instruction: Instruction, unstored: &[KeyId]) {
@@ -866,6 +880,17 @@ where
         self.live.values().for_each(|live| live.driver.cut_off());
         let all_gone = async { while self.tasks.join_next().await.is_some() {} };
         let _ = timeout(2 * self.settings.limits.close_time, all_gone).await;
+    }
+}
+
+/// What the server's user is told of a parked conversation that is over.
+fn given_up(why: Why, abandoned: Abandoned) -> ServerEvent {
+    let (key, conversation) = (&abandoned.key, &abandoned.conversation);
+    info!(%conversation, peer = %key, "given up");
+    match why {
+        Why::Peer => ServerEvent::GaveUp(abandoned),
+        Why::Age => ServerEvent::Expired(abandoned),
+        Why::Expelled => ServerEvent::Expelled(abandoned),
     }
 }
 

@@ -7,7 +7,7 @@ use turnchat::internals::{Conversation, Frame, Role};
 use super::driver::{Driver, DriverNumber};
 use super::machine::Machine;
 use super::network::{Link, LinkId};
-use super::{At, Event, Whose, World};
+use super::{At, Event, Node, Whose, World};
 use crate::config::{ClientSetup, Side, heard_when};
 use crate::rules::Broken;
 use crate::tale::Tale;
@@ -72,11 +72,12 @@ impl World {
 
     /// `prove`, from its beginning.
     pub(super) fn dial(&mut self, client: usize) {
-        let link = self.new_link(Some(client));
+        let node = self.balance();
+        let link = self.new_link(Some(client), node);
         self.clients[client].attempt = Some(link);
         let fails = !self.is_calm && self.dice.once_in(self.setup.mishaps.failing_dial);
         let latency = self.dice.evenly(self.setup.latency);
-        if fails || !self.server.is_up {
+        if fails || !self.nodes[node].machine.is_up {
             self.hang_up(Side::Server, link, false);
             self.queue.after(latency, Event::DialFailed(link));
         } else {
@@ -86,9 +87,21 @@ impl World {
             .after(self.setup.limits.handshake, Event::DialFailed(link));
     }
 
-    pub(super) fn new_link(&mut self, client: Option<usize>) -> LinkId {
+    /// Where the next connection goes: there may be a balancer.
+    pub(super) fn balance(&mut self) -> Node {
+        let nodes = 0..self.nodes.len();
+        let up: Vec<_> = nodes
+            .filter(|node| self.nodes[*node].machine.is_up)
+            .collect();
+        match up.len() {
+            0 | 1 => up.first().copied().unwrap_or(0),
+            _ => self.dice.pick(&up),
+        }
+    }
+
+    pub(super) fn new_link(&mut self, client: Option<usize>, node: Node) -> LinkId {
         self.dialled += 1;
-        self.links.insert(self.dialled, Link::new(client));
+        self.links.insert(self.dialled, Link::new(client, node));
         self.dialled
     }
 

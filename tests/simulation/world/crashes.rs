@@ -7,7 +7,7 @@ use turnchat::internals::{Snapshot, StoreError};
 
 use super::machine::{Crash, Put, Trouble};
 use super::network::Link;
-use super::{At, Event, Whose, World};
+use super::{At, Event, Node, Whose, World};
 use crate::config::Side;
 use crate::rules::Broken;
 
@@ -17,30 +17,47 @@ impl World {
         self.note(|| format!("CRASH of {whose:?}: {crash:?}"));
         self.figures.crashes += 1;
         self.fuse = None;
-        let side = match whose {
-            Whose::Server => Side::Server,
-            Whose::Client(_) => Side::Client,
-        };
+        let side = whose.side();
         self.break_links(whose, side, crash);
         let ending = self.break_puts(whose, crash);
         let machine = match whose {
-            Whose::Server => &mut self.server,
+            Whose::Server(node) => &mut self.nodes[node].machine,
             Whose::Client(client) => &mut self.clients[client].machine,
         };
         let is_torn = machine.crash(crash, &mut self.dice);
         self.figures.torn_writes += usize::from(is_torn);
         let has_journal = machine.has_journal;
+        if let Whose::Server(node) = whose
+            && self.setup.is_shared()
+        {
+            for at in self.live_at(node) {
+                self.find_unsaid(at);
+            }
+            self.forget_records(node);
+            (
+                self.nodes[node].paused_until,
+                self.nodes[node].cut_off_until,
+            ) = Default::default();
+        }
         let ids: Vec<_> = self.tales.keys().copied().collect();
         for id in ids {
-            if whose == Whose::Server || whose == Whose::Client(self.owner(id)) {
+            let is_its = match whose {
+                Whose::Server(node) if self.setup.is_shared() => {
+                    self.nodes[node].hub.live.contains_key(&id)
+                }
+                Whose::Server(_) => true,
+                Whose::Client(client) => client == self.owner(id),
+            };
+            if is_its {
                 self.remember(side, id, has_journal, ending.contains(&id));
             }
         }
         match whose {
-            Whose::Server => {
-                self.hub.live.clear();
-                self.hub.parked.clear();
-                self.hub.untold.clear();
+            Whose::Server(node) => {
+                let hub = &mut self.nodes[node].hub;
+                hub.live.clear();
+                hub.parked.clear();
+                hub.untold.clear();
             }
             Whose::Client(client) => self.clients[client].stop(),
         }
@@ -51,10 +68,15 @@ impl World {
         self.queue.after(pause, Event::Starts(whose));
     }
 
+    pub(super) fn live_at(&self, node: Node) -> Vec<At> {
+        let live = self.nodes[node].hub.live.keys();
+        live.map(|id| At::Server(node, *id)).collect()
+    }
+
     /// Its peers see that at once, or only by its silence.
     fn break_links(&mut self, whose: Whose, side: Side, crash: Crash) {
         let is_its = |link: &Link| match whose {
-            Whose::Server => link.accepted.is_some(),
+            Whose::Server(node) => link.accepted.is_some() && link.node == node,
             Whose::Client(of) => link.client == Some(of),
         };
         let links = self.links.iter().filter(|(_, link)| is_its(link));
@@ -72,7 +94,7 @@ impl World {
     fn break_puts(&mut self, whose: Whose, crash: Crash) -> Vec<ConversationId> {
         let mut ending = Vec::new();
         let ats: Vec<_> = match whose {
-            Whose::Server => self.hub.live.keys().map(|id| At::Server(*id)).collect(),
+            Whose::Server(node) => self.live_at(node),
             Whose::Client(client) => vec![At::Client(client)],
         };
         for at in ats {
@@ -94,7 +116,7 @@ impl World {
                 if crash != Crash::Stop {
                     self.machine(at).disk.stop_after(steps);
                 }
-                let _ = self.put(at.side(), id, &put);
+                let _ = self.put(at.whose(), id, &put);
             }
         }
         ending
@@ -102,7 +124,7 @@ impl World {
 
     /// What its person knows of a conversation, now that only its record is left.
     fn remember(&mut self, side: Side, id: ConversationId, has_journal: bool, is_ending: bool) {
-        let record = self.record(side, id);
+        let (record, is_shared) = (self.record(side, id), self.setup.is_shared());
         let tale = self.tale(id);
         if !has_journal {
             return tale.forget(side);
@@ -118,13 +140,17 @@ impl World {
             side == Side::Server && record.last_said.is_some() && is_unacknowledged
         };
         let is_over = |record: &Snapshot| record.quit && !is_named(record);
-        if record.as_ref().map_or(is_ending, is_over) {
+        // Its end may be on its way yet.
+        let ends_late = is_shared && is_ending;
+        if record.as_ref().map_or(is_ending, is_over) || ends_late {
             told.untold = true;
             return;
         }
-        // What was entered and not yet stored was not said.
-        let highest = record.as_ref().map_or(0, |record| record.said);
-        told.said.retain(|(turn, _)| *turn <= highest);
+        // What was entered and not yet stored was not said; but it may be on its way to others.
+        if side == Side::Client || !is_shared {
+            let highest = record.as_ref().map_or(0, |record| record.said);
+            told.said.retain(|(turn, _)| *turn <= highest);
+        }
         // What was acknowledged and not taken will be handed over again.
         let promised = told.promised;
         let stands =
@@ -145,8 +171,10 @@ impl World {
 
     /// Of a disk that was told to stop.
     pub(super) fn crash_where_disks_have_stopped(&mut self) {
-        if self.server.disk.has_stopped() {
-            self.crash(Whose::Server, Crash::Power);
+        for node in 0..self.nodes.len() {
+            if self.nodes[node].machine.disk.has_stopped() {
+                self.crash(Whose::Server(node), Crash::Power);
+            }
         }
         for client in 0..self.clients.len() {
             if self.clients[client].machine.disk.has_stopped() {
@@ -158,20 +186,19 @@ impl World {
     /// `Record::store` and `Record::remove`.
     pub(super) fn put(
         &mut self,
-        side: Side,
+        whose: Whose,
         id: ConversationId,
         put: &Put,
     ) -> Result<(), StoreError> {
-        let name = self.record_name(side, id);
+        let name = self.record_name(whose.side(), id);
         let forgets_quit = self.setup.breaks(Broken::QuitOutlivesCrash);
         let is_quit = matches!(put, Put::Record(contents) if contents.conversation.quit);
         if forgets_quit && is_quit {
             return Ok(());
         }
-        let owner = self.owner(id);
-        let machine = match side {
-            Side::Server => &mut self.server,
-            Side::Client => &mut self.clients[owner].machine,
+        let machine = match whose {
+            Whose::Server(node) => &mut self.nodes[node].machine,
+            Whose::Client(client) => &mut self.clients[client].machine,
         };
         let (dice, mishaps) = (&mut self.dice, &self.setup.mishaps);
         if !self.is_calm && dice.once_in(mishaps.failing_store) {

@@ -10,6 +10,7 @@ use turnchat::{Cause, Code, Ended, Limits, LinkError, Overdue, Text};
 use super::machine::Put;
 use super::network::{LinkId, Parcel};
 use super::promises::name;
+use super::store::{Of, RecordNumber, What};
 use super::{At, Event, World};
 use crate::config::Side;
 use crate::rules::Broken;
@@ -31,6 +32,8 @@ pub(super) struct Driver {
     /// The last frames are written, and this link is not closed yet.
     pub(super) closing: Option<LinkId>,
     pub(super) put: Option<Put>,
+    /// Where a store is shared: its record there.
+    pub(super) record: Option<RecordNumber>,
     /// Something of it stands, or stood, on the disk.
     pub(super) was_stored: bool,
     ended: Option<Ended>,
@@ -68,6 +71,7 @@ impl Driver {
             timers: BTreeMap::new(),
             closing: None,
             put: None,
+            record: None,
             ended: None,
             remains: None,
             untaken: None,
@@ -202,7 +206,7 @@ impl World {
             }
             Output::Dial => match at {
                 At::Client(client) => self.dial(client),
-                At::Server(_) => {}
+                At::Server(..) => {}
             },
             Output::Arm(timer, delay) => {
                 let jitter = match timer {
@@ -274,7 +278,7 @@ impl World {
         let most = 2 * self.setup.limits.close_time;
         let waits = match at {
             // A server keeps running: there the last frame need only be on its way.
-            At::Server(_) => self.dice.once_in(10),
+            At::Server(..) => self.dice.once_in(10),
             At::Client(_) => !is_dead,
         };
         let time = self.dice.up_to(most);
@@ -388,9 +392,10 @@ impl World {
                 reads(driver).then_some(At::Client(client))
             }
             Side::Server => {
-                let mut live = self.hub.live.iter();
+                let node = self.links.get(&link)?.node;
+                let mut live = self.nodes[node].hub.live.iter();
                 let (id, _) = live.find(|(_, driver)| reads(driver))?;
-                Some(At::Server(*id))
+                Some(At::Server(node, *id))
             }
         }
     }
@@ -424,6 +429,13 @@ impl World {
         let breaks_order = self.setup.breaks(Broken::StoredBeforeSent);
         let driver = self.driver(at).unwrap();
         let number = driver.number;
+        if let Some(record) = driver.record {
+            let what = match put {
+                Put::Record(contents) => What::Put(contents),
+                Put::Nothing => What::End,
+            };
+            return self.call(record, Of::Driver(at, number), what);
+        }
         driver.put = Some(put);
         if breaks_order {
             driver.session.stored(Ok(()));
@@ -440,7 +452,7 @@ impl World {
             return;
         };
         let id = driver.conversation().id();
-        let result = self.put(at.side(), id, &put);
+        let result = self.put(at.whose(), id, &put);
         if self.machine(at).disk.has_stopped() {
             // It crashes, now that this step is over.
             return;
@@ -455,9 +467,33 @@ impl World {
         self.run(at);
     }
 
+    /// The same in a store that is shared.
+    pub(super) fn put_is_done(
+        &mut self,
+        at: At,
+        number: DriverNumber,
+        result: Result<(), StoreError>,
+    ) {
+        if let Some(driver) = self.same_driver(at, number) {
+            driver.was_stored |= result.is_ok();
+            driver.is_taken_over |= result == Err(StoreError::TakenOver);
+            driver.session.stored(result);
+            self.run(at);
+        }
+    }
+
+    /// `Driver::taken_over`.
+    pub(super) fn taken_over(&mut self, at: At) {
+        if let Some(driver) = self.driver(at) {
+            driver.is_taken_over = true;
+            driver.session.taken_over();
+            self.run(at);
+        }
+    }
+
     fn record_peer(&self, at: At) -> turnchat::KeyId {
         match at {
-            At::Server(id) => self.key(self.owner(id)),
+            At::Server(_, id) => self.key(self.owner(id)),
             At::Client(_) => self.peers[0].key(),
         }
     }
@@ -485,8 +521,13 @@ impl World {
             Side::Client => record.is_some(),
         };
         let named = ended.unacknowledged.map(|message| message.turn);
+        if is_taken_over && self.setup.is_shared() {
+            // Whoever goes on with it knows more.
+            self.find_unsaid(at);
+        } else {
+            name(self.tale(id).of_mut(side), named);
+        }
         let tale = self.tale(id);
-        name(tale.of_mut(side), named);
         let outcome = match ended.cause {
             Cause::Link(_) | Cause::Refused(_) => Outcome::GivenUp,
             _ => Outcome::Ended,
@@ -506,7 +547,7 @@ impl World {
         if self.same_driver(at, number).is_some() {
             match at {
                 At::Client(client) => self.put_away_client(client),
-                At::Server(id) => self.put_away_server(id),
+                At::Server(node, id) => self.put_away_server(node, id),
             }
         }
     }

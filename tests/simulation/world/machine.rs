@@ -266,6 +266,6 @@ impl Machine {
     }
 }
 
-fn decode(bytes: &[u8]) -> Option<Contents> {
+pub(super) fn decode(bytes: &[u8]) -> Option<Contents> {
     serde_json::from_slice(bytes).ok()
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::machine::Crash;
 use super::network::Link;
-use super::{At, Event, Whose, World};
+use super::{At, Event, Node, Whose, World};
 use crate::config::Side;
 
 impl World {
@@ -20,6 +20,10 @@ impl World {
             self.is_calm = true;
             return;
         }
+        if self.setup.is_shared() && self.dice.once_in(3) {
+            self.trouble_node();
+            return self.plan_mishap();
+        }
         match self.dice.below(25) / 2 {
             0..=3 => self.cut_any(),
             4..=5 => self.stall_any(),
@@ -31,6 +35,27 @@ impl World {
             _ => self.expel_any(),
         }
         self.plan_mishap();
+    }
+
+    fn any_node(&mut self) -> Node {
+        match self.nodes.len() {
+            1 => 0,
+            nodes => self.dice.below(nodes),
+        }
+    }
+
+    /// One of several servers does nothing for a while, or cannot reach the store.
+    fn trouble_node(&mut self) {
+        let node = self.any_node();
+        let time = self.dice.up_to(Duration::from_secs(40));
+        let until = self.queue.now() + time;
+        let is_paused = self.dice.once_in(2);
+        self.note(|| format!("NODE {node}: paused {is_paused}, for {time:?}"));
+        let of = &mut self.nodes[node];
+        match is_paused {
+            true => of.paused_until = until,
+            false => of.cut_off_until = until,
+        }
     }
 
     /// One that both still have.
@@ -69,14 +94,16 @@ impl World {
     }
 
     fn crash_server(&mut self) {
-        if self.server.is_up {
+        let node = self.any_node();
+        if self.nodes[node].machine.is_up {
             let crash = self.dice.pick(&[Crash::Power, Crash::Kill]);
-            self.crash(Whose::Server, crash);
+            self.crash(Whose::Server(node), crash);
         }
     }
 
     fn any_driver(&mut self) -> Option<At> {
-        let mut all: Vec<_> = self.hub.live.keys().map(|id| At::Server(*id)).collect();
+        let nodes = 0..self.nodes.len();
+        let mut all: Vec<_> = nodes.flat_map(|node| self.live_at(node)).collect();
         for client in 0..self.clients.len() {
             all.extend(self.clients[client].driver().map(|_| At::Client(client)));
         }
@@ -94,11 +121,12 @@ impl World {
 
     /// Somebody lets go: a turn is dropped, or the whole server stops in order.
     fn stop_any(&mut self) {
-        if self.dice.once_in(4) && self.server.is_up {
+        let node = self.any_node();
+        if self.dice.once_in(4) && self.nodes[node].machine.is_up {
             // `Hub::close` and `Hub::stop`.
-            let orders = self.hub.admission.close();
-            self.give(orders);
-            self.crash(Whose::Server, Crash::Stop);
+            let orders = self.nodes[node].hub.admission.close();
+            self.give(node, orders);
+            self.crash(Whose::Server(node), Crash::Stop);
         } else if let Some(at) = self.any_driver() {
             self.note(|| format!("DROP of {at:?}"));
             self.stop_reading(at, true);
@@ -107,26 +135,29 @@ impl World {
 
     /// The server's user takes a key out of the book, and lets it in again when it asks.
     fn expel_any(&mut self) {
-        if !self.server.is_up {
+        let node = self.any_node();
+        if !self.nodes[node].machine.is_up {
             return;
         }
         let client = self.dice.below(self.clients.len());
         let key = self.key(client);
         self.note(|| format!("EXPELLED: {key:?}"));
-        self.hub.book.remove(&key);
+        let hub = &mut self.nodes[node].hub;
+        hub.book.remove(&key);
         for (id, tale) in &mut self.tales {
             let owner = self.owners[usize::from(tale.number)];
-            let is_here = self.hub.live.contains_key(id) || self.hub.parked.contains_key(id);
+            let is_here = hub.live.contains_key(id) || hub.parked.contains_key(id);
             tale.is_end_wanted |=
                 is_here && self.setup.clients[owner].key == self.setup.clients[client].key;
         }
-        let orders = self.hub.admission.expel(&key);
-        self.give(orders);
+        let orders = hub.admission.expel(&key);
+        self.give(node, orders);
     }
 
     /// Somebody else comes, who is not let in.
     fn stranger(&mut self) {
-        let link = self.new_link(None);
+        let node = self.balance();
+        let link = self.new_link(None, node);
         self.queue.after(Duration::ZERO, Event::Accepted(link));
     }
 }

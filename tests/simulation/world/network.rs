@@ -6,7 +6,7 @@ use std::time::Duration;
 use turnchat::internals::Frame;
 use turnchat::internals::admission::ConnectionId;
 
-use super::{Event, Time, World};
+use super::{Event, Node, Time, World};
 use crate::config::Side;
 
 /// A connection, as they were dialled.
@@ -15,6 +15,8 @@ pub(crate) type LinkId = u64;
 pub(super) struct Link {
     /// Who dialled; `None`: a stranger.
     pub(super) client: Option<usize>,
+    /// To which server.
+    pub(super) node: Node,
     /// What the server calls it, once it was accepted, and in which life of its machine.
     pub(super) accepted: Option<(ConnectionId, u32)>,
     /// Toward the server, and toward the client.
@@ -42,9 +44,10 @@ pub(super) enum Parcel {
 }
 
 impl Link {
-    pub(super) fn new(client: Option<usize>) -> Self {
+    pub(super) fn new(client: Option<usize>, node: Node) -> Self {
         Self {
             client,
+            node,
             accepted: None,
             ways: Default::default(),
             open: [true, true],

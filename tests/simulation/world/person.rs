@@ -34,7 +34,7 @@ impl World {
     fn turns(&self, at: At) -> u64 {
         let client = match at {
             At::Client(client) => client,
-            At::Server(id) => self.owner(id),
+            At::Server(_, id) => self.owner(id),
         };
         self.setup.clients[client].turns
     }
@@ -78,7 +78,12 @@ impl World {
             return;
         };
         let id = driver.conversation().id();
-        if let Some((turn, text, is_again)) = driver.untaken.take()
+        let untaken = driver.untaken.take();
+        let shown = self.tale(id).of(at.side()).shown;
+        let is_behind = |turn| shown.is_some_and(|(last, _)| last >= turn);
+        if let Some((turn, text, is_again)) = untaken
+            // Two may be handed the same message, where others have gone on with it.
+            && (!is_behind(turn) || self.is_owner(at))
             && let Err(promise) = self.tale(id).show(at.side(), turn, &text, is_again)
         {
             self.breaks(promise);
@@ -104,6 +109,9 @@ impl World {
         let tale = self.tale(id);
         let life = tale.say(at.side(), turn);
         let text = tale.text(at.side(), turn, life);
+        if let At::Server(node, _) = at {
+            self.sayers.insert((id, turn, life), node);
+        }
         if let Some(driver) = self.driver(at)
             && driver.session.say(text).is_err()
         {

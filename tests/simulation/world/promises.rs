@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use turnchat::ConversationId;
-use turnchat::internals::Conversation;
+use turnchat::internals::{Conversation, Role};
 
 use super::client::Program;
-use super::{At, Event, Whose, World};
+use super::untold::Untold;
+use super::{At, Event, Node, Server, Whose, World};
 use crate::config::Side;
 use crate::tale::{Outcome, Told};
 
@@ -33,14 +34,24 @@ impl World {
             return;
         }
         let id = driver.conversation().id();
-        let other = match at {
-            At::Client(_) => At::Server(id),
-            At::Server(_) => At::Client(self.owner(id)),
-        };
-        let both = self.driver(other).is_some_and(|other| {
-            let conversation = other.conversation();
-            other.session.is_on() && conversation.id() == id && holds(conversation)
+        // Where others have gone on, nobody hears what is said there.
+        if !self.is_owner(at) {
+            return;
+        }
+        let mut nodes = 0..self.nodes.len();
+        let owner = nodes.find(|node| {
+            let at = At::Server(*node, id);
+            self.driver(at).is_some() && self.is_owner(at)
         });
+        let other = match at {
+            At::Client(_) => At::Server(owner.unwrap_or(0), id),
+            At::Server(..) => At::Client(self.owner(id)),
+        };
+        let both = self.is_owner(other)
+            && self.driver(other).is_some_and(|other| {
+                let conversation = other.conversation();
+                other.session.is_on() && conversation.id() == id && holds(conversation)
+            });
         if both {
             self.breaks(crate::TURN);
         }
@@ -54,10 +65,18 @@ impl World {
         if !told_so || forgot {
             return;
         }
-        let live = self.hub.live.get(&id).map(|driver| driver.conversation());
-        let is_open = match live.or(self.hub.parked.get(&id)) {
+        if self.setup.is_shared() {
+            let record = self.record(Side::Server, id);
+            if record.is_some_and(|record| !record.quit) {
+                self.breaks(crate::AGREED);
+            }
+            return;
+        }
+        let Server { machine, hub, .. } = &self.nodes[0];
+        let live = hub.live.get(&id).map(|driver| driver.conversation());
+        let is_open = match live.or(hub.parked.get(&id)) {
             Some(conversation) => !conversation.has_quit(),
-            None => !self.server.is_up && self.record(Side::Server, id).is_some_and(|of| !of.quit),
+            None => !machine.is_up && self.record(Side::Server, id).is_some_and(|of| !of.quit),
         };
         if is_open {
             self.breaks(crate::AGREED);
@@ -65,14 +84,9 @@ impl World {
     }
 
     /// After a restart, what the disk says of all conversations.
-    pub(super) fn check_restored(&mut self) {
-        let open: Vec<_> = self
-            .hub
-            .parked
-            .keys()
-            .chain(self.hub.live.keys())
-            .copied()
-            .collect();
+    pub(super) fn check_restored(&mut self, node: Node) {
+        let hub = &self.nodes[node].hub;
+        let open: Vec<_> = hub.parked.keys().chain(hub.live.keys()).copied().collect();
         open.into_iter().for_each(|id| self.check_end(id));
     }
 
@@ -83,7 +97,9 @@ impl World {
             .clients
             .iter()
             .all(|client| matches!(client.program, Program::Done));
-        let is_idle = self.server.is_up && self.hub.is_idle() && self.hub.untold.is_empty();
+        let is_idle = self.nodes.iter().all(|Server { machine, hub, .. }| {
+            machine.is_up && hub.is_idle() && hub.untold.is_empty()
+        });
         if self.is_calm && is_done && is_idle && !self.is_last_start {
             self.is_last_start = true;
             let later = Duration::from_secs(60);
@@ -93,7 +109,9 @@ impl World {
 
     pub(super) fn last_start(&mut self) {
         self.check_one_open();
-        self.crash(Whose::Server, super::Crash::Kill);
+        for node in 0..self.nodes.len() {
+            self.crash(Whose::Server(node), super::Crash::Kill);
+        }
     }
 
     /// A key has one open conversation.
@@ -101,7 +119,7 @@ impl World {
         if !self.setup.one_at_a_time {
             return;
         }
-        let mut keys: Vec<_> = self
+        let mut keys: Vec<_> = self.nodes[0]
             .hub
             .parked
             .keys()
@@ -117,7 +135,8 @@ impl World {
 
     /// Where nothing goes wrong, and nobody is asked or ended by another, all is said.
     fn check_complete(&mut self) {
-        let is_undisturbed = self.setup.mishaps.until.is_zero() && self.figures.crashes <= 1;
+        let is_undisturbed =
+            self.setup.mishaps.until.is_zero() && self.figures.crashes <= self.nodes.len();
         // Over a slow path a `hello` may come too late.
         let is_slow = self.setup.latency > Duration::from_secs(1);
         if !is_undisturbed || is_slow || self.setup.asks || self.setup.has_shared_key() {
@@ -138,12 +157,59 @@ impl World {
         }
     }
 
+    /// What somebody has said at this server who goes on there no more, and what is neither stored
+    /// nor on its way to be: it was not said.
+    pub(super) fn find_unsaid(&mut self, at: At) {
+        let At::Server(node, id) = at else {
+            return;
+        };
+        let record = self.record(Side::Server, id);
+        let said = self.tale(id).of(Side::Server).said.clone();
+        for (turn, life) in said {
+            let text = self.tale(id).text(Side::Server, turn, life);
+            let is_kept = record.as_ref().is_some_and(|record| {
+                record.said == turn && record.last_said.as_ref() == Some(&text)
+            });
+            if self.sayers.get(&(id, turn, life)) == Some(&node) && !is_kept {
+                self.unsaid.insert((id, turn, life));
+            }
+        }
+    }
+
+    /// What stands in the store, and nobody goes on with, is read there.
+    fn read_what_is_left(&mut self) {
+        for (id, turn, life) in std::mem::take(&mut self.unsaid) {
+            let said = &mut self.tale(id).of_mut(Side::Server).said;
+            said.retain(|said| *said != (turn, life));
+        }
+        let ids: Vec<_> = self.tales.keys().copied().collect();
+        for id in ids {
+            let Some(record) = self.record(Side::Server, id) else {
+                continue;
+            };
+            match Conversation::restore(Role::Server, record) {
+                Some(conversation) => {
+                    let left = Untold::of(&conversation);
+                    if left.has_something() {
+                        self.tell_end(&left);
+                    }
+                }
+                None => self.breaks(crate::READABLE),
+            }
+        }
+    }
+
     /// Nothing more happens.
     pub(super) fn check_at_rest(&mut self) {
-        let is_idle = self.hub.is_idle() && self.hub.parked.is_empty();
+        let hubs = self.nodes.iter().map(|node| &node.hub);
+        let is_idle = hubs.fold(true, |is_idle, hub| {
+            is_idle && hub.is_idle() && hub.parked.is_empty()
+        });
         if !self.is_last_start || !is_idle {
-            let hub = self.hub.present();
-            self.note(|| format!("hub: {hub}"));
+            for node in 0..self.nodes.len() {
+                let hub = self.nodes[node].hub.present();
+                self.note(|| format!("hub {node}: {hub}"));
+            }
             for client in 0..self.clients.len() {
                 let stands = match &self.clients[client].program {
                     Program::Off => "off",
@@ -156,6 +222,9 @@ impl World {
             self.breaks(crate::STUCK);
         }
         self.check_complete();
+        if self.setup.is_shared() {
+            self.read_what_is_left();
+        }
         let tales: Vec<_> = self.tales.values().cloned().collect();
         for tale in tales {
             let promise = match (tale.is_nothing_lost(), tale.is_end_wanted()) {

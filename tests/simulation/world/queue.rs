@@ -38,6 +38,11 @@ impl<E> Queue<E> {
         self.at(self.now + delay, event)
     }
 
+    /// It happens later, under the number that it has.
+    pub(super) fn again(&mut self, time: Time, number: u64, event: E) {
+        self.events.insert((time, number), event);
+    }
+
     /// Time goes on to it.
     pub(super) fn next(&mut self) -> Option<(u64, E)> {
         let ((time, number), event) = self.events.pop_first()?;

@@ -6,7 +6,8 @@ use turnchat::ConversationId;
 use turnchat::internals::{By, Contents, Conversation, Role, Snapshot, StoreError};
 
 use super::machine::Put;
-use super::{Event, World};
+use super::store::{Of, RecordNumber, What};
+use super::{Event, Node, Whose, World};
 use crate::config::Side;
 use crate::rules::Broken;
 use crate::tale::Outcome;
@@ -35,12 +36,13 @@ impl World {
     /// `Untold::end`: ends a parked conversation on the disk. Whether that could be stored.
     pub(super) fn end_parked(
         &mut self,
+        node: Node,
         id: ConversationId,
         mut conversation: Conversation,
     ) -> Result<(), StoreError> {
         conversation.quit();
         let untold = Untold::of(&conversation);
-        if !self.server.has_journal {
+        if !self.nodes[node].machine.has_journal {
             self.tell_end(&untold);
             return Ok(());
         }
@@ -49,23 +51,37 @@ impl World {
             true => self.end_record(conversation.snapshot()),
             false => self.remains_of(&conversation),
         };
-        self.put(Side::Server, id, &put)?;
+        self.put(Whose::Server(node), id, &put)?;
         match untold.has_something() {
-            true => self.tell_later(untold),
+            true => self.tell_later(node, untold),
             false => self.tell_end(&untold),
         }
         Ok(())
     }
 
+    /// `Hub::give_up_anywhere`.
+    pub(super) fn give_up_anywhere(&mut self, record: RecordNumber, mut parked: Conversation) {
+        parked.quit();
+        let put = match Untold::of(&parked).has_something() {
+            true => self.end_record(parked.snapshot()),
+            false => self.remains_of(&parked),
+        };
+        let what = match put {
+            Put::Record(contents) => What::Put(contents),
+            Put::Nothing => What::End,
+        };
+        self.call(record, Of::GivenUp(Box::new(parked)), what);
+    }
+
     /// `Order::Forget`: nobody asks any more whether it has ended.
-    pub(super) fn forget_end(&mut self, id: ConversationId) {
+    pub(super) fn forget_end(&mut self, node: Node, id: ConversationId) {
         let record = self.record(Side::Server, id);
         let ended = record.and_then(|record| Conversation::restore(Role::Server, record));
         let is_tombstone =
             |ended: &Conversation| ended.has_quit() && !Untold::of(ended).has_something();
         if ended.as_ref().is_some_and(is_tombstone) {
             // What cannot be removed is so at the next start, when it is too old.
-            let _ = self.put(Side::Server, id, &Put::Nothing);
+            let _ = self.put(Whose::Server(node), id, &Put::Nothing);
         }
     }
 
@@ -82,15 +98,15 @@ impl World {
         Put::Record(Box::new(Contents::new(peer, snapshot)))
     }
 
-    pub(super) fn tell_later(&mut self, untold: Untold) {
-        self.hub.untold.push_back(untold);
+    pub(super) fn tell_later(&mut self, node: Node, untold: Untold) {
+        self.nodes[node].hub.untold.push_back(untold);
         let later = self.dice.up_to(Duration::from_secs(20));
-        self.queue.after(later, Event::ReadsEnd(self.server.life));
+        self.queue.after(later, Event::ReadsEnd(self.life(node)));
     }
 
     /// The server's user reads an event, and it is told (`Untold::told`).
-    pub(super) fn read_end(&mut self) {
-        let Some(untold) = self.hub.untold.pop_front() else {
+    pub(super) fn read_end(&mut self, node: Node) {
+        let Some(untold) = self.nodes[node].hub.untold.pop_front() else {
             return;
         };
         self.tell_end(&untold);
@@ -102,12 +118,12 @@ impl World {
         let id = untold.conversation.id();
         if self.record(Side::Server, id) == Some(untold.conversation.snapshot()) {
             let put = self.remains_of(&untold.conversation);
-            let _ = self.put(Side::Server, id, &put);
+            let _ = self.put(Whose::Server(node), id, &put);
         }
     }
 
     /// The server's user reads of it.
-    fn tell_end(&mut self, untold: &Untold) {
+    pub(super) fn tell_end(&mut self, untold: &Untold) {
         let conversation = &untold.conversation;
         let tale = self.tale(conversation.id());
         let unacknowledged = conversation.end(By::Peer).unacknowledged;
