@@ -74,3 +74,193 @@ async fn claim_until(
     }
     Claimed::Nothing
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+    use std::path::PathBuf;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::link::store::{Later, Listed, Loaded, MemoryStore, PutError, Version, next_ticket};
+    use crate::protocol::{ConversationId, HeardWhen, Role};
+    use crate::trust::KeyId;
+
+    /// A store that cannot be reached at times; and somebody else who writes in it.
+    #[derive(Debug)]
+    struct Far {
+        store: Arc<MemoryStore>,
+        back_at: Mutex<Instant>,
+        /// Before so many puts somebody else writes.
+        rivals: AtomicUsize,
+        /// For so many seconds it goes away with the next put.
+        leaves: AtomicU64,
+    }
+
+    impl Far {
+        fn new() -> Arc<Self> {
+            Arc::new(Self {
+                store: Arc::default(),
+                back_at: Mutex::new(Instant::now()),
+                rivals: AtomicUsize::new(0),
+                leaves: AtomicU64::new(0),
+            })
+        }
+
+        fn leave_for(&self, seconds: u64) {
+            *self.back_at.lock().unwrap() = Instant::now() + Duration::from_secs(seconds);
+        }
+
+        fn is_away(&self) -> bool {
+            *self.back_at.lock().unwrap() > Instant::now()
+        }
+
+        /// As it stands, with another version.
+        fn write_as_another(&self) {
+            let (version, bytes) = self.store.get(&name()).unwrap();
+            self.store.write(name(), Some(bytes), version).unwrap();
+        }
+    }
+
+    impl Store for Far {
+        fn is_shared(&self) -> bool {
+            true
+        }
+
+        fn place(&self, _: &RecordName) -> PathBuf {
+            "record".into()
+        }
+
+        fn load(self: Arc<Self>, name: RecordName) -> Later<Result<Option<Loaded>, JournalError>> {
+            let path = "record".into();
+            let source = std::io::Error::other("away").into();
+            Box::pin(ready(match self.is_away() {
+                true => Err(JournalError::Unreadable { path, source }),
+                false => Ok(self.store.get(&name)),
+            }))
+        }
+
+        fn load_all(self: Arc<Self>) -> Later<Result<Vec<Listed>, JournalError>> {
+            Box::pin(ready(Ok(Vec::new())))
+        }
+
+        fn put(
+            self: Arc<Self>,
+            name: RecordName,
+            bytes: Vec<u8>,
+            expected: Version,
+        ) -> Later<Result<Version, PutError>> {
+            let rivals = self.rivals.load(Ordering::Relaxed);
+            if rivals > 0 {
+                self.rivals.store(rivals - 1, Ordering::Relaxed);
+                self.write_as_another();
+            }
+            // Done all the same.
+            let put = self.store.write(name, Some(bytes), expected);
+            match self.leaves.swap(0, Ordering::Relaxed) {
+                0 => {}
+                seconds => self.leave_for(seconds),
+            }
+            Box::pin(ready(match self.is_away() {
+                true => Err(PutError::Unknown),
+                false => put,
+            }))
+        }
+
+        fn remove(self: Arc<Self>, _: RecordName, _: Version) -> Later<Result<(), PutError>> {
+            Box::pin(ready(Err(PutError::Unknown)))
+        }
+
+        fn ticket(self: Arc<Self>) -> Later<Result<u64, JournalError>> {
+            Box::pin(ready(Ok(self.store.writes())))
+        }
+    }
+
+    fn id() -> ConversationId {
+        ConversationId::from_bits([7; 16])
+    }
+
+    fn name() -> RecordName {
+        RecordName::Server(KeyId::of_spki(b"bob"), id())
+    }
+
+    /// For ten seconds.
+    async fn claims(far: &Arc<Far>, held: Option<&Arc<Record>>, heard: u64) -> Claimed {
+        let claimant = Claimant {
+            conversation: id(),
+            heard,
+            clienthello: next_ticket(0, far.store.writes()),
+        };
+        let by = Instant::now() + Duration::from_secs(10);
+        let store: Arc<dyn Store> = far.clone();
+        claim(store, name(), held.cloned(), claimant, by).await
+    }
+
+    async fn claimed(far: &Arc<Far>) -> Arc<Record> {
+        match claims(far, None, 0).await {
+            Claimed::Ours(record, _) => record,
+            _ => panic!("not claimed"),
+        }
+    }
+
+    async fn put(record: &Record) -> Result<(), StoreError> {
+        let conversation = Conversation::new(Role::Server, id(), HeardWhen::Stored);
+        record.put(&conversation.snapshot(), true, 0).await
+    }
+
+    /// Its client is not told that it has ended: nobody knows.
+    #[tokio::test(start_paused = true)]
+    async fn a_hello_that_cannot_be_looked_up_is_not_answered() {
+        let far = Far::new();
+        far.leave_for(11);
+        for heard in [0, 1] {
+            assert!(matches!(claims(&far, None, heard).await, Claimed::Nothing));
+            far.leave_for(11);
+        }
+        far.leave_for(3);
+        assert!(matches!(claims(&far, None, 1).await, Claimed::Ended));
+        far.leave_for(3);
+        assert!(matches!(claims(&far, None, 0).await, Claimed::Ours(..)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_goes_on_elsewhere_is_lost_here() {
+        let far = Far::new();
+        let record = claimed(&far).await;
+        assert!(matches!(
+            claims(&far, Some(&record), 0).await,
+            Claimed::Ours(..)
+        ));
+        let _theirs = claimed(&far).await;
+        assert!(matches!(
+            claims(&far, Some(&record), 0).await,
+            Claimed::Lost
+        ));
+    }
+
+    /// A claim that came too late for its connection may be done, and is known as one's own.
+    #[tokio::test(start_paused = true)]
+    async fn a_claim_that_was_given_up_takes_nothing_from_its_conversation() {
+        let far = Far::new();
+        let record = claimed(&far).await;
+        let writes = far.store.writes();
+        far.leaves.store(15, Ordering::Relaxed);
+        assert!(matches!(
+            claims(&far, Some(&record), 0).await,
+            Claimed::Nothing
+        ));
+        assert_eq!(far.store.writes(), writes + 1);
+        assert_eq!(put(&record).await, Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn somebody_else_may_write_first_and_not_for_ever() {
+        let far = Far::new();
+        claimed(&far).await;
+        far.rivals.store(TRIES - 1, Ordering::Relaxed);
+        claimed(&far).await;
+        far.rivals.store(usize::MAX, Ordering::Relaxed);
+        assert!(matches!(claims(&far, None, 0).await, Claimed::Nothing));
+    }
+}

@@ -429,6 +429,39 @@ fn what_is_continued_elsewhere_is_neither_said_nor_kept_here() {
     assert_eq!(stores, 4);
 }
 
+/// It was held all the while, and is parked at last.
+#[test]
+fn what_was_held_while_it_went_on_elsewhere_is_said_to_go_on() {
+    let mut session = linked_to(session_that(HeardWhen::Stored, Role::Server));
+    session.link_lost(LinkError::Cut);
+    session.fired(Timer::Hold);
+    outputs(&mut session);
+    assert!(session.is_storing());
+    session.stored(Err(StoreError::TakenOver));
+    let left = outputs(&mut session);
+    let [Output::Ended(ended), Output::Done(remains)] = &left[..] else {
+        panic!("{left:?}");
+    };
+    assert_eq!(ended.cause, Cause::Link(LinkError::TakenOver));
+    assert_eq!(*remains, Remains::Nothing);
+}
+
+/// Another server has claimed it, and this one learns that before it stores anything.
+#[test]
+fn whoever_is_told_that_it_goes_on_elsewhere_says_nothing_more() {
+    let mut session = linked_to(session_that(HeardWhen::Stored, Role::Server));
+    outputs(&mut session);
+    session.taken_over();
+    let left = outputs(&mut session);
+    let [link @ .., Output::Ended(ended), Output::Done(remains)] = &left[..] else {
+        panic!("{left:?}");
+    };
+    let is_silent = |output: &Output| matches!(output, Output::Cut | Output::Disarm(_));
+    assert!(link.iter().all(is_silent), "{left:?}");
+    assert_eq!(ended.cause, Cause::Link(LinkError::TakenOver));
+    assert_eq!(*remains, Remains::Nothing);
+}
+
 #[test]
 fn a_place_is_kept_while_nobody_waits_for_it() {
     let mut session = session(Role::Server);

@@ -998,3 +998,26 @@ fn without_a_queue_one_still_waits_for_a_server_that_is_not_ready() {
     assert_eq!(door.greet(5, 5, ADMIT), ["5: wait 0"]);
     assert_eq!(door.seat(), ["5: enter"]);
 }
+
+/// Another server may know it: it is looked up once it has a place, and not before.
+#[test]
+fn where_the_store_is_shared_what_is_not_known_here_enters() {
+    let mut door = Door::with(Limits::default(), false);
+    door.admission = door.admission.shared();
+    assert!(door.seat().is_empty());
+    assert!(door.arrive("127.0.0.1").is_empty());
+    assert_eq!(door.say_hello(1, hello(1, 7, 4, 1), ADMIT), ["1: enter"]);
+    let begins = |of: &Admission, on| matches!(of.entry(ConnectionId(on)), Entry::Begin(_));
+    assert!(begins(&door.admission, 1));
+    // The next waits for the place, and gets it where the first has ended.
+    assert!(door.arrive("127.0.0.1").is_empty());
+    assert_eq!(door.say_hello(2, hello(2, 8, 4, 2), ADMIT), ["2: wait 0"]);
+    let orders = door.admission.turn_away(ConnectionId(1));
+    assert_eq!(door.obey(orders), ["2: enter"]);
+    assert!(begins(&door.admission, 2));
+    // What is known here to have ended has ended everywhere.
+    let orders = door.admission.ended((key(3), id(9)));
+    door.obey(orders);
+    assert!(door.arrive("127.0.0.1").is_empty());
+    assert_eq!(door.say_hello(3, hello(3, 9, 4, 3), ADMIT), ["3: ended"]);
+}

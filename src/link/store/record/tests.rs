@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::future::ready;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex as StdMutex, MutexGuard};
 
 use super::*;
-use crate::link::store::{Later, Listed, Loaded, PutError};
+use crate::link::store::{Later, Listed, Loaded, PutError, next_ticket};
 use crate::protocol::{Conversation, ConversationId, HeardWhen, Role};
 use crate::trust::KeyId;
 
@@ -23,6 +24,9 @@ enum Fault {
 /// A store of one record, in memory.
 #[derive(Debug, Default)]
 struct OnePage {
+    is_shared: bool,
+    /// How often an end was put.
+    ends: AtomicUsize,
     state: StdMutex<(Version, Option<Vec<u8>>)>,
     faults: StdMutex<VecDeque<Fault>>,
 }
@@ -70,6 +74,20 @@ fn place() -> PathBuf {
 }
 
 impl Store for OnePage {
+    fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
+    fn put_end(
+        self: Arc<Self>,
+        name: RecordName,
+        bytes: Vec<u8>,
+        expected: Version,
+    ) -> Later<Result<Version, PutError>> {
+        self.ends.fetch_add(1, Ordering::Relaxed);
+        self.put(name, bytes, expected)
+    }
+
     fn place(&self, _: &RecordName) -> PathBuf {
         place()
     }
@@ -218,4 +236,109 @@ async fn what_was_never_there_is_removed_without_asking_the_store() {
     // And once it is gone, it can be put anew.
     put(&record).await.unwrap();
     assert!(store.contents().is_some());
+}
+
+/// A store that others have, too.
+fn shared() -> Arc<OnePage> {
+    Arc::new(OnePage {
+        is_shared: true,
+        ..OnePage::default()
+    })
+}
+
+async fn claim(record: &Record, writes: u64, is_ours: bool) -> Result<Claim, StoreError> {
+    let claimant = Claimant {
+        conversation: conversation().id(),
+        heard: 0,
+        clienthello: next_ticket(0, writes),
+    };
+    record.claim(claimant, is_ours).await
+}
+
+fn is_free(claimed: &Result<Claim, StoreError>) -> bool {
+    matches!(claimed, Ok(Claim::Free(_)))
+}
+
+#[tokio::test]
+async fn whoever_claims_it_has_it_and_nobody_else() {
+    let store = shared();
+    let [one, other] = [record(&store), record(&store)];
+    assert!(is_free(&claim(&one, 1, false).await));
+    let stands = store.contents().unwrap();
+    assert_eq!((stands.live, stands.clienthello), (true, next_ticket(0, 1)));
+    assert_eq!(put(&one).await, Ok(()));
+
+    assert!(is_free(&claim(&other, 2, false).await));
+    let theirs = store.contents().unwrap();
+    assert_eq!(put(&one).await, Err(StoreError::TakenOver));
+    assert_eq!(claim(&one, 3, true).await, Err(StoreError::TakenOver));
+    assert_eq!(store.contents(), Some(theirs));
+    assert_eq!(put(&other).await, Ok(()));
+}
+
+#[tokio::test]
+async fn of_two_that_begin_it_one_does() {
+    let store = shared();
+    let [one, other] = [record(&store), record(&store)];
+    // Both have seen that there is none.
+    assert!(is_free(&claim(&one, 1, false).await));
+    assert_eq!(put(&other).await, Err(StoreError::TakenOver));
+    // And one that came at the same time is not answered.
+    assert_eq!(claim(&other, 1, false).await, Ok(Claim::Overtaken));
+}
+
+/// Until it is accepted, its conversation goes on over the connection before.
+#[tokio::test]
+async fn a_ticket_that_has_claimed_stays_in_the_record() {
+    let store = shared();
+    let record = record(&store);
+    assert!(is_free(&claim(&record, 1, false).await));
+    assert!(is_free(&claim(&record, 2, true).await));
+    put(&record).await.unwrap();
+    assert_eq!(store.contents().unwrap().clienthello, next_ticket(0, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_knows_its_own_put_again() {
+    for fault in [Fault::Unknown, Fault::FailedLate] {
+        let store = shared();
+        let record = record(&store);
+        assert!(is_free(&claim(&record, 1, false).await));
+        store.fail(fault);
+        let was_put = put(&record).await;
+        assert_eq!(was_put.is_ok(), matches!(fault, Fault::Unknown));
+        assert!(is_free(&claim(&record, 2, true).await), "{fault:?}");
+        store.fail(Fault::Unknown);
+        assert!(is_free(&claim(&record, 3, true).await), "{fault:?}");
+        assert_eq!(put(&record).await, Ok(()));
+    }
+}
+
+#[tokio::test]
+async fn what_is_removed_from_a_shared_store_has_ended_there() {
+    let store = shared();
+    let one = record(&store);
+    assert!(is_free(&claim(&one, 1, false).await));
+    one.remove().await.unwrap();
+    let stands = store.contents().unwrap();
+    assert!(stands.conversation.is_tombstone());
+    assert_eq!(stands.conversation.id, conversation().id());
+    assert_eq!(store.ends.load(Ordering::Relaxed), 1);
+    // However it asks, and whenever it came.
+    for writes in [0, 9] {
+        let claimed = claim(&record(&store), writes, false).await;
+        assert_eq!(claimed, Ok(Claim::Ended));
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_claimed_by_nobody() {
+    let store = shared();
+    store.change(Some(b"?".to_vec()), Version::NONE).unwrap();
+    let claimed = claim(&record(&store), 1, false).await;
+    let Err(StoreError::Failed(error)) = claimed else {
+        panic!("{claimed:?}");
+    };
+    assert!(error.is_of_one_record());
+    assert_eq!(store.state().0, Version(1));
 }
