@@ -1,6 +1,8 @@
 //! [`Hub`]: the task behind a [`Server`](super::Server). It owns [`Admission`] and the parked
 //! conversations, and passes instructions on to the connections.
 
+mod shared;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::IpAddr;
@@ -19,7 +21,6 @@ use super::admission::{
     Admission, ConnectionId, ConversationName, Entry, Hello, Instruction, Order, Orders, Verdict,
     Why,
 };
-use super::claim::{Claimed, claim};
 use super::connection::{self, Entrance, HubHandle};
 use super::conversation::Live;
 use super::event::{News, ServerEvent};
@@ -33,7 +34,7 @@ use crate::link::crowding::Crowding;
 use crate::link::error::{ConnectionError, LinkError, chain};
 use crate::link::handshake::Tls;
 use crate::link::session::{Greeting, NotAccepted};
-use crate::link::store::{Claimant, Inventory, Record, RecordName, Store, StoreError, Stored};
+use crate::link::store::{Inventory, Record, RecordName, Store, StoreError, Stored};
 use crate::link::turn::Talk;
 use crate::link::wire::Wire;
 use crate::protocol::{Conversation, Frame, HeardWhen, Limits, Reason, Role, Violation};
@@ -632,56 +633,6 @@ where
         earlier.map_or(Orders::new(), |(earlier, _)| self.admission.leave(earlier))
     }
 
-    /// Before anything is said, its conversation is claimed in the store (PROTOCOL 4.7 and 4.25).
-    fn claim(
-        &mut self,
-        id: ConnectionId,
-        hello: &Hello,
-        entering: Entering<S>,
-        store: Arc<dyn Store>,
-    ) {
-        let name = hello.name();
-        let claimant = Claimant {
-            conversation: hello.conversation,
-            heard: hello.heard,
-            clienthello: hello.clienthello,
-        };
-        let held = self.live.get(&name).and_then(Live::record);
-        let by = Instant::now() + self.settings.limits.hello;
-        let name = RecordName::Server(name.0, name.1);
-        let claiming = claim(store, name, held, claimant, by);
-        let handle = self.handle(id);
-        self.tasks
-            .spawn(connection::claim(entering, claiming, handle));
-    }
-
-    /// What has become of a claim. Much may have happened since.
-    fn claimed(&mut self, id: ConnectionId, entering: Entering<S>, claimed: Claimed) -> Orders {
-        let refuse = |reason| Frame::Refuse { reason };
-        match claimed {
-            Claimed::Ours(record, conversation) => {
-                self.enter(id, entering, Some((record, *conversation)))
-            }
-            Claimed::Ended => self.close_with(id, entering.wire, refuse(Reason::Ended), None),
-            Claimed::Lost => match self.admission.entry(id) {
-                Entry::GoOn(hello) => {
-                    let name = hello.name();
-                    if let Some(live) = self.live.get(&name) {
-                        live.driver.taken_over();
-                    }
-                    self.come_early(id, name, entering)
-                }
-                _ => self.enter(id, entering, None),
-            },
-            Claimed::Impossible(violation) => self.turn_away(id, entering.wire, violation),
-            Claimed::Unreadable(error) => {
-                self.mention(ServerEvent::Unreadable(error));
-                self.close_with(id, entering.wire, refuse(Reason::Busy), None)
-            }
-            Claimed::Nothing => self.admission.leave(id),
-        }
-    }
-
     /// A connection goes back to where it waits behind its `hello`.
     fn wait_again(&mut self, id: ConnectionId, key: KeyId, entering: Entering<S>) -> Orders {
         let Entering { wire, has_quit, .. } = entering;
@@ -800,22 +751,6 @@ where
                 Order::Disarm(timer) => self.timers.disarm(timer),
             }
         }
-    }
-
-    /// A conversation that stands where others have it, too. Nobody waits for that: it may take
-    /// long. If others go on with it meanwhile, it has not ended.
-    fn give_up_anywhere(&mut self, name: ConversationName, parked: Parked, why: Why) {
-        let events = self.outlets.events.clone();
-        self.tasks.spawn(async move {
-            let Parked {
-                conversation,
-                record,
-            } = parked;
-            if let Ok((abandoned, untold)) = Untold::end(name.0, &record, conversation).await {
-                let event = given_up(why, abandoned);
-                let _ = events.try_send(News { event, untold });
-            }
-        });
     }
 
     fn instruct(&mut self, id: ConnectionId, instruction: Instruction, unstored: &[KeyId]) {

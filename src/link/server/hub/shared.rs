@@ -1,0 +1,93 @@
+//! What a [`Hub`] does that shares its store with others.
+
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use super::{Hub, Parked, given_up};
+use crate::link::server::admission::{ConnectionId, ConversationName, Entry, Hello, Orders, Why};
+use crate::link::server::claim::{Claimed, claim};
+use crate::link::server::connection;
+use crate::link::server::conversation::Live;
+use crate::link::server::event::{News, ServerEvent};
+use crate::link::server::hub_event::Entering;
+use crate::link::server::untold::Untold;
+use crate::link::store::{Claimant, RecordName, Store};
+use crate::protocol::{Frame, Reason};
+
+impl<S> Hub<S>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    /// Before anything is said, its conversation is claimed in the store (PROTOCOL 4.7 and 4.25).
+    pub(super) fn claim(
+        &mut self,
+        id: ConnectionId,
+        hello: &Hello,
+        entering: Entering<S>,
+        store: Arc<dyn Store>,
+    ) {
+        let name = hello.name();
+        let claimant = Claimant {
+            conversation: hello.conversation,
+            heard: hello.heard,
+            clienthello: hello.clienthello,
+        };
+        let held = self.live.get(&name).and_then(Live::record);
+        let by = Instant::now() + self.settings.limits.hello;
+        let name = RecordName::Server(name.0, name.1);
+        let claiming = claim(store, name, held, claimant, by);
+        let handle = self.handle(id);
+        self.tasks
+            .spawn(connection::claim(entering, claiming, handle));
+    }
+
+    /// What has become of a claim. Much may have happened since.
+    pub(super) fn claimed(
+        &mut self,
+        id: ConnectionId,
+        entering: Entering<S>,
+        claimed: Claimed,
+    ) -> Orders {
+        let refuse = |reason| Frame::Refuse { reason };
+        match claimed {
+            Claimed::Ours(record, conversation) => {
+                self.enter(id, entering, Some((record, *conversation)))
+            }
+            Claimed::Ended => self.close_with(id, entering.wire, refuse(Reason::Ended), None),
+            Claimed::Lost => match self.admission.entry(id) {
+                Entry::GoOn(hello) => {
+                    let name = hello.name();
+                    if let Some(live) = self.live.get(&name) {
+                        live.driver.taken_over();
+                    }
+                    self.come_early(id, name, entering)
+                }
+                _ => self.enter(id, entering, None),
+            },
+            Claimed::Impossible(violation) => self.turn_away(id, entering.wire, violation),
+            Claimed::Unreadable(error) => {
+                self.mention(ServerEvent::Unreadable(error));
+                self.close_with(id, entering.wire, refuse(Reason::Busy), None)
+            }
+            Claimed::Nothing => self.admission.leave(id),
+        }
+    }
+
+    /// A conversation that stands where others have it, too. Nobody waits for that: it may take
+    /// long. If others go on with it meanwhile, it has not ended.
+    pub(super) fn give_up_anywhere(&mut self, name: ConversationName, parked: Parked, why: Why) {
+        let events = self.outlets.events.clone();
+        self.tasks.spawn(async move {
+            let Parked {
+                conversation,
+                record,
+            } = parked;
+            if let Ok((abandoned, untold)) = Untold::end(name.0, &record, conversation).await {
+                let event = given_up(why, abandoned);
+                let _ = events.try_send(News { event, untold });
+            }
+        });
+    }
+}
