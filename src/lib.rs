@@ -89,6 +89,8 @@ pub use link::{
     Paired, Pairing, PairingClient, PairingError, PairingEvent, Server, ServerBuilder, ServerEvent,
     ServerEvents, SharedStore, Storing, Talk, TheirTurn, Turn, Verdict, Waiting, tcp,
 };
+#[cfg(feature = "etcd")]
+pub use link::{Caution, EtcdAddress, EtcdStore, EtcdTls, NoEtcdAddress};
 pub use protocol::{
     Code, ConversationId, Detail, FrameError, Limits, MalformedId, Message, Overdue, PairReason,
     Reason, Role, Text, TooLong, Violation,

@@ -34,5 +34,7 @@ pub use open_conversations::OpenConversation;
 pub use pairing::{Confirmed, Paired, Pairing, PairingClient, PairingError, PairingEvent, Storing};
 pub use server::{Candidate, Server, ServerBuilder, ServerEvent, ServerEvents, Verdict};
 pub use session::Notice;
+#[cfg(feature = "etcd")]
+pub use store::{Caution, EtcdAddress, EtcdStore, EtcdTls, NoEtcdAddress};
 pub use store::{JournalError, SharedStore};
 pub use turn::{MyTurn, Talk, TheirTurn, Turn, Waiting};

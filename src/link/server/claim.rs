@@ -83,7 +83,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
     use super::*;
-    use crate::link::store::{Later, Listed, Loaded, MemoryStore, PutError, Version, next_ticket};
+    use crate::link::store::{Later, Loaded, MemoryStore, PutError, Version, next_ticket};
     use crate::protocol::{ConversationId, HeardWhen, Role};
     use crate::trust::KeyId;
 
@@ -139,10 +139,6 @@ mod tests {
                 true => Err(JournalError::Unreadable { path, source }),
                 false => Ok(self.store.get(&name)),
             }))
-        }
-
-        fn load_all(self: Arc<Self>) -> Later<Result<Vec<Listed>, JournalError>> {
-            Box::pin(ready(Ok(Vec::new())))
         }
 
         fn put(

@@ -86,7 +86,7 @@ mod tests {
     use tokio::{join, task};
 
     use super::*;
-    use crate::link::store::{Later, Listed, Loaded, MemoryStore, PutError, RecordName, Version};
+    use crate::link::store::{Later, Loaded, MemoryStore, PutError, RecordName, Version};
 
     /// A store that answers when it may, with how often it was asked.
     #[derive(Debug)]
@@ -107,10 +107,6 @@ mod tests {
 
         fn load(self: Arc<Self>, name: RecordName) -> Later<Result<Option<Loaded>, JournalError>> {
             Arc::new(MemoryStore::default()).load(name)
-        }
-
-        fn load_all(self: Arc<Self>) -> Later<Result<Vec<Listed>, JournalError>> {
-            Arc::new(MemoryStore::default()).load_all()
         }
 
         fn put(

@@ -196,6 +196,16 @@ impl<D: Disk> FileStore<D> {
     }
 }
 
+impl<D: Disk> FileStore<D> {
+    /// All records of a server, durably, in no order.
+    ///
+    /// # Errors
+    /// Those of [`take_up_all`](Self::take_up_all), which this is on a thread that may wait.
+    pub(crate) async fn load_all(self: Arc<Self>) -> Result<Vec<Listed>, JournalError> {
+        blocking(move || self.take_up_all()).await
+    }
+}
+
 /// Everything waits for the disk on a thread that may.
 impl<D: Disk> Store for FileStore<D> {
     fn place(&self, name: &RecordName) -> PathBuf {
@@ -204,10 +214,6 @@ impl<D: Disk> Store for FileStore<D> {
 
     fn load(self: Arc<Self>, name: RecordName) -> Later<Result<Option<Loaded>, JournalError>> {
         Box::pin(blocking(move || self.take_up(&name)))
-    }
-
-    fn load_all(self: Arc<Self>) -> Later<Result<Vec<Listed>, JournalError>> {
-        Box::pin(blocking(move || self.take_up_all()))
     }
 
     fn put(

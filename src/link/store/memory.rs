@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::error::{JournalError, PutError};
 use super::record_name::RecordName;
-use super::{Later, Listed, Loaded, Store, Version};
+use super::{Later, Loaded, Store, Version};
 
 /// Records in memory. A record's version is the number of the write that wrote it.
 ///
@@ -81,15 +81,6 @@ impl Store for MemoryStore {
 
     fn load(self: Arc<Self>, name: RecordName) -> Later<Result<Option<Loaded>, JournalError>> {
         Box::pin(ready(Ok(self.get(&name))))
-    }
-
-    fn load_all(self: Arc<Self>) -> Later<Result<Vec<Listed>, JournalError>> {
-        let store = self.lock();
-        let listed = store.records.iter().map(|(name, loaded)| Listed {
-            name: Some(*name),
-            read: Ok((*name, loaded.clone())),
-        });
-        Box::pin(ready(Ok(listed.collect())))
     }
 
     fn put(

@@ -7,6 +7,8 @@ mod contents;
 mod directory;
 mod disk;
 mod error;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod file;
 mod inventory;
 mod memory;
@@ -29,6 +31,8 @@ pub use contents::Contents;
 pub(super) use directory::Directory;
 pub use disk::{Disk, DiskFile};
 pub use error::{JournalError, PutError, StoreError};
+#[cfg(feature = "etcd")]
+pub use etcd::{Caution, EtcdAddress, EtcdStore, EtcdTls, NoEtcdAddress};
 pub use file::FileStore;
 pub(crate) use inventory::Inventory;
 pub use memory::MemoryStore;
@@ -82,9 +86,6 @@ pub(crate) trait Store: Send + Sync + Debug {
 
     /// What stands in a record, durably; `None` if there is none.
     fn load(self: Arc<Self>, name: RecordName) -> Later<Result<Option<Loaded>, JournalError>>;
-
-    /// All records of a server, durably, in no order.
-    fn load_all(self: Arc<Self>) -> Later<Result<Vec<Listed>, JournalError>>;
 
     /// Writes a record durably, if its version is the `expected` one.
     fn put(

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex as StdMutex, MutexGuard};
 
 use super::*;
-use crate::link::store::{Later, Listed, Loaded, PutError, next_ticket};
+use crate::link::store::{Later, Loaded, PutError, next_ticket};
 use crate::protocol::{Conversation, ConversationId, HeardWhen, Role};
 use crate::trust::KeyId;
 
@@ -95,10 +95,6 @@ impl Store for OnePage {
     fn load(self: Arc<Self>, _: RecordName) -> Later<Result<Option<Loaded>, JournalError>> {
         let (version, bytes) = self.state().clone();
         Box::pin(ready(Ok(bytes.map(|bytes| (version, bytes)))))
-    }
-
-    fn load_all(self: Arc<Self>) -> Later<Result<Vec<Listed>, JournalError>> {
-        Box::pin(ready(Ok(Vec::new())))
     }
 
     fn put(
