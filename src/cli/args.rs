@@ -12,6 +12,7 @@ use clap_complete::Shell;
 use super::display::LogFormat;
 use super::listen_at::ListenAt;
 use super::speaker::Speaker;
+use super::store_at::StoreAt;
 use crate::cli::book::{Address, Petname};
 use crate::link::socks::Proxy;
 use crate::protocol::Text;
@@ -183,6 +184,18 @@ pub struct ServerArgs {
     /// How many conversations, each with a program of its own, are held at once [default: 64]
     #[arg(long, value_name = "N", requires = "exec", conflicts_with = "once", value_parser = conversations)]
     pub conversations: Option<usize>,
+    /// Keep the open conversations there: file:DIR, or etcd://HOST:PORT[,HOST:PORT]/PREFIX, where servers with your key on other machines go on with them [default: the journal in the home]
+    #[arg(long, value_name = "URL", conflicts_with = "no_journal", value_parser = StoreAt::from_str)]
+    pub store: Option<StoreAt>,
+    /// Reach etcd over TLS; its certificates are signed by one of these [default: without TLS]
+    #[arg(long, value_name = "FILE", requires = "store")]
+    pub store_ca: Option<PathBuf>,
+    /// Your certificate for etcd, not for your peers [default: none]
+    #[arg(long, value_name = "FILE", requires_all = ["store_ca", "store_key"])]
+    pub store_cert: Option<PathBuf>,
+    /// Its private key
+    #[arg(long, value_name = "FILE", requires = "store_cert")]
+    pub store_key: Option<PathBuf>,
     /// How both sides talk.
     #[command(flatten)]
     pub talk: TalkArgs,

@@ -33,6 +33,7 @@ pub fn ended(over: &Ended) -> Value {
                 | LinkError::Io(_)
                 | LinkError::Overdue(_)
                 | LinkError::OtherKey(_) => "lost",
+                LinkError::TakenOver => "elsewhere",
                 _ => "error",
             },
             Some(error.to_string()),

@@ -28,6 +28,7 @@ pub mod screen;
 pub mod service_manager;
 pub mod signals;
 pub mod speaker;
+pub mod store_at;
 pub mod talk;
 pub mod transcript;
 

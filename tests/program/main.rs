@@ -38,6 +38,7 @@ mod schema;
 mod service;
 mod serving;
 mod stopping;
+mod store;
 mod storm;
 mod strangers;
 mod terminal;

@@ -221,19 +221,6 @@ fn shared(table: &str, command: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn what_is_not_there_yet_is_not_there() {
-    let readme = read("README.md");
-    let section = readme.split("## What is not there yet").nth(1).unwrap();
-    let section = section.split("\n## ").next().unwrap_or_default();
-    let commands = [&["server"][..], &["client"], &["peers"], &[]];
-    let there: BTreeSet<_> = commands.iter().flat_map(|it| listed(&help(it))).collect();
-    let missing = options(section);
-    let accepted = BTreeSet::from(["--hold".to_owned()]);
-    let both: BTreeSet<_> = missing.intersection(&there).cloned().collect();
-    assert!(both.is_subset(&accepted), "{both:?}");
-}
-
-#[test]
 fn a_way_of_the_tour_comes_into_each_file_once() {
     let tour = read("docs/TOUR.md");
     let mut entered = BTreeSet::new();

@@ -1,6 +1,8 @@
 //! `turnchat server`: one conversation after another, or many at once.
 
 mod callers;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod events;
 pub mod granted;
 mod listen;
@@ -12,6 +14,7 @@ mod places;
 mod prompt;
 mod questions;
 mod rules;
+mod store;
 
 use crate::cli::args::ServerArgs;
 use crate::cli::display::Display;

@@ -14,6 +14,7 @@ use super::pairing::OpenPairing;
 use super::places::Places;
 use super::questions::Questions;
 use super::rules::{Rules, SharedRules};
+use super::store;
 use crate::cli::args::ServerArgs;
 use crate::cli::book::{AddressBook, BookError, KnownKey, Origin, Petname};
 use crate::cli::display::Display;
@@ -150,9 +151,7 @@ impl<'a> Opening<'a> {
         if has_many {
             builder = builder.many_at_a_time();
         }
-        if keeps_journal {
-            builder = builder.with_journal(home.journal(&own));
-        }
+        builder = store::keep(builder, command, keeps_journal, home, &own, display).await?;
         let starting = builder.start(tcp::acceptor(listener));
         let mut server = starting.await.map_err(|error| Report::from(&error))?;
         let open = |name| OpenPairing::new(server.pair(), name, home, display, is_person);
@@ -188,6 +187,7 @@ impl<'a> OpenServer<'a> {
         signals: &mut Signals,
         at_a_time: AtATime,
     ) -> Result<Result<Self, Exit>, Report> {
+        store::check(command)?;
         let opening = Opening::listen(command, granted, home, display, signals).await?;
         let opening = match opening {
             Ok(opening) => opening,

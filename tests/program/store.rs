@@ -1,0 +1,58 @@
+//! `--store`: where a server keeps its open conversations.
+
+use std::fs;
+
+use crate::harness::{Person, Program, json_client, server, utf8};
+
+#[test]
+fn a_conversation_goes_on_from_a_directory_of_its_own() {
+    let (alice, bob) = (Person::new(), Person::new());
+    alice.knows("bob", &bob);
+    let kept = alice.path("kept");
+    let at = format!("file:{}", utf8(&kept));
+    let command = ["--json", "--store", &at];
+    let mut first = alice.serve(&command);
+    let mut client = Program::start(json_client(&bob, &first, &alice));
+    first.program.expect("listening");
+    first.program.expect("connected");
+    first.program.say("{\"say\":{\"text\":\"Hello\"}}");
+    client.stdout.line_with("\"your-turn\"");
+    drop(first);
+    drop(client);
+    assert_eq!(fs::read_dir(&kept).unwrap().count(), 1);
+    assert!(!alice.home().join("journal").exists());
+
+    let mut second = alice.serve(&command);
+    let _client = Program::start(json_client(&bob, &second, &alice));
+    second.program.expect("listening");
+    let connected = second.program.expect("connected");
+    assert_eq!(connected["resumed"], true);
+}
+
+#[test]
+fn what_cannot_be_a_store_is_refused() {
+    let alice = Person::new();
+    for (store, words) in [
+        ("there", "neither file: nor etcd://"),
+        ("file:", "no directory"),
+        #[cfg(not(feature = "etcd"))]
+        ("etcd://localhost:2379/a", "without etcd"),
+    ] {
+        alice.run(&server(&["--store", store])).misuses(&[words]);
+    }
+    alice
+        .run(&server(&["--store", "file:a", "--no-journal"]))
+        .misuses(&["--no-journal"]);
+    alice
+        .run(&server(&["--store", "file:a", "--store-ca", "ca.pem"]))
+        .fails(2, &["is for a store in etcd", "Leave it out"]);
+    #[cfg(feature = "etcd")]
+    alice
+        .run(&server(&[
+            "--store",
+            "etcd://localhost:2379/a",
+            "--exec",
+            "cat",
+        ]))
+        .fails(2, &["programs that know where", "Add `--json`"]);
+}
