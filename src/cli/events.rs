@@ -54,3 +54,26 @@ pub fn insert_message(event: &mut Value, name: &str, message: Option<&Message>) 
         event.insert(name.to_owned(), message);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_says_by_whom() {
+        for (cause, by) in [
+            (Cause::Me, "me"),
+            (Cause::Peer, "peer"),
+            (Cause::Link(LinkError::Cut), "lost"),
+            (Cause::Link(LinkError::TakenOver), "elsewhere"),
+            (Cause::Link(LinkError::ReaderFailed), "error"),
+        ] {
+            let over = Ended {
+                cause,
+                turns: 3,
+                unacknowledged: None,
+            };
+            assert_eq!(ended(&over)["by"], by);
+        }
+    }
+}
