@@ -713,6 +713,21 @@ impl Terminal {
         }
     }
 
+    /// Stops the program on the spot. A window that closes lets it go on.
+    #[track_caller]
+    pub(crate) fn freezes(&self) {
+        self.send(Signal::SIGSTOP);
+        let status = format!("/proc/{}/stat", self.child.id());
+        let is_stopped = |status: String| {
+            let state = status.rsplit(") ").next().map(str::to_owned);
+            state.is_none_or(|state| state.starts_with(['T', 'Z']))
+        };
+        while !fs::read_to_string(&status).is_ok_and(is_stopped) {
+            assert!(!self.is_overdue(), "it does not stop");
+            thread::yield_now();
+        }
+    }
+
     /// Shows all that it was sent up to now.
     pub(crate) fn catches_up(&self) {
         self.set_stalled(false);

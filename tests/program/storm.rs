@@ -179,6 +179,8 @@ impl Side {
         let terminal = self.terminal.take().expect("a program");
         let rows = match is_closed {
             true => {
+                // What it writes from here on nobody would see.
+                terminal.freezes();
                 terminal.catches_up();
                 let rows = terminal.screen();
                 let code = terminal.close();
