@@ -87,6 +87,7 @@ pub async fn about_server(
     key: &KeyId,
     known_as: Option<&Petname>,
 ) -> Result<Asked, Report> {
+    display.begin_row();
     display.explain(&format!("{host} has a key that you don't know:"));
     display.print_always(&format!("    {key}"));
     if let Some(name) = known_as {
@@ -108,6 +109,7 @@ pub async fn about_server(
 
 /// Begins to put it to the person whether a client may talk.
 pub fn about_client(speaker: &mut impl Speaker, display: &Display, from: &str, key: &KeyId) {
+    display.begin_row();
     display.explain(&format!("A key that you don't know wants to talk{from}:"));
     display.print_always(&format!("    {key}"));
     display.explain(&compare());

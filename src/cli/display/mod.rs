@@ -147,13 +147,6 @@ impl Display {
 
     /// What has to be seen however quiet it is: what scripts read, and what a question is about.
     pub fn print_always(&self, line: &str) {
-        if self.log.is_none() {
-            self.begin_row();
-        }
-        self.show(line);
-    }
-
-    fn show(&self, line: &str) {
         if self.log.is_some() {
             return self.line(self.always(), line);
         }
@@ -276,7 +269,7 @@ impl Display {
             }
             // Through a pipe the transcript may still come here, and begins a row then.
             false if self.stdout.page().is_some() => {
-                self.show(OURS.trim_end());
+                self.print_always(OURS.trim_end());
                 return Ok(false);
             }
             // The transcript goes elsewhere, whole; the person is asked here.
@@ -317,9 +310,9 @@ impl Display {
         self.is_typing.store(may_be, Ordering::Relaxed);
     }
 
-    /// Foreign text may follow: behind an echo its rows would not end where we end them, but
+    /// Something may be half typed where this begins. Foreign text may follow: behind an echo its rows would not end where we end them, but
     /// at column 0.
-    fn begin_row(&self) {
+    pub fn begin_row(&self) {
         if self.has_echo.load(Ordering::Relaxed) && self.stderr.page().is_some() {
             self.set_prompt(true);
             self.break_prompt();

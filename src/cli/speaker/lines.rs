@@ -27,7 +27,7 @@ const NOT_UTF8: &str =
     "That was not UTF-8, and was not sent. Set the terminal to UTF-8 and type it again.";
 
 /// So soon nobody answers what is shown: a paste is still coming.
-const SETTLED: Duration = Duration::from_millis(50);
+const SETTLED: Duration = Duration::from_millis(300);
 
 /// What was typed where it could not be seen at the prompt.
 #[derive(Debug)]
@@ -62,6 +62,8 @@ pub struct Lines {
     question: String,
     /// Not sent before Enter is pressed behind it.
     typed_ahead: Option<Ahead>,
+    /// All of that has come.
+    is_settled: bool,
     /// What is said stands on the screen already, as it was typed there.
     is_echoed: bool,
     is_at_end: bool,
@@ -79,6 +81,7 @@ impl Lines {
             is_prompted: false,
             question: String::new(),
             typed_ahead: None,
+            is_settled: true,
             is_echoed: false,
             is_at_end: false,
             peer: String::new(),
@@ -129,6 +132,7 @@ impl Lines {
     }
 
     fn add_typed_ahead(&mut self, typed: Ahead) {
+        self.is_settled = false;
         match &mut self.typed_ahead {
             Some(ahead) => ahead.add(typed),
             none => *none = Some(typed),
@@ -138,8 +142,12 @@ impl Lines {
     /// Takes up what was typed and cannot be seen at a prompt. The rest of a paste belongs to it;
     /// it is still asked for if this is dropped.
     async fn take_typed_ahead(&mut self) {
-        let Some(typed) = self.typed() else { return };
-        self.add_typed_ahead(typed);
+        if let Some(typed) = self.typed() {
+            self.add_typed_ahead(typed);
+        }
+        if self.is_settled || self.typed_ahead.is_none() {
+            return;
+        }
         self.is_prompted = false;
         while let Ok(event) = timeout(SETTLED, self.input.next()).await {
             let is_begun = false;
@@ -152,6 +160,12 @@ impl Lines {
         }
         if let Some(more) = self.typed() {
             self.add_typed_ahead(more);
+        }
+        self.is_settled = true;
+        if let Some(ahead) = self.typed_ahead.as_mut().filter(|ahead| !ahead.is_begun) {
+            // Enter, pressed too soon.
+            let length = ahead.text.trim_end_matches('\n').len();
+            ahead.text.truncate(length);
         }
         // What the terminal has echoed may have no end.
         self.display.set_prompt(true);
@@ -195,6 +209,7 @@ impl Lines {
                 ahead.text.push_str(&line);
                 ahead.is_begun = false;
                 self.typed_ahead = Some(ahead);
+                self.is_settled = false;
                 None
             }
             (false, _) => {
@@ -334,7 +349,7 @@ impl Speaker for Lines {
                         }
                         Err(_) => self.too_long(Text::MAX),
                     },
-                    None => self.is_prompted &= self.typed_ahead.is_none(),
+                    None => is_covered = !self.is_settled,
                 },
                 InputEvent::TooLong(most) => self.too_long(most),
                 InputEvent::NotUtf8(_) => self.refuse(NOT_UTF8),

@@ -111,6 +111,8 @@ impl Drop for Stdio {
     fn drop(&mut self) {
         if self.input.is_terminal() {
             for text in self.input.take_typed().texts() {
+                // What the terminal has echoed may have no end.
+                self.display.set_prompt(true);
                 self.display.unsaid(&text);
             }
         }

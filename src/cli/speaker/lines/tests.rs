@@ -172,7 +172,8 @@ async fn a_line_that_was_begun_goes_on_and_is_seen_before_it_is_sent() {
     assert!(waits(bob.lines.ask(1)).await);
     assert_eq!(
         bob.shown.take(),
-        "|Typed before this prompt, and not sent: whole\n\
+        "|\n\
+         |Typed before this prompt, and not sent: whole\n\
          |    I will not pay you\n\
          |Enter alone sends it; anything else is sent in its place.\n\
          Your message: "
@@ -180,6 +181,20 @@ async fn a_line_that_was_begun_goes_on_and_is_seen_before_it_is_sent() {
     bob.types("\n");
     let intent = bob.lines.ask(1).await;
     assert_eq!(bob.says(1, intent).0, "whole\nI will not pay you");
+}
+
+/// A paste in which the turn comes.
+#[tokio::test(start_paused = true)]
+async fn what_stands_behind_the_rest_of_a_line_belongs_to_it() {
+    let mut bob = Person::new();
+    bob.types_ahead("whole\n");
+    bob.types("alpha be");
+    assert!(waits(bob.lines.ask(1)).await);
+    bob.types("a\nb\nc\n\n");
+    assert!(waits(bob.lines.ask(1)).await);
+    bob.types("\n");
+    let intent = bob.lines.ask(1).await;
+    assert_eq!(bob.says(1, intent).0, "whole\nalpha bea\nb\nc");
 }
 
 /// A notice has covered it.
