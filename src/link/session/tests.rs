@@ -898,3 +898,227 @@ fn a_hello_without_any_answer_is_tried_three_times_more() {
     let (_, ended, _) = ended(&mut session);
     assert_eq!(ended.cause, Cause::Link(LinkError::Cut));
 }
+
+#[test]
+fn a_reader_that_fails_is_like_a_crash_where_there_is_a_journal() {
+    let mut session = linked();
+    settle(&mut session);
+    session.reader_failed();
+    let (done, end, remains) = ended(&mut session);
+    assert_eq!(done, [Output::Cut]);
+    assert_eq!(end.cause, Cause::Link(LinkError::Cut));
+    assert!(matches!(remains, Remains::Parked(_)), "{remains:?}");
+
+    // Without one the peer is told, once.
+    let id = ConversationId::from_bits([7; 16]);
+    let conversation = Conversation::new(Role::Server, id, HeardWhen::Taken);
+    let without = Session::new(Role::Server, conversation, true, false, &Limits::default());
+    let mut session = linked_to(without);
+    settle(&mut session);
+    session.reader_failed();
+    let told = outputs(&mut session);
+    assert!(
+        matches!(told[..], [Output::Close(Some(Frame::Error { .. }))]),
+        "{told:?}"
+    );
+    session.reader_failed();
+    assert_eq!(outputs(&mut session), []);
+    session.closed();
+    let (_, end, remains) = ended(&mut session);
+    assert_eq!(end.cause, Cause::Link(LinkError::ReaderFailed));
+    assert_eq!(remains, Remains::End);
+}
+
+/// It is being parked already; now it is over. What was said in it stays as it was.
+#[test]
+fn a_peer_that_is_expelled_behind_the_end_changes_no_turn() {
+    let mut session = answered();
+    session.link_lost(LinkError::Cut);
+    settle(&mut session);
+    session.fired(Timer::Hold);
+    let before = session.conversation().clone();
+    session.expel();
+    assert_eq!(session.conversation(), &before);
+    session.taken();
+    let (_, end, remains) = ended(&mut session);
+    assert_eq!(end.cause, Cause::Link(LinkError::Cut));
+    assert_eq!(remains, Remains::End);
+}
+
+/// The dial of a driver that has a connection by now, or whose conversation is over.
+#[test]
+fn a_dial_that_fails_too_late_is_no_reason_to_redial() {
+    let mut session = session(Role::Client);
+    connect(&mut session);
+    session.dial_failed(None);
+    assert_eq!(outputs(&mut session), []);
+    session.link_lost(LinkError::Cut);
+    settle(&mut session);
+    session.fired(Timer::Hold);
+    session.dial_failed(None);
+    let (done, ..) = ended(&mut session);
+    assert!(matches!(done[..], [Output::Store { .. }]), "{done:?}");
+}
+
+#[test]
+fn no_timer_does_anything_behind_the_end() {
+    let mut client = session(Role::Client);
+    client.hold(0);
+    settle(&mut client);
+    client.fired(Timer::Hold);
+    client.fired(Timer::Redial);
+    let (done, ..) = ended(&mut client);
+    assert!(!done.contains(&Output::Dial), "{done:?}");
+
+    // The end is on its way to the disk.
+    let mut server = linked();
+    settle(&mut server);
+    server.receive(Frame::Quit {});
+    assert!(matches!(outputs(&mut server)[..], [Output::Store { .. }]));
+    server.fired(Timer::Hold);
+    server.stored(Ok(()));
+    let (_, end, _) = ended(&mut server);
+    assert_eq!(end.cause, Cause::Peer);
+}
+
+fn cannot_store() -> Result<(), StoreError> {
+    Err(StoreError::Failed(JournalError::InUse {
+        path: "disk".into(),
+    }))
+}
+
+/// Up to the last store; that one fails.
+fn ended_on_a_full_disk(session: &mut Session) -> (Ended, Remains) {
+    let last = outputs(session);
+    assert!(matches!(last[..], [.., Output::Store { .. }]), "{last:?}");
+    session.stored(cannot_store());
+    let left = outputs(session);
+    let [Output::Ended(ended), Output::Done(remains)] = &left[..] else {
+        panic!("{left:?}");
+    };
+    (ended.clone(), remains.clone())
+}
+
+/// All that is lost is that the words could have been forgotten.
+#[test]
+fn an_end_that_was_stored_before_it_was_said_has_come_about() {
+    let mut session = linked();
+    settle(&mut session);
+    session.quit();
+    settle(&mut session);
+    session.receive(Frame::Quit {});
+    assert_eq!(outputs(&mut session), [Output::Close(None)]);
+    session.closed();
+    let (ended, remains) = ended_on_a_full_disk(&mut session);
+    assert_eq!(ended.cause, Cause::Me);
+    assert_eq!(remains, Remains::End);
+}
+
+/// What is on its disk is enough to go on, and it need not remember anything.
+#[test]
+fn a_client_that_is_held_no_longer_needs_no_last_store() {
+    let mut session = session(Role::Client);
+    session.hold(0);
+    settle(&mut session);
+    session.fired(Timer::Hold);
+    let (ended, remains) = ended_on_a_full_disk(&mut session);
+    assert_eq!(ended.cause, Cause::Link(LinkError::Cut));
+    assert_eq!(remains, Remains::Nothing);
+}
+
+/// A server can offer one at every dial.
+#[test]
+fn another_key_is_told_of_no_more_often_than_other_news() {
+    let key = KeyId::of_spki(&[1; 32]);
+    let mut session = session(Role::Client);
+    session.hold(0);
+    session.pace.notices = 0;
+    session.dial_failed(Some(key));
+    settle(&mut session);
+    assert_eq!(told(&mut session), []);
+    session.fired(Timer::Notices);
+    assert_eq!(told(&mut session), [Notice::Lost]);
+    session.fired(Timer::Notices);
+    assert_eq!(told(&mut session), [Notice::OtherKey { key }]);
+}
+
+#[test]
+fn the_pause_between_notices_is_armed_by_the_first() {
+    let mut session = session(Role::Client);
+    session.connected();
+    settle(&mut session);
+    let again = Output::Arm(Timer::Notices, NOTICE_PAUSE);
+    for (ahead, armed) in [(2, vec![again]), (1, vec![]), (0, vec![])] {
+        session.receive(Frame::Wait { ahead });
+        settle(&mut session);
+        assert_eq!(told(&mut session), [Notice::Waiting { ahead }]);
+        assert_eq!(outputs(&mut session), armed);
+    }
+}
+
+/// Else a server counts time with a link as time without.
+#[test]
+fn a_link_that_is_back_stops_the_clocks_of_a_cut() {
+    let disarmed = |session: &mut Session| {
+        let timer = |output| match output {
+            Output::Disarm(timer) => Some(timer),
+            _ => None,
+        };
+        outputs(session).into_iter().filter_map(timer).collect()
+    };
+    let mut server = session(Role::Server);
+    server.hold(0);
+    outputs(&mut server);
+    let both: Vec<_> = disarmed(&mut linked_to(server));
+    assert_eq!(both, [Timer::Hold, Timer::CrowdedHold]);
+
+    let mut client = session(Role::Client);
+    client.hold(0);
+    client.connected();
+    settle(&mut client);
+    client.receive(Frame::Welcome {
+        conversation: client.conversation().id(),
+        heard: 0,
+    });
+    let one: Vec<_> = disarmed(&mut client);
+    assert_eq!(one, [Timer::Hold]);
+}
+
+/// After a restart it goes on from there.
+#[test]
+fn what_is_parked_is_stored_with_a_message_that_nobody_took() {
+    let mut session = answered();
+    session.link_lost(LinkError::Cut);
+    settle(&mut session);
+    session.fired(Timer::Hold);
+    let (done, _, remains) = ended(&mut session);
+    assert!(
+        matches!(&done[..], [Output::Store { snapshot, is_live: false, .. }]
+        if !snapshot.quit && snapshot.last_heard.is_some()),
+        "{done:?}"
+    );
+    assert!(matches!(remains, Remains::Parked(parked) if parked.has_untaken()));
+}
+
+/// There is nothing to come back to.
+#[test]
+fn a_client_that_is_refused_before_any_turn_keeps_no_record() {
+    let mut session = session(Role::Client);
+    session.connected();
+    settle(&mut session);
+    session.receive(Frame::Refuse {
+        reason: Reason::UnknownPeer,
+    });
+    let (done, end, _) = ended(&mut session);
+    assert_eq!(end.turns, 0);
+    assert_eq!(done, [Output::Close(None), Output::Remove]);
+}
+
+/// Else the model checker looks at each state once for each pace.
+#[test]
+fn sessions_that_differ_in_their_pace_alone_are_equal() {
+    let mut hurried = session(Role::Client);
+    hurried.pace.redials = 3;
+    hurried.pace.notices = 0;
+    assert_eq!(hurried, session(Role::Client));
+}
