@@ -906,6 +906,8 @@ fn a_record_has_the_words_of_its_last_turns() {
     let mut begun = record([0, 0, 0]);
     begun.last_heard = Some(text("never"));
     assert!(is_taken(&begun).is_none());
+    begun.quit = true;
+    assert!(is_taken(&begun).is_some_and(|of| !of.has_untaken()));
     let mut begun = record([0, 0, 0]);
     begun.last_said = Some(text("never"));
     assert!(is_taken(&begun).is_none());
@@ -951,4 +953,43 @@ fn a_second_quit_does_nothing() {
     let before = server.machine.clone();
     server.machine.quit();
     assert_eq!(server.machine, before);
+}
+
+/// Only acknowledgements count then (PROTOCOL 3.11), and this is none.
+#[test]
+fn hearing_what_was_not_said_tells_nothing_after_a_quit() {
+    let mut server = server_after(1);
+    server.machine.quit();
+    server.process_outputs();
+    for turn in [0, 2, 3] {
+        server.receive(Frame::Heard { turn }).unwrap();
+        server.process_outputs();
+        assert!(server.delivered.is_empty());
+    }
+    server.receive(Frame::Heard { turn: 1 }).unwrap();
+    server.process_outputs();
+    assert_eq!(server.delivered, [1]);
+}
+
+/// It is counted in our `welcome`, taken or not (PROTOCOL 4.6).
+#[test]
+fn what_was_stored_before_a_cut_is_acknowledged_once() {
+    let mut server = server_after(2);
+    assert!(server.machine.has_untaken());
+    server.machine.detach();
+    server.sent.clear();
+    server.machine.accept(1).unwrap();
+    server.process_outputs();
+    let welcome = Frame::Welcome {
+        conversation: ID,
+        heard: 2,
+    };
+    assert_eq!(server.sent, [welcome]);
+    // And so its peer may not say it again.
+    let say = Frame::Say {
+        turn: 2,
+        text: text("theirs"),
+    };
+    let violation = violates(&mut server, say);
+    assert_eq!(violation, Violation::OutOfTurn { turn: 2, next: 4 });
 }

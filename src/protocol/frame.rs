@@ -329,3 +329,48 @@ impl Decoder {
         self.0.shrink();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn say(words: String) -> Frame {
+        let text = Text::new(words).unwrap();
+        Frame::Say { turn: 1, text }
+    }
+
+    /// To copy it costs more than to write it apart; and a short one less.
+    #[test]
+    fn a_long_text_is_not_copied_into_its_line() {
+        let mut line = Vec::new();
+        let long = "x".repeat(4_096);
+        let frame = say(long.clone());
+        let (text, behind) = frame.write_to_long_text(&mut line).unwrap();
+        assert_eq!(text.as_str(), long);
+        line.extend_from_slice(text.as_str().as_bytes());
+        line.extend_from_slice(behind);
+        assert_eq!(line, frame.to_line());
+
+        // Nor one that is written in another way.
+        let escaped = "\"".repeat(4_096);
+        for words in ["x".repeat(4_095), String::new(), escaped] {
+            let frame = say(words);
+            line.clear();
+            assert_eq!(frame.write_to_long_text(&mut line), None);
+            assert_eq!(line, frame.to_line());
+        }
+    }
+
+    /// A double holds no greater one exactly (PROTOCOL 2.3).
+    #[test]
+    fn an_integer_is_at_most_2_to_53_minus_1() {
+        let line = |turn: u64| format!("{{\"heard\":{{\"turn\":{turn}}}}}");
+        let greatest = 9_007_199_254_740_991;
+        let read = Frame::from_line(line(greatest).as_bytes());
+        assert_eq!(read, Ok(Frame::Heard { turn: greatest }));
+        for more in [greatest + 1, greatest + 2, u64::MAX] {
+            let read = Frame::from_line(line(more).as_bytes());
+            assert_eq!(read, Err(FrameError::BadValue("turn")), "{more}");
+        }
+    }
+}
