@@ -250,10 +250,8 @@ impl Liveness {
         let may_ping = self.spoke && self.writing_since.is_none();
         let ping = self.ping_at().filter(|_| may_ping);
         let deadlines = self.deadlines().into_iter().flatten().map(|(at, _)| at);
-        deadlines
-            .chain(ping)
-            .min()
-            .unwrap_or(self.received + self.times.silence)
+        let silent = self.received + self.times.silence;
+        deadlines.chain(ping).fold(silent, Instant::min)
     }
 
     fn deadlines(&self) -> [Option<(Instant, Overdue)>; 4] {
@@ -471,14 +469,18 @@ mod tests {
         let (start, mut liveness) = live();
         // Nothing was asked yet.
         assert_eq!(liveness.silent_at(), None);
+        assert!(!liveness.may_be_silent());
         assert_eq!(liveness.poll_silence(start + 59 * SECOND), None);
         let _ = liveness.poll_frame(start + 20 * SECOND);
         assert_eq!(liveness.silent_at(), Some(start + 30 * SECOND));
+        assert!(liveness.may_be_silent());
         assert_eq!(liveness.poll_silence(start + 29 * SECOND), None);
         assert_eq!(liveness.poll_silence(start + 30 * SECOND), Some(true));
         assert_eq!(liveness.silent_at(), None);
+        assert!(!liveness.may_be_silent());
         assert_eq!(liveness.poll_silence(start + 31 * SECOND), None);
         received(&mut liveness, start + 35 * SECOND, false);
+        assert!(liveness.may_be_silent());
         assert_eq!(liveness.poll_silence(start + 35 * SECOND), Some(false));
         assert_eq!(liveness.poll_silence(start + 90 * SECOND), None);
         // It is asked again later, and told again.
