@@ -397,10 +397,12 @@ fn an_end_that_comes_twice_takes_no_other_ends_place() {
     };
     let mut door = Door::with(limits, true);
     for n in [1, 2, 2, 2] {
-        door.ended(n, n);
+        assert!(door.ended(n, n).is_empty());
     }
     assert_eq!(door.greet(1, 1, ADMIT), ["1: ended"]);
     assert_eq!(door.greet(2, 2, ADMIT), ["2: ended"]);
+    // The oldest is still the first.
+    assert_eq!(door.ended(3, 3), ["forget 1"]);
 }
 
 #[test]
@@ -1020,4 +1022,102 @@ fn where_the_store_is_shared_what_is_not_known_here_enters() {
     door.obey(orders);
     assert!(door.arrive("127.0.0.1").is_empty());
     assert_eq!(door.say_hello(3, hello(3, 9, 4, 3), ADMIT), ["3: ended"]);
+}
+
+/// It was overtaken on its way, by one that is asked about.
+#[test]
+fn an_older_connection_does_not_pass_the_younger_that_is_asked_about() {
+    let mut door = Door::new();
+    assert!(door.arrive("127.0.0.1").is_empty());
+    assert_eq!(door.greet(1, 1, ASK), ["2: wait 0"]);
+    assert_eq!(door.say_hello(1, hello(1, 1, 0, 1), ADMIT), ["1: close"]);
+    assert!(door.admission.is_asking(&key(1)));
+}
+
+#[test]
+fn who_comes_again_while_it_enters_takes_no_second_seat() {
+    let mut door = Door::new();
+    assert!(door.seat().is_empty());
+    assert_eq!(door.greet(1, 1, ADMIT), ["1: enter"]);
+    assert_eq!(door.greet(1, 1, ADMIT), ["1: replaced", "2: enter"]);
+    assert!(door.begin(2).is_empty());
+    assert_eq!(door.greet(2, 2, ADMIT), ["3: wait 0"]);
+}
+
+/// It was handed over, and a slower one comes that was on its way before.
+#[test]
+fn an_older_connection_does_not_take_over_from_the_one_that_is_on() {
+    let mut door = Door::talking();
+    assert!(door.arrive("127.0.0.1").is_empty());
+    assert_eq!(door.greet(1, 1, ADMIT), ["3: enter"]);
+    assert!(door.leave(3).is_empty());
+    assert_eq!(door.say_hello(2, hello(1, 1, 0, 2), ADMIT), ["2: close"]);
+}
+
+/// Its record is as it was.
+#[test]
+fn what_could_not_be_given_up_is_parked_as_before() {
+    let mut door = Door::talking();
+    assert!(door.parked(2, 2).is_empty());
+    let name = (key(2), id(2));
+    let orders = door.admission.expel(&key(2));
+    assert!(orders.contains(&Order::GiveUp(name, Why::Expelled)));
+    let kept = door.admission.kept(name);
+    assert!(door.obey(kept).is_empty());
+    assert!(door.is_open(2, 2));
+    assert_eq!(door.pass(PARKED_TIME), ["give up 2"]);
+}
+
+#[test]
+fn what_goes_on_elsewhere_is_not_known_here() {
+    let mut door = Door::talking();
+    assert!(door.parked(2, 2).is_empty());
+    for of in [1, 2] {
+        let orders = door.admission.forget((key(of), id(of)));
+        assert!(door.obey(orders).is_empty());
+        assert!(!door.is_open(of, of));
+    }
+    assert!(door.timers.is_empty());
+    // Its place is free.
+    assert_eq!(door.seat(), [""; 0]);
+    assert_eq!(door.greet(3, 3, ADMIT), ["2: enter"]);
+}
+
+#[test]
+fn what_is_parked_is_kept_for_thirty_days() {
+    let mut door = Door::talking();
+    assert!(door.parked(1, 1).is_empty());
+    let thirty_days = 43_200 * MINUTE;
+    assert!(door.pass(thirty_days - MINUTE).is_empty());
+    assert_eq!(door.pass(MINUTE), ["give up 1"]);
+}
+
+#[test]
+fn where_many_talk_what_a_key_has_on_is_counted() {
+    let mut door = Door::with(Limits::default(), false);
+    for conversation in [1, 2] {
+        assert!(door.seat().is_empty());
+        door.greet(1, conversation, ADMIT);
+        assert!(door.begin(conversation.into()).is_empty());
+    }
+    let others = |door: &Door, conversation| door.admission.others(&(key(1), id(conversation)));
+    assert_eq!([1, 2, 3].map(|of| others(&door, of)), [1, 1, 2]);
+    assert!(door.ended(1, 1).is_empty());
+    assert_eq!([1, 2, 3].map(|of| others(&door, of)), [1, 0, 1]);
+    assert!(door.ended(1, 2).is_empty());
+    assert_eq!([1, 2, 3].map(|of| others(&door, of)), [0, 0, 0]);
+}
+
+/// As a crowd of ClientHellos has it where the store is shared: the one that is there stays.
+#[test]
+fn of_two_connections_of_the_same_age_the_first_is_asked_about() {
+    let mut door = Door::new();
+    assert_eq!(door.greet(1, 1, ASK), ["1: wait 0"]);
+    for verdict in [ASK, ADMIT] {
+        assert!(door.arrive("127.0.0.1").is_empty());
+        let on = door.arrived;
+        let closed = door.say_hello(on, hello(1, 1, 0, 1), verdict);
+        assert_eq!(closed, [format!("{on}: close")]);
+        assert!(door.admission.is_asking(&key(1)));
+    }
 }
