@@ -76,12 +76,12 @@ impl From<Slots> for Version {
 }
 
 impl Slots {
-    /// `None`: there is no file.
-    fn of(Version(version): Version) -> Option<Self> {
-        (version > 0).then_some(Self {
+    /// Where there is no file the sequence is 0, which no slot has.
+    fn of(Version(version): Version) -> Self {
+        Self {
             sequence: version >> 4,
             room: (version & 0xF) as usize,
-        })
+        }
     }
 
     fn room(self) -> u64 {
@@ -174,7 +174,7 @@ pub(super) fn write<D: Disk>(
         open => open,
     };
     if let Some(file) = file {
-        let before = known(disk, name, before, &file)?;
+        check(disk, name, before, &file)?;
         if room <= before.room {
             let next = before.next();
             let written = file.write_at(&next.encode(bytes), next.offset());
@@ -186,8 +186,8 @@ pub(super) fn write<D: Disk>(
     }
     let first = Slots {
         // The next odd one.
-        sequence: (before.map_or(0, |before| before.sequence) + 1) | 1,
-        room: before.map_or(room, |before| before.room.max(room)),
+        sequence: (before.sequence + 1) | 1,
+        room: before.room.max(room),
     };
     let beside = format!(".{name}{BESIDE}");
     let file = make(disk, &beside, &first.encode(bytes))?;
@@ -197,26 +197,16 @@ pub(super) fn write<D: Disk>(
     Ok((first.into(), file))
 }
 
-/// The slots of a file, if they are what its writer knows.
-fn known<D: Disk>(
-    disk: &D,
-    name: &str,
-    before: Option<Slots>,
-    file: &D::File,
-) -> Result<Slots, WriteError> {
-    if let Some(before) = before
-        && before.are_in(file)?
-    {
-        return Ok(before);
+/// Whether the slots of a file are what its writer knows.
+fn check<D: Disk>(disk: &D, name: &str, known: Slots, file: &D::File) -> Result<(), WriteError> {
+    if known.are_in(file)? {
+        return Ok(());
     }
-    let found = match read(disk, name)? {
-        Found::Whole((version, _)) => Slots::of(version),
-        Found::Nothing | Found::Damaged(_) => None,
-    };
-    let known = before.map_or(0, |before| before.sequence);
-    Err(match found.is_some_and(|found| found.sequence > known) {
-        true => WriteError::Conflict,
-        false => WriteError::Damaged,
+    Err(match read(disk, name)? {
+        Found::Whole((found, _)) if Slots::of(found).sequence > known.sequence => {
+            WriteError::Conflict
+        }
+        Found::Whole(_) | Found::Nothing | Found::Damaged(_) => WriteError::Damaged,
     })
 }
 
@@ -226,7 +216,7 @@ fn known<D: Disk>(
 /// It is still there; or it is gone, and may come back.
 pub(super) fn remove_at(disk: &impl Disk, name: &str, expected: Version) -> Result<(), WriteError> {
     if let Some(file) = disk.open(name)? {
-        known(disk, name, Slots::of(expected), &file)?;
+        check(disk, name, Slots::of(expected), &file)?;
         disk.remove(name)?;
         disk.flush()?;
     }

@@ -109,6 +109,46 @@ fn who_knows_another_version_changes_nothing() {
     assert_eq!(page.read(), None);
 }
 
+/// However far others have written on: in the same slot, or in the other.
+#[test]
+fn who_has_missed_many_versions_changes_nothing() {
+    let mut page = Page::new();
+    page.write(b"1");
+    let first = page.version;
+    for words in ["2", "3", "4", "5", "6"] {
+        page.write(words.as_bytes());
+        let refused = write(&page.disk(), NAME, None, b"mine", first);
+        assert!(matches!(refused, Err(WriteError::Conflict)), "{words}");
+        assert_eq!(page.read(), Some(words.into()));
+    }
+}
+
+/// Whoever knows the old one must not take the new one for it.
+#[test]
+fn a_new_file_has_another_version_than_the_one_before() {
+    let mut page = Page::new();
+    page.write(b"one");
+    let one = page.version;
+    fs::remove_file(page.path()).unwrap();
+    page.write(b"again");
+    assert!(page.version > one);
+    let again = page.version;
+    page.write(&[b'x'; 5_000]);
+    assert!(Slots::of(page.version).sequence > Slots::of(again).sequence);
+}
+
+/// It counts no further than ours: nobody has gone on with what was written last.
+#[test]
+fn another_file_with_the_same_count_is_damage() {
+    let mut ours = Page::new();
+    ours.write(b"ours");
+    let mut other = Page::new();
+    other.write(&[b'x'; 5_000]);
+    fs::copy(other.path(), ours.path()).unwrap();
+    let refused = write(&ours.disk(), NAME, None, b"mine", ours.version);
+    assert!(matches!(refused, Err(WriteError::Damaged)), "{refused:?}");
+}
+
 #[test]
 fn what_a_killed_writer_left_is_swept_and_nothing_else() {
     let page = Page::new();
@@ -156,7 +196,7 @@ fn torn_at_any_byte_it_holds_what_was_written_before() {
     page.write(b"the second");
     for before in [b"the third".as_slice(), b"the fourth, also long", b"5"] {
         let held = page.read().unwrap();
-        let younger = Slots::of(page.version).unwrap();
+        let younger = Slots::of(page.version);
         let next = younger.next();
         let (slot, at) = (next.encode(before), next.offset());
         let file = page.disk().open(NAME).unwrap().unwrap();
