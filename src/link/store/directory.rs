@@ -187,4 +187,12 @@ mod tests {
         let nowhere = disk.read("to nothing");
         assert!(matches!(nowhere, Err(FileError::Unusable(_))));
     }
+
+    /// Else what was begun is begun anew.
+    #[test]
+    fn what_cannot_be_read_is_not_taken_for_no_file() {
+        let dir = tempdir().unwrap();
+        fs::create_dir(dir.path().join("file")).unwrap();
+        assert!(directory(&dir).read("file").is_err());
+    }
 }

@@ -2,7 +2,7 @@
 //! flushed, and tears what was being written.
 
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
 
 use crate::trust::own_file::FileError;
@@ -90,16 +90,7 @@ impl DiskFile for File {
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
         let mut file = self;
         file.seek(SeekFrom::Start(at))?;
-        let mut length = 0;
-        while let Some(rest) = buffer.get_mut(length..).filter(|rest| !rest.is_empty()) {
-            match file.read(rest) {
-                Ok(0) => break,
-                Ok(read) => length += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(length)
+        fill(buffer, file)
     }
 
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
@@ -113,9 +104,51 @@ impl DiskFile for File {
     }
 }
 
+/// Reads until the buffer is full or nothing more comes; how much.
+fn fill(buffer: &mut [u8], mut from: impl Read) -> io::Result<usize> {
+    let mut length = 0;
+    while let Some(rest) = buffer.get_mut(length..).filter(|rest| !rest.is_empty()) {
+        match from.read(rest) {
+            Ok(0) => break,
+            Ok(read) => length += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(length)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A byte at a time, and before each a signal.
+    struct Interrupted<'a>(&'a [u8], bool);
+
+    impl Read for Interrupted<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            match self.1 {
+                true => Err(io::ErrorKind::Interrupted.into()),
+                false => self.0.read(&mut buffer[..1]),
+            }
+        }
+    }
+
+    #[test]
+    fn a_read_that_is_interrupted_goes_on() {
+        let mut buffer = [0; 8];
+        let read = fill(&mut buffer, Interrupted(b"words", false));
+        assert_eq!(read.unwrap(), 5);
+        assert_eq!(&buffer, b"words\0\0\0");
+    }
+
+    /// It knows no flush.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_flush_that_fails_is_told() {
+        assert!(File::open("/dev/null").unwrap().flush().is_err());
+    }
 
     /// Only where it was interrupted is it tried again.
     #[test]

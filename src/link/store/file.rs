@@ -257,3 +257,6 @@ impl<D: Disk> fmt::Debug for FileStore<D> {
         f.debug_struct("FileStore").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

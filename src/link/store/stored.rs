@@ -101,6 +101,16 @@ mod tests {
         let ended = Conversation::restore(Role::Server, open.tombstone()).unwrap();
         assert!(!is_old(&ended, 24 * HOUR - HOUR));
         assert!(is_old(&ended, 24 * HOUR + HOUR));
+        // Its last second is one of them.
+        let at_once = |age| loop {
+            let second = now();
+            let is_old = is_old(&open, age);
+            if now() == second {
+                break is_old;
+            }
+        };
+        assert!(!at_once(30 * 24 * HOUR));
+        assert!(at_once(30 * 24 * HOUR + 1));
     }
 
     #[test]
