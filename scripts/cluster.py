@@ -183,11 +183,13 @@ def compare(clients, nodes):
 async def main(arguments, directory):
     dice = random.Random(arguments.seed)
     bridge()
-    stores = [Machine(f"store-{n}", 10 + n, directory) for n in range(3)]
+    count = 0 if arguments.journal else 3
+    stores = [Machine(f"store-{n}", 10 + n, directory) for n in range(count)]
     nodes = [Machine(f"node-{n}", 20 + n, directory) for n in range(3)][:arguments.nodes]
     balancer = Machine("balancer", 30, directory)
     outside = Machine("outside", 40, directory)
-    start_stores(stores)
+    if stores:
+        start_stores(stores)
     making = [asyncio.to_thread(
         Client, n, outside, directory, balancer.address, arguments)
         for n in range(arguments.clients)]
@@ -196,7 +198,7 @@ async def main(arguments, directory):
     key = start_nodes(
         nodes, stores, [client.key for client in clients], bot, arguments.think / 4)
     start_balancer(balancer, nodes)
-    while await asyncio.to_thread(leader, stores) is None:
+    while stores and await asyncio.to_thread(leader, stores) is None:
         await asyncio.sleep(0.2)
     began = time.monotonic()
     talks = asyncio.gather(*(client.talk(key) for client in clients))
@@ -228,7 +230,7 @@ async def main(arguments, directory):
 def report(arguments, clients, stores, faults, wrong, again, seconds):
     took = sorted(time for client in clients for time in client.took)
     turns = sum(len(client.transcript) for client in clients)
-    size = max(metric(one, "etcd_mvcc_db_total_size_in_use_in_bytes") or 0 for one in stores)
+    sizes = [metric(one, "etcd_mvcc_db_total_size_in_use_in_bytes") or 0 for one in stores]
     print(f"""
 | what | |
 |---|---|
@@ -238,7 +240,7 @@ def report(arguments, clients, stores, faults, wrong, again, seconds):
 | told a second time, as `again` | {again} |
 | client programs that gave up and were started again | {sum(client.restarts for client in clients)} |
 | from a message to its answer: median, 99th of 100, longest | {statistics.median(took):.3f} s, {took[len(took) * 99 // 100]:.1f} s, {took[-1]:.1f} s |
-| in use in etcd at the end | {size / 2**20:.1f} MiB |""")
+| in use in etcd at the end | {max(sizes, default=0) / 2**20:.1f} MiB |""")
     for kind, count in sorted(faults.made.items()):
         print(f"| {kind} | {count} |")
     for what in wrong[:40]:
@@ -256,8 +258,11 @@ if __name__ == "__main__":
     parser.add_argument("--rest", type=float, default=0, help="how much longer to wait at the end")
     parser.add_argument("--fault", action="append", choices=Faults.KINDS, help="this one alone; may be repeated")
     parser.add_argument("--calm", action="store_true", help="nothing goes wrong")
+    parser.add_argument("--journal", action="store_true", help="one server without etcd, to compare; --calm")
     parser.add_argument("--keep", action="store_true", help="keep what the machines have written")
     arguments = parser.parse_args()
+    if arguments.journal:
+        arguments.nodes, arguments.calm = 1, True
     directory = pathlib.Path(tempfile.mkdtemp(prefix="cluster-"))
     try:
         is_right = asyncio.run(main(arguments, directory))

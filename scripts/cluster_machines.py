@@ -111,8 +111,9 @@ def leader(stores):
 
 
 def start_nodes(machines, stores, allowed, *bot):
-    """Servers of one identity, each with a copy of it."""
+    """Servers of one identity, each with a copy of it. Without stores, one with a journal."""
     hosts = ",".join(f"{one.address}:2379" for one in stores)
+    kept = ["--store", f"etcd://{hosts}/talks"] if stores else ["--journal"]
     first, *others = machines
     run(TURNCHAT, "--quiet", "gen-cert", "--home", str(first.directory / "home"))
     for one in others:
@@ -121,7 +122,7 @@ def start_nodes(machines, stores, allowed, *bot):
         keys = [word for key in allowed for word in ("--allow", key)]
         one.start(
             TURNCHAT, "server", "--home", one.directory / "home", *keys,
-            "--listen", f"{one.address}:{PORT}", "--store", f"etcd://{hosts}/talks",
+            "--listen", f"{one.address}:{PORT}", *kept,
             "--conversations", "128", "--hold", "60s", "--json",
             "--exec", "python3", bot[0], one.directory / "said", *bot[1:])
     return run(TURNCHAT, "fingerprint", "--home", str(first.directory / "home"))

@@ -184,7 +184,7 @@ pub struct ServerArgs {
     /// How many conversations, each with a program of its own, are held at once [default: 64]
     #[arg(long, value_name = "N", requires = "exec", conflicts_with = "once", value_parser = conversations)]
     pub conversations: Option<usize>,
-    /// Keep the open conversations there: file:DIR, or etcd://HOST:PORT[,HOST:PORT]/PREFIX, where servers with your key on other machines go on with them [default: the journal in the home]
+    /// Keep the open conversations there: file:DIR, or etcd://HOST:PORT,…/PREFIX, where servers with your key on other machines go on with them [default: the journal in the home]
     #[arg(long, value_name = "URL", conflicts_with = "no_journal", value_parser = StoreAt::from_str)]
     pub store: Option<StoreAt>,
     /// Reach etcd over TLS; its certificates are signed by one of these [default: without TLS]
