@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use tracing::subscriber::set_global_default;
-use tracing::{Level, Subscriber, warn};
+use tracing::{Level, Metadata, Subscriber, warn};
 use tracing_subscriber::fmt;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -109,18 +109,25 @@ impl<'a> MakeWriter<'a> for Log {
     type Writer = Event<'a>;
 
     fn make_writer(&'a self) -> Event<'a> {
-        Event(self)
+        Event(Some(self))
+    }
+
+    /// Other libraries' events are not for whoever reads this.
+    fn make_writer_for(&'a self, of: &Metadata<'_>) -> Event<'a> {
+        Event(of.target().starts_with("turnchat").then_some(self))
     }
 }
 
 /// One event, which comes whole.
-struct Event<'a>(&'a Log);
+struct Event<'a>(Option<&'a Log>);
 
 impl io::Write for Event<'_> {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        let words = String::from_utf8_lossy(event).trim_end().to_owned();
-        if self.0.jobs.try_send(Job::Write(words)).is_err() {
-            self.0.lost.fetch_add(1, Ordering::Relaxed);
+        if let Self(Some(log)) = self {
+            let words = String::from_utf8_lossy(event).trim_end().to_owned();
+            if log.jobs.try_send(Job::Write(words)).is_err() {
+                log.lost.fetch_add(1, Ordering::Relaxed);
+            }
         }
         Ok(event.len())
     }
@@ -166,6 +173,18 @@ mod tests {
             assert!(shown.contains("Not sent: 11 bytes of text."), "{shown}");
             assert!(!shown.contains("tea"), "{shown}");
         }
+    }
+
+    #[test]
+    fn the_libraries_below_tell_nothing() {
+        let shown = logged(LogFormat::Text, |display| {
+            tracing::info!(target: "h2::codec", "send frame");
+            display.say("again");
+        });
+        assert!(
+            shown.contains("again") && !shown.contains("frame"),
+            "{shown}"
+        );
     }
 
     #[test]

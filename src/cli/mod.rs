@@ -165,7 +165,7 @@ fn execute(command: Command, home: &Home, display: &Display) -> Result<Exit, Rep
     Ok(Exit::Success)
 }
 
-fn serve(command: ServerArgs, home: &Home, display: &Display) -> Result<Exit, Report> {
+fn serve(mut command: ServerArgs, home: &Home, display: &Display) -> Result<Exit, Report> {
     let socket = service_manager::socket()?;
     std::thread::scope(|scope| {
         seed(scope);
@@ -181,6 +181,8 @@ fn serve(command: ServerArgs, home: &Home, display: &Display) -> Result<Exit, Re
         };
         let limits = descriptors::share(limits, programs, descriptors::raise())?;
         let who = As::asked(&command.talk, first_message::of(&command)?);
+        // What is kept is left to go on with, as with `--journal`.
+        command.talk.journal |= command.store.is_some();
         let side = Serving {
             command,
             granted: Granted { limits, socket },

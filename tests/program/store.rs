@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use crate::harness::{Person, Program, json_client, server, utf8};
+use nix::sys::signal::Signal;
+
+use crate::harness::{Person, Program, Server, json_client, server, utf8};
 
 #[test]
 fn a_conversation_goes_on_from_a_directory_of_its_own() {
@@ -55,4 +57,19 @@ fn what_cannot_be_a_store_is_refused() {
             "cat",
         ]))
         .fails(2, &["programs that know where", "Add `--json`"]);
+}
+
+/// It is kept, so it is left to go on with, whoever talks.
+#[test]
+fn sigterm_ends_no_conversation_that_is_kept() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let at = format!("file:{}", utf8(alice.path("kept")));
+    let talk = ["--store", &at, "--first", "Hello", "--exec", "cat"];
+    let command = ["server", "--listen", "127.0.0.1:0", "--allow-anyone"];
+    let mut server = Server::of(alice.start(&[&command[..], &talk].concat()));
+    let mut client = Program::start(json_client(&bob, &server, &alice));
+    client.stdout.line_with("\"your-turn\"");
+    server.program.send(Signal::SIGTERM);
+    server.program.end_input();
+    client.expect("lost");
 }

@@ -24,6 +24,7 @@ use etcd_client::{
     ResponseHeader, TlsOptions, Txn, TxnOp, TxnResponse,
 };
 use tokio::task::JoinError;
+use tracing::warn;
 
 use super::error::{JournalError, PutError};
 use super::record_name::RecordName;
@@ -42,9 +43,9 @@ const REQUEST_TIME: Duration = Duration::from_secs(4);
 const PING_EVERY: Duration = Duration::from_secs(6);
 const PING_TIME: Duration = Duration::from_secs(3);
 
-/// gRPC's status codes (grpc.github.io, "Status codes and their use in gRPC") by which etcd refuses:
-/// an argument, permission, no room, and no proof of who asks.
-const REFUSED: [i32; 4] = [3, 7, 8, 16];
+/// gRPC's status codes (grpc.github.io, "Status codes and their use in gRPC") by which etcd refuses
+/// what it will not take later either, and does not know a lease.
+const INVALID_ARGUMENT: i32 = 3;
 const NOT_FOUND: i32 = 5;
 
 /// How etcd is reached over TLS. All are PEM.
@@ -149,16 +150,16 @@ impl EtcdStore {
         }
     }
 
-    /// What etcd refuses is not done. After anything else nobody knows.
+    /// What etcd can never take has failed. After anything else nobody knows, or it is taken once
+    /// somebody has given etcd room, or us permission: until then the conversation waits.
     fn put_error(&self, name: &RecordName, error: Error) -> PutError {
+        warn!(record = %name, why = %error, "etcd has not taken it: this waits");
         match &error {
             Error::GRpcStatus(status) => match i32::from(status.code()) {
-                refused if REFUSED.contains(&refused) => {
-                    PutError::Failed(JournalError::Unwritable {
-                        path: self.place(name),
-                        source: io::Error::other(error).into(),
-                    })
-                }
+                INVALID_ARGUMENT => PutError::Failed(JournalError::Unwritable {
+                    path: self.place(name),
+                    source: io::Error::other(error).into(),
+                }),
                 // The lease: somebody has revoked it.
                 NOT_FOUND => {
                     self.leases.forget();
