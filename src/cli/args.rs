@@ -193,7 +193,7 @@ pub struct ServerArgs {
     /// Your certificate for etcd, not for your peers [default: none]
     #[arg(long, value_name = "FILE", requires_all = ["store_ca", "store_key"])]
     pub store_cert: Option<PathBuf>,
-    /// Its private key
+    /// Its private key [default: none]
     #[arg(long, value_name = "FILE", requires = "store_cert")]
     pub store_key: Option<PathBuf>,
     /// How both sides talk.

@@ -83,7 +83,7 @@ fn a_quit_over_a_lost_link_is_seen_to_be_tried() {
 #[test]
 fn a_quit_whose_link_is_lost_meanwhile_is_seen_to_be_tried() {
     let (pair, terminal) = at_the_client();
-    pair.server.program.send(Signal::SIGSTOP);
+    pair.server.program.freezes();
     terminal.types("QUIT\r");
     terminal.shows("Your message: QUIT");
     drop(pair.server);

@@ -324,6 +324,13 @@ impl Program {
         signal::kill(pid(&self.child), signal).expect("a signal is sent");
     }
 
+    /// Stops it on the spot.
+    #[track_caller]
+    pub(crate) fn freezes(&self) {
+        self.send(Signal::SIGSTOP);
+        stops(&self.child, &self.stderr);
+    }
+
     /// Its process.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
@@ -717,15 +724,7 @@ impl Terminal {
     #[track_caller]
     pub(crate) fn freezes(&self) {
         self.send(Signal::SIGSTOP);
-        let status = format!("/proc/{}/stat", self.child.id());
-        let is_stopped = |status: String| {
-            let state = status.rsplit(") ").next().map(str::to_owned);
-            state.is_none_or(|state| state.starts_with(['T', 'Z']))
-        };
-        while !fs::read_to_string(&status).is_ok_and(is_stopped) {
-            assert!(!self.is_overdue(), "it does not stop");
-            thread::yield_now();
-        }
+        stops(&self.child, &self.output);
     }
 
     /// Shows all that it was sent up to now.
@@ -914,6 +913,20 @@ pub(crate) fn alone<T>(act: impl FnOnce() -> T) -> T {
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     act()
+}
+
+/// Waits until it has: a signal is only on its way before.
+#[track_caller]
+fn stops(child: &Child, output: &Output) {
+    let status = format!("/proc/{}/stat", child.id());
+    let is_stopped = |status: String| {
+        let state = status.rsplit(") ").next();
+        state.is_none_or(|state| state.starts_with(['T', 'Z']))
+    };
+    while !fs::read_to_string(&status).is_ok_and(is_stopped) {
+        assert!(!output.is_overdue(), "it does not stop");
+        thread::yield_now();
+    }
 }
 
 fn pid(child: &Child) -> Pid {

@@ -410,6 +410,8 @@ fn fail(seen: &mut Seen) {
 
 /// Not in these scenarios, since it takes 30 s: values are compared, in the program's own tests.
 const NOT_SEEN: [&str; 1] = ["silence"];
+/// By another server, over a store that this build may not have: src/cli/events.rs has a test.
+const NOT_BY: &str = "elsewhere";
 
 #[test]
 fn each_event_and_code_of_the_schema_is_seen() {
@@ -433,6 +435,9 @@ fn each_event_and_code_of_the_schema_is_seen() {
                 .iter()
                 .map(|it| it.as_str().unwrap().to_owned())
                 .collect();
+        }
+        if member == "by" {
+            assert!(expected.remove(NOT_BY));
         }
         let values = seen.values(member);
         assert_eq!(values, expected, "{member}");
