@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 
 use crate::harness::{JSON_SERVER, Pair, Person, Server, Terminal, behind_a_shell, piped, say};
 use crate::storm::Link;
-use crate::terminal::PROMPT;
+use crate::terminal::{CHOICES, PROMPT};
 
 /// Bob at a terminal without cursor keys, and alice's server with a pipe.
 fn at_the_client() -> (Pair, Terminal) {
@@ -481,6 +481,39 @@ fn what_is_half_typed_at_sigterm_is_named_and_not_left_to_the_shell() {
         terminal.types("\r");
         terminal.shows("[it has '']");
     }
+}
+
+/// So does a question about a key.
+#[test]
+fn a_question_about_a_key_begins_a_row_behind_what_is_half_typed() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let mut command = alice.turnchat(&["server", "--listen", "127.0.0.1:0"]);
+    command.env("TERM", "dumb");
+    let terminal = Terminal::start(command);
+    let address = terminal.listens();
+    terminal.types("half");
+    terminal.shows("half");
+    let _client = bob.start(&["client", &address, "--pin", &alice.key(), "--json"]);
+    let rows = terminal.ends_with(CHOICES);
+    assert!(rows.contains(&"half".to_owned()), "{rows:#?}");
+    let question = |row: &String| row.starts_with("A key that you don't know");
+    assert!(rows.iter().any(question), "{rows:#?}");
+}
+
+/// The terminal has echoed Ctrl-C, and the shell goes on below it.
+#[test]
+fn who_leaves_the_queue_leaves_no_half_row() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let server = Server::of(alice.start(&JSON_SERVER));
+    let _talking = bob.start(&["client", &server.address, "--pin", &alice.key(), "--json"]);
+    let other = Person::new();
+    let mut command = other.turnchat(&["client", &server.address, "--pin", &alice.key()]);
+    command.env("TERM", "dumb");
+    let terminal = at_a_shell(&command);
+    terminal.shows("Waiting: you are next");
+    terminal.types("\u{3}");
+    let rows = terminal.shows("[the shell]");
+    assert!(rows.contains(&"[the shell]".to_owned()), "{rows:#?}");
 }
 
 /// Nothing is gone then, and Enter was pressed before the prompt could be written anew.

@@ -489,8 +489,15 @@ fn who_comes_during_a_conversation_is_told_of() {
     let server = AtTheServer::start(alice, &[]);
     let _talking = server.call(&bob, &["--json"]);
     server.terminal.ends_with(PROMPT);
-    let _waiting = server.call(&other, &["--json"]);
+    let waiting = server.call(&other, &["--json"]);
     server.terminal.shows("turnchat: robert is waiting.");
+    server.terminal.ends_with(PROMPT);
+    // And once nobody does any more.
+    waiting.say("{\"quit\":{}}");
+    waiting.finish().succeeds();
+    server
+        .terminal
+        .shows("turnchat: Nobody is waiting any more.");
     server.terminal.ends_with(PROMPT);
 }
 
@@ -503,6 +510,7 @@ fn a_person_declines_an_unknown_key() {
     server.terminal.types("decline\r");
     let done = client.finish();
     done.fails(3, &["declined"]);
+    server.terminal.shows("Declined: waiting for another.");
     // And is asked again another time.
     let mut client = server.call(&bob, &["--json"]);
     client.expect("waiting");

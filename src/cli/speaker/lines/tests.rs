@@ -256,17 +256,15 @@ async fn the_end_of_input_in_mid_line_sends_nothing() {
     assert!(matches!(bob.answers(3, "\u{4}").await, Intent::Quit));
 }
 
-/// The terminal forgets them at Ctrl-C and Ctrl-Z.
+/// The prompt that was lost was another one's.
 #[tokio::test(start_paused = true)]
-async fn whole_lines_are_kept_as_they_are_typed() {
+async fn a_question_that_was_asked_after_ctrl_z_is_asked_once() {
     let mut bob = Person::new();
-    bob.types_ahead("early\n");
-    assert!(waits(bob.lines.idle()).await);
-    bob.types("\u{1a}");
-    assert!(waits(bob.lines.ask(1)).await);
-    bob.types("\n");
-    let intent = bob.lines.ask(1).await;
-    assert_eq!(bob.says(1, intent).0, "early");
+    bob.lines.display.forget_prompt();
+    bob.lines.question("Talk with it? ");
+    assert!(waits(bob.lines.answer()).await);
+    let shown = bob.shown.take();
+    assert_eq!(shown.matches("Talk with it?").count(), 1, "{shown}");
 }
 
 #[tokio::test(start_paused = true)]

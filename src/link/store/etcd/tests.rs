@@ -1,4 +1,4 @@
-//! Against a real etcd. They run where it is installed, by `scripts/prove etcd`.
+//! Against a real etcd, so they are ignored where nobody asks for them: `scripts/prove cluster` does, and installs it.
 
 use std::process::{Child, Command, Stdio};
 
