@@ -1,16 +1,17 @@
 """Three turnchat servers of one identity, behind a balancer, on an etcd of three machines, under
 faults.
 
-    cluster.py [--seed N] [--nodes N] [--clients N] [--turns N] [--think S] [--calm]
+    cluster.py [--seed N] [--nodes N] [--clients N] [--turns N] [--think S] [--seconds S] [--calm]
 
-Each client says its turns, with a pause of up to a second before each, 1 in 20 of 64 KiB, to a program that answers each with what it cannot
-say twice. Every 5 to 10 seconds there is a fault: a node, a store or the store's leader is killed
-or paused for 15 s; two machines do not reach each other, in one direction or both; the balancer
-begins anew. It is mended some seconds later. Wanted are:
+Each client says its turns, with a pause of up to a second before each, 1 in 20 of 64 KiB, to a
+program that answers each with what it cannot say twice. Every 5 to 10 seconds there is a fault: a
+node, a store or the store's leader is killed or paused for 15 s; two machines do not reach each
+other, in one direction or both; the balancer begins anew. It is mended some seconds later. After
+`--seconds` nothing goes wrong any more. Wanted are:
 
 - each message of a client is told to the programs as it was said, and each answer is on the
   client's side as the one program has said it whose answer counted: the transcripts are the same;
-- every conversation comes to its last turn, within 30 s of the last mending;
+- within 30 s of the last mending every conversation has gone on, and each comes to its last turn;
 - in no conversation is anything told twice, but for a message marked `again`.
 
 The seed decides the faults and what is said, not how the machines are scheduled. The result is a
@@ -34,6 +35,7 @@ from cluster_machines import (
 
 LONG = 64 * 1024
 HEALED = 30  # seconds
+SILENT = 60  # seconds without any answer, after which a calm network has failed
 GIVES_UP = 200  # times that a client is started again
 
 
@@ -45,7 +47,7 @@ class Client:
         self.machine, self.target, self.turns = machine, f"{target}:{PORT}", arguments.turns
         self.think, self.dice = arguments.think, random.Random(f"{arguments.seed} {number}")
         self.transcript, self.conversation, self.told_twice = {}, None, []
-        self.took, self.restarts, self.last_turn = [], 0, time.monotonic()
+        self.took, self.answered, self.restarts, self.last_turn = [], [], 0, time.monotonic()
         self.is_done = False
         run(TURNCHAT, "--quiet", "gen-cert", "--home", str(self.home))
         self.key = run(TURNCHAT, "fingerprint", "--home", str(self.home))
@@ -82,6 +84,7 @@ class Client:
             now = time.monotonic()
             if event["speaker"] == "peer":
                 self.took.append(now - self.last_turn)
+                self.answered.append(now)
         elif kind == "your-turn":
             turn = event["turn"]
             if turn > 2 * self.turns:
@@ -97,6 +100,10 @@ class Client:
             await commands.drain()
         elif kind == "ended" and len(self.transcript) > 2 * self.turns:
             self.is_done = True
+
+    def went_on(self, since):
+        """How long after that it had an answer; 0 if it was over by then."""
+        return next((at - since for at in self.answered if at > since), 0.0 if self.is_done else None)
 
 
 class Faults:
@@ -211,23 +218,32 @@ async def main(arguments, directory):
             await faults.make()
             healed = time.monotonic()
     wrong = []
-    rest = None if arguments.calm else HEALED + arguments.rest
-    done, _ = await asyncio.wait([talks], timeout=rest)
+    while not talks.done():
+        await asyncio.wait([talks], timeout=1)
+        latest = max((client.answered[-1] for client in clients if client.answered), default=began)
+        if time.monotonic() - max(latest, healed) > SILENT:
+            break
     ended = time.monotonic()
-    if not done:
-        late = [client.home.name for client in clients if not client.is_done]
+    late = [client.home.name for client in clients if not client.is_done]
+    if late:
         wrong.append(f"{', '.join(late)} did not come to the end")
+    on = sum(not client.is_done or client.answered[-1] > healed for client in clients)
+    went_on = [client.went_on(healed) for client in clients]
+    slow = [client.home.name for client, took in zip(clients, went_on) if took is None or took > HEALED]
+    if slow and not arguments.calm:
+        wrong.append(f"{', '.join(slow)} had not gone on {HEALED} s after the last mending")
+    went_on = f"{on}; {max((took for took in went_on if took is not None), default=0):.1f} s"
     for node in nodes:
         if not node.is_running():
             wrong.append(f"{node.name} has stopped: {text_of(node.directory / 'words')[-300:]}")
     differences, again = compare(clients, nodes)
-    report(arguments, clients, stores, faults, wrong + differences, again, ended - began)
+    report(arguments, clients, stores, faults, wrong + differences, again, ended - began, went_on)
     for machine in [*nodes, *stores, balancer]:
         machine.kill()
     return not wrong and not differences
 
 
-def report(arguments, clients, stores, faults, wrong, again, seconds):
+def report(arguments, clients, stores, faults, wrong, again, seconds, went_on):
     took = sorted(time for client in clients for time in client.took)
     turns = sum(len(client.transcript) for client in clients)
     sizes = [metric(one, "etcd_mvcc_db_total_size_in_use_in_bytes") or 0 for one in stores]
@@ -240,6 +256,7 @@ def report(arguments, clients, stores, faults, wrong, again, seconds):
 | told a second time, as `again` | {again} |
 | client programs that gave up and were started again | {sum(client.restarts for client in clients)} |
 | from a message to its answer: median, 99th of 100, longest | {statistics.median(took):.3f} s, {took[len(took) * 99 // 100]:.1f} s, {took[-1]:.1f} s |
+| conversations on at the last mending; all had gone on after | {went_on} |
 | in use in etcd at the end | {max(sizes, default=0) / 2**20:.1f} MiB |""")
     for kind, count in sorted(faults.made.items()):
         print(f"| {kind} | {count} |")
@@ -255,7 +272,6 @@ if __name__ == "__main__":
     parser.add_argument("--turns", type=int, default=200)
     parser.add_argument("--think", type=float, default=1, help="seconds at most before a client's turn")
     parser.add_argument("--seconds", type=float, default=600, help="after which nothing goes wrong any more")
-    parser.add_argument("--rest", type=float, default=0, help="how much longer to wait at the end")
     parser.add_argument("--fault", action="append", choices=Faults.KINDS, help="this one alone; may be repeated")
     parser.add_argument("--calm", action="store_true", help="nothing goes wrong")
     parser.add_argument("--journal", action="store_true", help="one server without etcd, to compare; --calm")
