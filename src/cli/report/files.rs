@@ -269,7 +269,7 @@ impl Report {
                 "Use the version of turnchat that wrote it.".to_owned()
             }
             JournalError::Damaged { .. } => {
-                "Restore it from a backup, or give the conversation up by removing the file; it was left as it is."
+                "Restore it from a backup, or remove it to give the conversation up; nothing was changed."
                     .to_owned()
             }
         };

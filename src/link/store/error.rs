@@ -32,13 +32,13 @@ pub enum JournalError {
     #[error(transparent)]
     Unusable(#[from] Unusable),
     /// A file's content is not what this program writes. To begin anew, move it away.
-    #[error("the journal file {} is damaged", path.display())]
+    #[error("the record {} is damaged", path.display())]
     Damaged {
         /// Which.
         path: PathBuf,
     },
     /// A file was written by another version of this program.
-    #[error("the journal file {} has the form of version {version}", path.display())]
+    #[error("the record {} has the form of version {version}", path.display())]
     OtherVersion {
         /// Which.
         path: PathBuf,
