@@ -392,7 +392,8 @@ impl Hub {
         self.give(orders);
     }
 
-    /// What is read from a journal; conversations that are on are not in it.
+    /// What is read from a journal; conversations that are on are not in it. Another process can
+    /// take over any.
     fn before_a_restart(&mut self, from: &mut Unstructured<'_>) -> Result<()> {
         let conversation = ConversationId::from_bits([from.int_in_range(0..=2)?; 16]);
         let name = (key(from)?, conversation);
@@ -400,23 +401,24 @@ impl Hub {
             Stage::Asking(of) | Stage::Queued(of, _) | Stage::Entering(of) => *of == name,
             Stage::Stranger | Stage::Closing { .. } => false,
         };
-        if self.live.contains_key(&name) || self.connections.values().any(|of| is_used(&of.stage)) {
-            return Ok(());
-        }
+        let is_on = self.live.contains_key(&name);
+        let is_used = is_on || self.connections.values().any(|of| is_used(&of.stage));
         match from.int_in_range(0..=3)? {
+            2 => {
+                self.live.remove(&name);
+                self.parked.remove(&name);
+                self.ended.remove(&name);
+                self.unreadable.insert(name);
+                let orders = self.admission.taken_over(name);
+                self.give(orders);
+            }
+            _ if is_used => {}
             0 | 1 => {
                 self.ended.remove(&name);
                 self.unreadable.remove(&name);
                 self.parked.insert(name, false);
                 let clienthello = from.int_in_range(0..=2)?;
                 let orders = self.admission.restore(name, clienthello, Duration::ZERO);
-                self.give(orders);
-            }
-            2 => {
-                self.parked.remove(&name);
-                self.ended.remove(&name);
-                self.unreadable.insert(name);
-                let orders = self.admission.unreadable(name);
                 self.give(orders);
             }
             // Before anybody can be let in.
@@ -484,7 +486,8 @@ impl Hub {
                 Order::Arm(timer, _) => {
                     // Also one that had not begun, and is given up for another.
                     if let Timer::Ended(key, id) = timer {
-                        self.unreadable.remove(&(key, id));
+                        let is_known = !self.unreadable.contains(&(key, id));
+                        assert!(is_known, "it has ended, as far as anybody knows");
                         self.ended.insert((key, id));
                     }
                     self.armed.insert(timer);

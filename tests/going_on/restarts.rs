@@ -246,6 +246,38 @@ async fn a_record_that_is_damaged_meanwhile_stops_its_own_conversation() {
     assert!(here.is_some() && there.is_ok());
 }
 
+/// Nobody here knows how it goes on, and so nobody is told that it has ended (PROTOCOL 4.12).
+#[tokio::test(start_paused = true)]
+async fn a_record_that_another_process_has_written_is_no_end() {
+    let kept = Kept::new();
+    let (dial, accept, _) = network(vec![]);
+    let mut server = kept.serve(|| accept.clone()).await;
+    let waiting = kept.connect(dial).await;
+    let (here, there) = greeted(&mut server, waiting).await;
+    let own = kept.dir.path().join(kept.sides.server.key_id().file_name());
+    let page = pages(&own).remove(0);
+    assert!(write_record(&page, &read_record(&page).unwrap()));
+    let there = there.say(text("two")).await.unwrap();
+    let there = tokio::spawn(there.hear());
+    let over = here.hear().await.unwrap_err();
+    assert!(
+        matches!(over.cause, Cause::Link(LinkError::TakenOver)),
+        "{over:?}"
+    );
+    // Its client dials for as long as the server is busy.
+    sleep(Duration::from_secs(60)).await;
+    server.stop().await;
+
+    let mut server = kept.serve(|| accept.clone()).await;
+    let here = server.next().await.unwrap();
+    assert!(here.is_resumed);
+    let (Message { text: heard, .. }, here) = theirs(here).hear().await.unwrap();
+    assert_eq!(heard, text("two"));
+    let _here = here.say(text("three")).await.unwrap();
+    let (Message { text: heard, .. }, _) = there.await.unwrap().unwrap();
+    assert_eq!(heard, text("three"));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_damaged_record_of_a_client_stops_before_anything_is_sent() {
     let (kept, [page, _]) = stopped().await;

@@ -173,8 +173,8 @@ impl Admission {
     }
 
     /// A `quit` has come from a connection that has not entered: it ends the
-    /// conversation that its `hello` named, wherever that stands (PROTOCOL 3.12). The end is
-    /// remembered: an older connection may still bring a `hello` for it.
+    /// conversation that its `hello` named, wherever that stands (PROTOCOL 3.12), unless it is out
+    /// of reach. The end is remembered: an older connection may still bring a `hello` for it.
     pub fn quit(&mut self, id: ConnectionId) -> Orders {
         let (hello, is_admitted) = match self.stage(id) {
             Some(Stage::Undecided(hello)) => (hello, false),
@@ -184,9 +184,16 @@ impl Admission {
         };
         let name = hello.name();
         let mut orders = Orders::new();
-        if let Some(Standing::Parked { .. }) = self.conversations.get(&name) {
-            self.conversations.forget(&name, &mut orders);
-            orders.push(Order::GiveUp(name, Why::Peer));
+        match self.conversations.get(&name) {
+            Some(Standing::Parked { .. }) => {
+                self.conversations.forget(&name, &mut orders);
+                orders.push(Order::GiveUp(name, Why::Peer));
+            }
+            // Such an end could not be stored, and so it is none (PROTOCOL 4.7).
+            Some(Standing::OutOfReach) => {
+                return self.dismiss(id, Instruction::Refuse(Reason::Busy));
+            }
+            Some(Standing::Live { .. } | Standing::Ended) | None => {}
         }
         if is_admitted {
             orders.extend(self.ended(name));
@@ -206,7 +213,7 @@ impl Admission {
         match (self.conversations.get(&hello.name()), has_seat) {
             (Some(Standing::Live { .. }), _) => Entry::GoOn(hello.clone()),
             (Some(Standing::Ended), _) => Entry::Ended,
-            (Some(Standing::Unreadable), _) => Entry::None,
+            (Some(Standing::OutOfReach), _) => Entry::None,
             (Some(Standing::Parked { .. }) | None, true) => Entry::Begin(hello.clone()),
             (Some(Standing::Parked { .. }) | None, false) => Entry::Again(hello.peer.key()),
         }
@@ -296,11 +303,24 @@ impl Admission {
         orders
     }
 
-    /// A conversation was stored before a restart, and cannot be read: nobody goes on with it.
+    /// A conversation is stored, and its record cannot be read: nobody goes on with it here, and
+    /// nobody is told that it has ended.
     pub fn unreadable(&mut self, name: ConversationName) -> Orders {
         let mut orders = Orders::new();
-        self.conversations.unreadable(name, &mut orders);
+        self.send_away(&name, Instruction::Refuse(Reason::Busy), &mut orders);
+        self.conversations.out_of_reach(name, &mut orders);
+        orders.extend(self.fill_seats());
         orders
+    }
+
+    /// Another process has written in a conversation's record, and goes on with it. Of servers that
+    /// share a store, each finds there how it stands; any other knows no more of it than of one
+    /// that is [unreadable](Self::unreadable).
+    pub fn taken_over(&mut self, name: ConversationName) -> Orders {
+        match self.is_shared {
+            true => self.forget(name),
+            false => self.unreadable(name),
+        }
     }
 
     /// One of the [`restore`](Self::restore)d conversations is on, and waits for its
@@ -329,7 +349,8 @@ impl Admission {
         orders
     }
 
-    /// A conversation goes on elsewhere: here it is as if it had never been.
+    /// Of servers that share a store: a conversation stands there, and here it is as if it had
+    /// never been.
     pub fn forget(&mut self, name: ConversationName) -> Orders {
         let mut orders = Orders::new();
         self.conversations.forget(&name, &mut orders);
@@ -554,7 +575,7 @@ impl Admission {
                 return self.dismiss(id, Instruction::Refuse(Reason::Ended));
             }
             // A temporary refusal: its client keeps the conversation (PROTOCOL 4.12).
-            Some(Standing::Unreadable) => {
+            Some(Standing::OutOfReach) => {
                 return self.dismiss(id, Instruction::Refuse(Reason::Busy));
             }
             // PROTOCOL 4.23.

@@ -448,7 +448,7 @@ where
                     live.driver.forgotten();
                 }
                 let mut orders = match remains {
-                    Remains::Nothing => self.admission.forget(name),
+                    Remains::Nothing => self.admission.taken_over(name),
                     // Its task has failed, and what the record says nobody knows.
                     Remains::End(None) if self.is_shared => self.admission.forget(name),
                     Remains::End(record) => self.end(name, record),
@@ -730,7 +730,7 @@ where
                         Err(error) => {
                             unstored.push(name.0);
                             if error == StoreError::TakenOver {
-                                self.admission.forget(name)
+                                self.admission.taken_over(name)
                             } else {
                                 self.parked.insert(name, parked);
                                 self.admission.kept(name)

@@ -41,8 +41,9 @@ pub(super) enum Standing {
     Parked { clienthello: u64 },
     /// A `hello` for it can come once more, as if for a new one.
     Ended,
-    /// Its record cannot be read: where it is nobody knows.
-    Unreadable,
+    /// Its record cannot be read, or another process goes on with it: how it stands, nobody here
+    /// knows.
+    OutOfReach,
 }
 
 impl Conversations {
@@ -114,10 +115,10 @@ impl Conversations {
         }
     }
 
-    /// It was stored before a restart, and cannot be read.
-    pub(super) fn unreadable(&mut self, name: ConversationName, orders: &mut Orders) {
+    /// Nobody goes on with it here.
+    pub(super) fn out_of_reach(&mut self, name: ConversationName, orders: &mut Orders) {
         self.forget(&name, orders);
-        self.standings.insert(name, Standing::Unreadable);
+        self.standings.insert(name, Standing::OutOfReach);
     }
 
     /// It was parked before a restart, for so long.
@@ -212,7 +213,7 @@ impl Conversations {
                     orders.push(Order::Supersede(*other));
                 }
                 Standing::Parked { .. } => parked.push(*other),
-                Standing::Ended | Standing::Unreadable => {}
+                Standing::Ended | Standing::OutOfReach => {}
             }
         }
         self.give_up(&parked, Why::Peer, orders);
@@ -228,7 +229,7 @@ impl Conversations {
                     orders.push(Order::Expel(*name));
                 }
                 Standing::Parked { .. } => parked.push(*name),
-                Standing::Ended | Standing::Unreadable => {}
+                Standing::Ended | Standing::OutOfReach => {}
             }
         }
         self.give_up(&parked, Why::Expelled, orders);
@@ -270,7 +271,7 @@ impl Conversations {
                     }
                 }
             }
-            Some(Standing::Unreadable) | None => {}
+            Some(Standing::OutOfReach) | None => {}
         }
     }
 }
@@ -279,7 +280,7 @@ impl Standing {
     fn clienthello(&self) -> Option<u64> {
         match self {
             Self::Live { clienthello, .. } | Self::Parked { clienthello } => Some(*clienthello),
-            Self::Ended | Self::Unreadable => None,
+            Self::Ended | Self::OutOfReach => None,
         }
     }
 }

@@ -99,9 +99,10 @@ pub enum Order {
     /// Tell a conversation that is on that its peer is not admitted any more.
     Expel(ConversationName),
     /// End a parked conversation, on the disk too; then call
-    /// [`Admission::ended`](super::Admission::ended), or
-    /// [`Admission::kept`](super::Admission::kept) if that cannot be stored, and skip the
-    /// later orders for its key.
+    /// [`Admission::ended`](super::Admission::ended), or if that cannot be stored
+    /// [`Admission::kept`](super::Admission::kept), or
+    /// [`Admission::taken_over`](super::Admission::taken_over) where another process has its
+    /// record; and skip the later orders for its key then.
     GiveUp(ConversationName, Why),
     /// Nobody is told any more that this conversation has ended: its record can go.
     Forget(ConversationName),

@@ -140,6 +140,11 @@ impl Door {
         self.obey(orders)
     }
 
+    fn taken_over(&mut self, of: u8, conversation: u8) -> Vec<String> {
+        let orders = self.admission.taken_over((key(of), id(conversation)));
+        self.obey(orders)
+    }
+
     fn restore(&mut self, of: u8, conversation: u8, clienthello: u64) -> Vec<String> {
         let name = (key(of), id(conversation));
         let orders = self.admission.restore(name, clienthello, Duration::ZERO);
@@ -1068,19 +1073,69 @@ fn what_could_not_be_given_up_is_parked_as_before() {
     assert_eq!(door.pass(PARKED_TIME), ["give up 2"]);
 }
 
+/// Its client keeps it (PROTOCOL 4.12). Only where it can be looked up is it as if it had never been.
 #[test]
-fn what_goes_on_elsewhere_is_not_known_here() {
+fn what_another_process_has_taken_over_has_not_ended() {
+    for (is_shared, told) in [(false, "busy"), (true, "enter")] {
+        let mut door = Door::talking();
+        if is_shared {
+            door.admission = door.admission.shared();
+        }
+        assert!(door.parked(2, 2).is_empty());
+        for of in [1, 2] {
+            assert!(door.taken_over(of, of).is_empty());
+            assert!(!door.is_open(of, of));
+        }
+        assert!(door.timers.is_empty());
+        // Its place is free.
+        assert_eq!(door.seat(), [""; 0]);
+        assert_eq!(door.greet(3, 3, ADMIT), ["2: enter"]);
+        assert!(door.begin(2).is_empty());
+        for (of, heard) in [(1, 0), (2, 1)] {
+            assert!(door.arrive("127.0.0.1").is_empty());
+            assert!(door.seat().is_empty());
+            let on = door.arrived;
+            let answered = door.say_hello(on, hello(of, of, heard, on), ADMIT);
+            assert_eq!(answered, [format!("{on}: {told}")]);
+        }
+    }
+}
+
+/// Whoever waits for it would be told that it has ended: by an answer to their `quit`, or as their
+/// key begins another.
+#[test]
+fn nobody_goes_on_waiting_for_what_is_taken_over() {
     let mut door = Door::talking();
     assert!(door.parked(2, 2).is_empty());
-    for of in [1, 2] {
-        let orders = door.admission.forget((key(of), id(of)));
-        assert!(door.obey(orders).is_empty());
-        assert!(!door.is_open(of, of));
-    }
-    assert!(door.timers.is_empty());
-    // Its place is free.
-    assert_eq!(door.seat(), [""; 0]);
-    assert_eq!(door.greet(3, 3, ADMIT), ["2: enter"]);
+    assert_eq!(door.greet(2, 2, ADMIT), ["2: wait 0"]);
+    assert_eq!(door.greet(3, 3, ADMIT), ["3: wait 1"]);
+    assert_eq!(door.taken_over(2, 2), ["2: busy", "3: wait 0"]);
+    assert_eq!(door.quit(2), [""; 0]);
+    assert_eq!(door.greet(2, 4, ADMIT), ["4: wait 1"]);
+    assert!(door.timers.is_empty(), "no end is remembered");
+}
+
+/// It was let in, and has a seat: the next one gets that.
+#[test]
+fn nor_is_it_begun() {
+    let mut door = Door::new();
+    assert!(door.parked(1, 1).is_empty());
+    assert!(door.seat().is_empty());
+    assert_eq!(door.greet(1, 1, ADMIT), ["1: enter"]);
+    assert_eq!(door.greet(2, 2, ADMIT), ["2: wait 0"]);
+    assert_eq!(door.taken_over(1, 1), ["1: busy", "2: enter"]);
+    assert_eq!(door.admission.entry(ConnectionId(1)), Entry::None);
+}
+
+/// Nobody can store it (PROTOCOL 4.7), and its client quits again.
+#[test]
+fn an_end_of_what_is_out_of_reach_is_not_answered() {
+    let mut door = Door::new();
+    assert_eq!(door.greet(1, 1, ASK), ["1: wait 0"]);
+    let unreadable = door.admission.unreadable((key(1), id(1)));
+    assert!(door.obey(unreadable).is_empty());
+    assert_eq!(door.quit(1), ["1: busy"]);
+    assert!(door.timers.is_empty(), "no end is remembered");
 }
 
 #[test]
