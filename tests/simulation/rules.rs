@@ -56,6 +56,8 @@ pub(crate) enum Broken {
     KeyIsKept,
     /// A restarted server tells nothing of what it had ended.
     EndsAreTold,
+    /// Whoever asks for what somebody else has taken over is told that it has ended.
+    OutOfReach,
     /// Of servers that share a store, whoever goes on with a conversation writes nothing before it
     /// says or hears something.
     Claimed,
@@ -95,7 +97,7 @@ impl Broken {
                 journals(setup, false, false);
                 setup.mishaps.held_back = 3;
             }
-            Self::ReadWhereUnknown => {
+            Self::ReadWhereUnknown | Self::OutOfReach => {
                 journals(setup, true, true);
                 setup.mishaps.troubled_store = 10;
             }
@@ -254,6 +256,11 @@ fn an_end_that_cannot_be_stored_is_not_told_to_who_waits_again() {
 #[test]
 fn a_put_of_which_nobody_knows_is_not_tried_again_blindly() {
     break_rule(Broken::ReadWhereUnknown, &[OWN]);
+}
+
+#[test]
+fn what_somebody_else_has_taken_over_has_not_ended() {
+    break_rule(Broken::OutOfReach, &[AGREED]);
 }
 
 #[test]

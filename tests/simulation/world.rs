@@ -135,6 +135,8 @@ enum Event {
     Late(RecordNumber, RecordName, Option<Vec<u8>>, Version),
 
     Starts(Whose),
+    /// Somebody else has taken over a record from this life of a machine.
+    GivesWay(Whose, u32),
     Mishap,
     /// Everything has come to rest: all is started once more.
     LastStart,
@@ -172,8 +174,6 @@ pub(crate) struct World {
     broken: Option<&'static str>,
     /// After so many steps the machine crashes that takes them.
     fuse: Option<usize>,
-    /// Somebody else has taken over a record in this step.
-    superseded: bool,
     /// No mishap comes any more.
     is_calm: bool,
     is_last_start: bool,
@@ -210,7 +210,6 @@ impl World {
             owners: Vec::new(),
             broken: None,
             fuse: None,
-            superseded: false,
             is_calm: false,
             is_last_start: false,
             figures: Figures::default(),
@@ -303,7 +302,6 @@ impl World {
             self.crash(whose, crash);
         }
         self.fuse = None;
-        self.give_way(whose);
         self.crash_where_disks_have_stopped();
         self.rest_if_done();
     }
@@ -324,7 +322,7 @@ impl World {
             | Event::Speaks(at, _)
             | Event::Over(at, _) => Some(at.whose()),
             Event::Starts(whose) => Some(*whose),
-            Event::Mishap | Event::LastStart => None,
+            Event::GivesWay(..) | Event::Mishap | Event::LastStart => None,
             Event::Accepted(link)
             | Event::ClientHello(link)
             | Event::Arrives(link, Side::Server)
@@ -363,6 +361,7 @@ impl World {
             Event::Over(at, driver) => self.over(at, driver),
             Event::Starts(Whose::Client(client)) => self.start_client(client),
             Event::Starts(Whose::Server(node)) => self.start_server(node),
+            Event::GivesWay(whose, life) => self.gives_way(whose, life),
             Event::Mishap => self.mishap(),
             Event::Asked(call, by, name, request) => self.asked(call, by, name, request),
             Event::Late(by, name, bytes, expected) => self.arrives_late(by, name, bytes, expected),

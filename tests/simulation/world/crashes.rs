@@ -160,11 +160,17 @@ impl World {
         }
     }
 
-    /// Where somebody else has taken over, that is who goes on: as the next life of the machine.
-    pub(super) fn give_way(&mut self, whose: Option<Whose>) {
-        if std::mem::take(&mut self.superseded)
-            && let Some(whose) = whose
-        {
+    /// Somebody else has taken over, and goes on: as the next life of the machine. Until then its
+    /// program does what it can without that record.
+    fn give_way(&mut self, whose: Whose) {
+        let life = self.machine_of(whose).life;
+        let later = self.dice.up_to(Duration::from_secs(60));
+        self.queue.after(later, Event::GivesWay(whose, life));
+    }
+
+    pub(super) fn gives_way(&mut self, whose: Whose, life: u32) {
+        let machine = self.machine_of(whose);
+        if machine.is_up && machine.life == life {
             self.crash(whose, Crash::Kill);
         }
     }
@@ -216,8 +222,8 @@ impl World {
         machine.disk.fail_after(None);
         if result == Err(StoreError::TakenOver) && !machine.disk.has_stopped() {
             self.figures.taken_over += 1;
-            match trouble == Some(Trouble::Conflict) {
-                true => self.superseded = true,
+            match self.machine_of(whose).is_taken_over(&name) {
+                true => self.give_way(whose),
                 false => self.breaks(crate::OWN),
             }
         }

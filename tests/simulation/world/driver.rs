@@ -521,7 +521,7 @@ impl World {
             Side::Client => record.is_some(),
         };
         let named = ended.unacknowledged.map(|message| message.turn);
-        if is_taken_over && self.setup.is_shared() {
+        if is_taken_over && side == Side::Server && self.setup.is_shared() {
             // Whoever goes on with it knows more.
             self.find_unsaid(at);
         } else {

@@ -672,7 +672,7 @@ impl World {
                         Err(error) => {
                             unstored.push(key);
                             if error == StoreError::TakenOver {
-                                self.nodes[node].hub.admission.forget((key, id))
+                                self.out_of_reach(node, (key, id))
                             } else {
                                 self.nodes[node].hub.parked.insert(id, parked);
                                 self.nodes[node].hub.admission.kept((key, id))
@@ -690,6 +690,16 @@ impl World {
                 }
                 Order::Disarm(timer) => _ = self.nodes[node].hub.timers.remove(&timer),
             }
+        }
+    }
+
+    /// Somebody else goes on with it.
+    fn out_of_reach(&mut self, node: Node, name: ConversationName) -> Orders {
+        let breaks = self.setup.breaks(Broken::OutOfReach);
+        let admission = &mut self.nodes[node].hub.admission;
+        match breaks {
+            true => admission.forget(name),
+            false => admission.taken_over(name),
         }
     }
 
@@ -780,7 +790,7 @@ impl World {
                 }
                 orders
             }
-            Some(Remains::Nothing) => self.nodes[node].hub.admission.forget(name),
+            Some(Remains::Nothing) => self.out_of_reach(node, name),
             _ => self.nodes[node].hub.admission.ended(name),
         };
         if self.setup.breaks(Broken::EndsRemembered) {

@@ -1,6 +1,6 @@
 //! A machine: its disk, and what its program knows of the records there. It crashes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use turnchat::internals::{
     Contents, FileStore, JournalError, Listed, Loaded, PutError, Putting, RecordName, Role,
@@ -31,6 +31,8 @@ pub(super) struct Machine {
     broken: Option<Broken>,
     store: FileStore<FakeDisk>,
     records: BTreeMap<RecordName, Record>,
+    /// Where somebody else has written.
+    taken_over: BTreeSet<RecordName>,
     nonces: u64,
 }
 
@@ -75,6 +77,7 @@ impl Machine {
             life: 0,
             is_up: false,
             records: BTreeMap::new(),
+            taken_over: BTreeSet::new(),
             nonces: 0,
         }
     }
@@ -90,6 +93,7 @@ impl Machine {
         };
         self.store = FileStore::new(self.disk.clone());
         self.records.clear();
+        self.taken_over.clear();
         self.life += 1;
         self.is_up = false;
         is_torn
@@ -209,13 +213,19 @@ impl Machine {
     }
 
     /// Somebody else goes on with it, from where it stands.
-    fn take_over(&self, name: &RecordName) {
+    fn take_over(&mut self, name: &RecordName) {
         if let Ok(Some((version, bytes))) = self.store.get(name)
             && let Some(mut theirs) = decode(&bytes)
         {
             theirs.nonce = u64::MAX;
             let _ = self.store.write(name, &theirs.encode(), version);
+            self.taken_over.insert(*name);
         }
+    }
+
+    /// Whether that has happened since it was loaded.
+    pub(super) fn is_taken_over(&self, name: &RecordName) -> bool {
+        self.taken_over.contains(name)
     }
 
     /// A record, to go on with it.
@@ -255,6 +265,7 @@ impl Machine {
             failed: None,
         };
         self.records.insert(name, record);
+        self.taken_over.remove(&name);
         let path = name.to_string().into();
         decode(&bytes).ok_or(JournalError::Damaged { path })
     }
