@@ -7,7 +7,7 @@ use turnchat::internals::{Snapshot, StoreError};
 
 use super::machine::{Crash, Put, Trouble};
 use super::network::Link;
-use super::{At, Event, Node, Whose, World};
+use super::{At, Event, Node, Server, Whose, World};
 use crate::config::Side;
 use crate::rules::Broken;
 
@@ -19,7 +19,8 @@ impl World {
         self.fuse = None;
         let side = whose.side();
         self.break_links(whose, side, crash);
-        let ending = self.break_puts(whose, crash);
+        let mut ending = self.break_puts(whose, crash);
+        ending.extend(self.ended_after_all(whose));
         let machine = match whose {
             Whose::Server(node) => &mut self.nodes[node].machine,
             Whose::Client(client) => &mut self.clients[client].machine,
@@ -120,6 +121,24 @@ impl World {
             }
         }
         ending
+    }
+
+    /// What was parked, since its removal had failed: where only the last flush did, it is gone.
+    fn ended_after_all(&mut self, whose: Whose) -> Vec<ConversationId> {
+        let Whose::Server(node) = whose else {
+            return Vec::new();
+        };
+        let Server { machine, hub, .. } = &self.nodes[node];
+        if self.setup.is_shared() || !machine.has_journal {
+            return Vec::new();
+        }
+        let parked: Vec<_> = hub.parked.keys().copied().collect();
+        let is_gone = |id: &ConversationId| self.record(Side::Server, *id).is_none();
+        let gone: Vec<_> = parked.into_iter().filter(is_gone).collect();
+        for id in &gone {
+            self.tale(*id).is_end_wanted |= self.setup.limits.hold.is_zero();
+        }
+        gone
     }
 
     /// What its person knows of a conversation, now that only its record is left.
