@@ -5,9 +5,9 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 use tokio::sync::oneshot;
 
-use crate::network::{Link, network};
-use crate::sides::Sides;
-use crate::{Transcript, converse};
+use super::network::{Link, network};
+use super::sides::Sides;
+use super::{Transcript, converse};
 
 /// One conversation of seven turns over links that are cut so; how many bytes
 /// each link has carried. `None` where the client was never connected: a first

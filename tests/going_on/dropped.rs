@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::time::sleep;
 use turnchat::{Cause, Client, Ended, LinkError, Message, MyTurn, Server, Talk, TheirTurn, Turn};
 
-use crate::message;
-use crate::network::{Link, network};
-use crate::sides::{Kept, Sides, text};
+use super::message;
+use super::network::{Link, network};
+use super::sides::{Kept, Sides, text};
 
 /// Polls a future so often, whenever it wakes, and then drops it.
 async fn polled<F: Future>(future: F, times: u32) -> Option<F::Output> {
@@ -94,9 +94,9 @@ async fn impatient(
     }
 }
 
-trait Dial: FnMut() -> crate::network::Dialling + Clone + Send + 'static {}
+trait Dial: FnMut() -> super::network::Dialling + Clone + Send + 'static {}
 
-impl<D: FnMut() -> crate::network::Dialling + Clone + Send + 'static> Dial for D {}
+impl<D: FnMut() -> super::network::Dialling + Clone + Send + 'static> Dial for D {}
 
 const PAUSES: [Duration; 3] = [
     Duration::ZERO,
@@ -144,7 +144,7 @@ async fn a_message_whose_future_is_dropped_is_said_once_or_is_still_to_be_said()
         let (dial, accept, _) = network(vec![]);
         let mut server = kept.serve(|| accept.clone()).await;
         let waiting = kept.connect(dial.clone()).await;
-        let (here, there) = crate::sides::greeted(&mut server, waiting).await;
+        let (here, there) = super::sides::greeted(&mut server, waiting).await;
         let _ = polled(there.say(text("two")), times).await;
         // Dropped, it was as a crash: the program starts again.
         let waiting = kept.connect(dial).await;
@@ -173,7 +173,7 @@ async fn a_message_that_comes_as_its_listener_is_dropped_is_not_lost() {
         let (dial, accept, _) = network(vec![]);
         let mut server = kept.serve(|| accept.clone()).await;
         let waiting = kept.connect(dial.clone()).await;
-        let (here, there) = crate::sides::begun(&mut server, waiting).await;
+        let (here, there) = super::sides::begun(&mut server, waiting).await;
         let (said, _) = tokio::join!(here.say(text("one")), polled(there.hear(), times));
         let _here = said.unwrap();
         let waiting = kept.connect(dial).await;
@@ -194,7 +194,7 @@ async fn nothing_is_said_where_the_keeper_is_gone() {
     let (dial, accept, _) = network(vec![]);
     let mut server = kept.serve(|| accept.clone()).await;
     let waiting = kept.connect(dial).await;
-    let (here, _there) = crate::sides::begun(&mut server, waiting).await;
+    let (here, _there) = super::sides::begun(&mut server, waiting).await;
     server.stop().await;
     let ended = here.say(text("one")).await.unwrap_err();
     assert!(
@@ -215,7 +215,7 @@ async fn a_quit_that_is_not_waited_for_is_told() {
             let (dial, accept, links) = network(vec![]);
             let mut server = sides.serve(accept).await;
             let waiting = sides.client().connect(dial).await.unwrap();
-            let (here, there) = crate::sides::begun(&mut server, waiting).await;
+            let (here, there) = super::sides::begun(&mut server, waiting).await;
             if is_lost {
                 *links.lock().unwrap()[0].1.lock().unwrap() = 0;
             }

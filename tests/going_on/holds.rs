@@ -6,9 +6,9 @@ use tokio::time::{Instant, timeout};
 use turnchat::Limits;
 use turnchat::{Cause, LinkError, Message, Notice, Talk};
 
-use crate::message;
-use crate::network::{Link, network};
-use crate::sides::{Sides, begun, mine, text, theirs};
+use super::message;
+use super::network::{Link, network};
+use super::sides::{Sides, begun, mine, text, theirs};
 
 /// Both sides of a conversation whose first link lasts, and whose later dials
 /// all fail within the handshake.

@@ -7,9 +7,9 @@ use turnchat::{
     Cause, Client, Ended, Journal, LinkError, Message, Server, SharedStore, Talk, TheirTurn,
 };
 
-use crate::message;
-use crate::network::{Carried, Dialling, network};
-use crate::sides::{Sides, begun, greeted, mine, text, theirs};
+use super::message;
+use super::network::{Carried, Dialling, network};
+use super::sides::{Sides, begun, greeted, mine, text, theirs};
 
 /// Both, and a balancer that is told where each connection goes.
 struct Nodes {

@@ -11,9 +11,9 @@ use turnchat::{
 };
 use turnchat::{Code, KeyId, Limits, Reason};
 
-use crate::message;
-use crate::network::{Accepting, Link, network};
-use crate::sides::{Kept, Sides, begun, greeted, mine, text, theirs};
+use super::message;
+use super::network::{Accepting, Link, network};
+use super::sides::{Kept, Sides, begun, greeted, mine, text, theirs};
 
 #[tokio::test(start_paused = true)]
 async fn both_sides_go_on_after_both_have_crashed() {

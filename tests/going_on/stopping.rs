@@ -7,8 +7,8 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use turnchat::{Candidate, Cause, Client, Notice, Reason, ServerBuilder, Talk, Verdict};
 
-use crate::network::{Carried, network};
-use crate::sides::{Kept, Sides, mine, text, theirs};
+use super::network::{Carried, network};
+use super::sides::{Kept, Sides, mine, text, theirs};
 
 /// Cuts the link that was dialled at this place.
 fn cut(links: &Carried, place: usize) {

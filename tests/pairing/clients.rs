@@ -9,7 +9,7 @@ use turnchat::{ConnectError, Identity, KeyId, LinkError, PairReason, PairingClie
 
 use super::foreign::{Answerer, FAILED, INTERNAL, face};
 use super::ours::{House, PIPE, Told, identity, other_than, pair_over};
-use super::raw::{Came, Papers};
+use crate::wire::raw::{Came, Papers};
 
 const CODE: &str = "acoustic-museum-tide";
 

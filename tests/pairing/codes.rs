@@ -7,7 +7,7 @@ use turnchat::{Client, PairReason, PairingError};
 
 use super::foreign::{FAILED, Guesser};
 use super::ours::{House, Told, identity, other_than};
-use super::raw::Papers;
+use crate::wire::raw::Papers;
 
 #[tokio::test(start_paused = true)]
 async fn a_right_code_pairs_two_keys() {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::foreign::{BUSY, FAILED, Guesser, face};
 use super::ours::{House, LOOPBACK, Order, Told};
-use super::raw::{Came, Papers};
+use crate::wire::raw::{Came, Papers};
 
 fn from(last: u8) -> Option<IpAddr> {
     Some(Ipv4Addr::new(192, 0, 2, last).into())

@@ -5,7 +5,7 @@ use turnchat::{LinkError, PairingError};
 
 use super::foreign::{Answerer, Guesser, Half, face};
 use super::ours::{House, PIPE, Told, identity, pair_over};
-use super::raw::Papers;
+use crate::wire::raw::Papers;
 
 /// In the server's place, our client never stores what was not confirmed to the last byte.
 #[tokio::test(start_paused = true)]

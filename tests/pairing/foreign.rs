@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{client, server};
 use turnchat::KeyId;
 
-use super::raw::{Came, Face, Papers, Raw};
+use crate::wire::raw::{Came, Face, Papers, Raw};
 
 pub(crate) const PAIR_ALPN: &str = "turnchat-pair/1";
 

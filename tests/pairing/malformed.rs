@@ -5,7 +5,7 @@ use turnchat::{LinkError, PairingError};
 
 use super::foreign::{Answerer, FAILED, Guesser, Half, INTERNAL, face, line, line_of};
 use super::ours::{House, PIPE, Told, identity, pair_over};
-use super::raw::{Came, Papers};
+use crate::wire::raw::{Came, Papers};
 
 /// A point of the curve is not everywhere: this one has no x.
 fn no_point(side: u8) -> String {

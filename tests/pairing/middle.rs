@@ -9,7 +9,7 @@ use turnchat::{Server, tcp};
 
 use super::foreign::{Answerer, FAILED, Guesser, face, line_of};
 use super::ours::{Told, User, identity, other_than};
-use super::raw::{Came, Papers};
+use crate::wire::raw::{Came, Papers};
 
 /// A server on loopback, the code of its pairing, and its user.
 async fn serve(identity: &Identity) -> (Server, SocketAddr, User, String) {

@@ -5,7 +5,7 @@ use turnchat::Client;
 
 use super::foreign::{FAILED, Guesser, Half, PAIR_ALPN, face};
 use super::ours::{House, Told, identity};
-use super::raw::{ALPN, Came, Face, ID, Papers, hello};
+use crate::wire::raw::{ALPN, Came, Face, ID, Papers, hello};
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_does_not_pair_says_no_word_of_it() {

@@ -11,7 +11,7 @@ use turnchat::{Algorithm, Code, Identity, LinkError, PairReason, PairingError, S
 
 use super::foreign::{DECLINED, FAILED, Guesser, Half, face};
 use super::ours::{Habit, House, Order, Told, identity, other_than};
-use super::raw::{Came, Papers};
+use crate::wire::raw::{Came, Papers};
 
 /// Those of an identity in this directory.
 fn papers_in(directory: &Path) -> Papers {

@@ -11,7 +11,7 @@ use turnchat::{
 
 use super::foreign::{Answerer, BUSY, FAILED, Guesser, Half, face, line_of};
 use super::ours::{Habit, House, Order, PIPE, Told, identity, other_than, pair_over};
-use super::raw::{Came, Papers};
+use crate::wire::raw::{Came, Papers};
 
 const CODE: &str = "acoustic-museum-tide";
 

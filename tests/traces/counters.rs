@@ -3,10 +3,10 @@
 use std::io;
 use turnchat::Message;
 
-use crate::network::{Link, network};
-use crate::raw::{Face, ID, Papers, heard, say};
-use crate::sides::{Kept, Sides, mine, text, theirs};
-use crate::{arrive, at_this_instant, comes, hello, welcome};
+use super::{arrive, at_this_instant, comes, hello, welcome};
+use crate::going_on::network::{Link, network};
+use crate::going_on::sides::{Kept, Sides, mine, text, theirs};
+use crate::wire::raw::{Face, ID, Papers, heard, say};
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_crashes_with_its_first_word_had_stored_it() {

@@ -6,10 +6,10 @@ use tokio::time::timeout;
 use turnchat::{Cause, Client, LinkError, Message, MyTurn, Notice, Server, ServerEvent, TheirTurn};
 use turnchat::{Limits, Overdue};
 
-use crate::network::{Accepting, Carried, Dialling, network};
-use crate::raw::{Came, Face, ID, Papers, QUIT, heard, say};
-use crate::sides::{Kept, Sides, greeted, mine, text, theirs};
-use crate::{ENDED, Gate, arrive, at_this_instant, comes, cut, hello, take, welcome};
+use super::{ENDED, Gate, arrive, at_this_instant, comes, cut, hello, take, welcome};
+use crate::going_on::network::{Accepting, Carried, Dialling, network};
+use crate::going_on::sides::{Kept, Sides, greeted, mine, text, theirs};
+use crate::wire::raw::{Came, Face, ID, Papers, QUIT, heard, say};
 
 #[tokio::test(start_paused = true)]
 async fn an_error_does_not_acknowledge_a_quit() {

@@ -10,10 +10,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::time::{Instant, sleep};
 
-use crate::network::network;
-use crate::raw::{Face, ID, OTHER_ID, Papers, say};
-use crate::sides::{Kept, Sides, mine, text};
-use crate::{arrive, hello, welcome};
+use super::{arrive, hello, welcome};
+use crate::going_on::network::network;
+use crate::going_on::sides::{Kept, Sides, mine, text};
+use crate::wire::raw::{Face, ID, OTHER_ID, Papers, say};
 
 /// A stream that makes whoever reads it panic, once it is told to.
 struct Faulty {

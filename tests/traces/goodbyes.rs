@@ -7,10 +7,10 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep, timeout};
 use turnchat::Cause;
 
-use crate::network::network;
-use crate::raw::{Face, ID, OTHER_ID, Papers, QUIT, Raw};
-use crate::sides::{Sides, mine};
-use crate::{ENDED, arrive, hello, welcome};
+use super::{ENDED, arrive, hello, welcome};
+use crate::going_on::network::network;
+use crate::going_on::sides::{Sides, mine};
+use crate::wire::raw::{Face, ID, OTHER_ID, Papers, QUIT, Raw};
 
 /// Less than the two seconds for which S reads what still comes.
 const SOON: Duration = Duration::from_secs(1);

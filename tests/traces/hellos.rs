@@ -2,10 +2,10 @@
 
 use turnchat::{Client, Journal, Message, Notice};
 
-use crate::network::network;
-use crate::raw::{Came, Face, ID, OTHER_ID, Papers, heard, say};
-use crate::sides::{Kept, Sides, mine, text, theirs};
-use crate::{arrive, at_this_instant, comes, cut, hello, take, welcome};
+use super::{arrive, at_this_instant, comes, cut, hello, take, welcome};
+use crate::going_on::network::network;
+use crate::going_on::sides::{Kept, Sides, mine, text, theirs};
+use crate::wire::raw::{Came, Face, ID, OTHER_ID, Papers, heard, say};
 
 #[tokio::test(start_paused = true)]
 async fn a_client_cut_before_its_welcome_goes_on_with_what_began() {

@@ -3,9 +3,9 @@
 use turnchat::{Cause, Client, LinkError, Message, Notice};
 use turnchat::{Code, Reason};
 
-use crate::network::network;
-use crate::sides::{Kept, Sides, begun, greeted, mine, text, theirs};
-use crate::{Gate, at_this_instant, comes, cut};
+use super::{Gate, at_this_instant, comes, cut};
+use crate::going_on::network::network;
+use crate::going_on::sides::{Kept, Sides, begun, greeted, mine, text, theirs};
 
 #[tokio::test(start_paused = true)]
 async fn a_program_that_was_replaced_does_not_take_over_again() {

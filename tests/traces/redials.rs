@@ -7,10 +7,10 @@ use tokio::time::{Instant, timeout};
 use turnchat::Overdue;
 use turnchat::{Cause, Client, LinkError, Message, Notice, TheirTurn, Waiting};
 
-use crate::network::{Accepting, network};
-use crate::raw::{Face, Papers, QUIT, heard, say};
-use crate::sides::{Sides, text, theirs};
-use crate::{Host, comes, take, welcome};
+use super::{Host, comes, take, welcome};
+use crate::going_on::network::{Accepting, network};
+use crate::going_on::sides::{Sides, text, theirs};
+use crate::wire::raw::{Face, Papers, QUIT, heard, say};
 
 fn refuse(reason: &str) -> String {
     format!("{{\"refuse\":{{\"reason\":\"{reason}\"}}}}")

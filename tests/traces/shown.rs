@@ -3,9 +3,9 @@
 use tokio::net::{TcpListener, TcpStream};
 use turnchat::Algorithm;
 
-use crate::program::{Home, Program};
-use crate::raw::{Came, Face, Papers, Raw, heard, say};
-use crate::{ENDED, hello, welcome};
+use super::{ENDED, hello, welcome};
+use crate::wire::program::{Home, Program};
+use crate::wire::raw::{Came, Face, Papers, Raw, heard, say};
 
 async fn take(
     face: &Face,

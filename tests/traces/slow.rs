@@ -7,9 +7,9 @@ use tokio::time::sleep;
 use turnchat::Text;
 use turnchat::{Message, Notice};
 
-use crate::comes;
-use crate::network::{Link, network};
-use crate::sides::{Sides, greeted, text};
+use super::comes;
+use crate::going_on::network::{Link, network};
+use crate::going_on::sides::{Sides, greeted, text};
 
 /// What goes up in a second: the longest message needs more than a minute.
 const UP: usize = 1_024;

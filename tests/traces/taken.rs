@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 use turnchat::{Cause, Client, Message, MyTurn, Notice};
 
-use crate::network::{Accepting, Carried, network};
-use crate::raw::{Came, Face, Papers, QUIT, heard, say};
-use crate::sides::{Sides, text, theirs};
-use crate::{Host, comes, cut, hello, take, welcome};
+use super::{Host, comes, cut, hello, take, welcome};
+use crate::going_on::network::{Accepting, Carried, network};
+use crate::going_on::sides::{Sides, text, theirs};
+use crate::wire::raw::{Came, Face, Papers, QUIT, heard, say};
 
 const LONG: Duration = Duration::from_secs(9);
 

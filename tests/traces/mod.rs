@@ -3,34 +3,15 @@
 //! network in memory and played time, against the library's server and client;
 //! a raw peer stands where the order of things has to be forced.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test stops at the first surprise"
-)]
-
 mod counters;
 mod ends;
 mod faults;
 mod goodbyes;
 mod hellos;
-#[path = "../going_on/network.rs"]
-mod network;
-#[expect(dead_code, reason = "what others need of it")]
-#[cfg(feature = "cli")]
-#[path = "../wire/program.rs"]
-mod program;
 mod programs;
-#[expect(dead_code, reason = "what others need of it")]
-#[path = "../wire/raw.rs"]
-mod raw;
 mod redials;
 #[cfg(feature = "cli")]
 mod shown;
-#[path = "../going_on/sides.rs"]
-mod sides;
 mod slow;
 mod taken;
 
@@ -41,9 +22,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use network::{Accepting, Carried, Link};
-use raw::{Face, Raw};
-use sides::Kept;
+use crate::going_on::network::{Accepting, Carried, Link};
+use crate::going_on::sides::Kept;
+use crate::wire::raw::{Face, Raw};
 
 /// A raw client behind its handshake.
 type Guest = Raw<tokio_rustls::client::TlsStream<Link>>;

@@ -1,21 +1,13 @@
 //! Going on after cuts: the library's server and client, real TLS, over a
 //! network in memory that cuts. Time is played.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "a test may stop at the first surprise, and tells its figures"
-)]
-
 mod cuts;
 mod dropped;
 mod holds;
-mod network;
+pub(crate) mod network;
 mod nodes;
 mod restarts;
-mod sides;
+pub(crate) mod sides;
 mod stopping;
 
 use turnchat::Text;

@@ -5,14 +5,6 @@
 //! `TURNCHAT_SEEDS` makes the run longer (`scripts/prove`); `TURNCHAT_SEED`
 //! repeats one storm.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "a test may stop at the first surprise, and tells its figures"
-)]
-
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
