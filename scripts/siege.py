@@ -171,8 +171,9 @@ class Tally:
 
 async def rest(server, before):
     """What the server spends after a storm, once its descriptors and threads are as few as before;
-    after 30 s in any case."""
-    for _ in range(120):
+    after 60 s in any case: a write that a peer does not take is given up after 30, a conversation
+    is held for 5, and a thread that waits for the disk ends after 10."""
+    for _ in range(240):
         now = server.spends()
         if is_back(before, now):
             break
