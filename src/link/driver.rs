@@ -5,7 +5,9 @@
 //!
 //! - The stream's read waker belongs to the task that polled last, user or keeper. Every
 //!   [`TICK`] the keeper checks whether the user has polled. If not, the keeper reads, and
-//!   stops ticking; a user that comes back wakes it once.
+//!   stops ticking. A user that comes back twice within a tick reads again, and wakes the keeper
+//!   once; in a conversation that is slower the keeper goes on, since it would wake twice for each
+//!   message to hand the stream over and to take it back.
 //! - The stream's write waker is always the keeper's: the keeper finishes what cannot be
 //!   written at once. A link that is to be closed is told so at once too, by whichever task found
 //!   that out; the keeper waits for the peer to close its side.
@@ -119,6 +121,8 @@ struct State<S> {
     is_welcome_new: bool,
     /// The keeper reads, and does not tick.
     keeper_reads: bool,
+    /// When the user last polled while the keeper read.
+    last_polled: Option<Instant>,
     user: Option<Waker>,
     /// The user's waker, while it waits only for a store.
     sayer: Option<Waker>,
@@ -201,6 +205,7 @@ where
             has_polled: false,
             is_welcome_new: false,
             keeper_reads: false,
+            last_polled: None,
             user: None,
             sayer: None,
             keeper: None,
@@ -391,11 +396,14 @@ where
         if let Some(notice) = self.take_notice(awaits_welcome) {
             return Poll::Ready(notice);
         }
-        self.has_polled = true;
-        self.after.wake_keeper |= std::mem::take(&mut self.keeper_reads);
-        self.read(cx);
+        let keeper = self.keeper_that_reads_on();
+        let readers_cx = &mut Context::from_waker(keeper.as_ref().unwrap_or(cx.waker()));
+        self.read(readers_cx);
         while self.poll_put(cx) {
-            self.read(cx);
+            self.read(readers_cx);
+        }
+        if keeper.is_some() {
+            self.shrink();
         }
         self.listen();
         if let Some(notice) = self.take_notice(awaits_welcome) {
@@ -404,6 +412,29 @@ where
         self.after.wake_user = false;
         self.user = Some(cx.waker().clone());
         Poll::Pending
+    }
+
+    /// The user polls: who is woken when there is more to read, if that is the keeper.
+    fn keeper_that_reads_on(&mut self) -> Option<Waker> {
+        if self.keeper_reads {
+            let now = Instant::now();
+            let last = self.last_polled.replace(now);
+            if last.is_none_or(|last| now - last >= TICK) {
+                return self.keeper.clone();
+            }
+            self.keeper_reads = false;
+            self.after.wake_keeper = true;
+        }
+        self.has_polled = true;
+        None
+    }
+
+    /// The conversation is slow: its buffers are not worth keeping.
+    fn shrink(&mut self) {
+        if let Some(wire) = &mut self.wire {
+            wire.shrink();
+            self.session.shrink();
+        }
     }
 
     /// Begins a put. Until somebody polls it who waits for it, it is the keeper's.
@@ -736,14 +767,14 @@ where
                 self.read(cx);
             }
             // The user may answer before more is read; queued frames are sent with the answer.
-            is_ticking = self.heard.is_some() && !had_message;
+            is_ticking = self.heard.is_some()
+                && !had_message
+                && self.wire.as_ref().is_some_and(|wire| wire.has_unsent());
             if let Some(wire) = &mut self.wire
                 && !is_ticking
             {
                 wire.poll_write(cx);
-                // The conversation is slow: its buffers are not worth keeping.
-                wire.shrink();
-                self.session.shrink();
+                self.shrink();
             }
         }
         let mut wake_at = self.wake_at();

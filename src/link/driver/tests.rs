@@ -335,3 +335,44 @@ async fn an_idle_keeper_wakes_for_pings_alone() {
     let wakes = wakes.load(Ordering::Relaxed) - before;
     assert!(wakes <= 2 * PINGS, "{wakes} for {PINGS} pings");
 }
+
+/// Where seconds go by between two turns, the keeper is woken by what comes, and by nothing else.
+#[tokio::test(start_paused = true)]
+async fn a_slow_turn_wakes_its_keeper_once() {
+    const TURNS: usize = 10;
+    let (driver, talk, mut theirs) = begun(&Limits::default(), None);
+    let wakes = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&wakes);
+    let mut keeper = Box::pin(driver.keep(None, |_| ()));
+    tokio::spawn(poll_fn(move |cx| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        keeper.as_mut().poll(cx)
+    }));
+    tokio::spawn(async move {
+        let mut turn = talk.turn;
+        loop {
+            turn = match turn {
+                Turn::Mine(mine) => Turn::Theirs(mine.say(text("x")).await.unwrap()),
+                Turn::Theirs(theirs) => Turn::Mine(theirs.hear().await.unwrap().1),
+            }
+        }
+    });
+    let mut lines = BufReader::new(&mut theirs);
+    let mut line = String::new();
+    let mut before = 0;
+    for turn in 1..=TURNS + 1 {
+        while !line.contains("say") {
+            line.clear();
+            assert!(lines.read_line(&mut line).await.unwrap() > 0);
+        }
+        line.clear();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if turn == 1 {
+            before = wakes.load(Ordering::Relaxed);
+        }
+        let said = format!("{{\"say\":{{\"turn\":{},\"text\":\"y\"}}}}\n", 2 * turn);
+        lines.get_mut().write_all(said.as_bytes()).await.unwrap();
+    }
+    let wakes = wakes.load(Ordering::Relaxed) - before;
+    assert!(wakes <= TURNS + 1, "{wakes} for {TURNS} turns");
+}

@@ -144,10 +144,11 @@ where
             unreadable,
         } = inventory;
         let is_shared = store.as_ref().is_some_and(|store| store.is_shared());
+        let admission = Admission::new(&settings.limits, settings.one_at_a_time);
         let mut hub = Self {
             admission: match is_shared {
-                true => Admission::new(&settings.limits, settings.one_at_a_time).shared(),
-                false => Admission::new(&settings.limits, settings.one_at_a_time),
+                true => admission.shared(),
+                false => admission,
             },
             timers: Timers::default(),
             settings,
@@ -450,7 +451,7 @@ where
                 let mut orders = match remains {
                     Remains::Nothing => self.admission.taken_over(name),
                     // Its task has failed, and what the record says nobody knows.
-                    Remains::End(None) if self.is_shared => self.admission.forget(name),
+                    Remains::End(None) if self.store.is_some() => self.admission.taken_over(name),
                     Remains::End(record) => self.end(name, record),
                     Remains::Parked(conversation, record) => {
                         let conversation = *conversation;
