@@ -64,6 +64,41 @@ fn a_server_without_room_stops_and_goes_on_once_there_is_some() {
     assert_eq!(turn["turn"], 3);
 }
 
+/// Of many conversations, those that need no more room go on, and so does the server.
+#[test]
+fn of_many_conversations_one_without_room_ends_alone() {
+    let [alice, bob, other, last] = [(); 4].map(|()| Person::new());
+    let server = [
+        "server",
+        "--listen",
+        "127.0.0.1:0",
+        "--allow-anyone",
+        "--journal",
+        "--first",
+        "Hello",
+        "--exec",
+        "cat",
+    ];
+    let mut server = Server::of(with_little_room(&alice.turnchat(&server)));
+    let call = |person: &Person, server: &Server| {
+        let mut client = Program::start(json_client(person, server, &alice));
+        client.stdout.line_with("\"your-turn\"");
+        client
+    };
+    let mut bobs = call(&bob, &server);
+    let others = call(&other, &server);
+    others.say(&say(&"long ".repeat(10_000)));
+    server.program.stderr.line_with("Cannot write");
+    others.finish().fails(4, &["peer's program failed"]);
+
+    bobs.say(&say("Still there?"));
+    bobs.stdout.line_with("\"your-turn\"");
+    let mut third = call(&last, &server);
+    third.say(&say("Is there room?"));
+    third.stdout.line_with("\"your-turn\"");
+    assert!(server.program.is_running());
+}
+
 #[test]
 fn a_client_without_room_stops_and_goes_on_once_there_is_some() {
     let (alice, bob) = (Person::new(), Person::new());

@@ -77,8 +77,6 @@ struct Over {
     /// With whom it was.
     name: String,
     outcome: Result<Exit, Report>,
-    /// Nor could any other be held.
-    is_fatal: bool,
 }
 
 impl ManyRun {
@@ -106,7 +104,6 @@ impl ManyRun {
                 Some(event) = next_event(&mut open.events) => open.reporter.tell(&event, program)?,
                 event = next_in(&mut open.pairing) => drop(open.handle_pairing(event)),
                 Some(over) = self.running.join_next() => match over {
-                    Ok(Over { outcome: Err(report), is_fatal: true, .. }) => return Err(report),
                     Ok(over) => open.reporter.tell_of_end(&over.name, &over.outcome),
                     Err(error) => std::panic::resume_unwind(error.into_panic()),
                 },
@@ -160,7 +157,6 @@ async fn hold(
         return Over {
             outcome: Err(Report::place_needed()),
             name,
-            is_fatal: false,
         };
     };
     // A program that takes no end has ended.
@@ -168,6 +164,5 @@ async fn hold(
     Over {
         name,
         outcome: ending.exit(),
-        is_fatal: ending.over.is_some_and(|over| over.has_journal_failed()),
     }
 }
