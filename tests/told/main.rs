@@ -16,9 +16,10 @@ mod sides;
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex};
 
+use tokio::io::AsyncReadExt as _;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Metadata, Subscriber, span};
-use turnchat::Identity;
+use turnchat::{Identity, Limits};
 
 use crate::network::network;
 use crate::sides::{Sides, mine, text, theirs};
@@ -86,6 +87,20 @@ async fn what_happens_is_told_and_no_word_that_is_said() {
     over.unwrap_err();
     server.stop().await;
 
+    let mut limits = Limits::default();
+    limits.strangers = 1;
+    let (mut dial, accept, _links) = network(vec![]);
+    let server = sides
+        .builder()
+        .with_limits(limits)
+        .start(accept)
+        .await
+        .unwrap();
+    let mut first = dial().await.unwrap();
+    let _second = dial().await.unwrap();
+    assert_eq!(first.read(&mut [0]).await.unwrap(), 0);
+    server.stop().await;
+
     let told = told.0.lock().unwrap().join("\n");
     for what in [
         "message=accepted",
@@ -95,6 +110,7 @@ async fn what_happens_is_told_and_no_word_that_is_said() {
         "message=heard turn=2",
         "message=lost its connection why=",
         "message=ended turns=2 why=",
+        "message=failed connection=0 why=\"it had to make room",
     ] {
         assert!(told.contains(what), "{what}:\n{told}");
     }

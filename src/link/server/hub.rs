@@ -779,6 +779,9 @@ where
         let has_to_go = instruction == Instruction::Close;
         // Whoever has left says so.
         if connection.instructions.send(instruction).is_ok() && has_to_go {
+            let from = connection.address.map(display);
+            let why = "it had to make room, or a newer one has come";
+            info!(connection = id.0, from, why, "failed");
             self.going.insert(id);
         }
     }
