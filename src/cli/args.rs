@@ -117,6 +117,11 @@ impl Command {
             | Self::Man(_) => None,
         }
     }
+
+    /// Whether it has a program talk in each of many conversations.
+    pub fn holds_many(&self) -> bool {
+        matches!(self, Self::Server(command) if command.talk.exec.is_some() && !command.once)
+    }
 }
 
 /// `turnchat gen-cert`

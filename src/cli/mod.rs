@@ -72,6 +72,8 @@ pub fn run(arguments: Arguments) -> Exit {
     let mut display = Display::new(is_quiet, verbosity);
     if let Some(format) = arguments.command.talk().and_then(|talk| talk.log) {
         display = logging::start(display, format, is_quiet, verbosity);
+    } else if arguments.command.holds_many() {
+        display = display.spooled(None);
     }
     let done = match &arguments.command {
         // Whoever packages the program has no home.
@@ -86,7 +88,7 @@ pub fn run(arguments: Arguments) -> Exit {
         display.fail(&report);
         report.exit
     });
-    logging::finish();
+    display::finish();
     exit
 }
 
@@ -287,7 +289,8 @@ impl Side for Serving {
 fn speak(of: As, display: &Display, side: impl Side) -> Result<Exit, Report> {
     let own = display.clone();
     if let Some(words) = of.exec {
-        let command = Arc::new(CommandLine::new(&words, display)?);
+        // What a program says on its stderr it may wait for.
+        let command = Arc::new(CommandLine::new(&words, &display.waiting())?);
         return match of.json {
             true => hold_programs(JsonLines::exec(command, own, of.first), side),
             false => hold_programs(Exec::new(command, own, of.first), side),

@@ -10,8 +10,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
+use super::display;
 use super::editor;
-use super::logging;
 use super::report::Exit;
 use super::speaker::exec;
 
@@ -158,7 +158,7 @@ fn is_ignored(kind: SignalKind) -> bool {
 
 fn exit_now(exit: Exit) -> ! {
     exec::kill_all();
-    logging::finish();
+    display::finish();
     if !editor::restore() {
         editor::end_row();
     }

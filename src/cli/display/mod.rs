@@ -6,6 +6,7 @@ mod log;
 mod output;
 #[cfg(test)]
 pub(super) mod recorded;
+mod spool;
 mod standard;
 
 use std::io;
@@ -23,9 +24,11 @@ use super::layout::{self, OURS, THEIRS};
 use super::report::Report;
 use super::screen;
 use output::Output;
+use spool::Spool;
 use standard::Standard;
 
 pub use log::LogFormat;
+pub use spool::finish;
 pub use standard::write_out;
 
 /// The handle on what is shown; behind it is the line editor, or nothing but the two streams.
@@ -37,6 +40,8 @@ pub struct Display {
     log: Option<LogFormat>,
     stdout: Arc<dyn Output>,
     stderr: Arc<dyn Output>,
+    /// stderr itself, where a thread writes to it.
+    direct: Arc<dyn Output>,
     /// A prompt stands on the terminal's last row, without an end.
     prompt: Arc<AtomicBool>,
     broken: Arc<Notify>,
@@ -77,6 +82,7 @@ impl Display {
             verbosity,
             log: None,
             stdout,
+            direct: Arc::clone(&stderr),
             stderr,
             prompt: Arc::default(),
             broken: Arc::default(),
@@ -92,6 +98,34 @@ impl Display {
     pub fn logging(mut self, format: LogFormat) -> Self {
         self.log = Some(format);
         self
+    }
+
+    /// The same, with a thread of its own for stderr: where nobody reads that, nobody waits, and
+    /// messages are lost. `tell` is called with how many, or they are told of on stderr.
+    #[must_use]
+    pub fn spooled(mut self, tell: Option<fn(usize)>) -> Self {
+        let direct = Arc::clone(&self.direct);
+        let told = move |lost| match tell {
+            Some(tell) => tell(lost),
+            None => {
+                let missing = "messages are missing here: nobody read them.";
+                let _ = direct.write(&format!("{PREFIX}{lost} {missing}\n"));
+            }
+        };
+        // Where no thread can be had, the runtime does not start either, and says so.
+        if let Ok(spool) = Spool::start(Arc::clone(&self.direct), told) {
+            self.stderr = Arc::new(spool);
+        }
+        self
+    }
+
+    /// The same, for whoever may wait until stderr takes what is written.
+    #[must_use]
+    pub fn waiting(&self) -> Self {
+        Self {
+            stderr: Arc::clone(&self.direct),
+            ..self.clone()
+        }
     }
 
     /// An event of the log.
