@@ -95,7 +95,15 @@ impl Home {
     /// # Errors
     /// It is damaged, or cannot be read.
     pub fn book(&self) -> Result<AddressBook, Report> {
-        AddressBook::load(&self.book_path()).map_err(|error| Report::from(&error))
+        self.book_there().map(Option::unwrap_or_default)
+    }
+
+    /// The address book, if there is one.
+    ///
+    /// # Errors
+    /// It is damaged, or cannot be read.
+    pub fn book_there(&self) -> Result<Option<AddressBook>, Report> {
+        AddressBook::load_there(&self.book_path()).map_err(|error| Report::from(&error))
     }
 
     /// One's own key, as far as a certificate in the home names one: it is not proven that

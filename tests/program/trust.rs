@@ -282,6 +282,26 @@ fn a_book_that_was_damaged_meanwhile_changes_nothing() {
 }
 
 #[test]
+fn a_book_that_is_gone_removes_nobody_and_an_empty_one_everybody() {
+    let (alice, bob) = (Person::new(), Person::new());
+    alice.knows("bob", &bob);
+    let mut server = alice.serve(&HELLO);
+    fs::remove_file(alice.book()).unwrap();
+    server.program.send(Signal::SIGHUP);
+    let told = server.program.stderr.line_with("address book");
+    assert!(
+        told.contains(alice.book().to_str().unwrap()) && told.ends_with(" is gone."),
+        "{told}"
+    );
+    server.program.stderr.line_with("Put it back");
+    talks(bob.call(&server, &alice, &[]));
+    fs::write(alice.book(), "").unwrap();
+    server.program.send(Signal::SIGHUP);
+    server.program.stderr.line_with("Read the address book");
+    is_turned_away(bob.call(&server, &alice, &[]), &["does not know your key"]);
+}
+
+#[test]
 fn allow_anyone_admits_every_proven_key() {
     let (alice, bob) = (Person::new(), Person::new());
     let server = alice.serve(&["--allow-anyone", "--first", "Hello"]);

@@ -51,12 +51,20 @@ impl AddressBook {
     /// [`BookError::Unreadable`] and [`BookError::Damaged`]: never taken for
     /// an empty book, and the file stays as it was.
     pub fn load(path: &Path) -> Result<Self, BookError> {
+        Self::load_there(path).map(Option::unwrap_or_default)
+    }
+
+    /// The same; `None` where there is no file.
+    ///
+    /// # Errors
+    /// Those of [`load`](Self::load).
+    pub fn load_there(path: &Path) -> Result<Option<Self>, BookError> {
         if let Some(home) = path.parent() {
             own_file::check_directory(home)?;
         }
         let bytes = match own_file::read(path, Whose::Own, MAX_BOOK) {
             // A link to nowhere is no empty book: what it led to may come back.
-            Err(error) if error.is_absent() && !path.is_symlink() => return Ok(Self::default()),
+            Err(error) if error.is_absent() && !path.is_symlink() => return Ok(None),
             Err(FileError::Unusable(unusable)) => return Err(unusable.into()),
             Err(FileError::Io(source)) => {
                 return Err(BookError::Unreadable {
@@ -66,11 +74,12 @@ impl AddressBook {
             }
             Ok(bytes) => bytes,
         };
-        Self::parse(&bytes).map_err(|(line, damage)| BookError::Damaged {
+        let book = Self::parse(&bytes).map_err(|(line, damage)| BookError::Damaged {
             path: path.to_owned(),
             line,
             damage,
-        })
+        })?;
+        Ok(Some(book))
     }
 
     /// Changes the book at `path`: under a lock that keeps other writers

@@ -36,6 +36,15 @@ impl Report {
         )
     }
 
+    /// A server that runs has found no address book where there was one.
+    pub fn book_gone(path: &Path) -> Self {
+        Self::new(
+            Exit::Failure,
+            format!("The address book {} is gone.", path.display()),
+            "The server goes on with the one that it has read. Put it back, or an empty file to remove everybody, and send SIGHUP to the server.",
+        )
+    }
+
     /// A server that runs has found another key than its own.
     pub fn other_identity(found: &KeyId, own: &KeyId) -> Self {
         Self::new(

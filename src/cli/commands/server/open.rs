@@ -291,10 +291,10 @@ impl<'a> OpenServer<'a> {
         }
     }
 
-    /// Reads the address book again; a damaged one changes nothing. Gives those whom nobody
+    /// Reads the address book again; one that is damaged or gone changes nothing. Gives those whom nobody
     /// has to be asked about any more.
     fn reread_book(&self) -> Option<Vec<KeyId>> {
-        let rules = match Rules::reread(self.command, self.home, self.display) {
+        let rules = match self.rules.reread(self.command, self.home, self.display) {
             Ok(rules) => rules,
             Err(report) => {
                 self.display.fail(&report);

@@ -25,12 +25,7 @@ impl Rules {
     }
 
     /// The same later on, when a name may be gone from the book.
-    pub(super) fn reread(
-        command: &ServerArgs,
-        home: &Home,
-        display: &Display,
-    ) -> Result<Self, Report> {
-        let book = home.book()?;
+    fn reread(command: &ServerArgs, book: AddressBook, display: &Display) -> Result<Self, Report> {
         let mut allowed = Vec::new();
         for named in &command.allow {
             match named {
@@ -57,6 +52,11 @@ impl Rules {
     /// Whether there is nobody whom they let in.
     pub(super) fn admit_nobody(&self) -> bool {
         matches!(&self.trust, ServerTrust::Book(book) if book.iter().next().is_none())
+    }
+
+    /// Whether somebody is in the address book.
+    fn know_peers(&self) -> bool {
+        self.book.iter().next().is_some()
     }
 
     /// What the address book calls the peer.
@@ -93,6 +93,25 @@ impl SharedRules {
             KeyVerdict::OwnKey => Some(Verdict::Refuse(Reason::Declined)),
             KeyVerdict::Unknown => None,
         }
+    }
+
+    /// What they would be now, by the address book as it is.
+    ///
+    /// # Errors
+    /// The book is damaged or gone, or cannot be read.
+    pub(super) fn reread(
+        &self,
+        command: &ServerArgs,
+        home: &Home,
+        display: &Display,
+    ) -> Result<Rules, Report> {
+        let book = match home.book_there()? {
+            Some(book) => book,
+            // By a slip, or with its disk: that removes nobody.
+            None if self.lock().know_peers() => return Err(Report::book_gone(&home.book_path())),
+            None => AddressBook::default(),
+        };
+        Rules::reread(command, book, display)
     }
 
     /// Puts these rules in force; returns those before.
