@@ -206,13 +206,20 @@ impl TranscriptFile {
     /// In one piece, and on the disk.
     fn append(&self, lines: &[u8]) -> io::Result<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.is_torn {
-            state.file.write_all(b"\n")?;
-        }
-        state.is_torn = true;
-        state.file.write_all(lines)?;
-        state.is_torn = false;
+        let written = state.write(lines);
+        // Of what failed, anything may be there, or nothing.
+        state.is_torn = written.is_err() && is_torn(&mut state.file).unwrap_or(true);
+        written?;
         state.file.sync_data()
+    }
+}
+
+impl State {
+    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        if self.is_torn {
+            self.file.write_all(b"\n")?;
+        }
+        self.file.write_all(lines)
     }
 }
 

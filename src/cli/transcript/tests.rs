@@ -1,10 +1,11 @@
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::sync::Mutex;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::Transcript;
+use super::{State, Transcript, TranscriptFile};
 use crate::cli::report::Exit;
 use crate::cli::speaker::Partner;
 use crate::link::{Cause, Ended};
@@ -117,6 +118,37 @@ async fn what_was_torn_off_stays_a_line_of_its_own() {
         recorded.ends_with("Z They say, if it is not above: tea?\n"),
         "{recorded}"
     );
+}
+
+/// What is in a file that had `there`, after a write that failed before its first byte and one
+/// that did not.
+fn after_a_full_disk(there: &str) -> String {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("talk.jsonl");
+    fs::write(&path, there).unwrap();
+    let torn = State {
+        // It takes no write.
+        file: File::open(&path).unwrap(),
+        is_torn: !there.is_empty() && !there.ends_with('\n'),
+    };
+    let file = TranscriptFile {
+        path: path.clone(),
+        is_json: true,
+        has_many: false,
+        state: Mutex::new(torn),
+    };
+    file.append(b"one\n").unwrap_err();
+    let mut options = File::options();
+    file.state.lock().unwrap().file = options.read(true).append(true).open(&path).unwrap();
+    file.append(b"two\n").unwrap();
+    fs::read_to_string(&path).unwrap()
+}
+
+#[test]
+fn a_line_that_was_never_begun_needs_no_end() {
+    assert_eq!(after_a_full_disk(""), "two\n");
+    assert_eq!(after_a_full_disk("zero\n"), "zero\ntwo\n");
+    assert_eq!(after_a_full_disk("ze"), "ze\ntwo\n");
 }
 
 #[tokio::test]
