@@ -7,8 +7,12 @@ use crate::cli::remedy;
 use crate::link::error::chain;
 use crate::link::socks::ProxyError;
 use crate::link::{Cause, ConnectError, Ended, HandshakeError, LinkError};
-use crate::protocol::{Code, Message, Overdue, Reason};
+use crate::protocol::{Code, Message, Overdue, Reason, Violation};
 use crate::trust::HandshakeFailure;
+
+/// What two counters that do not fit mean before anything else. Whoever lacks turns says so.
+const RESTORED: &str =
+    "If one side's journal was restored from an older backup, the client begins anew with `--new`.";
 
 /// What became of a conversation, for its own side's exit code; `Err` where
 /// there is something to say about it.
@@ -131,6 +135,13 @@ impl From<&LinkError> for Report {
             ),
             LinkError::OtherKey(key) => Self::other_key(key),
             LinkError::NotNow(reason) => refused(*reason),
+            LinkError::Violation(Violation::Counters { .. }) => Self::new(
+                Exit::Protocol,
+                format!("The conversation was stopped: {}.", chain(error)),
+                format!(
+                    "{RESTORED} Else the other program is at fault; ask your peer which one it is, and in which version."
+                ),
+            ),
             LinkError::Malformed(_) | LinkError::Violation(_) => Self::new(
                 Exit::Protocol,
                 format!("The conversation was stopped: {}.", chain(error)),
@@ -147,7 +158,9 @@ impl From<&LinkError> for Report {
                             "The peer says that we broke the protocol (`{}`).{detail}",
                             code.word()
                         ),
-                        "One of the two programs is at fault; please report it with the versions of both.",
+                        format!(
+                            "{RESTORED} Else one of the two programs is at fault; please report it with the versions of both."
+                        ),
                     ),
                     Code::Timeout => Self::new(
                         Exit::Link,

@@ -4,6 +4,7 @@ use std::path::Path;
 use super::{Exit, Report};
 use crate::cli::book::{BookError, Damage};
 use crate::link::{ConnectError, JournalError, LinkError};
+use crate::protocol::{Code, Violation};
 use crate::trust::{Encoding, IdentityError, Unusable};
 
 /// Every error that names a file.
@@ -174,6 +175,34 @@ fn an_onion_service_that_is_not_found_is_one_for_tor() {
     assert!(report.advice.contains("--proxy socks5h://"), "{report:?}");
     let report = Report::connect(&dialled(), "onion.example:8876");
     assert!(!report.advice.contains("--proxy"), "{report:?}");
+}
+
+#[test]
+fn a_journal_from_a_backup_is_thought_of_where_counters_do_not_fit() {
+    let reported = |code| LinkError::Reported { code, detail: None };
+    let counters = Violation::Counters {
+        theirs: 7,
+        said: 3,
+        heard: 2,
+    };
+    for error in [
+        reported(Code::ProtocolError),
+        LinkError::Violation(counters),
+    ] {
+        let advice = Report::from(&error).advice;
+        assert!(
+            advice.contains("backup") && advice.contains("`--new`"),
+            "{advice}"
+        );
+        assert!(advice.contains("at fault"), "{advice}");
+    }
+    for error in [
+        reported(Code::Timeout),
+        LinkError::Violation(Violation::OtherConversation),
+    ] {
+        let advice = Report::from(&error).advice;
+        assert!(!advice.contains("--new"), "{advice}");
+    }
 }
 
 #[test]
