@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
-use tracing::{info, warn};
+use tracing::info;
 
 use super::display;
 use super::editor;
@@ -27,6 +27,14 @@ pub enum Stop {
 }
 
 impl Stop {
+    /// The program leaves after this, whatever goes on. `None`: a person waits, or leaves at once.
+    pub fn grace(self) -> Option<Duration> {
+        match self {
+            Self::Interrupt => None,
+            Self::Terminate | Self::HangUp => Some(GRACE),
+        }
+    }
+
     fn signal(self) -> Signal {
         match self {
             Self::Interrupt => Signal::SIGINT,
@@ -112,7 +120,8 @@ impl Signals {
                     (Stop::Terminate, Program::Client) => Exit::Terminated,
                 };
                 tokio::time::sleep(GRACE).await;
-                warn!("left after 5 s: not every end was answered or stored");
+                // Any peer can bring this about; what could not be stored is told where it was tried.
+                info!("left after 5 s: not every end was answered or stored");
                 exit_now(exit);
             }
         });

@@ -14,7 +14,7 @@ use super::signals::{Signals, Stop};
 use super::speaker::{Intent, Partner, Speaker, Unsaid};
 use super::transcript::Transcript;
 use crate::link::{Ended, MyTurn, Notice, Talk, TheirTurn, Turn};
-use crate::protocol::{ConversationId, Message};
+use crate::protocol::{ConversationId, Limits, Message};
 
 /// What holds in a conversation, whoever speaks.
 #[derive(Debug, Default)]
@@ -32,6 +32,13 @@ pub struct Terms {
 /// What came in may be taken within this when we have quit already: as long as a quit of the
 /// peer would wait (PROTOCOL 3.9).
 const TAKING: Duration = Duration::from_secs(10);
+
+/// For how long an end is told over a lost link: as long as a quit is (PROTOCOL 4.14), unless
+/// the program is gone before.
+pub fn time_to_leave(stop: Option<Stop>) -> Duration {
+    let quit = Limits::default().quit;
+    quit.min(stop.and_then(Stop::grace).unwrap_or(quit))
+}
 
 /// How a conversation ended for this side.
 #[derive(Debug, Default)]
@@ -429,7 +436,7 @@ async fn leave(
             theirs
         }
     };
-    say_goodbye(&mut theirs, speaker).await;
+    say_goodbye(&mut theirs, speaker, time_to_leave(ending.stop)).await;
     let (message, mine) = match theirs.hear().await {
         Ok(heard) => heard,
         Err(over) => {
@@ -489,11 +496,11 @@ async fn give_up(mine: MyTurn, report: Report, mut ending: Ending) -> Ending {
 
 /// Returns once the end is known, or a message had come before it. Says once that it takes a
 /// while, where it does.
-async fn say_goodbye(theirs: &mut TheirTurn, speaker: &mut impl Speaker) {
+async fn say_goodbye(theirs: &mut TheirTurn, speaker: &mut impl Speaker, within: Duration) {
     let mut is_told = false;
     loop {
         if theirs.is_lost() && !is_told {
-            speaker.leaving();
+            speaker.leaving(within);
             is_told = true;
         }
         if theirs.notice().await.is_none() {

@@ -244,7 +244,25 @@ fn a_log_ends_with_why_the_program_did() {
     server.program.send(Signal::SIGTERM);
     let stopping = server.program.stderr.line_with("INFO stopping");
     assert!(stopping.ends_with("signal=\"SIGTERM\""), "{stopping}");
-    let left = server.program.stderr.line_with("WARN ");
-    assert!(left.contains("left after 5 s"), "{left}");
+    let left = server.program.stderr.line_with("left after 5 s");
+    assert!(left.contains(" INFO "), "{left}");
     server.program.finish().exits(0);
+}
+
+/// A peer that is gone is no matter for whoever reads the log.
+#[test]
+fn a_server_that_is_stopped_says_how_long_a_lost_peer_holds_it_up() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let certificate = bob.certificate();
+    let listen = ["server", "--listen", "127.0.0.1:0", "--allow", &certificate];
+    let log = ["--log", "text", "--first", FIRST, "--exec", "cat"];
+    let mut server = Server::of(alice.start(&[&listen[..], &log].concat()));
+    let mut client = bob.call(&server, &alice, &[]);
+    client.shows(&format!("They say: {FIRST}"));
+    client.send(Signal::SIGKILL);
+    server.program.stderr.line_with("lost its connection");
+    server.program.send(Signal::SIGTERM);
+    let goodbye = server.program.stderr.line_with("Saying goodbye");
+    assert!(goodbye.contains(" INFO "), "{goodbye}");
+    assert!(goodbye.contains("up to 5 seconds"), "{goodbye}");
 }

@@ -17,7 +17,7 @@ use crate::cli::report::{Exit, Report};
 use crate::cli::route::Route;
 use crate::cli::signals::{Program, Signals, Stop};
 use crate::cli::speaker::{Intent, Left, Partner, Speaker};
-use crate::cli::talk::{Ending, Terms, converse, quit_unbegun, take_unbegun};
+use crate::cli::talk::{Ending, Terms, converse, quit_unbegun, take_unbegun, time_to_leave};
 use crate::link::{Abandoned, Cause, Client, Ended, Talk, Waiting};
 use crate::protocol::{Limits, Role};
 use crate::trust::{Identity, KeyId};
@@ -376,7 +376,7 @@ impl ClientRun<'_> {
         }
         waiting.quit();
         if waiting.is_lost() {
-            speaker.leaving();
+            speaker.leaving(time_to_leave(ending.stop));
         }
         match welcomed(waiting, speaker, terms).await? {
             Err(over) => ending.over = Some(over),

@@ -4,6 +4,7 @@
 mod channel;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -355,7 +356,7 @@ impl<C: Channel> Speaker for JsonLines<C> {
 
     fn interrupted(&mut self) {}
 
-    fn leaving(&mut self) {}
+    fn leaving(&mut self, _within: Duration) {}
 
     fn ended(&mut self, over: &Ended) -> Result<(), Report> {
         let ended = events::ended(over);

@@ -16,6 +16,7 @@ pub use intent::Intent;
 pub use partner::Partner;
 
 use std::future::{pending, ready};
+use std::time::Duration;
 
 use notices::{INTERRUPTED, show_heard_again, show_leaving, show_notice};
 
@@ -159,9 +160,9 @@ pub trait Speaker: Send {
     /// The program stops because of Ctrl-C, and no conversation is on.
     fn stopping(&mut self) {}
 
-    /// The link is lost, and the end still has to be told.
-    fn leaving(&mut self) {
-        show_leaving(self.display());
+    /// The link is lost, and the end still has to be told, which takes so long at most.
+    fn leaving(&mut self, within: Duration) {
+        show_leaving(self.display(), within);
     }
 
     /// The conversation is over.

@@ -1,5 +1,7 @@
 //! What a person is told of a conversation, at a terminal and with a pipe.
 
+use std::time::Duration;
+
 use crate::cli::display::Display;
 use crate::cli::locale::Letters;
 use crate::cli::report::Report;
@@ -52,8 +54,11 @@ pub(super) const SILENCE: &str =
 pub(super) const INTERRUPTED: &str = "Saying goodbye. Ctrl-C once more leaves at once.";
 
 /// The end cannot be told at once.
-pub(super) fn show_leaving(display: &Display) {
-    display.say("Saying goodbye: the link is lost, so this takes up to 10 seconds.");
+pub(super) fn show_leaving(display: &Display, within: Duration) {
+    display.say(&format!(
+        "Saying goodbye: the link is lost, so this takes up to {} seconds.",
+        within.as_secs()
+    ));
 }
 
 /// An orderly end, as words; what went wrong is told as a report.

@@ -12,7 +12,7 @@ use tokio::io::{DuplexStream, duplex};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
-use super::{Ending, Terms, converse, quit_unbegun};
+use super::{Ending, Terms, converse, quit_unbegun, time_to_leave};
 use crate::cli::display::Display;
 use crate::cli::display::recorded::Shown;
 use crate::cli::report::{Exit, Report};
@@ -435,4 +435,13 @@ async fn what_cannot_be_recorded_is_not_taken() {
     assert!(is_named, "{over:?}");
     let report = held.client.0.exit().unwrap_err();
     assert!(report.what.contains("The transcript"), "{report:?}");
+}
+
+#[test]
+fn a_goodbye_takes_no_longer_than_the_program_stays() {
+    let seconds = |stop| time_to_leave(stop).as_secs();
+    assert_eq!(seconds(None), 10);
+    assert_eq!(seconds(Some(Stop::Interrupt)), 10);
+    assert_eq!(seconds(Some(Stop::Terminate)), 5);
+    assert_eq!(seconds(Some(Stop::HangUp)), 5);
 }
