@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, Uid, User, access, geteuid};
 
+use super::book::BOOK_FILE;
 use super::proposal::{Called, another_directory, shell_quoted};
-use crate::trust::{Unusable, durable};
+use crate::trust::{CERTIFICATE_FILE, KEY_FILE, Unusable, durable};
 
 /// What was to be done with a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -295,16 +296,12 @@ fn owner(uid: u32) -> Owner {
 }
 
 fn words(obstacle: &Obstacle, place: Place) -> String {
-    let elsewhere = || match place {
-        Place::Own => capital(&another_directory()),
-        Place::Named => "Check the path".to_owned(),
-    };
     match obstacle {
         Obstacle::File(path) => {
             format!(
                 "A directory is needed where the file {} is. {}.",
                 path.display(),
-                elsewhere()
+                elsewhere(place)
             )
         }
         Obstacle::Directory(path) => match place {
@@ -357,11 +354,7 @@ fn words(obstacle: &Obstacle, place: Place) -> String {
             "Its permissions allow it: see what else forbids it for {}, such as an attribute, an access list or a sandbox.",
             path.display()
         ),
-        Obstacle::ReadOnly(path) => format!(
-            "The file system of {} is read-only. {}.",
-            path.display(),
-            elsewhere()
-        ),
+        Obstacle::ReadOnly(path) => read_only_words(path, &Called::get().directory, place),
         Obstacle::Full => {
             "Check that the disk is not full, and that no quota and no limit (`ulimit -f`) is in the way.".to_owned()
         }
@@ -373,6 +366,31 @@ fn words(obstacle: &Obstacle, place: Place) -> String {
         }
         Obstacle::Unknown => "Check the path, and the disk that it is on.".to_owned(),
     }
+}
+
+fn elsewhere(place: Place) -> String {
+    match place {
+        Place::Own => capital(&another_directory()),
+        Place::Named => "Check the path".to_owned(),
+    }
+}
+
+fn read_only_words(path: &Path, home: &Path, place: Place) -> String {
+    let advice = match place == Place::Own && is_in_use(home) {
+        // In another directory there would be another key, and nobody in the book.
+        true => "What you have is there: have it mounted for writing".to_owned(),
+        false => elsewhere(place),
+    };
+    format!(
+        "The file system of {} is read-only. {advice}.",
+        path.display()
+    )
+}
+
+/// Whether a person has a key or an address book in this home.
+fn is_in_use(home: &Path) -> bool {
+    let files = [CERTIFICATE_FILE, KEY_FILE, BOOK_FILE];
+    files.iter().any(|file| home.join(file).exists())
 }
 
 fn loose_words(path: &Path, owner: &Owner) -> String {
@@ -506,6 +524,22 @@ mod tests {
         ] {
             assert_eq!(found, expected);
         }
+    }
+
+    #[test]
+    fn who_has_a_key_or_a_book_is_not_sent_elsewhere() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(!is_in_use(dir.path()));
+        for file in [CERTIFICATE_FILE, KEY_FILE, BOOK_FILE] {
+            fs::write(dir.path().join(file), "").unwrap();
+            assert!(is_in_use(dir.path()), "{file}");
+            let told = read_only_words(&dir.path().join(file), dir.path(), Place::Own);
+            assert!(told.contains("mounted for writing"), "{told}");
+            assert!(!told.contains("nother directory"), "{told}");
+            fs::remove_file(dir.path().join(file)).unwrap();
+        }
+        let told = read_only_words(&dir.path().join(BOOK_FILE), dir.path(), Place::Own);
+        assert!(told.contains("hoose another directory"), "{told}");
     }
 
     #[test]
