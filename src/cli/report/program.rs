@@ -16,7 +16,7 @@ impl Report {
     pub fn program_not_started(name: &str, error: &io::Error) -> Self {
         let advice = match error.raw_os_error().map(Errno::from_raw) {
             Some(Errno::ENOENT) => {
-                "Check its name behind `--exec`: it is looked for in $PATH, or give its path."
+                "Check what stands behind `--exec`: a path, or a name that is looked for in $PATH."
             }
             Some(Errno::EACCES) => "Allow it to be run, for example with `chmod +x`.",
             Some(Errno::EISDIR | Errno::ENOTDIR) => "Give the path of a program behind `--exec`.",
