@@ -333,7 +333,10 @@ fn a_program_that_cannot_be_started_is_told_before_anybody_is_called() {
         ),
         (
             "./plain",
-            ["plain cannot be started: Permission denied", "chmod +x"],
+            [
+                "program ./plain cannot be started: Permission denied",
+                "chmod +x",
+            ],
         ),
         ("/", ["cannot be started", "--exec"]),
     ] {

@@ -40,7 +40,7 @@ impl CommandLine {
             [] => (&OsString::new(), [].as_slice()),
         };
         let found = find(program).and_then(|_| Relay::start(display.clone()));
-        let not_started = |error| Report::program_not_started(&name(program), &error);
+        let not_started = |error| Report::program_not_started(&given(program), &error);
         Ok(Self {
             relay: found.map_err(not_started)?,
             program: program.clone(),
@@ -62,8 +62,8 @@ impl CommandLine {
     pub(super) fn not_started(&self, error: &io::Error) -> Report {
         let is_there = find(&self.program).is_ok();
         match error.kind() {
-            io::ErrorKind::NotFound if is_there => Report::no_interpreter(&self.name()),
-            _ => Report::program_not_started(&self.name(), error),
+            io::ErrorKind::NotFound if is_there => Report::no_interpreter(&given(&self.program)),
+            _ => Report::program_not_started(&given(&self.program), error),
         }
     }
 
@@ -85,6 +85,11 @@ impl CommandLine {
             .process_group(0)
             .spawn()
     }
+}
+
+/// As it was given.
+fn given(program: &OsStr) -> String {
+    screen::line(&program.to_string_lossy())
 }
 
 fn name(program: &OsStr) -> String {
