@@ -295,6 +295,9 @@ pub enum ConnectionError {
     /// No proven peer.
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
+    /// Our own fault, before the peer was proven: what the server keeps cannot be read.
+    #[error("the store cannot be used")]
+    Store(#[source] JournalError),
     /// The peer was proven, but then the connection failed.
     #[error(transparent)]
     Link(#[from] LinkError),
@@ -313,12 +316,13 @@ mod tests {
             source: io().into(),
         };
         let cut = LinkError::from(IoError::from(io()));
-        let errors: [&dyn Error; 6] = [
+        let errors: [&dyn Error; 7] = [
             &cut,
             &LinkError::from(journal()),
             &ConnectError::Dial(io()),
             &ConnectError::from(journal()),
             &ConnectionError::from(LinkError::from(IoError::from(io()))),
+            &ConnectionError::Store(journal()),
             &Ended {
                 cause: cut.clone().into(),
                 turns: 0,

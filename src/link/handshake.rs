@@ -1,6 +1,5 @@
 //! TLS over any byte stream, up to a proven [`Peer`], under a deadline.
 
-use std::io;
 use std::sync::Arc;
 
 use rustls::server::{Acceptor, ClientHello};
@@ -79,29 +78,31 @@ where
 
 /// The server's handshake. `choose` is called when the ClientHello has come, before anything is
 /// answered (PROTOCOL 4.25), and tells which protocol it is for.
-pub(super) async fn accept<S, F>(
+pub(super) async fn accept<S, F, E>(
     stream: S,
     by: Instant,
     choose: impl FnOnce(&ClientHello<'_>) -> F,
-) -> Result<Proven<S>, HandshakeError>
+) -> Result<Proven<S>, E>
 where
     S: AsyncRead + AsyncWrite + Unpin,
-    F: Future<Output = io::Result<(Arc<rustls::ServerConfig>, Alpn)>>,
+    F: Future<Output = Result<(Arc<rustls::ServerConfig>, Alpn), E>>,
+    E: From<HandshakeError>,
 {
     let (stream, meter) = Metered::new(stream);
     let accepting = async {
-        let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await;
+        let start = start.map_err(HandshakeError::from)?;
         let choosing = choose(&start.client_hello());
         let (config, alpn) = choosing.await?;
-        let stream = start.into_stream(config).await?;
-        Ok::<_, io::Error>((stream, alpn))
+        let stream = start.into_stream(config).await;
+        Ok::<_, E>((stream.map_err(HandshakeError::from)?, alpn))
     };
     let (mut stream, alpn) = timeout_at(by, accepting)
         .await
         .map_err(|_| HandshakeError::TimedOut)??;
     // Takes a whole message at once: the caller bounds what it queues.
     stream.get_mut().1.set_buffer_limit(None);
-    let peer = Peer::proven(stream.get_ref().1, alpn)?;
+    let peer = Peer::proven(stream.get_ref().1, alpn).map_err(HandshakeError::from)?;
     Ok(Proven {
         stream: stream.into(),
         meter,

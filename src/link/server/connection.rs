@@ -2,7 +2,6 @@
 //! and the queue. The task of a connection that need not wait then keeps its conversation.
 
 use std::future::{pending, poll_fn};
-use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -212,8 +211,8 @@ where
         };
         let clienthello = &mut clienthello;
         async move {
-            *clienthello = hub.tickets.draw().await.map_err(io::Error::other)?;
-            Ok(chosen)
+            *clienthello = hub.tickets.draw().await.map_err(ConnectionError::Store)?;
+            Ok::<_, ConnectionError>(chosen)
         }
     };
     let proven = tokio::select! {
