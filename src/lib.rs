@@ -90,7 +90,7 @@ pub use link::{
     ServerEvents, SharedStore, Storing, Talk, TheirTurn, Turn, Verdict, Waiting, tcp,
 };
 #[cfg(feature = "etcd")]
-pub use link::{Caution, EtcdAddress, EtcdStore, EtcdTls, NoEtcdAddress};
+pub use link::{Caution, EtcdAddress, EtcdStore, EtcdTls, NoEtcdAddress, UnfitTls};
 pub use protocol::{
     Code, ConversationId, Detail, FrameError, Limits, MalformedId, Message, Overdue, PairReason,
     Reason, Role, Text, TooLong, Violation,

@@ -35,6 +35,6 @@ pub use pairing::{Confirmed, Paired, Pairing, PairingClient, PairingError, Pairi
 pub use server::{Candidate, Server, ServerBuilder, ServerEvent, ServerEvents, Verdict};
 pub use session::Notice;
 #[cfg(feature = "etcd")]
-pub use store::{Caution, EtcdAddress, EtcdStore, EtcdTls, NoEtcdAddress};
+pub use store::{Caution, EtcdAddress, EtcdStore, EtcdTls, NoEtcdAddress, UnfitTls};
 pub use store::{JournalError, SharedStore};
 pub use turn::{MyTurn, Talk, TheirTurn, Turn, Waiting};

@@ -11,7 +11,7 @@ mod key_id;
 pub(crate) mod lock;
 pub(crate) mod own_file;
 pub(crate) mod pairing;
-mod pem;
+pub(crate) mod pem;
 pub(crate) mod tls;
 mod verifier;
 

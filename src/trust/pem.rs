@@ -65,6 +65,19 @@ pub(super) fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, IdentityEr
     }
 }
 
+/// The certificates of a text, up to the first that is none.
+#[cfg(feature = "etcd")]
+pub(crate) fn certificates(mut pem: &[u8]) -> Vec<CertificateDer<'static>> {
+    let all = rustls_pemfile::certs(&mut pem);
+    all.map_while(Result::ok).collect()
+}
+
+/// The private key of a text, of any kind.
+#[cfg(feature = "etcd")]
+pub(crate) fn private_key(mut pem: &[u8]) -> Option<PrivateKeyDer<'static>> {
+    rustls_pemfile::private_key(&mut pem).ok().flatten()
+}
+
 /// The PEM reader's own message could quote a key, also one where a certificate is expected.
 fn not_pem(path: &Path) -> IdentityError {
     IdentityError::malformed(path, "it is not PEM")

@@ -73,3 +73,45 @@ fn sigterm_ends_no_conversation_that_is_kept() {
     server.program.end_input();
     client.expect("lost");
 }
+
+#[cfg(feature = "etcd")]
+mod etcd {
+    use super::*;
+
+    /// Nothing listens there.
+    const AWAY: &str = "etcd://127.0.0.1:1/a";
+
+    fn with<'a>(options: &[&'a str]) -> Vec<&'a str> {
+        let store = ["--allow-anyone", "--json", "--store", AWAY];
+        server(&[&store[..], options, &["--exec", "cat"]].concat())
+    }
+
+    #[test]
+    fn one_that_is_away_is_warned_of_and_no_fault_of_tls() {
+        let (alice, bob) = (Person::new(), Person::new());
+        let mut server = Server::of(alice.start(&with(&["--log", "text", "-v"])));
+        let client = bob.call(&server, &alice, &[]);
+        let failed = server.program.stderr.line_with("the store cannot be used");
+        assert!(failed.contains("refused"), "{failed}");
+        drop(client);
+        server.program.send(Signal::SIGTERM);
+        let log = server.program.finish().stderr;
+        let warned = log
+            .lines()
+            .find(|line| line.contains("No conversation goes on"));
+        let warned = warned.unwrap();
+        assert!(warned.contains("WARN") && warned.contains("advice="));
+        for words in ["TLS handshake", "ConnectError", "transport::"] {
+            assert!(!log.contains(words), "{log}");
+        }
+    }
+
+    #[test]
+    fn one_that_is_away_is_warned_of_however_quiet_it_is() {
+        let alice = Person::new();
+        for log in [&[][..], &["--log", "text"]] {
+            let mut server = alice.start(&with(&[&["--quiet"], log].concat()));
+            server.stderr.line_with("No conversation goes on");
+        }
+    }
+}

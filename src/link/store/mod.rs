@@ -32,7 +32,7 @@ pub(super) use directory::Directory;
 pub use disk::{Disk, DiskFile};
 pub use error::{JournalError, PutError, StoreError};
 #[cfg(feature = "etcd")]
-pub use etcd::{Caution, EtcdAddress, EtcdStore, EtcdTls, NoEtcdAddress};
+pub use etcd::{Caution, EtcdAddress, EtcdStore, EtcdTls, NoEtcdAddress, UnfitTls};
 pub use file::FileStore;
 pub(crate) use inventory::Inventory;
 pub use memory::MemoryStore;

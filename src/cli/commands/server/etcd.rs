@@ -1,15 +1,21 @@
 //! `--store etcd://`: what is needed to reach it.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tracing::warn;
 
 use crate::cli::args::ServerArgs;
 use crate::cli::display::Display;
 use crate::cli::remedy::{self, Wanted};
 use crate::cli::report::{Exit, Report};
 use crate::link::error::chain;
-use crate::link::{EtcdAddress, EtcdStore, EtcdTls};
+use crate::link::{Caution, EtcdAddress, EtcdStore, EtcdTls, JournalError};
 use crate::trust::own_file::{self, FileError, Whose};
 use crate::trust::{IdentityError, KeyId};
 
@@ -22,19 +28,8 @@ pub(super) async fn open(
     command: &ServerArgs,
     own: &KeyId,
     display: &Display,
-) -> Result<EtcdStore, Report> {
-    let tls = match &command.store_ca {
-        None => None,
-        Some(authority) => Some(EtcdTls {
-            authority: read(authority, Whose::Anybodys)?,
-            identity: match (&command.store_cert, &command.store_key) {
-                (Some(certificate), Some(key)) => {
-                    Some((read(certificate, Whose::Anybodys)?, read_key(key)?))
-                }
-                _ => None,
-            },
-        }),
-    };
+) -> Result<Arc<EtcdStore>, Report> {
+    let tls = tls(command)?;
     let store = EtcdStore::new(address, tls.as_ref(), own).await;
     let store = store.map_err(|error| {
         Report::new(
@@ -43,15 +38,82 @@ pub(super) async fn open(
             "Check the files of `--store-ca`, `--store-cert` and `--store-key`.",
         )
     })?;
+    let store = Arc::new(store);
+    let teller = Teller {
+        display: display.clone(),
+        has_log: command.talk.log.is_some(),
+    };
     match store.check().await {
-        Ok(None) => {}
-        Ok(Some(caution)) => display.say(&format!("{caution}.")),
-        Err(error) => display.say(&format!(
-            "No conversation goes on before etcd can be used: {}. See that it runs there, and what it asks for: TLS, a certificate, permission.",
-            chain(&error)
-        )),
+        Ok(caution) => teller.caution(caution),
+        Err(error) => {
+            let advice = match &error {
+                JournalError::Unreadable { source, .. }
+                    if source.kind() == io::ErrorKind::PermissionDenied =>
+                {
+                    "Give its user the permission to read and write what begins with that prefix, or correct the prefix."
+                }
+                _ => {
+                    "See that it runs there, and what it asks for: TLS, a certificate, permission."
+                }
+            };
+            let why = chain(&error);
+            let what = format!("No conversation goes on before etcd can be used: {why}.");
+            teller.warn(&what, advice);
+            // A log is told by the store itself.
+            if !teller.has_log {
+                tokio::spawn(teller.wait(Arc::clone(&store)));
+            }
+        }
     }
     Ok(store)
+}
+
+/// Tells the administrator of etcd.
+struct Teller {
+    display: Display,
+    has_log: bool,
+}
+
+impl Teller {
+    fn warn(&self, what: &str, advice: &str) {
+        match self.has_log {
+            true => warn!(advice, "{what}"),
+            false => self.display.say_always(&format!("{what} {advice}")),
+        }
+    }
+
+    fn caution(&self, caution: Option<Caution>) {
+        if let Some(caution) = caution {
+            self.warn(&format!("{caution}."), "Upgrade etcd.");
+        }
+    }
+
+    /// Says when it can be used.
+    async fn wait(self, store: Arc<EtcdStore>) {
+        loop {
+            sleep(Duration::from_secs(1)).await;
+            if let Ok(caution) = store.check().await {
+                self.display.say("etcd can be used now.");
+                return self.caution(caution);
+            }
+        }
+    }
+}
+
+/// What the files of `--store-ca`, `--store-cert` and `--store-key` hold.
+fn tls(command: &ServerArgs) -> Result<Option<EtcdTls>, Report> {
+    let Some(authority) = &command.store_ca else {
+        return Ok(None);
+    };
+    let ours = command.store_cert.as_ref().zip(command.store_key.as_ref());
+    let tls = EtcdTls {
+        authority: read(authority, Whose::Anybodys)?,
+        identity: match ours {
+            Some((certificate, key)) => Some((read(certificate, Whose::Anybodys)?, read_key(key)?)),
+            None => None,
+        },
+    };
+    Ok(Some(tls))
 }
 
 /// A private key, which nobody else may read.

@@ -1,10 +1,14 @@
 //! [`Leases`]: for how long etcd keeps a record. One lease serves all that is put in an hour.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use etcd_client::{Error, LeaseClient};
+use etcd_client::{LeaseClient, LeaseGrantResponse};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
+
+use super::condition::Condition;
+use super::fault::Fault;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -30,21 +34,23 @@ impl Lifetime {
 /// The leases of this hour.
 pub(super) struct Leases {
     client: LeaseClient,
+    condition: Arc<Condition>,
     open: Mutex<Option<(Instant, i64)>>,
     end: Mutex<Option<(Instant, i64)>>,
 }
 
 impl Leases {
-    pub(super) fn new(client: LeaseClient) -> Self {
+    pub(super) fn new(client: LeaseClient, condition: Arc<Condition>) -> Self {
         Self {
             client,
+            condition,
             open: Mutex::default(),
             end: Mutex::default(),
         }
     }
 
     /// The lease for what is put now.
-    pub(super) async fn current(&self, lifetime: Lifetime) -> Result<i64, Error> {
+    pub(super) async fn current(&self, lifetime: Lifetime) -> Result<i64, Fault> {
         let mut lease = match lifetime {
             Lifetime::Open => &self.open,
             Lifetime::End => &self.end,
@@ -56,7 +62,9 @@ impl Leases {
             _ => {
                 let asked = Instant::now();
                 let seconds = lifetime.time().as_secs().try_into().unwrap_or(i64::MAX);
-                let id = self.client.clone().grant(seconds, None).await?.id();
+                let granted = self.client.clone().grant(seconds, None).await;
+                let granted = self.condition.judge(granted, LeaseGrantResponse::header)?;
+                let id = granted.id();
                 *lease = Some((asked, id));
                 Ok(id)
             }

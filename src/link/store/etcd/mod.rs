@@ -7,8 +7,12 @@
 //! ```
 
 mod address;
+mod caution;
+mod condition;
+mod fault;
 mod leases;
 mod revision;
+mod tls;
 mod upkeep;
 
 use std::fmt;
@@ -20,8 +24,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::{
-    Certificate, Client, Compare, CompareOp, ConnectOptions, Error, KeyValue, KvClient, PutOptions,
-    ResponseHeader, TlsOptions, Txn, TxnOp, TxnResponse,
+    Client, Compare, CompareOp, ConnectOptions, GetResponse, KeyValue, KvClient, PutOptions,
+    ResponseHeader, StatusResponse, Txn, TxnOp, TxnResponse,
 };
 use tokio::task::JoinError;
 use tracing::warn;
@@ -31,31 +35,20 @@ use super::record_name::RecordName;
 use super::{Later, Loaded, SharedStore, Store, Version};
 use crate::trust::KeyId;
 
+use condition::Condition;
+use fault::Fault;
 use leases::{Leases, Lifetime};
 use revision::revision;
 
 pub use address::{EtcdAddress, NoEtcdAddress};
-pub use upkeep::Caution;
+pub use caution::Caution;
+pub use tls::{EtcdTls, UnfitTls};
 
 /// What one request may take. A new leader is elected in about 1 s.
 const REQUEST_TIME: Duration = Duration::from_secs(4);
 /// etcd wants no more than one ping in 5 s.
 const PING_EVERY: Duration = Duration::from_secs(6);
 const PING_TIME: Duration = Duration::from_secs(3);
-
-/// gRPC's status codes (grpc.github.io, "Status codes and their use in gRPC") by which etcd refuses
-/// what it will not take later either, and does not know a lease.
-const INVALID_ARGUMENT: i32 = 3;
-const NOT_FOUND: i32 = 5;
-
-/// How etcd is reached over TLS. All are PEM.
-#[derive(Clone, Debug)]
-pub struct EtcdTls {
-    /// Who signs the certificates of its machines.
-    pub authority: Vec<u8>,
-    /// Our certificate and its key, where etcd asks for one.
-    pub identity: Option<(Vec<u8>, Vec<u8>)>,
-}
 
 /// Records in etcd, of the servers of one identity.
 pub struct EtcdStore {
@@ -66,6 +59,7 @@ pub struct EtcdStore {
     /// Where that stands, for messages.
     place: String,
     leases: Leases,
+    condition: Arc<Condition>,
 }
 
 impl EtcdStore {
@@ -88,12 +82,17 @@ impl EtcdStore {
         }
         let place = format!("{address}/{}", own.file_name());
         let client = Client::connect(address.endpoints(tls.is_some()), Some(options)).await;
-        let client = client.map_err(|error| unreadable(&place, error))?;
+        let client = client.map_err(|error| unreadable(&place, error.into()))?;
         let root = format!("{}/{}/", address.prefix(), own.file_name());
         let kv = client.kv_client();
-        tokio::spawn(upkeep::compact(kv.clone(), format!("{root}upkeep")));
+        let condition = Arc::<Condition>::default();
+        let key = format!("{root}upkeep");
+        let watch = upkeep::watch(client.clone(), key.clone(), Arc::clone(&condition));
+        tokio::spawn(watch);
+        tokio::spawn(upkeep::compact(kv.clone(), key, Arc::clone(&condition)));
         Ok(Self {
-            leases: Leases::new(client.lease_client()),
+            leases: Leases::new(client.lease_client(), Arc::clone(&condition)),
+            condition,
             kv,
             client,
             root,
@@ -101,15 +100,37 @@ impl EtcdStore {
         })
     }
 
-    /// Whether etcd can be reached just now, and what is to be said about it. May be dropped at any
-    /// time.
+    /// Whether etcd can be used just now, which a read below our prefix tells, and what is to be said
+    /// about it, if it is not said yet. May be dropped at any time.
     ///
     /// # Errors
     /// [`JournalError::Unreadable`]: it cannot.
     pub async fn check(&self) -> Result<Option<Caution>, JournalError> {
+        let checked = self.version().await;
+        checked.map_err(|fault| {
+            self.condition.has_failed();
+            unreadable(&self.place, fault)
+        })
+    }
+
+    async fn version(&self) -> Result<Option<Caution>, Fault> {
+        self.revision().await?;
         let status = self.client.maintenance_client().status().await;
-        let status = status.map_err(|error| unreadable(&self.place, error))?;
-        Ok(Caution::of(status.version()))
+        let status = self.condition.judge(status, StatusResponse::header)?;
+        Ok(self.condition.version(status.version()))
+    }
+
+    async fn revision(&self) -> Result<u64, Fault> {
+        revision(&mut self.kv.clone(), &self.root, &self.condition).await
+    }
+
+    /// What a read that failed comes to.
+    fn unread(&self, place: PathBuf, fault: Fault) -> JournalError {
+        self.condition.fail(&fault);
+        JournalError::Unreadable {
+            path: place,
+            source: io::Error::from(fault).into(),
+        }
     }
 
     fn key(&self, name: &RecordName) -> String {
@@ -143,31 +164,27 @@ impl EtcdStore {
         let txn = Txn::new().when([is_expected]).and_then([change]);
         let mut kv = self.kv.clone();
         let done = to_its_end(async move { kv.txn(txn).await }).await;
-        match done {
+        match self.condition.judge(done, TxnResponse::header) {
             Ok(done) if done.succeeded() => Ok(revision_of(&done)),
             Ok(_) => Err(PutError::Conflict),
-            Err(error) => Err(self.put_error(&name, error)),
+            Err(fault) => Err(self.put_error(&name, fault)),
         }
     }
 
     /// What etcd can never take has failed. After anything else nobody knows, or it is taken once
     /// somebody has given etcd room, or us permission: until then the conversation waits.
-    fn put_error(&self, name: &RecordName, error: Error) -> PutError {
-        warn!(record = %name, why = %error, "etcd has not taken it: this waits");
-        match &error {
-            Error::GRpcStatus(status) => match i32::from(status.code()) {
-                INVALID_ARGUMENT => PutError::Failed(JournalError::Unwritable {
-                    path: self.place(name),
-                    source: io::Error::other(error).into(),
-                }),
-                // The lease: somebody has revoked it.
-                NOT_FOUND => {
-                    self.leases.forget();
-                    PutError::Unknown
-                }
-                _ => PutError::Unknown,
-            },
-            _ => PutError::Unknown,
+    fn put_error(&self, name: &RecordName, fault: Fault) -> PutError {
+        warn!(record = %name, why = %fault, "etcd has not taken it: this waits");
+        // The lease: somebody has revoked it.
+        if fault.is_not_found() {
+            self.leases.forget();
+        }
+        match fault.is_final() {
+            true => PutError::Failed(JournalError::Unwritable {
+                path: self.place(name),
+                source: io::Error::from(fault).into(),
+            }),
+            false => PutError::Unknown,
         }
     }
 }
@@ -184,10 +201,8 @@ impl Store for EtcdStore {
     fn load(self: Arc<Self>, name: RecordName) -> Later<Result<Option<Loaded>, JournalError>> {
         Box::pin(async move {
             let found = self.kv.clone().get(self.key(&name), None).await;
-            let mut found = found.map_err(|error| JournalError::Unreadable {
-                path: self.place(&name),
-                source: io::Error::other(error).into(),
-            })?;
+            let found = self.condition.judge(found, GetResponse::header);
+            let mut found = found.map_err(|fault| self.unread(self.place(&name), fault))?;
             Ok(found.take_kvs().pop().map(loaded))
         })
     }
@@ -219,27 +234,21 @@ impl Store for EtcdStore {
 
     fn ticket(self: Arc<Self>) -> Later<Result<u64, JournalError>> {
         Box::pin(async move {
-            let seen = revision(&mut self.kv.clone(), &self.root).await;
-            seen.map_err(|error| unreadable(&self.place, error))
+            let seen = self.revision().await;
+            seen.map_err(|fault| self.unread(PathBuf::from(&self.place), fault))
         })
-    }
-}
-
-impl EtcdTls {
-    fn options(&self) -> TlsOptions {
-        let options = TlsOptions::new().ca_certificate(Certificate::from_pem(&self.authority));
-        match &self.identity {
-            None => options,
-            Some((certificate, key)) => {
-                options.identity(etcd_client::Identity::from_pem(certificate, key))
-            }
-        }
     }
 }
 
 impl From<EtcdStore> for SharedStore {
     fn from(store: EtcdStore) -> Self {
-        Self(Arc::new(store))
+        Arc::new(store).into()
+    }
+}
+
+impl From<Arc<EtcdStore>> for SharedStore {
+    fn from(store: Arc<EtcdStore>) -> Self {
+        Self(store)
     }
 }
 
@@ -254,10 +263,10 @@ fn revision_of(done: &TxnResponse) -> Version {
     Version(revision.try_into().unwrap_or(0))
 }
 
-fn unreadable(place: &str, error: Error) -> JournalError {
+fn unreadable(place: &str, fault: Fault) -> JournalError {
     JournalError::Unreadable {
         path: PathBuf::from(place),
-        source: io::Error::other(error).into(),
+        source: io::Error::from(fault).into(),
     }
 }
 

@@ -38,6 +38,16 @@ impl Etcd {
         self.process.wait().unwrap();
     }
 
+    fn control(&self, command: &[&str]) {
+        let done = Command::new("etcdctl")
+            .env("ETCDCTL_API", "3")
+            .arg(format!("--endpoints=127.0.0.1:{}", self.port))
+            .args(command)
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{done:?}");
+    }
+
     async fn store(&self, own: &str) -> Arc<EtcdStore> {
         let address = format!("etcd://127.0.0.1:{}/talks", self.port);
         let own = KeyId::of_spki(own.as_bytes());
@@ -57,6 +67,8 @@ fn run(dir: &TempDir, port: u16) -> Child {
         .arg(dir.path())
         .args(["--listen-client-urls", &at, "--advertise-client-urls", &at])
         .args(["--listen-peer-urls", "http://127.0.0.1:0"])
+        // Of this, among others, is made what tells it from another.
+        .args(["--initial-cluster-token", &at])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -156,6 +168,61 @@ async fn while_etcd_is_away_nobody_knows() {
     let loaded = Arc::clone(&store).load(name(1)).await.unwrap();
     assert_eq!(loaded, Some((begun, open(1))));
     store.put(name(1), open(1), begun).await.unwrap();
+}
+
+/// etcd tells its version to anybody, so that alone says nothing.
+#[tokio::test]
+#[ignore = "needs etcd: scripts/prove cluster"]
+async fn who_may_not_read_there_is_told_so() {
+    let etcd = Etcd::start();
+    let store = etcd.store("alice").await;
+    etcd.control(&["user", "add", "root:pw"]);
+    etcd.control(&["user", "grant-role", "root", "root"]);
+    etcd.control(&["auth", "enable"]);
+    let Err(JournalError::Unreadable { source, .. }) = store.check().await else {
+        panic!("it may");
+    };
+    assert_eq!(source.kind(), io::ErrorKind::PermissionDenied);
+    assert!(source.to_string().contains("no permission"), "{source}");
+    // Once it is given, this goes on.
+    assert_eq!(put(&store, 1, false).await, Err(PutError::Unknown));
+    etcd.control(&["--user", "root:pw", "auth", "disable"]);
+    store.check().await.unwrap();
+    put(&store, 1, false).await.unwrap();
+}
+
+/// Each has its own records, and what one does not have says nothing of the other's.
+#[tokio::test]
+#[ignore = "needs etcd: scripts/prove cluster"]
+async fn two_etcds_are_not_one() {
+    let (first, second) = (Etcd::start(), Etcd::start());
+    for etcd in [&first, &second] {
+        etcd.store("carol").await;
+    }
+    let address = format!(
+        "etcd://127.0.0.1:{},127.0.0.1:{}/talks",
+        first.port, second.port
+    );
+    let own = KeyId::of_spki(b"alice");
+    let store = EtcdStore::new(&address.parse().unwrap(), None, &own).await;
+    let store = Arc::new(store.unwrap());
+    let (mut version, mut is_known, mut unknown) = (Version::NONE, true, 0);
+    for _ in 0..64 {
+        if is_known {
+            let put = Arc::clone(&store).put(name(1), open(1), version).await;
+            match put {
+                Ok(put) => version = put,
+                Err(PutError::Unknown) => (is_known, unknown) = (false, unknown + 1),
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        if !is_known && let Ok(loaded) = Arc::clone(&store).load(name(1)).await {
+            let loaded = loaded.map_or(Version::NONE, |(version, _)| version);
+            assert_eq!(loaded, version);
+            is_known = true;
+        }
+    }
+    assert!(version > Version::NONE && unknown > 0);
 }
 
 #[tokio::test]

@@ -1,11 +1,14 @@
-//! What etcd is to be kept from: a history without end, and a [`Caution`] about its version.
+//! What is done about etcd while it runs: its history is kept short, and it is tried while it
+//! cannot be used.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use etcd_client::{KvClient, ResponseHeader};
+use etcd_client::{Client, KvClient, PutResponse, ResponseHeader};
 use tokio::time::sleep;
-use tracing::debug;
+use tracing::{debug, warn};
 
+use super::condition::Condition;
 use super::revision::revision;
 
 /// How many revisions of the past stay.
@@ -13,13 +16,32 @@ const KEPT: u64 = 1_000;
 /// How many more there are before the older ones go.
 const BEFORE: u64 = 2 * KEPT;
 const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// How often it is tried while it cannot be used.
+const TRY_EVERY: Duration = Duration::from_secs(1);
+
+/// Says when etcd can be used again, and what there is to be said of it then.
+pub(super) async fn watch(client: Client, key: String, condition: Arc<Condition>) {
+    let mut kv = client.kv_client();
+    loop {
+        condition.down().await;
+        while revision(&mut kv, &key, &condition).await.is_err() {
+            sleep(TRY_EVERY).await;
+        }
+        condition.is_up();
+        if let Ok(status) = client.maintenance_client().status().await
+            && let Some(caution) = condition.version(status.version())
+        {
+            warn!("{caution}");
+        }
+    }
+}
 
 /// Removes the past, for ever: nobody reads it, and it would fill the disk.
-pub(super) async fn compact(mut kv: KvClient, key: String) {
+pub(super) async fn compact(mut kv: KvClient, key: String, condition: Arc<Condition>) {
     let mut compacted = 0;
     loop {
         sleep(LOOK_EVERY).await;
-        let Ok(now) = revision(&mut kv, &key).await else {
+        let Ok(now) = revision(&mut kv, &key, &condition).await else {
             continue;
         };
         if now < compacted + BEFORE {
@@ -27,7 +49,8 @@ pub(super) async fn compact(mut kv: KvClient, key: String) {
         }
         // etcd of some versions steps back after a crash if a removal is the last that it knows
         // (etcd's issue 17780).
-        let Ok(put) = kv.put(key.as_str(), "", None).await else {
+        let put = kv.put(key.as_str(), "", None).await;
+        let Ok(put) = condition.judge(put, PutResponse::header) else {
             continue;
         };
         let last = put.header().map_or(0, ResponseHeader::revision);
@@ -36,51 +59,5 @@ pub(super) async fn compact(mut kv: KvClient, key: String) {
         // Another machine may have been quicker.
         debug!(upto, "compacted: {}", done.is_ok());
         compacted = upto;
-    }
-}
-
-/// What is to be said about an etcd.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("etcd {version} can lose its last revision in a crash; 3.4.32 and 3.5.14 cannot")]
-pub struct Caution {
-    version: String,
-}
-
-impl Caution {
-    /// Its version is older than 3.4.32, or than 3.5.14 of 3.5 (etcd's issue 17780).
-    pub(super) fn of(version: &str) -> Option<Self> {
-        let mut parts = version.split(['.', '-']).map(|part| part.parse().ok());
-        let mut next = || parts.next().flatten();
-        let (major, minor, patch): (u32, u32, u32) = (next()?, next()?, next()?);
-        let is_old = match (major, minor) {
-            (3, 4) => patch < 32,
-            (3, 5) => patch < 14,
-            known => known < (3, 4),
-        };
-        is_old.then(|| Self {
-            version: version.to_owned(),
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_that_step_back_are_named() {
-        for (version, is_old) in [
-            ("3.3.25", true),
-            ("3.4.23", true),
-            ("3.4.31-rc.1", true),
-            ("3.4.32", false),
-            ("3.5.13", true),
-            ("3.5.14", false),
-            ("3.6.0", false),
-            ("4.0.0", false),
-            ("unknown", false),
-        ] {
-            assert_eq!(Caution::of(version).is_some(), is_old, "{version}");
-        }
     }
 }
