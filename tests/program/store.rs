@@ -114,4 +114,21 @@ mod etcd {
             server.stderr.line_with("No conversation goes on");
         }
     }
+
+    #[test]
+    fn files_that_do_not_fit_are_named() {
+        let (alice, bob) = (Person::new(), Person::new());
+        let (certificate, key) = (alice.certificate(), alice.key_file());
+        let (key, other) = (utf8(key), utf8(bob.key_file()));
+        let run = |files: &[&str]| alice.run(&with(files));
+        let empty = utf8(alice.path("empty"));
+        fs::write(&empty, "").unwrap();
+        for no_authority in [&empty, &key] {
+            run(&["--store-ca", no_authority])
+                .fails(1, &[no_authority, "no certificate of an authority"]);
+        }
+        let ours = ["--store-ca", &certificate, "--store-cert", &certificate];
+        run(&[&ours[..], &["--store-key", &other]].concat())
+            .fails(1, &[&certificate, &other, "do not belong together"]);
+    }
 }

@@ -15,7 +15,7 @@ use crate::cli::display::Display;
 use crate::cli::remedy::{self, Wanted};
 use crate::cli::report::{Exit, Report};
 use crate::link::error::chain;
-use crate::link::{Caution, EtcdAddress, EtcdStore, EtcdTls, JournalError};
+use crate::link::{Caution, EtcdAddress, EtcdStore, EtcdTls, JournalError, UnfitTls};
 use crate::trust::own_file::{self, FileError, Whose};
 use crate::trust::{IdentityError, KeyId};
 
@@ -113,7 +113,34 @@ fn tls(command: &ServerArgs) -> Result<Option<EtcdTls>, Report> {
             None => None,
         },
     };
-    Ok(Some(tls))
+    let unfit = match tls.check() {
+        Ok(()) => return Ok(Some(tls)),
+        Err(unfit) => unfit,
+    };
+    let (certificate, key) = ours.unwrap_or((authority, authority));
+    let (files, advice) = match unfit {
+        UnfitTls::NoAuthority => (
+            authority.display().to_string(),
+            "Give with `--store-ca` the certificate, as PEM, of the authority that signs those of etcd.",
+        ),
+        UnfitTls::NoCertificate => (
+            certificate.display().to_string(),
+            "Give with `--store-cert` a certificate, as PEM.",
+        ),
+        UnfitTls::NoKey => (
+            key.display().to_string(),
+            "Give with `--store-key` a private key, as PEM without a passphrase.",
+        ),
+        UnfitTls::Mismatch => (
+            format!("{} and {}", certificate.display(), key.display()),
+            "Give with `--store-cert` and `--store-key` a certificate and its own key.",
+        ),
+    };
+    Err(Report::new(
+        Exit::Failure,
+        format!("What etcd is reached with cannot be used: {files}: {unfit}."),
+        advice,
+    ))
 }
 
 /// A private key, which nobody else may read.
