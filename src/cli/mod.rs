@@ -55,6 +55,7 @@ use speaker::lines::Lines;
 use speaker::pipe::Pipe;
 use speaker::terminal::Terminal;
 use speaker::{OneOfMany, Speaker};
+use store_at::StoreAt;
 
 use crate::link::socks::Proxy;
 use crate::protocol::{Limits, Role, Text};
@@ -107,11 +108,16 @@ fn called(arguments: &Arguments, home: &Home) -> Called {
         Command::GenCert(GenCertArgs { out: Some(out), .. }) => (out.clone(), "--out"),
         _ => (home.path().to_owned(), home.taken_from()),
     };
+    let store = match &arguments.command {
+        Command::Server(command) => command.store.as_ref().map(StoreAt::path),
+        _ => None,
+    };
     Called {
         directory,
         home: arguments.common.home.clone(),
         taken_from,
         identity,
+        store,
         proxy,
     }
 }

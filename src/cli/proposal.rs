@@ -19,6 +19,8 @@ pub struct Called {
     pub taken_from: &'static str,
     /// `--cert` and `--key`, where they were given.
     pub identity: Option<[PathBuf; 2]>,
+    /// `--store`, where it was given.
+    pub store: Option<PathBuf>,
     /// `--proxy`, where it was given, without its login.
     pub proxy: Option<String>,
 }
@@ -73,9 +75,16 @@ impl Called {
         }
     }
 
-    /// How to have another directory.
-    fn another_directory(&self) -> String {
+    /// Whether this is in what `--store` names, or on the way to it.
+    fn is_of_store(&self, path: &Path) -> bool {
+        let store = self.store.as_ref();
+        store.is_some_and(|store| path.starts_with(store) || store.starts_with(path))
+    }
+
+    /// How to have another directory than that of this path.
+    fn another_directory(&self, path: &Path) -> String {
         match self.taken_from {
+            _ if self.is_of_store(path) => "choose another with `--store`".to_owned(),
             "" => "choose another directory with `--home DIR`".to_owned(),
             option if option.starts_with("--") => {
                 format!("choose another directory with `{option} DIR`")
@@ -111,9 +120,9 @@ pub fn renewal(dir: &Path) -> String {
     Called::get().renewal(dir)
 }
 
-/// How to have another directory than the one that is used: part of a sentence.
-pub fn another_directory() -> String {
-    Called::get().another_directory()
+/// How to have another directory than the one that this path is in: part of a sentence.
+pub fn another_directory(path: &Path) -> String {
+    Called::get().another_directory(path)
 }
 
 /// A path as a shell takes it. What cannot be shown is written as numbers, as bash, zsh and
@@ -193,7 +202,19 @@ mod tests {
                 taken_from,
                 ..Called::default()
             };
-            let told = called.another_directory();
+            let told = called.another_directory(Path::new("a/page"));
+            assert!(told.contains(words), "{told}");
+        }
+        let called = Called {
+            store: Some("a/kept".into()),
+            ..Called::default()
+        };
+        for (path, words) in [
+            ("a/kept/page", "`--store`"),
+            ("a", "`--store`"),
+            ("a/key.pem", "`--home DIR`"),
+        ] {
+            let told = called.another_directory(Path::new(path));
             assert!(told.contains(words), "{told}");
         }
     }

@@ -95,7 +95,7 @@ pub fn for_named(wanted: Wanted, path: &Path, error: &io::Error) -> String {
 /// What helps where a private key of one's own is open to others.
 pub fn for_loose_key(path: &Path) -> String {
     if ignores_modes(path) {
-        return no_modes_words();
+        return no_modes_words(path);
     }
     let owner = fs::metadata(path).map_or(Owner::Me, |found| owner(found.uid()));
     loose_words(path, &owner)
@@ -106,10 +106,10 @@ pub fn for_unusable(unusable: &Unusable) -> String {
     match unusable {
         Unusable::Foreign { path, owner: uid } => foreign_words(path, &owner(*uid)),
         Unusable::Exposed { path, .. } => match ignores_modes(path) {
-            true => no_modes_words(),
+            true => no_modes_words(path),
             false => exposed_words(path),
         },
-        Unusable::NoModes { .. } => no_modes_words(),
+        Unusable::NoModes { path } => no_modes_words(path),
         Unusable::Link { path } => link_words(path),
         Unusable::NotAFile { path, kind } => {
             let place = place_of(path);
@@ -143,10 +143,10 @@ fn ignores_modes(path: &Path) -> bool {
     is_mine && durable::keeps_modes(dir).is_ok_and(|keeps| !keeps)
 }
 
-fn no_modes_words() -> String {
+fn no_modes_words(path: &Path) -> String {
     format!(
         "Its permissions cannot be closed to others there: {}, on a file system that has permissions.",
-        another_directory()
+        another_directory(path)
     )
 }
 
@@ -155,7 +155,10 @@ fn exposed_words(path: &Path) -> String {
     // One that is shared on purpose is not to be closed.
     let is_shared = fs::metadata(path).is_ok_and(|it| it.is_dir() && it.mode() & STICKY != 0);
     match is_shared {
-        true => format!("Everybody may put files there: {}.", another_directory()),
+        true => format!(
+            "Everybody may put files there: {}.",
+            another_directory(path)
+        ),
         false => format!(
             "Look whether it is still as you left it, then close it with `chmod go-w {}`.",
             shell_quoted(path)
@@ -173,7 +176,7 @@ fn foreign_words(path: &Path, owner: &Owner) -> String {
             let as_root = if *me == 0 { "run" } else { "as root, run" };
             format!(
                 "The owner is {name}, who can change it: {}, or, if all of it is to be yours, {as_root} `chown {all}{me} {quoted}`.",
-                another_directory()
+                another_directory(path)
             )
         }
     }
@@ -301,7 +304,7 @@ fn words(obstacle: &Obstacle, place: Place) -> String {
             format!(
                 "A directory is needed where the file {} is. {}.",
                 path.display(),
-                elsewhere(place)
+                elsewhere(path, place)
             )
         }
         Obstacle::Directory(path) => match place {
@@ -339,7 +342,7 @@ fn words(obstacle: &Obstacle, place: Place) -> String {
                 // Somebody else's directory is not to be taken over.
                 Place::Own if *is_dir && !is_own(path, Called::get()) => format!(
                     "{whose} Ask for access there, or {}.",
-                    another_directory()
+                    another_directory(path)
                 ),
                 Place::Own => {
                     let all = if *is_dir { "-R " } else { "" };
@@ -368,9 +371,9 @@ fn words(obstacle: &Obstacle, place: Place) -> String {
     }
 }
 
-fn elsewhere(place: Place) -> String {
+fn elsewhere(path: &Path, place: Place) -> String {
     match place {
-        Place::Own => capital(&another_directory()),
+        Place::Own => capital(&another_directory(path)),
         Place::Named => "Check the path".to_owned(),
     }
 }
@@ -379,7 +382,7 @@ fn read_only_words(path: &Path, home: &Path, place: Place) -> String {
     let advice = match place == Place::Own && is_in_use(home) {
         // In another directory there would be another key, and nobody in the book.
         true => "What you have is there: have it mounted for writing".to_owned(),
-        false => elsewhere(place),
+        false => elsewhere(path, place),
     };
     format!(
         "The file system of {} is read-only. {advice}.",

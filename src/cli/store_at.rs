@@ -16,6 +16,17 @@ pub enum StoreAt {
     Etcd(EtcdAddress),
 }
 
+impl StoreAt {
+    /// What the places of its records begin with, in messages.
+    pub fn path(&self) -> PathBuf {
+        match self {
+            Self::File(directory) => directory.clone(),
+            #[cfg(feature = "etcd")]
+            Self::Etcd(address) => address.to_string().into(),
+        }
+    }
+}
+
 impl FromStr for StoreAt {
     type Err = String;
 

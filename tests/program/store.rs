@@ -74,6 +74,16 @@ fn sigterm_ends_no_conversation_that_is_kept() {
     client.expect("lost");
 }
 
+#[test]
+fn another_store_is_advised_where_one_cannot_be_used() {
+    let alice = Person::new();
+    let there = alice.path("there");
+    fs::write(&there, "").unwrap();
+    let at = format!("file:{}", utf8(&there));
+    let told = alice.run(&server(&["--store", &at])).fails(1, &["--store"]);
+    assert!(!told.contains("--no-journal") && !told.contains("--home"));
+}
+
 #[cfg(feature = "etcd")]
 mod etcd {
     use super::*;

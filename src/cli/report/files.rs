@@ -300,6 +300,11 @@ impl From<&JournalError> for Report {
                 report.advice = "Go on there, or end that process first.".to_owned();
             }
             JournalError::Damaged { .. } => {}
+            _ if Called::get().store.is_some() => {
+                if !report.advice.contains("--store") {
+                    report.advice += " Or give another `--store`.";
+                }
+            }
             _ => report.advice += " Or run the same command with `--no-journal`.",
         }
         report
