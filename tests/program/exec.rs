@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read as _;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::thread;
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -392,6 +394,7 @@ fn a_program_that_says_much_on_stderr_holds_up_nobody() {
     let mut arguments = vec!["server", "--listen", "127.0.0.1:0"];
     arguments.extend(["--first", "Hello", "--exec", "/bin/sh", "-c", script]);
     let (mut stderr, unread) = std::io::pipe().unwrap();
+    let full = unread.try_clone().unwrap();
     let mut command = alice.turnchat(&arguments);
     command.stderr(unread).stdin(std::process::Stdio::null());
     let mut server = command.spawn().unwrap();
@@ -421,6 +424,13 @@ fn a_program_that_says_much_on_stderr_holds_up_nobody() {
     };
     let _flooding = call(&carol);
     let _quiet = call(&bob);
+    let has_room = || {
+        let mut polled = [PollFd::new(full.as_fd(), PollFlags::POLLOUT)];
+        poll(&mut polled, PollTimeout::ZERO).unwrap() > 0
+    };
+    while has_room() {
+        thread::yield_now();
+    }
     // That a stranger was refused finds no reader, and neither does the goodbye.
     let pin = alice.key();
     let stranger = Person::new().start(&["client", &address, "--pin", &pin]);
