@@ -34,17 +34,7 @@ pub(super) fn read_certificate(path: &Path) -> Result<CertificateDer<'static>, I
 }
 
 pub(super) fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, IdentityError> {
-    let unreadable = |error| IdentityError::from_read(path, error);
-    let (file, found) = own_file::open(path, Whose::OwnOfAnyMode).map_err(unreadable)?;
-    // Checked on the open file: a path could point elsewhere by the time it is read.
-    let mode = found.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(IdentityError::LooseKey {
-            path: path.to_owned(),
-            mode,
-        });
-    }
-    let bytes = own_file::read_open(file, path, MAX_PEM).map_err(unreadable)?;
+    let bytes = read_closed(path, MAX_PEM)?;
     let pem = text(&bytes, path)?;
     let encrypted = || IdentityError::Encrypted {
         path: path.to_owned(),
@@ -63,6 +53,21 @@ pub(super) fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, IdentityEr
             found: first_label(pem),
         }),
     }
+}
+
+/// The bytes, so many at most, of a file that nobody else may read.
+pub(crate) fn read_closed(path: &Path, most: u64) -> Result<Vec<u8>, IdentityError> {
+    let unreadable = |error| IdentityError::from_read(path, error);
+    let (file, found) = own_file::open(path, Whose::OwnOfAnyMode).map_err(unreadable)?;
+    // Checked on the open file: a path could point elsewhere by the time it is read.
+    let mode = found.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(IdentityError::LooseKey {
+            path: path.to_owned(),
+            mode,
+        });
+    }
+    own_file::read_open(file, path, most).map_err(unreadable)
 }
 
 /// The certificates of a text, up to the first that is none.

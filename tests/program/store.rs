@@ -86,6 +86,8 @@ fn another_store_is_advised_where_one_cannot_be_used() {
 
 #[cfg(feature = "etcd")]
 mod etcd {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     /// Nothing listens there.
@@ -140,5 +142,19 @@ mod etcd {
         let ours = ["--store-ca", &certificate, "--store-cert", &certificate];
         run(&[&ours[..], &["--store-key", &other]].concat())
             .fails(1, &[&certificate, &other, "do not belong together"]);
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+        run(&[
+            &ours[..],
+            &[
+                "--cert",
+                &bob.certificate(),
+                "--key",
+                &other,
+                "--store-key",
+                &key,
+            ],
+        ]
+        .concat())
+        .fails(3, &[&key, "chmod 600"]);
     }
 }

@@ -1,8 +1,6 @@
 //! `--store etcd://`: what is needed to reach it.
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +15,7 @@ use crate::cli::report::{Exit, Report};
 use crate::link::error::chain;
 use crate::link::{Caution, EtcdAddress, EtcdStore, EtcdTls, JournalError, UnfitTls};
 use crate::trust::own_file::{self, FileError, Whose};
-use crate::trust::{IdentityError, KeyId};
+use crate::trust::{KeyId, pem};
 
 /// The most bytes that a file of certificates has.
 const MOST: u64 = 1024 * 1024;
@@ -107,9 +105,13 @@ fn tls(command: &ServerArgs) -> Result<Option<EtcdTls>, Report> {
     };
     let ours = command.store_cert.as_ref().zip(command.store_key.as_ref());
     let tls = EtcdTls {
-        authority: read(authority, Whose::Anybodys)?,
+        authority: read(authority)?,
         identity: match ours {
-            Some((certificate, key)) => Some((read(certificate, Whose::Anybodys)?, read_key(key)?)),
+            Some((certificate, key)) => {
+                let key = pem::read_closed(key, MOST);
+                let key = key.map_err(|error| Report::from(&error))?;
+                Some((read(certificate)?, key))
+            }
             None => None,
         },
     };
@@ -143,20 +145,8 @@ fn tls(command: &ServerArgs) -> Result<Option<EtcdTls>, Report> {
     ))
 }
 
-/// A private key, which nobody else may read.
-fn read_key(path: &Path) -> Result<Vec<u8>, Report> {
-    let mode = fs::metadata(path).map_or(0, |found| found.permissions().mode() & 0o777);
-    match mode & 0o077 {
-        0 => read(path, Whose::Own),
-        _ => Err(Report::from(&IdentityError::LooseKey {
-            path: path.to_owned(),
-            mode,
-        })),
-    }
-}
-
-fn read(path: &Path, whose: Whose) -> Result<Vec<u8>, Report> {
-    own_file::read(path, whose, MOST).map_err(|error| {
+fn read(path: &Path) -> Result<Vec<u8>, Report> {
+    own_file::read(path, Whose::Anybodys, MOST).map_err(|error| {
         let what = format!(
             "What etcd is reached with cannot be read: {}",
             path.display()
