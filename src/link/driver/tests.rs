@@ -299,6 +299,18 @@ async fn only_what_is_cut_or_about_to_end_minds_a_crowd() {
     assert_eq!(told(), 0);
 }
 
+/// Keeps a conversation, and counts how often its keeper is woken.
+fn kept(driver: Arc<Driver<Stream>>) -> Arc<AtomicUsize> {
+    let wakes = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&wakes);
+    let mut keeper = Box::pin(driver.keep(None, |_| ()));
+    tokio::spawn(poll_fn(move |cx| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        keeper.as_mut().poll(cx)
+    }));
+    wakes
+}
+
 /// Nothing else wakes the keeper of a conversation in which nobody speaks.
 #[tokio::test(start_paused = true)]
 async fn an_idle_keeper_wakes_for_pings_alone() {
@@ -310,13 +322,7 @@ async fn an_idle_keeper_wakes_for_pings_alone() {
     let mut listening = mine.say(text("x")).await.unwrap();
     let heard = b"{\"heard\":{\"turn\":1}}\n";
     theirs.write_all(heard).await.unwrap();
-    let wakes = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&wakes);
-    let mut keeper = Box::pin(driver.keep(None, |_| ()));
-    tokio::spawn(poll_fn(move |cx| {
-        counted.fetch_add(1, Ordering::Relaxed);
-        keeper.as_mut().poll(cx)
-    }));
+    let wakes = kept(driver);
     tokio::spawn(async move { listening.ready().await });
     let mut lines = BufReader::new(&mut theirs);
     let mut line = String::new();
@@ -341,13 +347,7 @@ async fn an_idle_keeper_wakes_for_pings_alone() {
 async fn a_slow_turn_wakes_its_keeper_once() {
     const TURNS: usize = 10;
     let (driver, talk, mut theirs) = begun(&Limits::default(), None);
-    let wakes = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&wakes);
-    let mut keeper = Box::pin(driver.keep(None, |_| ()));
-    tokio::spawn(poll_fn(move |cx| {
-        counted.fetch_add(1, Ordering::Relaxed);
-        keeper.as_mut().poll(cx)
-    }));
+    let wakes = kept(driver);
     tokio::spawn(async move {
         let mut turn = talk.turn;
         loop {
