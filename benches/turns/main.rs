@@ -83,6 +83,9 @@ struct Arguments {
     /// With --count: keep journals
     #[arg(long)]
     journal: bool,
+    /// With --count: short conversations instead, one by one
+    #[arg(long, conflicts_with = "journal")]
+    short: bool,
     /// The program whose start is measured
     #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_turnchat"))]
     program: PathBuf,
@@ -162,9 +165,15 @@ fn timed<T>(runtime: &Runtime, work: impl Future<Output = T>) -> (Duration, T) {
     (begun.elapsed(), done)
 }
 
-/// Exactly so many turns and replies, to be counted from outside.
+/// Exactly so many turns and replies, or short conversations, to be counted from outside.
 fn hold(runtime: &Runtime, arguments: &Arguments, count: usize) {
-    async fn turns<C: Contender>(contender: C, count: usize) {
+    async fn turns<C: Contender>(contender: C, count: usize, short: bool) {
+        if short {
+            for _ in 0..count {
+                contender.short(0).await;
+            }
+            return;
+        }
         let talk = contender.open(0).await;
         C::turns(talk, count).await;
     }
@@ -172,8 +181,15 @@ fn hold(runtime: &Runtime, arguments: &Arguments, count: usize) {
     let directory = arguments.journal.then(|| directory.path());
     let (sides, text) = (Sides::new(), text(arguments.size));
     let _in = runtime.enter();
+    let short = arguments.short;
     match arguments.contender {
-        Who::Ours => runtime.block_on(turns(ours::House::start(&sides, &text, directory), count)),
-        Who::Bare => runtime.block_on(turns(bare::Host::start(&sides, &text, directory), count)),
+        Who::Ours => {
+            let contender = ours::House::start(&sides, &text, directory);
+            runtime.block_on(turns(contender, count, short));
+        }
+        Who::Bare => {
+            let contender = bare::Host::start(&sides, &text, directory);
+            runtime.block_on(turns(contender, count, short));
+        }
     }
 }

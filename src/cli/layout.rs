@@ -66,7 +66,8 @@ pub fn transcript(prefix: &str, text: &str, page: Option<Page>) -> String {
     if let Some(page) = page {
         shown = page.letters.show(shown);
     }
-    let mut out = String::from(prefix);
+    let mut out = String::with_capacity(prefix.len() + shown.len() + 1);
+    out.push_str(prefix);
     for (number, line) in shown.split('\n').enumerate() {
         if number > 0 {
             out.push_str(INDENT);

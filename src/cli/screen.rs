@@ -104,6 +104,10 @@ pub(super) fn is_overlay(c: char) -> bool {
 }
 
 fn screened(text: &str, layout: &[char]) -> String {
+    // Most texts are printable ASCII, all of which is shown as it is.
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.to_owned();
+    }
     let mut shown = Shown {
         out: String::with_capacity(text.len()),
         before: None,

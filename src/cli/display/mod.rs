@@ -11,7 +11,7 @@ mod standard;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use anstream::adapter::strip_str;
 use anstyle::{AnsiColor, Style};
@@ -42,6 +42,8 @@ pub struct Display {
     stderr: Arc<dyn Output>,
     /// stderr itself, where a thread writes to it.
     direct: Arc<dyn Output>,
+    /// Of the transcript, what shares a write with whatever is shown next.
+    held: Arc<Mutex<String>>,
     /// A prompt stands on the terminal's last row, without an end.
     prompt: Arc<AtomicBool>,
     broken: Arc<Notify>,
@@ -84,6 +86,7 @@ impl Display {
             stdout,
             direct: Arc::clone(&stderr),
             stderr,
+            held: Arc::default(),
             prompt: Arc::default(),
             broken: Arc::default(),
             is_lost: Arc::default(),
@@ -228,10 +231,7 @@ impl Display {
     /// # Errors
     /// stdout is closed.
     pub fn message(&self, whose: &str, text: &str) -> Result<(), Report> {
-        let rows = layout::transcript(whose, text, self.stdout.page());
-        let words = rows.strip_prefix(whose).unwrap_or(&rows);
-        let style = style_of(whose);
-        let rows = coloured(format!("{style}{whose}{style:#}{words}"), &self.stdout);
+        let rows = self.rows(whose, text);
         if whose == THEIRS {
             self.begin_row();
         }
@@ -246,6 +246,42 @@ impl Display {
         }
     }
 
+    /// One message in the transcript that need not stand there before what is shown next, or before
+    /// it is [settled](Self::settle): whoever reads both is woken once.
+    pub fn message_soon(&self, whose: &str, text: &str) {
+        self.hold().push_str(&self.rows(whose, text));
+    }
+
+    /// Shows what was held.
+    ///
+    /// # Errors
+    /// stdout is closed; it is held still.
+    pub fn settle(&self) -> Result<(), Report> {
+        let held = std::mem::take(&mut *self.hold());
+        if held.is_empty() {
+            return Ok(());
+        }
+        self.stdout.write(&held).map_err(|error| {
+            self.hold().insert_str(0, &held);
+            Report::stdout(&error)
+        })
+    }
+
+    fn hold(&self) -> MutexGuard<'_, String> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn rows(&self, whose: &str, text: &str) -> String {
+        let rows = layout::transcript(whose, text, self.stdout.page());
+        match rows.strip_prefix(whose) {
+            Some(words) if self.stdout.is_colourful() => {
+                let style = style_of(whose);
+                format!("{style}{whose}{style:#}{words}")
+            }
+            _ => rows,
+        }
+    }
+
     /// A line for a program, in the place of the transcript.
     ///
     /// # Errors
@@ -255,7 +291,8 @@ impl Display {
     }
 
     fn transcribe(&self, text: &str) -> Result<(), Report> {
-        let written = self.stdout.write(text);
+        let rows = std::mem::take(&mut *self.hold()) + text;
+        let written = self.stdout.write(&rows);
         written.map_err(|error| Report::stdout(&error))
     }
 
@@ -404,6 +441,8 @@ impl Display {
         {
             return;
         }
+        // Where stdout is closed, whoever settles next learns that.
+        let _ = self.settle();
         self.break_prompt();
         // That stderr is closed can be told nowhere.
         let _ = self.stderr.write(&rows);

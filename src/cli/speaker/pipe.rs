@@ -1,6 +1,11 @@
 //! [`Pipe`]: lines from a pipe or a file speak. A line is read only when it is
 //! this side's turn, and the transcript reads as a typed one.
 
+use std::future::pending;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
 use super::intent::Intent;
 use super::notices::show_end;
 use super::partner::Partner;
@@ -13,6 +18,10 @@ use crate::cli::report::{Exit, Report};
 use crate::link::Ended;
 use crate::protocol::{Role, Text};
 
+/// So long what was said may wait to be shown with its answer, as long as an acknowledgement may
+/// (PROTOCOL 3.5): whoever reads the transcript is woken once for both.
+const SHARED: Duration = Duration::from_millis(50);
+
 /// Lines from a pipe.
 #[derive(Debug)]
 pub struct Pipe {
@@ -21,6 +30,8 @@ pub struct Pipe {
     first: Option<Text>,
     /// Read, and not said yet.
     kept: Option<Text>,
+    /// When what was said is shown at the latest.
+    shown_by: Option<Instant>,
     /// Nobody comes after this conversation.
     is_only: bool,
     /// Lines were taken: who reads the input after us does not have all of it.
@@ -43,6 +54,7 @@ impl Pipe {
             display,
             first,
             kept: None,
+            shown_by: None,
             is_only: false,
             has_talked: false,
             peer: String::new(),
@@ -59,7 +71,7 @@ impl Pipe {
                 NextLine::End => return Ok(Left::Input),
             }
         }
-        std::future::pending().await
+        pending().await
     }
 
     /// Says how much of the input will not be said.
@@ -107,6 +119,7 @@ impl Pipe {
 
 impl Drop for Pipe {
     fn drop(&mut self) {
+        let _ = self.display.settle();
         if self.has_talked {
             self.tell_left();
         }
@@ -148,8 +161,21 @@ impl Speaker for Pipe {
         }
     }
 
+    async fn idle(&mut self) -> Intent {
+        if let Some(shown_by) = self.shown_by {
+            sleep_until(shown_by).await;
+            self.shown_by = None;
+            if let Err(report) = self.display.settle() {
+                return Intent::Broken(report);
+            }
+        }
+        pending().await
+    }
+
     fn sent(&mut self, _turn: u64, text: &Text) -> Result<(), Report> {
-        self.display.message(OURS, text.as_str())
+        self.display.message_soon(OURS, text.as_str());
+        self.shown_by = Some(Instant::now() + SHARED);
+        Ok(())
     }
 
     /// It is for whoever is next; a client has nobody.
@@ -165,6 +191,7 @@ impl Speaker for Pipe {
     }
 
     fn ended(&mut self, over: &Ended) -> Result<(), Report> {
+        self.display.settle()?;
         show_end(&self.display, &self.peer, over);
         if self.is_only {
             self.tell_left();
@@ -185,7 +212,7 @@ impl Speaker for Pipe {
     async fn between(&mut self, is_first: bool) -> Result<Left, Report> {
         match is_first {
             // It is nobody's turn yet, and no conversation has left anything over.
-            true => std::future::pending().await,
+            true => pending().await,
             false => self.read_ahead().await,
         }
     }

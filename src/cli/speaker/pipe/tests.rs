@@ -1,4 +1,6 @@
-use super::Pipe;
+use tokio::time::timeout;
+
+use super::{Pipe, SHARED};
 use crate::cli::display::Display;
 use crate::cli::display::recorded::Shown;
 use crate::cli::report::Exit;
@@ -40,6 +42,48 @@ async fn a_transcript_reads_as_a_typed_one() {
          They say: four\n\
          Your message: QUIT\n"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_said_is_shown_with_the_answer_or_soon() {
+    let (mut pipe, shown) = reading("one\nthree\nfive\n", None);
+    said(&mut pipe, 1).await;
+    assert_eq!(shown.take(), "");
+    pipe.heard(&message(2, "two")).unwrap();
+    assert_eq!(shown.take(), "Your message: one\nThey say: two\n");
+    said(&mut pipe, 3).await;
+    // Dropped and asked again, as at each notice.
+    assert!(timeout(SHARED / 2, pipe.idle()).await.is_err());
+    assert!(timeout(SHARED, pipe.idle()).await.is_err());
+    assert_eq!(shown.take(), "Your message: three\n");
+    pipe.heard(&message(4, "four")).unwrap();
+    said(&mut pipe, 5).await;
+    pipe.display().say("Still here.");
+    assert_eq!(
+        shown.take(),
+        "They say: four\nYour message: five\n|turnchat: Still here.\n"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_said_is_shown_when_the_pipe_lets_go() {
+    let (mut pipe, shown) = reading("one\n", None);
+    said(&mut pipe, 1).await;
+    drop(pipe);
+    assert_eq!(shown.take(), "Your message: one\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_stdout_is_told_wherever_it_is_found() {
+    let (mut pipe, shown) = reading("one\nthree\n", None);
+    said(&mut pipe, 1).await;
+    shown.close();
+    pipe.display().say("Nobody reads this, either.");
+    assert!(matches!(pipe.idle().await, Intent::Broken(_)));
+    let (mut pipe, shown) = reading("one\n", None);
+    said(&mut pipe, 1).await;
+    shown.close();
+    assert!(pipe.ended(&ended(Cause::Peer)).is_err());
 }
 
 #[tokio::test]
@@ -115,5 +159,4 @@ async fn a_closed_stdout_takes_nothing() {
     let (mut pipe, shown) = reading("one\n", None);
     shown.close();
     assert!(pipe.heard(&message(2, "two")).is_err());
-    assert!(pipe.sent(1, &text("one")).is_err());
 }
