@@ -1,6 +1,6 @@
 """turnchat beside `socat`, `ncat --ssl` and `openssl`, over this machine's loopback.
 
-    compare.py [--quick] [--rounds N] [TOOL]...
+    compare.py [--quick] [--rounds N] [--lines N] [TOOL]...
 
 TOOL is turnchat, socat, ncat or openssl; without one, all are compared. A column is a tool with
 flags of its server's that matter: no flags are the best ones for everything.
@@ -30,7 +30,6 @@ import time
 from compare_probes import PROBES, Scene
 from compare_tools import PATIENCE, TOOLS, Failure, Turnchat, forget, make_keys
 
-LINES = 300  # lines and replies in a conversation
 GREETER = ["/bin/cat", "greeting", "-"]  # says what is in the file, then what it hears
 MEASURES = [
     "Start of a client to the server's first line",
@@ -69,14 +68,14 @@ def probe(tools, directory):
     return all(passed[tool] == len(PROBES) for tool in tools if isinstance(tool, Turnchat))
 
 
-def conversation(scene):
+def conversation(scene, lines):
     """The figures of one, in the order of the measures: seconds, seconds and KiB."""
     heard, own = scene.tool.heard, scene.tool.own
     begun = time.perf_counter()
     client = scene.client()
     client.expect(heard + b"Hello.\n")
     started = time.perf_counter()
-    for number in range(LINES):
+    for number in range(lines):
         line = b"This is line %d of a conversation.\n" % number
         client.say(line[:-1])
         client.expect((own + line if own else b"") + heard + line)
@@ -87,7 +86,7 @@ def conversation(scene):
     return started - begun, replied - started, memory
 
 
-def measure(tools, rounds, directory):
+def measure(tools, rounds, lines, directory):
     """The table of the ratios. The first tool is turnchat."""
     (directory / "greeting").write_text("Hello.\n")
     ours, *others = tools
@@ -103,10 +102,10 @@ def measure(tools, rounds, directory):
             for tool in random.sample(contenders, len(contenders)):
                 signal.alarm(60)  # which ends it all
                 if tool in lasting:
-                    figures = conversation(lasting[tool])
+                    figures = conversation(lasting[tool], lines)
                 else:
                     with Scene(tool, directory, GREETER) as scene:
-                        figures = conversation(scene)
+                        figures = conversation(scene, lines)
                 if number:  # the first round is to fill the caches
                     found[tool].append(figures)
         signal.alarm(0)
@@ -143,6 +142,7 @@ def main():
     parser.add_argument("names", nargs="*", choices=[*TOOLS, []])
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--rounds", type=int, default=31)
+    parser.add_argument("--lines", type=int, default=300)  # with their replies, in a conversation
     arguments = parser.parse_args()
     signal.signal(signal.SIGALRM, stop)
     signal.signal(signal.SIGTERM, stop)
@@ -156,7 +156,7 @@ def main():
         passed = probe(tools, directory)
         if not arguments.quick and isinstance(tools[0], Turnchat):
             print()
-            measure(tools, arguments.rounds, directory)
+            measure(tools, arguments.rounds, arguments.lines, directory)
     sys.exit(0 if passed else 1)
 
 
