@@ -41,8 +41,9 @@ pub struct Limits {
     pub line_time: Duration,
     /// A write makes progress within this (30 s), or the link is lost.
     pub write_pause: Duration,
-    /// Nothing received for this long: ask with `ping` (20 s). Also from one `ping` to the next
-    /// while a long line comes.
+    /// Nothing received for this long: a client asks with `ping` (20 s). A server does an eighth
+    /// of the rest of [`silence`](Self::silence) later (25 s): so one of both asks, and hears from
+    /// the other by that. Also from one `ping` to the next while a long line comes.
     pub ping_after: Duration,
     /// Nothing received for this long: the link is lost (60 s).
     pub silence: Duration,
@@ -114,6 +115,18 @@ impl Limits {
             close_time: bounded(self.close_time),
             ended_time: bounded(self.ended_time),
             question_time: bounded(self.question_time),
+            ..self
+        }
+    }
+}
+
+impl Limits {
+    /// Those of a server, given those of a client: it lets that ask first.
+    #[must_use]
+    pub(crate) fn of_server(self) -> Self {
+        let rest = self.silence.saturating_sub(self.ping_after);
+        Self {
+            ping_after: self.ping_after + rest / 8,
             ..self
         }
     }

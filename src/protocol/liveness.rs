@@ -307,6 +307,34 @@ mod tests {
         assert_eq!(liveness.overdue(start + 60 * SECOND), Some(Overdue::Silent));
     }
 
+    /// Else each side would ask within a round trip of the other, and be answered.
+    #[test]
+    fn of_two_sides_one_asks() {
+        let start = Instant::now();
+        let limits = Limits::default();
+        let mut sides = [limits, limits.of_server()].map(|limits| {
+            let mut side = Liveness::new(start, &limits);
+            side.filter(Frame::Wait { ahead: 0 }).unwrap();
+            side.spoke();
+            side
+        });
+        let mut written = [0; 2];
+        for tenth in 0..6_000 {
+            let now = start + tenth * SECOND / 10;
+            // What both write crosses on its way.
+            let frames = sides.each_mut().map(|side| side.poll_frame(now));
+            for (from, frame) in frames.into_iter().enumerate() {
+                if let Some(frame) = frame {
+                    written[from] += 1;
+                    received(&mut sides[1 - from], now, false);
+                    sides[1 - from].filter(frame).unwrap();
+                }
+            }
+        }
+        // A `ping` every 20 s, and as many answers.
+        assert_eq!(written, [29, 29]);
+    }
+
     #[test]
     fn any_byte_is_a_sign_of_life() {
         let (start, mut liveness) = live();

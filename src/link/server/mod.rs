@@ -178,9 +178,11 @@ impl ServerBuilder {
         A: FnMut() -> F + Send + 'static,
         F: Future<Output = io::Result<(S, Option<IpAddr>)>> + Send + 'static,
     {
+        let mut settings = self.settings;
+        settings.limits = settings.limits.of_server();
         let kept = match self.kept {
             Kept::Nowhere => Inventory::default(),
-            Kept::Journal(journal) => journal.server(&self.settings.limits).await?,
+            Kept::Journal(journal) => journal.server(&settings.limits).await?,
             Kept::Shared(SharedStore(store)) => Inventory {
                 store: Some(store),
                 ..Inventory::default()
@@ -198,8 +200,8 @@ impl ServerBuilder {
             next,
             events,
         };
-        let door = Arc::clone(&self.settings.entrance.door);
-        let (hub, first) = Hub::new(self.settings, kept, outlets, reports).await;
+        let door = Arc::clone(&settings.entrance.door);
+        let (hub, first) = Hub::new(settings, kept, outlets, reports).await;
         tokio::spawn(hub.run(first, accept, requested, reported));
         Ok(Server {
             requests,
