@@ -385,7 +385,7 @@ impl Hub {
         }
         let orders = self.admission.parked(name);
         if is_over {
-            assert!(matches!(orders[..], [Order::GiveUp(given, _)] if given == name));
+            assert!(matches!(orders[..], [Order::GiveUp(given, ..)] if given == name));
             // It is ended on the disk as if it had been parked.
             self.parked.insert(name, false);
         }
@@ -440,7 +440,8 @@ impl Hub {
         self.armed.remove(&timer);
         let orders = self.admission.fired(timer);
         if let Timer::Parked(key, id) = timer {
-            assert!(orders.contains(&Order::GiveUp((key, id), Why::Age)));
+            let is_given_up = |order: &Order| matches!(order, Order::GiveUp(name, Why::Age, _) if *name == (key, id));
+            assert!(orders.iter().any(is_given_up));
         }
         self.give(orders);
     }
@@ -478,7 +479,7 @@ impl Hub {
                     *self.live.get_mut(&name).expect("it is on") = true;
                 }
                 Order::Expel(name) => *self.live.get_mut(&name).expect("it is on") = true,
-                Order::GiveUp(name, _) => {
+                Order::GiveUp(name, ..) => {
                     assert!(self.parked.remove(&name).is_some(), "it was parked");
                     self.end(name);
                 }

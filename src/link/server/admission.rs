@@ -186,8 +186,7 @@ impl Admission {
         let mut orders = Orders::new();
         match self.conversations.get(&name) {
             Some(Standing::Parked { .. }) => {
-                self.conversations.forget(&name, &mut orders);
-                orders.push(Order::GiveUp(name, Why::Peer));
+                self.conversations.give_up(name, Why::Peer, &mut orders);
             }
             // Such an end could not be stored, and so it is none (PROTOCOL 4.7).
             Some(Standing::OutOfReach) => {
@@ -341,11 +340,12 @@ impl Admission {
         self.conversations.parked(name)
     }
 
-    /// A parked conversation could not be given up: it is parked as before.
-    pub fn kept(&mut self, name: ConversationName) -> Orders {
+    /// A parked conversation could not be given up: it is parked as before, with the connection
+    /// that the [order](Order::GiveUp) names.
+    pub fn kept(&mut self, name: ConversationName, clienthello: u64) -> Orders {
         let mut orders = Orders::new();
         self.conversations
-            .park(name, 0, Duration::ZERO, &mut orders);
+            .park(name, clienthello, Duration::ZERO, &mut orders);
         orders
     }
 
@@ -456,8 +456,7 @@ impl Admission {
             }
             Timer::Ended(key, id) => self.conversations.forget_end(&(key, id), &mut orders),
             Timer::Parked(key, id) => {
-                self.conversations.forget(&(key, id), &mut orders);
-                orders.push(Order::GiveUp((key, id), Why::Age));
+                self.conversations.give_up((key, id), Why::Age, &mut orders);
             }
         }
         orders

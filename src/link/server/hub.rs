@@ -713,7 +713,7 @@ where
                         live.driver.expel();
                     }
                 }
-                Order::GiveUp(name, why) => {
+                Order::GiveUp(name, why, clienthello) => {
                     let Some(parked) = self.parked.remove(&name) else {
                         continue;
                     };
@@ -734,7 +734,7 @@ where
                                 self.admission.taken_over(name)
                             } else {
                                 self.parked.insert(name, parked);
-                                self.admission.kept(name)
+                                self.admission.kept(name, clienthello)
                             }
                         }
                     };

@@ -206,7 +206,7 @@ impl World {
                 }
                 // Nobody is expelled in the model.
                 Order::Expel(_) => Orders::new(),
-                Order::GiveUp((_, id), _) => self.give_up(config, id),
+                Order::GiveUp((_, id), ..) => self.give_up(config, id),
                 Order::Arm(timer @ Timer::Place(..), _) => {
                     self.hub.timers.insert(timer);
                     Orders::new()
@@ -431,12 +431,13 @@ impl World {
                 }
                 self.hub.parked.insert(name.1, *parked);
                 let orders = admission.parked(name);
-                let gives_up = orders
-                    .iter()
-                    .any(|order| matches!(order, Order::GiveUp(..)));
-                match config.breaks(Broken::SupersededEnds) && gives_up {
-                    true => admission.kept(name),
-                    false => orders,
+                let given_up = orders.iter().find_map(|order| match order {
+                    Order::GiveUp(_, _, clienthello) => Some(*clienthello),
+                    _ => None,
+                });
+                match given_up.filter(|_| config.breaks(Broken::SupersededEnds)) {
+                    Some(clienthello) => admission.kept(name, clienthello),
+                    None => orders,
                 }
             }
             _ => {
@@ -545,8 +546,8 @@ impl World {
         }
         if config.breaks(Broken::LastIsKept) {
             for order in std::mem::take(&mut orders) {
-                if let Order::GiveUp(name, _) = order {
-                    hub.admission.kept(name);
+                if let Order::GiveUp(name, _, clienthello) = order {
+                    hub.admission.kept(name, clienthello);
                 }
             }
         }

@@ -659,7 +659,7 @@ impl World {
                         self.run(At::Server(node, id));
                     }
                 }
-                Order::GiveUp((key, id), _) => {
+                Order::GiveUp((key, id), _, clienthello) => {
                     let Some(parked) = self.nodes[node].hub.parked.remove(&id) else {
                         continue;
                     };
@@ -675,7 +675,7 @@ impl World {
                                 self.out_of_reach(node, (key, id))
                             } else {
                                 self.nodes[node].hub.parked.insert(id, parked);
-                                self.nodes[node].hub.admission.kept((key, id))
+                                self.nodes[node].hub.admission.kept((key, id), clienthello)
                             }
                         }
                     };

@@ -142,8 +142,7 @@ impl Conversations {
                 ..
             }) => {
                 let why = *why;
-                self.forget(&name, &mut orders);
-                orders.push(Order::GiveUp(name, why));
+                self.give_up(name, why, &mut orders);
                 return orders;
             }
             Some(standing) => standing.clienthello().unwrap_or(0),
@@ -166,7 +165,7 @@ impl Conversations {
                 .copied(),
         };
         if let Some(name) = gives_up {
-            self.give_up(&[name], Why::Age, orders);
+            self.give_up(name, Why::Age, orders);
         }
     }
 
@@ -216,7 +215,9 @@ impl Conversations {
                 Standing::Ended | Standing::OutOfReach => {}
             }
         }
-        self.give_up(&parked, Why::Peer, orders);
+        for other in parked {
+            self.give_up(other, Why::Peer, orders);
+        }
     }
 
     /// All open conversations of a key are over: it is not admitted any more.
@@ -232,14 +233,17 @@ impl Conversations {
                 Standing::Ended | Standing::OutOfReach => {}
             }
         }
-        self.give_up(&parked, Why::Expelled, orders);
+        for name in parked {
+            self.give_up(name, Why::Expelled, orders);
+        }
     }
 
-    fn give_up(&mut self, parked: &[ConversationName], why: Why, orders: &mut Orders) {
-        for name in parked {
-            self.forget(name, orders);
-            orders.push(Order::GiveUp(*name, why));
-        }
+    /// It is over, once that is stored.
+    pub(super) fn give_up(&mut self, name: ConversationName, why: Why, orders: &mut Orders) {
+        let standing = self.standings.get(&name);
+        let clienthello = standing.and_then(Standing::clienthello).unwrap_or(0);
+        self.forget(&name, orders);
+        orders.push(Order::GiveUp(name, why, clienthello));
     }
 
     /// Nobody is told any more that it has ended.

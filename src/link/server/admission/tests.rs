@@ -69,7 +69,7 @@ impl Door {
                 }
                 Order::Supersede(name) => words.push(format!("supersede {}", number(name))),
                 Order::Expel(name) => words.push(format!("expel {}", number(name))),
-                Order::GiveUp(name, _) => {
+                Order::GiveUp(name, ..) => {
                     words.push(format!("give up {}", number(name)));
                     let ended = self.admission.ended(name);
                     words.extend(self.obey(ended));
@@ -1063,14 +1063,25 @@ fn an_older_connection_does_not_take_over_from_the_one_that_is_on() {
 #[test]
 fn what_could_not_be_given_up_is_parked_as_before() {
     let mut door = Door::talking();
-    assert!(door.parked(2, 2).is_empty());
-    let name = (key(2), id(2));
-    let orders = door.admission.expel(&key(2));
-    assert!(orders.contains(&Order::GiveUp(name, Why::Expelled)));
-    let kept = door.admission.kept(name);
+    assert!(door.parked(1, 1).is_empty());
+    let name = (key(1), id(1));
+    let orders = door.admission.expel(&key(1));
+    let Some(Order::GiveUp(given_up, Why::Expelled, clienthello)) = orders.last().copied() else {
+        panic!("{orders:?}");
+    };
+    assert_eq!(given_up, name);
+    let kept = door.admission.kept(name, clienthello);
     assert!(door.obey(kept).is_empty());
-    assert!(door.is_open(2, 2));
-    assert_eq!(door.pass(PARKED_TIME), ["give up 2"]);
+    assert!(door.is_open(1, 1));
+    // An older connection, which was held back, does not take it over (PROTOCOL 4.25).
+    assert!(door.arrive("127.0.0.1").is_empty());
+    let on = door.arrived;
+    assert_eq!(
+        door.say_hello(on, hello(1, 1, 0, clienthello - 1), ADMIT),
+        [format!("{on}: close")]
+    );
+    assert!(door.leave(on).is_empty());
+    assert_eq!(door.pass(PARKED_TIME), ["give up 1"]);
 }
 
 /// Its client keeps it (PROTOCOL 4.12). Only where it can be looked up is it as if it had never been.
