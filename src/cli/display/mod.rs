@@ -441,8 +441,10 @@ impl Display {
         {
             return;
         }
-        // Where stdout is closed, whoever settles next learns that.
-        let _ = self.settle();
+        if self.log.is_none() {
+            // Where stdout is closed, whoever settles next learns that. A log waits for nobody.
+            let _ = self.settle();
+        }
         self.break_prompt();
         // That stderr is closed can be told nowhere.
         let _ = self.stderr.write(&rows);

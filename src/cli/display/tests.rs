@@ -6,8 +6,8 @@ use proptest::prelude::{prop_assert, proptest};
 
 use super::output::Output;
 use super::recorded::Shown;
-use super::{Display, PREFIX};
-use crate::cli::layout::{Page, THEIRS};
+use super::{Display, LogFormat, PREFIX};
+use crate::cli::layout::{OURS, Page, THEIRS};
 use crate::cli::locale::Letters;
 use crate::cli::report::Report;
 use crate::link::LinkError;
@@ -54,6 +54,19 @@ fn the_detail_of_an_error_begins_no_row() {
         assert!(rows.iter().all(|row| !row.starts_with(FORGED)), "{rows:#?}");
         assert!(rows.join("").contains("bob"), "{rows:#?}");
     }
+}
+
+/// It is written under locks, and by whoever else runs.
+#[test]
+fn a_log_does_not_wait_for_the_transcript() {
+    let (display, shown) = Display::recorded(None);
+    let display = display.logging(LogFormat::Text);
+    display.message_soon(OURS, "one");
+    display.log("something");
+    let logged = shown.take();
+    assert!(logged.starts_with('|'), "{logged}");
+    display.settle().unwrap();
+    assert_eq!(shown.take(), "Your message: one\n");
 }
 
 /// A terminal whose program is stopped, and goes on, as soon as it has written something.
