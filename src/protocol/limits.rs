@@ -118,9 +118,7 @@ impl Limits {
             ..self
         }
     }
-}
 
-impl Limits {
     /// Those of a server, given those of a client: it lets that ask first.
     #[must_use]
     pub(crate) fn of_server(self) -> Self {
