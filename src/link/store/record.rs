@@ -34,8 +34,8 @@ struct State {
     version: Version,
     /// The ticket of the connection that has claimed it here.
     claimed: u64,
-    /// The nonce of a put that has failed: part of it may be there.
-    failed: Option<u64>,
+    /// What a write that has failed may have left: the nonce of a put, or for a removal, nothing.
+    failed: Option<Option<u64>>,
     /// It only says that the conversation has ended.
     is_tombstone: bool,
     /// Nobody asks for that any more.
@@ -125,8 +125,7 @@ impl Record {
             .map(|loaded| Page::read(self.name, &loaded, &*self.store))
             .transpose()?;
         let nonce = page.as_ref().map(|page| page.nonce);
-        let is_failed_put = nonce.is_some() && nonce == state.failed;
-        if is_ours && version != state.version && !is_failed_put {
+        if is_ours && version != state.version && state.failed != Some(nonce) {
             return Err(StoreError::TakenOver);
         }
         (state.version, state.failed) = (version, None);
@@ -165,9 +164,9 @@ impl Record {
     async fn write(&self, state: &mut State, contents: Option<Contents>) -> Result<(), StoreError> {
         let contents = contents.or_else(|| self.end());
         if let Some(failed) = state.failed {
-            match self.read().await? {
-                Some((version, nonce)) if nonce == failed => state.version = version,
-                _ => {}
+            let found = self.read().await?;
+            if found.map(|(_, nonce)| nonce) == failed {
+                state.version = found.map_or(Version::NONE, |(version, _)| version);
             }
             state.failed = None;
         }
@@ -203,7 +202,7 @@ impl Record {
                     return Ok(());
                 }
                 Step::Failed(error) => {
-                    state.failed = nonce;
+                    state.failed = Some(nonce);
                     return Err(error);
                 }
             };

@@ -40,8 +40,8 @@ pub(super) struct Machine {
 #[derive(Clone, Copy, Debug, Default)]
 struct Record {
     version: Version,
-    /// Of a put that has failed: it may be there.
-    failed: Option<u64>,
+    /// What a write that has failed may have left.
+    failed: Option<Option<u64>>,
 }
 
 /// What is on its way to the disk.
@@ -109,9 +109,9 @@ impl Machine {
     ) -> Result<(), StoreError> {
         let mut record = self.records.get(&name).copied().unwrap_or_default();
         if let Some(failed) = record.failed {
-            match self.read(&name)? {
-                Some((version, nonce)) if nonce == failed => record.version = version,
-                _ => {}
+            let found = self.read(&name)?;
+            if found.map(|(_, nonce)| nonce) == failed {
+                record.version = found.map_or(Version::NONE, |(version, _)| version);
             }
             record.failed = None;
         }
@@ -173,7 +173,7 @@ impl Machine {
                     break Ok(());
                 }
                 Step::Failed(error) => {
-                    record.failed = nonce;
+                    record.failed = Some(nonce);
                     break Err(error);
                 }
             };

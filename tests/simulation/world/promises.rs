@@ -12,12 +12,13 @@ use crate::config::Side;
 use crate::tale::{Outcome, Told};
 
 /// This person is told that a message may not have arrived. What was named before will not: its
-/// turn has passed, with other words.
+/// turn has passed, with other words. A server that knows of no later turn, as others have gone on,
+/// names an earlier one.
 pub(super) fn name(told: &mut Told, turn: Option<u64>) {
-    let Some(turn) = turn else {
+    let Some(turn) = turn.filter(|turn| told.named.is_none_or(|named| named < *turn)) else {
         return;
     };
-    if let Some(before) = told.named.replace(turn).filter(|before| *before != turn) {
+    if let Some(before) = told.named.replace(turn) {
         told.said.retain(|(said, _)| *said != before);
     }
 }

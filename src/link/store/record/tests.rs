@@ -171,6 +171,17 @@ async fn a_put_that_failed_and_is_not_there_can_be_made_again() {
     assert_eq!(put(&record).await, Ok(()));
 }
 
+/// A disk that is full may have lost the name, and not have flushed that.
+#[tokio::test]
+async fn a_removal_that_failed_and_is_done_is_no_takeover() {
+    let store = Arc::default();
+    let record = record(&store);
+    put(&record).await.unwrap();
+    store.fail(Fault::FailedLate);
+    assert!(matches!(record.remove().await, Err(StoreError::Failed(_))));
+    assert_eq!(put(&record).await, Ok(()));
+}
+
 #[tokio::test]
 async fn what_another_wrote_behind_a_failed_put_is_not_written_over() {
     let store = Arc::default();
