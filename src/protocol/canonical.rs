@@ -3,6 +3,9 @@
 //! than TLS does. Any other line goes to the strict reader in frame.rs.
 
 use memchr::memchr2;
+use simdutf8::basic::from_utf8;
+
+use super::text::Text;
 
 const SAY: &[u8] = b"{\"say\":{\"turn\":";
 const TEXT: &[u8] = b",\"text\":\"";
@@ -15,28 +18,32 @@ const HEARD_END: &[u8] = b"}}";
 /// The most digits read here. 2^53 - 1 has 16, so longer integers go to the strict reader.
 const DIGITS: usize = 15;
 
+/// So much of a long text is looked at in one go, and stays in the processor's first cache from one
+/// look to the next.
+const PIECE: usize = 4_096;
+
 /// A frame in that form.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Line<'a> {
-    Say { turn: u64, text: &'a str },
+pub(super) enum Line<T> {
+    Say { turn: u64, text: T },
     Heard { turn: u64 },
 }
 
-impl<'a> Line<'a> {
+impl Line<String> {
     /// Reads a line, given without its LF. `None`: the strict reader decides.
-    pub(super) fn read(line: &'a [u8]) -> Option<Self> {
+    pub(super) fn read(line: &[u8]) -> Option<Self> {
         if let Some(rest) = line.strip_prefix(HEARD) {
             let (turn, rest) = read_integer(rest)?;
             return (rest == HEARD_END).then_some(Self::Heard { turn });
         }
         let (turn, rest) = read_integer(line.strip_prefix(SAY)?)?;
         let text = rest.strip_prefix(TEXT)?.strip_suffix(SAY_END)?;
-        let text = std::str::from_utf8(text)
-            .ok()
-            .filter(|text| is_plain(text))?;
+        let text = read_text(text)?;
         Some(Self::Say { turn, text })
     }
+}
 
+impl Line<&str> {
     /// Appends the line, without LF. If the text needs escaping, appends nothing and returns
     /// `false`.
     pub(super) fn write(&self, to: &mut Vec<u8>) -> bool {
@@ -65,12 +72,34 @@ pub(super) fn write_to_text(turn: u64, to: &mut Vec<u8>) {
     to.extend_from_slice(TEXT);
 }
 
+/// A text that is no longer than it may be, and in which nothing is escaped.
+fn read_text(mut bytes: &[u8]) -> Option<String> {
+    if bytes.len() > Text::MAX {
+        return None;
+    }
+    let mut text = String::with_capacity(bytes.len());
+    while !bytes.is_empty() {
+        let (piece, rest) = bytes.split_at(piece(bytes)?);
+        text.push_str(from_utf8(piece).ok().filter(|piece| is_plain(piece))?);
+        bytes = rest;
+    }
+    Some(text)
+}
+
+/// Where the next piece ends: before a character. `None`: it is no UTF-8.
+fn piece(bytes: &[u8]) -> Option<usize> {
+    if bytes.len() <= PIECE {
+        return Some(bytes.len());
+    }
+    let begins = |at: &usize| bytes.get(*at).is_some_and(|byte| byte & 0xC0 != 0x80);
+    (PIECE - 3..=PIECE).rev().find(begins)
+}
+
 /// Whether JSON needs no escape in it (RFC 8259, section 7).
 pub(super) fn is_plain(text: &str) -> bool {
-    // No early exit within a piece: the compiler can then check many bytes at once. A piece stays
-    // in the processor's first cache from one look to the other.
+    // No early exit within a piece: the compiler can then check many bytes at once.
     let least = |piece: &[u8]| piece.iter().fold(u8::MAX, |least, byte| least.min(*byte));
-    let mut pieces = text.as_bytes().chunks(4096);
+    let mut pieces = text.as_bytes().chunks(PIECE);
     pieces.all(|piece| memchr2(b'"', b'\\', piece).is_none() && least(piece) >= 0x20)
 }
 
@@ -121,7 +150,7 @@ mod tests {
     /// As a frame, if it is read here.
     fn read(line: &[u8]) -> Option<Frame> {
         Some(match Line::read(line)? {
-            Line::Say { turn, text } => say(turn, text),
+            Line::Say { turn, text } => say(turn, &text),
             Line::Heard { turn } => Frame::Heard { turn },
         })
     }
@@ -163,6 +192,26 @@ mod tests {
                 }
                 if let Some(read) = read(&line) {
                     prop_assert_eq!(Some(read), read_strictly(&line));
+                }
+            }
+        }
+    }
+
+    /// Wherever a piece ends, it does so between two characters.
+    #[test]
+    fn a_long_text_is_read_in_pieces() {
+        for before in 0..8 {
+            for of in ["a", "\u{e9}", "\u{20ac}", "\u{1f600}"] {
+                let words = "a".repeat(PIECE - before) + &of.repeat(PIECE);
+                let frame = say(3, &words);
+                let mut line = frame.to_line();
+                line.pop();
+                assert_eq!(read(&line), Some(frame));
+                // In the middle of a character, or none at all.
+                for byte in [0x80, 0xff, b'"', 0x1f] {
+                    let mut spoilt = line.clone();
+                    spoilt[PIECE + 30] = byte;
+                    assert_eq!(read(&spoilt), read_strictly(&spoilt));
                 }
             }
         }

@@ -21,7 +21,10 @@ use serde::{Deserialize, Serialize};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Text(#[serde(serialize_with = "as_str")] Arc<str>);
+pub struct Text(
+    // A long one is read into a `String`; to make an `Arc<str>` of that would copy it.
+    #[serde(serialize_with = "as_str")] Arc<String>,
+);
 
 /// What was said in one turn.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -56,8 +59,8 @@ impl Text {
     ///
     /// # Errors
     /// [`TooLong`] over [`Text::MAX`] bytes.
-    pub fn new(words: impl Into<Arc<str>>) -> Result<Self, TooLong> {
-        within(words.into(), Self::MAX).map(Self)
+    pub fn new(words: impl Into<String>) -> Result<Self, TooLong> {
+        within(words.into(), Self::MAX).map(|words| Self(Arc::new(words)))
     }
 
     /// The words.
@@ -118,15 +121,19 @@ impl Detail {
     }
 }
 
-fn within(words: Arc<str>, max: usize) -> Result<Arc<str>, TooLong> {
-    match words.len() {
+fn within<T: AsRef<str>>(words: T, max: usize) -> Result<T, TooLong> {
+    match words.as_ref().len() {
         bytes if bytes > max => Err(TooLong { bytes, max }),
         _ => Ok(words),
     }
 }
 
-fn as_str<S: serde::Serializer>(words: &Arc<str>, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(words)
+fn as_str<T, S>(words: &Arc<T>, to: S) -> Result<S::Ok, S::Error>
+where
+    T: AsRef<str> + ?Sized,
+    S: serde::Serializer,
+{
+    to.serialize_str((**words).as_ref())
 }
 
 #[cfg(test)]
