@@ -247,9 +247,17 @@ impl Display {
     }
 
     /// One message in the transcript that need not stand there before what is shown next, or before
-    /// it is [settled](Self::settle): whoever reads both is woken once.
-    pub fn message_soon(&self, whose: &str, text: &str) {
+    /// it is [settled](Self::settle): whoever reads both is woken once. A log waits for nobody, and
+    /// has its events behind what came before them: there it is shown at once.
+    ///
+    /// # Errors
+    /// stdout is closed.
+    pub fn message_soon(&self, whose: &str, text: &str) -> Result<(), Report> {
+        if self.log.is_some() {
+            return self.message(whose, text);
+        }
         self.hold().push_str(&self.rows(whose, text));
+        Ok(())
     }
 
     /// Shows what was held.
@@ -441,10 +449,8 @@ impl Display {
         {
             return;
         }
-        if self.log.is_none() {
-            // Where stdout is closed, whoever settles next learns that. A log waits for nobody.
-            let _ = self.settle();
-        }
+        // Where stdout is closed, whoever settles next learns that.
+        let _ = self.settle();
         self.break_prompt();
         // That stderr is closed can be told nowhere.
         let _ = self.stderr.write(&rows);

@@ -56,17 +56,17 @@ fn the_detail_of_an_error_begins_no_row() {
     }
 }
 
-/// It is written under locks, and by whoever else runs.
+/// An event is written under locks, and by whoever else runs: it has no row to wait for.
 #[test]
-fn a_log_does_not_wait_for_the_transcript() {
+fn nothing_is_held_beside_a_log() {
     let (display, shown) = Display::recorded(None);
-    let display = display.logging(LogFormat::Text);
-    display.message_soon(OURS, "one");
-    display.log("something");
-    let logged = shown.take();
-    assert!(logged.starts_with('|'), "{logged}");
+    display.message_soon(OURS, "one").unwrap();
+    assert_eq!(shown.take(), "");
     display.settle().unwrap();
     assert_eq!(shown.take(), "Your message: one\n");
+    let display = display.logging(LogFormat::Text);
+    display.message_soon(OURS, "two").unwrap();
+    assert_eq!(shown.take(), "Your message: two\n");
 }
 
 /// A terminal whose program is stopped, and goes on, as soon as it has written something.

@@ -173,9 +173,8 @@ impl Speaker for Pipe {
     }
 
     fn sent(&mut self, _turn: u64, text: &Text) -> Result<(), Report> {
-        self.display.message_soon(OURS, text.as_str());
         self.shown_by = Some(Instant::now() + SHARED);
-        Ok(())
+        self.display.message_soon(OURS, text.as_str())
     }
 
     /// It is for whoever is next; a client has nobody.
