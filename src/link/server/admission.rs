@@ -600,21 +600,23 @@ impl Admission {
         }
         self.dismiss_asking(&hello, &mut orders);
         let seats = self.seats;
-        for (rival, _) in rivals {
-            let last = match *rival == name {
+        let rivals = rivals.into_iter().map(|(of, _)| (*of, self.is_open(of)));
+        let rivals: Vec<_> = rivals.collect();
+        // Before anybody is told (PROTOCOL 4.7).
+        if self.one_at_a_time {
+            self.conversations.give_up_others(name, &mut orders);
+        }
+        for (rival, was_open) in rivals {
+            let last = match rival == name {
                 true => Instruction::Replaced,
                 false => {
-                    // What is open is given up below.
-                    if !self.is_open(rival) {
-                        orders.extend(self.ended(*rival));
+                    if !was_open {
+                        orders.extend(self.ended(rival));
                     }
                     Instruction::Refuse(Reason::Ended)
                 }
             };
-            self.send_away(rival, last, &mut orders);
-        }
-        if self.one_at_a_time {
-            self.conversations.give_up_others(name, &mut orders);
+            self.send_away(&rival, last, &mut orders);
         }
         if self.seats > seats {
             // It had its turn already.

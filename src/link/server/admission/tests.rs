@@ -1059,6 +1059,18 @@ fn an_older_connection_does_not_take_over_from_the_one_that_is_on() {
     assert_eq!(door.say_hello(2, hello(1, 1, 0, 2), ADMIT), ["2: close"]);
 }
 
+/// The end has to be stored before anybody is told (PROTOCOL 4.7).
+#[test]
+fn what_is_given_up_for_another_is_so_before_who_waits_is_told() {
+    let mut door = Door::talking();
+    assert!(door.parked(1, 1).is_empty());
+    assert_eq!(door.greet(1, 1, ADMIT), ["2: wait 0"]);
+    assert_eq!(
+        door.greet(1, 2, ADMIT),
+        ["give up 1", "2: ended", "3: wait 0"]
+    );
+}
+
 /// Its record is as it was.
 #[test]
 fn what_could_not_be_given_up_is_parked_as_before() {
