@@ -10,7 +10,7 @@ use crate::promise::{
 use crate::{OWN, READABLE, live};
 
 /// Each is found before so many histories are over.
-const ENOUGH: u64 = 4_000;
+const ENOUGH: u64 = 6_000;
 
 /// A rule that is switched off, in the glue or on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +107,16 @@ impl Broken {
                 setup.mishaps.pause = Duration::from_secs(1);
                 setup.thought = Duration::from_millis(500);
             }
-            Self::EndBeforeAnswer | Self::KeyIsKept => {
+            Self::KeyIsKept => {
+                (setup.one_at_a_time, setup.seats) = (true, 1);
+                journals(setup, true, true);
+                setup.limits.hold = Duration::from_secs(20);
+                setup.mishaps.quits = true;
+                setup.mishaps.failing_store = 5;
+                (setup.latency, setup.delay) = (Duration::from_secs(1), Duration::from_secs(3));
+                setup.mishaps.pause = Duration::from_secs(2);
+            }
+            Self::EndBeforeAnswer => {
                 (setup.one_at_a_time, setup.seats) = (true, 1);
                 journals(setup, true, true);
                 setup.limits.hold = Duration::from_secs(20);

@@ -167,8 +167,11 @@ impl World {
         }
         // What was entered and not yet stored was not said; but it may be on its way to others.
         if side == Side::Client || !is_shared {
+            // What was named may be: a power cut can bring back a put that was undone.
             let highest = record.as_ref().map_or(0, |record| record.said);
-            told.said.retain(|(turn, _)| *turn <= highest);
+            let named = told.named;
+            told.said
+                .retain(|(turn, _)| *turn <= highest || Some(*turn) == named);
         }
         // What was acknowledged and not taken will be handed over again.
         let promised = told.promised;

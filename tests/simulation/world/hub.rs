@@ -754,6 +754,14 @@ impl World {
             Instruction::Quit => Some(Frame::Quit {}),
             Instruction::Close => None,
         };
+        if instruction == Instruction::Refuse(Reason::UnknownPeer)
+            && let Some(client) = self.links.get(&link).and_then(|of| of.client)
+            && let Some(driver) = self.driver(At::Client(client))
+        {
+            // Its client drops it, even if it crashes before it can say so.
+            let id = driver.conversation().id();
+            self.tale(id).is_end_wanted = true;
+        }
         if let Some(last) = last {
             self.send(Side::Server, link, last);
         }
