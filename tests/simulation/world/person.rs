@@ -106,8 +106,14 @@ impl World {
         if turn > turns {
             return self.quit(at);
         }
+        let is_shared = self.setup.is_shared();
         let tale = self.tale(id);
         let life = tale.say(at.side(), turn);
+        if !is_shared {
+            // Whoever says this turn anew has read that it was not said.
+            let said = &mut tale.of_mut(at.side()).said;
+            said.retain(|said| *said == (turn, life) || said.0 != turn);
+        }
         let text = tale.text(at.side(), turn, life);
         if let At::Server(node, _) = at {
             self.sayers.insert((id, turn, life), node);
