@@ -107,22 +107,21 @@ impl Broken {
                 setup.mishaps.pause = Duration::from_secs(1);
                 setup.thought = Duration::from_millis(500);
             }
-            Self::KeyIsKept => {
+            Self::EndBeforeAnswer | Self::KeyIsKept => {
                 (setup.one_at_a_time, setup.seats) = (true, 1);
                 journals(setup, true, true);
                 setup.limits.hold = Duration::from_secs(20);
                 setup.mishaps.quits = true;
                 setup.mishaps.failing_store = 5;
-                (setup.latency, setup.delay) = (Duration::from_secs(1), Duration::from_secs(3));
-                setup.mishaps.pause = Duration::from_secs(2);
-            }
-            Self::EndBeforeAnswer => {
-                (setup.one_at_a_time, setup.seats) = (true, 1);
-                journals(setup, true, true);
-                setup.limits.hold = Duration::from_secs(20);
-                setup.mishaps.quits = true;
-                setup.mishaps.crash_in_step = 40;
-                setup.mishaps.failing_store = 5;
+                match self {
+                    Self::EndBeforeAnswer => setup.mishaps.crash_in_step = 40,
+                    // It takes a connection that enters just as its conversation is parked.
+                    _ => {
+                        setup.latency = Duration::from_secs(1);
+                        setup.delay = Duration::from_secs(3);
+                        setup.mishaps.pause = Duration::from_secs(2);
+                    }
+                }
             }
             Self::ToldFirst | Self::EndsAreTold => {
                 (setup.one_at_a_time, setup.seats) = (true, 1);
