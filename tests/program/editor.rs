@@ -195,7 +195,7 @@ fn what_was_entered_as_the_peer_quit_is_named() {
     let (mut pair, terminal) = in_turn();
     terminal.types("Are you");
     terminal.ends_with("Your message: Are you");
-    terminal.send(Signal::SIGSTOP);
+    terminal.freezes();
     pair.server.program.send(Signal::SIGINT);
     terminal.types(" there?\r");
     // The quit is in the client's socket once the server waits for its answer.
@@ -242,7 +242,7 @@ fn a_quiet_program_shows_what_was_typed_ahead_all_the_same() {
 #[test]
 fn ctrl_c_says_what_it_does_and_the_second_one_leaves() {
     let (pair, terminal) = in_turn();
-    pair.server.program.send(Signal::SIGSTOP);
+    pair.server.program.freezes();
     terminal.types("\x03");
     terminal.ends_with("Saying goodbye. Ctrl-C once more leaves at once.");
     terminal.types("\x03");
@@ -264,7 +264,7 @@ fn every_way_out_leaves_the_cursor_on_a_row_of_its_own() {
                 "SIGTERM" => terminal.send_to_job(Signal::SIGTERM),
                 "\x03\x03" => {
                     // Nobody answers the first.
-                    pair.server.program.send(Signal::SIGSTOP);
+                    pair.server.program.freezes();
                     terminal.types("\x03");
                     terminal.shows("Saying goodbye");
                     terminal.types("\x03");

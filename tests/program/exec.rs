@@ -296,7 +296,7 @@ fn leaving_at_once_leaves_nobody_behind() {
     let client = pair.client(&[]);
     let child = pid(&mut pair.server.program);
     // It does not hear the goodbye, which is waited for.
-    client.send(Signal::SIGSTOP);
+    client.freezes();
     pair.server.program.send(Signal::SIGINT);
     pair.server.program.stderr.line_with("Saying goodbye");
     pair.server.program.send(Signal::SIGINT);

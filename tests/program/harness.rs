@@ -915,15 +915,21 @@ pub(crate) fn alone<T>(act: impl FnOnce() -> T) -> T {
     act()
 }
 
-/// Waits until it has: a signal is only on its way before.
+/// Waits until it has, with all of its threads: a signal is only on its way before.
 #[track_caller]
 fn stops(child: &Child, output: &Output) {
-    let status = format!("/proc/{}/stat", child.id());
+    let threads = format!("/proc/{}/task", child.id());
     let is_stopped = |status: String| {
         let state = status.rsplit(") ").next();
         state.is_none_or(|state| state.starts_with(['T', 'Z']))
     };
-    while !fs::read_to_string(&status).is_ok_and(is_stopped) {
+    // Of a thread that is gone nothing can be read.
+    let has_stopped = || {
+        let mut threads = fs::read_dir(&threads).expect("its threads").flatten();
+        threads
+            .all(|thread| fs::read_to_string(thread.path().join("stat")).map_or(true, is_stopped))
+    };
+    while !has_stopped() {
         assert!(!output.is_overdue(), "it does not stop");
         thread::yield_now();
     }

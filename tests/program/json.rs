@@ -268,7 +268,7 @@ fn a_command_between_conversations_is_an_error() {
 #[test]
 fn a_say_that_meets_the_peers_quit_is_told_of_once() {
     let (mut pair, mut client) = client_on_its_turn();
-    client.send(Signal::SIGSTOP);
+    client.freezes();
     pair.server.program.send(Signal::SIGINT);
     client.say(&say("Are you there?"));
     pair.server.program.stderr.line_with("Saying goodbye");
@@ -373,7 +373,7 @@ fn a_lost_link_is_an_error_and_the_end() {
 #[test]
 fn a_message_that_was_not_acknowledged_is_named_at_the_end() {
     let (pair, mut client) = client_on_its_turn();
-    pair.server.program.send(Signal::SIGSTOP);
+    pair.server.program.freezes();
     client.say(&say("Did you get this?"));
     client.expect("turn");
     drop(pair.server);

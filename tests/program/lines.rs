@@ -525,7 +525,7 @@ fn a_line_entered_while_it_was_stopped_is_sent_from_the_prompt_that_stands_there
     command.env("TERM", "dumb");
     let terminal = Terminal::start(command);
     terminal.ends_with(PROMPT);
-    terminal.send(Signal::SIGSTOP);
+    terminal.freezes();
     terminal.types("too late\r");
     terminal.ends_with("Your message: too late");
     terminal.send(Signal::SIGCONT);

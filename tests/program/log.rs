@@ -240,7 +240,7 @@ fn a_log_ends_with_why_the_program_did() {
     let mut server = Server::of(alice.start(&[&listen[..], &log].concat()));
     let mut client = bob.call(&server, &alice, &[]);
     client.shows(&format!("They say: {FIRST}"));
-    client.send(Signal::SIGSTOP);
+    client.freezes();
     server.program.send(Signal::SIGTERM);
     let stopping = server.program.stderr.line_with("INFO stopping");
     assert!(stopping.ends_with("signal=\"SIGTERM\""), "{stopping}");

@@ -19,7 +19,7 @@ fn stopped_at(alice: &Person, bob: &Person) -> (PathBuf, Value) {
     let mut server = Server::of(alice.start(&HOLDING));
     let mut client = bob.call(&server, alice, &["--json"]);
     client.expect("connected");
-    client.send(Signal::SIGSTOP);
+    client.freezes();
     server.program.stdout.line_with("\"your-turn\"");
     let hello = json!({ "say": { "text": "Are you there?" } });
     server.program.say(&hello.to_string());
@@ -51,7 +51,7 @@ fn what_a_side_has_said_is_kept_when_it_is_stopped_at_once() {
     let mut client = bob.start(&["client", &server.address, "--pin", &pin, "--json"]);
     client.stdout.line_with("\"your-turn\"");
     server.program.shows("Your message: Hello");
-    server.program.send(Signal::SIGSTOP);
+    server.program.freezes();
     client.say(&json!({ "say": { "text": "Hi" } }).to_string());
     client.expect("turn");
     client.send(Signal::SIGTERM);
@@ -162,7 +162,7 @@ fn a_message_of_a_conversation_that_is_over_says_which_it_was() {
     let server = alice.serve(&["--allow-anyone", "--first", "Hello"]);
     let mut client = bob.call(&server, &alice, &["--json"]);
     client.stdout.line_with("\"your-turn\"");
-    server.program.send(Signal::SIGSTOP);
+    server.program.freezes();
     client.send(Signal::SIGTERM);
     client.finish().exits(143);
     let (_, page) = page_of(&bob);
@@ -186,7 +186,7 @@ fn a_message_that_was_not_acknowledged_says_which_conversation_it_was_said_in() 
     let server = alice.serve(&["--allow-anyone", "--first", "Hello", "--no-journal"]);
     let mut client = bob.call(&server, &alice, &["--json"]);
     client.stdout.line_with("\"your-turn\"");
-    server.program.send(Signal::SIGSTOP);
+    server.program.freezes();
     client.say(&json!({ "say": { "text": "Hi" } }).to_string());
     client.expect("turn");
     client.send(Signal::SIGTERM);

@@ -370,7 +370,7 @@ fn say_too_late(seen: &mut Seen) {
         let pair = Pair::new(&["--first", "Hello"]);
         let mut client = pair.client(&["--json"]);
         seen.until(&mut client, "your-turn");
-        client.send(Signal::SIGSTOP);
+        client.freezes();
         let mut server = pair.server.program;
         server.send(Signal::SIGINT);
         client.say(&say("Are you there?"));

@@ -99,7 +99,7 @@ fn a_second_ctrl_c_leaves_at_once() {
     let mut client = pair.client(&[]);
     client.shows("They say: Hello");
     pair.server.program.shows("Your message: Hello");
-    pair.server.program.send(Signal::SIGSTOP);
+    pair.server.program.freezes();
     // Two that come together count as one, so there are more; the program ends
     // long before its `quit` is given up.
     while client.is_running() {

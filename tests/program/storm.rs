@@ -331,7 +331,7 @@ fn act(side: &mut Side, action: u32, link: &Link) {
         }
         // Where nobody has stopped it, more than a row of a draft stands there twice then.
         89..92 if !side.is_stalled && side.has_painted_one_row() => {
-            side.terminal().send(Signal::SIGSTOP);
+            side.terminal().freezes();
             side.type_word("", " ");
             let terminal = side.terminal();
             terminal.begins_anew(|| terminal.send(Signal::SIGCONT));
