@@ -9,7 +9,7 @@ use super::client::Program;
 use super::untold::Untold;
 use super::{At, Event, Node, Server, Whose, World};
 use crate::config::Side;
-use crate::tale::{Outcome, Told};
+use crate::tale::{Outcome, Tale, Told};
 
 /// This person is told that a message may not have arrived. What was named before will not: its
 /// turn has passed, with other words. A server that knows of no later turn, as others have gone on,
@@ -143,8 +143,20 @@ impl World {
         if !is_undisturbed || is_slow || self.setup.asks || self.setup.has_shared_key() {
             return;
         }
+        // Whoever gives up in a queue has a place in it for a while: there, what it begins next is
+        // refused (PROTOCOL 4.28, 4.33).
+        let owner = |tale: &Tale| self.owners[usize::from(tale.number)];
+        let comes_after_a_loss = |tale: &Tale| {
+            let mut earlier = self.tales.values().filter(|of| of.number < tale.number);
+            earlier.any(|of| {
+                owner(of) == owner(tale) && of.of(Side::Client).outcome == Some(Outcome::GivenUp)
+            })
+        };
         for tale in self.tales.values() {
-            let turns = self.setup.clients[self.owners[usize::from(tale.number)]].turns;
+            if comes_after_a_loss(tale) {
+                continue;
+            }
+            let turns = self.setup.clients[owner(tale)].turns;
             let sides = [Side::Server, Side::Client].into_iter();
             let shown = sides
                 .filter_map(|side| tale.of(side).shown)
