@@ -505,7 +505,8 @@ fn a_question_about_a_key_begins_a_row_behind_what_is_half_typed() {
 fn who_leaves_the_queue_leaves_no_half_row() {
     let (alice, bob) = (Person::new(), Person::new());
     let server = Server::of(alice.start(&JSON_SERVER));
-    let _talking = bob.start(&["client", &server.address, "--pin", &alice.key(), "--json"]);
+    let mut talking = bob.start(&["client", &server.address, "--pin", &alice.key(), "--json"]);
+    talking.expect("connected");
     let other = Person::new();
     let mut command = other.turnchat(&["client", &server.address, "--pin", &alice.key()]);
     command.env("TERM", "dumb");
