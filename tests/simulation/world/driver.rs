@@ -9,7 +9,7 @@ use turnchat::{Cause, Code, Ended, Limits, LinkError, Overdue, Text};
 
 use super::machine::Put;
 use super::network::{LinkId, Parcel};
-use super::promises::name;
+use super::promises::{name, stands};
 use super::store::{Of, RecordNumber, What};
 use super::{At, Event, World};
 use crate::config::Side;
@@ -456,6 +456,9 @@ impl World {
         if self.machine(at).disk.has_stopped() {
             // It crashes, now that this step is over.
             return;
+        }
+        if let (Ok(()), Put::Record(contents)) = (&result, &put) {
+            stands(self.tale(id), at.side(), &contents.conversation);
         }
         if !self.setup.breaks(Broken::StoredBeforeSent)
             && let Some(driver) = self.same_driver(at, number)

@@ -110,9 +110,12 @@ impl World {
         let tale = self.tale(id);
         let life = tale.say(at.side(), turn);
         if !is_shared {
-            // Whoever says this turn anew has read that it was not said.
-            let said = &mut tale.of_mut(at.side()).said;
-            said.retain(|said| *said == (turn, life) || said.0 != turn);
+            // Whoever says this turn anew has read that it was not said. Or that it may not have
+            // arrived, after a put that failed: a power cut can bring that back until the next one.
+            let told = tale.of_mut(at.side());
+            let may_come_back = told.named == Some(turn);
+            told.said
+                .retain(|said| *said == (turn, life) || said.0 != turn || may_come_back);
         }
         let text = tale.text(at.side(), turn, life);
         if let At::Server(node, _) = at {

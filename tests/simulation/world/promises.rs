@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use turnchat::ConversationId;
-use turnchat::internals::{Conversation, Role};
+use turnchat::internals::{Conversation, Role, Snapshot};
 
 use super::client::Program;
 use super::untold::Untold;
@@ -11,16 +11,25 @@ use super::{At, Event, Node, Server, Whose, World};
 use crate::config::Side;
 use crate::tale::{Outcome, Tale, Told};
 
-/// This person is told that a message may not have arrived. What was named before will not: its
-/// turn has passed, with other words. A server that knows of no later turn, as others have gone on,
-/// names an earlier one.
+/// This person is told that a message may not have arrived. Of two that are named so, the one of
+/// the earlier turn will not: that has passed, with other words. It is named last by a server that
+/// knows of no later turn, as others have gone on.
 pub(super) fn name(told: &mut Told, turn: Option<u64>) {
-    let Some(turn) = turn.filter(|turn| told.named.is_none_or(|named| named < *turn)) else {
+    let (earlier, latest) = (told.named.min(turn), told.named.max(turn));
+    told.named = latest;
+    if let Some(earlier) = earlier.filter(|_| earlier < latest) {
+        told.said.retain(|(said, _)| *said != earlier);
+    }
+}
+
+/// This is what is stored. Nothing else was said in its turn.
+pub(super) fn stands(tale: &mut Tale, side: Side, record: &Snapshot) {
+    let Some(words) = &record.last_said else {
         return;
     };
-    if let Some(before) = told.named.replace(turn) {
-        told.said.retain(|(said, _)| *said != before);
-    }
+    let mut said = tale.of(side).said.clone();
+    said.retain(|(turn, life)| *turn != record.said || tale.text(side, *turn, *life) == *words);
+    tale.of_mut(side).said = said;
 }
 
 impl World {
