@@ -113,6 +113,7 @@ fn called(arguments: &Arguments, home: &Home) -> Called {
         _ => None,
     };
     Called {
+        is_client: matches!(arguments.command, Command::Client(_)),
         directory,
         home: arguments.common.home.clone(),
         taken_from,

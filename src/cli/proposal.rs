@@ -11,6 +11,8 @@ use super::screen;
 /// How this program was called, as far as a proposed command has to repeat it.
 #[derive(Debug, Default)]
 pub struct Called {
+    /// It is a client: the side that dials.
+    pub is_client: bool,
     /// The directory that the command works on: the home, or that of `gen-cert --out`.
     pub directory: PathBuf,
     /// `--home`, where it was given.
@@ -44,6 +46,27 @@ impl Called {
         match &self.home {
             Some(home) => format!("`turnchat {words} --home {}`", shell_quoted(home)),
             None => format!("`turnchat {words}`"),
+        }
+    }
+
+    /// Who has to do what for a conversation to go on whose link is lost.
+    fn again(&self) -> &'static str {
+        match self.is_client {
+            true => {
+                "Run the same command again: the conversation goes on where a journal was kept, and else begins anew."
+            }
+            // It may go on itself, and need no command.
+            false => {
+                "The client runs the same command again: the conversation goes on where a journal was kept, and else begins anew."
+            }
+        }
+    }
+
+    /// The same where the peer's program failed.
+    fn again_once_repaired(&self) -> &'static str {
+        match self.is_client {
+            true => "Ask your peer to look at its messages, then run the same command again.",
+            false => "Ask your peer to look at its messages, and to run the same command again.",
         }
     }
 
@@ -98,6 +121,16 @@ impl Called {
 /// home that was given.
 pub fn yours(words: &str) -> String {
     Called::get().yours(words)
+}
+
+/// Who has to do what for a conversation to go on whose link is lost.
+pub fn again() -> &'static str {
+    Called::get().again()
+}
+
+/// The same where the peer's program failed.
+pub fn again_once_repaired() -> &'static str {
+    Called::get().again_once_repaired()
 }
 
 /// `turnchat client` with these words, in backticks: through the proxy that was given.

@@ -217,7 +217,9 @@ pub enum Violation {
         said: u64,
     },
     /// The counter in `hello` or `welcome` is impossible, given our own (PROTOCOL 4.4).
-    #[error("the peer counts {theirs} turns heard; {said} were said and {heard} heard here")]
+    #[error(
+        "the peer has heard up to turn {theirs}; here turn {said} was said last, and turn {heard} heard"
+    )]
     Counters {
         /// What the frame says.
         theirs: u64,

@@ -132,7 +132,8 @@ fn once_exits_with_4_where_the_link_was_lost() {
     client.shows("They say: Hello");
     client.send(Signal::SIGKILL);
     pair.server.program.shows("Your message: Hello");
-    pair.server.program.finish().fails(4, &["lost"]);
+    let words = ["lost", "The client runs the same command again"];
+    pair.server.program.finish().fails(4, &words);
     assert_eq!(client.finish().code, None);
 }
 

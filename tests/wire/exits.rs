@@ -212,7 +212,8 @@ async fn a_cut_costs_a_client_4_where_nothing_is_held() {
             }
         })
         .await;
-        check(&exited, 4, "The connection was lost");
+        let words = "The connection was lost.\nturnchat: Run the same command again";
+        check(&exited, 4, words);
     }
 }
 

@@ -86,8 +86,7 @@ fn refused(reason: Reason) -> Report {
 
 impl From<&LinkError> for Report {
     fn from(error: &LinkError) -> Self {
-        // Told on a server too, which may go on and need no command.
-        let again = "The client runs the same command again: the conversation goes on where a journal was kept, and else begins anew.";
+        let again = proposal::again();
         match error {
             LinkError::Cut => Self::new(Exit::Link, "The connection was lost.", again),
             LinkError::Io(io) => match HandshakeFailure::of(io) {
@@ -149,7 +148,7 @@ impl From<&LinkError> for Report {
             ),
             LinkError::Reported { code, detail } => {
                 let detail = detail.as_ref().map_or(String::new(), |detail| {
-                    format!(" It adds: {}", detail.as_str())
+                    format!(" It adds: {}.", detail.as_str().trim_end_matches('.'))
                 });
                 match code {
                     Code::ProtocolError | Code::OutOfTurn => Self::new(
@@ -170,7 +169,7 @@ impl From<&LinkError> for Report {
                     Code::Internal => Self::new(
                         Exit::Link,
                         format!("The peer's program failed.{detail}"),
-                        "Ask your peer to look at its messages, then run the same command again.",
+                        proposal::again_once_repaired(),
                     ),
                     Code::Replaced => Self::new(
                         Exit::Link,
