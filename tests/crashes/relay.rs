@@ -3,23 +3,33 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 
-/// How many connections there were, and what they have carried in both directions.
-#[derive(Default)]
+/// How many connections there were, and what they have carried in both directions. The relay ends
+/// with it.
 pub(crate) struct Carried {
     pub(crate) bytes: AtomicUsize,
     pub(crate) dials: AtomicUsize,
-    open: Mutex<Vec<TcpStream>>,
+    open: Mutex<Vec<Weak<TcpStream>>>,
+    port: u16,
 }
 
 impl Carried {
     /// Cuts all that are open now.
     pub(crate) fn cut(&self) {
         for stream in self.open.lock().unwrap().drain(..) {
-            let _ = stream.shutdown(Shutdown::Both);
+            if let Some(stream) = stream.upgrade() {
+                let _ = stream.shutdown(Shutdown::Both);
+            }
         }
+    }
+}
+
+impl Drop for Carried {
+    /// Its listener waits for a connection.
+    fn drop(&mut self) {
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
     }
 }
 
@@ -28,34 +38,42 @@ impl Carried {
 pub(crate) fn relay(port: u16, bytes: Vec<usize>) -> (u16, Arc<Carried>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let here = listener.local_addr().unwrap().port();
-    let carried = Arc::new(Carried::default());
-    let count = Arc::clone(&carried);
+    let carried = Arc::new(Carried {
+        bytes: AtomicUsize::default(),
+        dials: AtomicUsize::default(),
+        open: Mutex::default(),
+        port: here,
+    });
+    let counts = Arc::downgrade(&carried);
     thread::spawn(move || {
         let mut bytes = bytes.into_iter();
         for client in listener.incoming().map_while(Result::ok) {
+            let Some(count) = counts.upgrade() else {
+                return;
+            };
             let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else {
                 continue;
             };
             count.dials.fetch_add(1, Ordering::Relaxed);
-            for stream in [&client, &server] {
+            let sides = [client, server].map(Arc::new);
+            for stream in &sides {
                 stream.set_nodelay(true).unwrap();
-                let open = &mut *count.open.lock().unwrap();
-                open.push(stream.try_clone().unwrap());
+                count.open.lock().unwrap().push(Arc::downgrade(stream));
             }
             let budget = Arc::new(Mutex::new(bytes.next()));
-            for (mut from, mut to) in [
-                (client.try_clone().unwrap(), server.try_clone().unwrap()),
-                (server, client),
-            ] {
-                let (budget, count) = (Arc::clone(&budget), Arc::clone(&count));
+            let [client, server] = sides;
+            for (from, to) in [(Arc::clone(&client), Arc::clone(&server)), (server, client)] {
+                let (budget, counts) = (Arc::clone(&budget), counts.clone());
                 thread::spawn(move || {
                     let mut chunk = [0; 4096];
-                    while let Ok(read @ 1..) = from.read(&mut chunk) {
+                    while let Ok(read @ 1..) = (&*from).read(&mut chunk) {
                         let mut budget = budget.lock().unwrap();
                         let part = budget.map_or(read, |left| read.min(left));
                         *budget = budget.map(|left| left - part);
-                        count.bytes.fetch_add(part, Ordering::Relaxed);
-                        if to.write_all(&chunk[..part]).is_err() || part < read {
+                        if let Some(count) = counts.upgrade() {
+                            count.bytes.fetch_add(part, Ordering::Relaxed);
+                        }
+                        if (&*to).write_all(&chunk[..part]).is_err() || part < read {
                             break;
                         }
                     }

@@ -5,14 +5,10 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::harness::{Person, Program, say};
+use crate::harness::{Person, Program, example, say};
 
-/// The example, which cargo builds beside the program.
 fn agent(directory: &Path, address: &str, seconds: u32) -> (Program, String, String) {
-    let built = Path::new(env!("CARGO_BIN_EXE_turnchat"));
-    let built = built.with_file_name("examples").join("agent");
-    assert!(built.exists(), "run `cargo build --examples` first");
-    let mut command = Command::new(built);
+    let mut command = Command::new(example("agent"));
     command.arg(directory).args([address, &seconds.to_string()]);
     let mut agent = Program::start(command);
     let line = agent.stdout.line();

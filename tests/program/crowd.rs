@@ -3,7 +3,6 @@
 //! programs` has 500), and the figures are printed.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,7 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use turnchat::{Algorithm, Client, Identity, KeyId, MyTurn, Text, Turn, tcp};
 
-use crate::harness::{Person, Program, Server};
+use crate::harness::{Person, Program, Server, example};
 
 const KEYS: usize = 4;
 /// Turns of each conversation, and their replies.
@@ -181,10 +180,4 @@ fn of_many_at_once_none_is_mixed_up_and_nothing_is_left() {
         };
         runtime.block_on(host.bear("the library", conversations, false));
     }
-}
-
-/// An example's program, which cargo has built beside ours.
-fn example(name: &str) -> PathBuf {
-    let program = Path::new(env!("CARGO_BIN_EXE_turnchat"));
-    program.with_file_name("examples").join(name)
 }

@@ -939,6 +939,14 @@ fn pid(child: &Child) -> Pid {
     Pid::from_raw(child.id().try_into().expect("a process id"))
 }
 
+/// An example's program, which cargo builds beside ours.
+pub(crate) fn example(name: &str) -> PathBuf {
+    let built = Path::new(env!("CARGO_BIN_EXE_turnchat"));
+    let built = built.with_file_name("examples").join(name);
+    assert!(built.exists(), "run `cargo build --examples` first");
+    built
+}
+
 /// A path, as an argument.
 pub(crate) fn utf8(path: impl AsRef<Path>) -> String {
     path.as_ref().to_str().expect("a path in UTF-8").to_owned()
