@@ -115,8 +115,10 @@ impl Broken {
                 setup.mishaps.failing_store = 5;
                 match self {
                     Self::EndBeforeAnswer => setup.mishaps.crash_in_step = 40,
-                    // It takes a connection that enters just as its conversation is parked.
+                    // It takes a connection that enters just as its conversation is parked, and
+                    // a store that fails twice.
                     _ => {
+                        setup.mishaps.failing_store = 2;
                         setup.latency = Duration::from_secs(1);
                         setup.delay = Duration::from_secs(3);
                         setup.mishaps.pause = Duration::from_secs(2);
