@@ -1,6 +1,7 @@
 //! Conversations that are kept for later, and those that a server gives up.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 
 use turnchat::internals::{read_record, write_record};
 
-use crate::harness::{Person, Server, contents};
+use crate::harness::{Person, Server, contents, utf8};
 
 const HOLDING: [&str; 4] = ["server", "--listen", "127.0.0.1:0", "--json"];
 
@@ -98,13 +99,35 @@ fn a_damaged_record_stops_its_own_conversation_alone() {
         what.contains(path.to_str().unwrap()) && what.contains("is damaged"),
         "{told}"
     );
+    let advice = told["advice"].as_str().unwrap();
+    let moves = format!("`mv {} ", utf8(&path));
+    assert!(advice.contains(&moves), "{told}");
     assert!(
-        told["advice"].as_str().unwrap().contains("backup"),
-        "{told}"
+        advice.ends_with("Then start this server again."),
+        "{advice}"
     );
     let mut client = carol.call(&server, &alice, &["--json"]);
     client.expect("connected");
     assert_eq!(fs::read(&path).unwrap(), damaged);
+}
+
+/// It can be read there, and not be gone on with.
+#[test]
+fn a_record_that_is_a_link_stops_its_own_conversation_alone() {
+    let (alice, bob, carol) = (Person::new(), Person::new(), Person::new());
+    let (path, _) = stopped_at(&alice, &bob);
+    alice.knows("carol", &carol);
+    let elsewhere = alice.path("elsewhere");
+    fs::rename(&path, &elsewhere).unwrap();
+    symlink(&elsewhere, &path).unwrap();
+    let mut server = Server::of(alice.start(&HOLDING));
+    server.program.expect("listening");
+    let told = server.program.expect("error");
+    assert!(
+        told["what"].as_str().unwrap().contains("is a link"),
+        "{told}"
+    );
+    carol.call(&server, &alice, &["--json"]).expect("connected");
 }
 
 #[test]

@@ -273,13 +273,13 @@ impl Report {
             JournalError::Unreadable { path, source } => {
                 remedy::for_own(Wanted::Read, path, source)
             }
+            JournalError::Unusable(
+                Unusable::NotAFile { path, .. } | Unusable::TooLong { path, .. },
+            ) if path.extension().is_some_and(|of| of == "record") => given_up(path),
             JournalError::Unusable(unusable) => remedy::for_unusable(unusable),
+            JournalError::Damaged { path } => given_up(path),
             JournalError::OtherVersion { .. } => {
                 "Use the version of turnchat that wrote it.".to_owned()
-            }
-            JournalError::Damaged { .. } => {
-                "Restore it from a backup, or remove it to give the conversation up; nothing was changed."
-                    .to_owned()
             }
         };
         let exit = match error {
@@ -288,6 +288,21 @@ impl Report {
         };
         Self::new(exit, sentence(error), advice)
     }
+}
+
+/// What is left to do about a conversation of which there is no whole record.
+fn given_up(path: &Path) -> String {
+    let how = match path.symlink_metadata() {
+        Ok(_) => format!(
+            "move it away with `mv {} {}`",
+            shell_quoted(path),
+            shell_quoted(&path.with_extension("old"))
+        ),
+        Err(_) => "remove it".to_owned(),
+    };
+    format!(
+        "To give the conversation up, {how}. An older copy does not help: the peer has gone on since."
+    )
 }
 
 /// For a conversation, which can do without one.
@@ -305,7 +320,10 @@ impl From<&JournalError> for Report {
                     report.advice += " Or give another `--store`.";
                 }
             }
-            _ => report.advice += " Or run the same command with `--no-journal`.",
+            _ => {
+                report.advice +=
+                    " Or run the same command with `--no-journal`, which ends what is kept there.";
+            }
         }
         report
     }

@@ -1,5 +1,6 @@
 //! What can go wrong with a store: [`JournalError`], [`PutError`], [`StoreError`].
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::link::io_error::IoError;
@@ -61,6 +62,13 @@ impl JournalError {
             Self::Unusable(_) | Self::Damaged { .. } | Self::OtherVersion { .. } => true,
             Self::Unreadable { .. } | Self::Unwritable { .. } | Self::InUse { .. } => false,
         }
+    }
+
+    /// Whether it is that file alone which cannot be had, and not the disk.
+    pub(super) fn is_of_one_file(&self) -> bool {
+        let is_closed = |source: &IoError| source.kind() == ErrorKind::PermissionDenied;
+        matches!(self, Self::Unwritable { source, .. } if is_closed(source))
+            || matches!(self, Self::Unusable(_))
     }
 
     pub(in crate::link) fn unreadable(path: &Path, error: impl Into<FileError>) -> Self {

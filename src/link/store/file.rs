@@ -128,14 +128,21 @@ impl<D: Disk> FileStore<D> {
         Ok(listed.collect())
     }
 
-    /// The records of a server, to go on with them: they are durable then.
+    /// The records of a server, to go on with them: they are durable then. One that nobody may
+    /// write to cannot be gone on with.
     ///
     /// # Errors
     /// [`JournalError`]: the directory, or a disk that fails, which no record has to do with.
     pub fn take_up_all(&self) -> Result<Vec<Listed>, JournalError> {
-        let records = self.records(Some(Role::Server))?;
-        for (name, _) in records.iter().flat_map(|record| &record.read) {
-            self.flush(&file_name(name))?;
+        let mut records = self.records(Some(Role::Server))?;
+        for record in &mut records {
+            let Ok((name, _)) = &record.read else {
+                continue;
+            };
+            match self.flush(&file_name(name)) {
+                Err(error) if error.is_of_one_file() => record.read = Err(error),
+                flushed => flushed?,
+            }
         }
         self.flush_names()?;
         Ok(records)

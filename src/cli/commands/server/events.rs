@@ -89,7 +89,7 @@ impl<'a> EventReporter<'a> {
             ServerEvent::Expired(abandoned) => {
                 let name = self.rules.name(&abandoned.key);
                 let what = format!(
-                    "The conversation with {name} that was cut is given up: it is too old to go on."
+                    "The conversation with {name} that was cut is given up: it is too old, or too many newer ones are kept."
                 );
                 abandoned::tell(what, abandoned, self.display, speaker)?;
             }
@@ -101,7 +101,8 @@ impl<'a> EventReporter<'a> {
                 abandoned::tell(what, abandoned, self.display, speaker)?;
             }
             ServerEvent::Unreadable(error) => {
-                let report = Report::journal(error);
+                let mut report = Report::journal(error);
+                report.advice += " Then start this server again.";
                 self.display.fail(&report);
                 speaker.failed(&report)?;
             }
