@@ -5,11 +5,12 @@
 Each line of stdin is a message, QUIT ends the conversation, and stdout is its transcript. It takes
 nothing but Python 3.11. CERT is the peer's certificate; DIR has our own, cert.pem, and key.pem, as
 `turnchat gen-cert --out DIR` makes them. Left out: a journal, so a crash ends the conversation
-(4.10); a queue and questions, since one peer is let in; an alert for others, as asyncio sends none
-(1.11); limits for a slow line, for the hold after a cut, and for strangers (5.2 to 5.4); and pings
-of our own (5.6), so between two of these a link is cut after a minute of silence, and goes on.
+(4.10), and a second one; a queue and questions, since one peer is let in; what asyncio's TLS does
+not do: an alert for others, draining, a certificate that Python objects to (1.11, 3.15, 1.6, 1.7);
+limits for a slow line, for the hold and for strangers (5.2 to 5.4); pings of our own (5.6), so that
+between two of these a link is cut after a minute of silence, and goes on.
 """
-import asyncio, functools, json, os, random, re, secrets, ssl, sys, time
+import asyncio, functools, json, os, random, re, secrets, signal, ssl, sys, time
 from contextlib import suppress
 
 FRAMES = {kind: set(members) for kind, *members in map(str.split, [  # (2.1)
@@ -26,11 +27,10 @@ tell = functools.partial(print, "peer.py:", file=sys.stderr, flush=True)
 class Broken(Exception):
     """The peer gets `error`, with this code and this detail (2.9)."""
 
-def show(who, text):
-    escaped = "".join(c if c.isprintable() else f"\\u{{{ord(c):x}}}" for c in text)  # (2.4)
+def show(by, text):  # Without what could steer a terminal (2.4).
     try:
-        print(who, escaped, flush=True)
-    except OSError as why:
+        print(by, "".join(c if c.isprintable() else f"\\u{{{ord(c):x}}}" for c in text), flush=True)
+    except (OSError, ValueError) as why:
         raise Broken("internal", "nobody reads the messages") from why
 
 def parse(line):  # The kind of a frame, and its members. Anything else is Broken (2.9).
@@ -44,8 +44,7 @@ def parse(line):  # The kind of a frame, and its members. Anything else is Broke
             return kind, members
     raise Broken("protocol-error", "that is no frame")
 
-def tls_context(is_server, pin, home):
-    """TLS 1.3 alone (1.2), with the peer alone, whose certificate is the only CA (1.4, 1.10)."""
+def tls_options(is_server, pin, home):  # TLS 1.3, and the peer as the only CA (1.2, 1.4).
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if is_server else ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname, context.verify_mode = False, ssl.CERT_REQUIRED
@@ -56,7 +55,7 @@ def tls_context(is_server, pin, home):
     if is_server:
         number = lambda it, *_: vars(it).setdefault("number", time.monotonic_ns()) and None
         context.num_tickets, context.sni_callback = 0, number  # (1.12, 4.25)
-    return context
+    return {"ssl": context, "ssl_handshake_timeout": 10, "ssl_shutdown_timeout": 2}
 
 class Link:  # One connection. `is_on` is true from `welcome` on.
     is_on, is_answered, unread = False, False, b""
@@ -88,25 +87,24 @@ class Peer:
     said = heard = acknowledged = newest = 0  # The first three: the highest turn (4.2).
     id = text = link = is_held = was_on = quits = None
 
-    def __init__(self, is_server):
+    def __init__(self, is_server, pin):
         self.is_server, self.over = is_server, asyncio.Future()  # The exit code.
+        self.pin = ssl.PEM_cert_to_DER_cert(open(pin).read())
 
     def finish(self, code, why):  # After code 0 the peer has our `quit` as well (3.9, 4.30).
         if self.over.done():
             return
-        if self.link and code == 0 and not self.quits:
-            self.link.send("quit")
-        tell(why)
-        if self.acknowledged < self.said:
-            tell(f"Your message of turn {self.said} was not acknowledged.")
-            code = code or 4
-        self.over.set_result(code)
+        is_lost = self.acknowledged < self.said
+        self.over.set_result(code or 4 * is_lost)
         if self.link:
+            if code == 0 and not self.quits:
+                self.link.send("quit")
             self.link.writer.close()
             self.link = None
+        tell(why + f" Your message of turn {self.said} was not acknowledged." * is_lost)
 
     async def ask(self):  # It is our turn. A character has 4 bytes (2.4); the end of stdin is QUIT.
-        line = (await asyncio.to_thread(STDIN.readline, 16_000) or "QUIT").removesuffix("\n")
+        line = (await asyncio.to_thread(STDIN.readline, 16_384) or "QUIT").removesuffix("\n")
         if line == "QUIT":
             self.quits = True
             asyncio.get_running_loop().call_later(10, self.finish, 4, "Nobody answers.")  # (5.3)
@@ -114,7 +112,8 @@ class Peer:
             self.said, self.text = max(self.said, self.heard) + 1, line
         if self.link:
             self.catch_up(self.acknowledged)
-        show("Your message:", line)
+        if not self.over.done():
+            show("Your message:", line)
 
     def catch_up(self, heard):  # Sends what a peer lacks that has heard so much (4.5, 4.9).
         if self.quits:
@@ -152,7 +151,7 @@ class Peer:
         is_answer, is_other = not self.is_server and not link.is_on, link is not self.link
         match kind, members:
             case _ if link.is_on and is_other or self.quits and kind in ("wait", "welcome", "say"):
-                pass  # (3.11, 4.8)
+                link.is_answered, link.is_on = True, link.is_on or kind == "welcome"  # (3.11, 4.8)
             case "hello", it if self.is_server and not link.is_on:
                 self.hello(link, **it)
             case "wait", {"ahead": ahead} if is_answer:
@@ -188,8 +187,8 @@ class Peer:
     async def carry(self, reader, writer):  # A link, as long as it is ours. Gives why it ended.
         link = Link(reader, writer)
         try:
-            if not link.tls.selected_alpn_protocol():
-                raise ssl.SSLError("no protocol was agreed on")  # (1.3)
+            if link.tls.getpeercert(True) != self.pin or not link.tls.selected_alpn_protocol():
+                raise ssl.SSLError(1, "it has another certificate, or no protocol")  # (1.3, 1.10)
             if not self.is_server:
                 self.link = link
                 link.send("hello", conversation=self.id, heard=self.heard)  # (3.2)
@@ -231,19 +230,20 @@ class Peer:
             await asyncio.wait([self.over], timeout=pause * random.uniform(1, 2))
 
 async def main(role, address, pin, home):
-    peer, (host, _, port) = Peer(("client", "server").index(role)), address.rpartition(":")
-    tls = dict(ssl=tls_context(peer.is_server, pin, home), ssl_handshake_timeout=10)
+    peer, (host, _, port) = Peer(("client", "server").index(role), pin), address.rpartition(":")
+    tls = tls_options(peer.is_server, pin, home)
     if peer.is_server:
         listener = await asyncio.start_server(peer.carry, host.strip("[]"), port, **tls)
         tell("Listening on %s:%d" % listener.sockets[0].getsockname()[:2])
         await asyncio.wait([peer.over])
     else:
         await peer.dial(host.strip("[]"), port, **tls)
-    await asyncio.sleep(2)  # The last frame arrives (3.15), and who missed the end may ask (4.29).
+    await asyncio.sleep(2)  # The last frame arrives, and who missed the end may ask (3.15, 4.29).
     os._exit(peer.over.result())  # A thread may still wait for stdin.
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         asyncio.run(main(*sys.argv[1:]))
-    except (OSError, TypeError, ValueError) as why:
+    except (OSError, OverflowError, TypeError, ValueError) as why:
         sys.exit(f"{__doc__}\nThat is no command, or it names no such file: {why}")

@@ -357,6 +357,64 @@ fn the_foreign_peer_talks_with_its_pin_alone() {
     drop(side);
 }
 
+/// A certificate from `openssl req -x509` may sign others, and libraries take those.
+#[test]
+fn the_foreign_peer_takes_no_key_that_its_pin_vouches_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = |name: &str| dir.path().join(name);
+    let file = |of: &str, name: &str| utf8(&home(of).join(name));
+    let signed = ["alice", "mallory"].map(|name| {
+        std::fs::create_dir(home(name)).unwrap();
+        let options =
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=turnchat";
+        let mut openssl = Command::new("openssl");
+        openssl.args(options.split(' '));
+        openssl.args([
+            "-keyout",
+            &file(name, "key.pem"),
+            "-out",
+            &file(name, "cert.pem"),
+        ]);
+        if name == "mallory" {
+            openssl.args([
+                "-CA",
+                &file("alice", "cert.pem"),
+                "-CAkey",
+                &file("alice", "key.pem"),
+            ]);
+        }
+        openssl.output().unwrap().status.success()
+    });
+    assert_eq!(signed, [true; 2]);
+    identity(&home("bob"));
+
+    let mut server = Foreign::start("server", "127.0.0.1:0", &home("alice"), &home("bob"));
+    let address = server.told("peer.py: Listening on ");
+    server.say("Hello, alice");
+    let bob = file("bob", "cert.pem");
+    let client = |who: &str| {
+        let mut command = turnchat();
+        command.args(["client", &address, "--pin", &bob, "--no-journal"]);
+        command.args(["--home", &utf8(&home(who))]);
+        command.stdin(Stdio::null()).output().unwrap()
+    };
+    let refused = client("mallory");
+    assert_eq!(refused.status.code(), Some(4), "{refused:?}");
+    assert!(refused.stdout.is_empty(), "{refused:?}");
+    assert_eq!(client("alice").stdout, b"They say: Hello, alice\n");
+
+    let (tell, told) = channel();
+    let arguments = ["server", "--json", "--listen", "127.0.0.1:0", "--home"];
+    let mut arguments = arguments.map(str::to_owned).to_vec();
+    arguments.extend([utf8(&home("mallory")), "--allow".to_owned(), bob.clone()]);
+    let side = Side::start(Who::Server, arguments, tell);
+    let address = format!("127.0.0.1:{}", port(&told));
+    let mut client = Foreign::start("client", &address, &home("alice"), &home("bob"));
+    assert_eq!(client.finish(), Some(4), "{:?}", client.told);
+    assert!(client.transcript.is_empty());
+    drop(side);
+}
+
 /// By hand, over OpenSSL: each ping is answered, and a turn that is not ours is refused.
 #[test]
 fn the_foreign_server_answers_by_the_rules() {
