@@ -385,7 +385,7 @@ impl Hub {
         }
         let orders = self.admission.parked(name);
         if is_over {
-            assert!(matches!(orders[..], [Order::GiveUp(given, ..)] if given == name));
+            assert!(matches!(orders[..], [Order::GiveUp { name: given, .. }] if given == name));
             // It is ended on the disk as if it had been parked.
             self.parked.insert(name, false);
         }
@@ -440,7 +440,7 @@ impl Hub {
         self.armed.remove(&timer);
         let orders = self.admission.fired(timer);
         if let Timer::Parked(key, id) = timer {
-            let is_given_up = |order: &Order| matches!(order, Order::GiveUp(name, Why::Age, _) if *name == (key, id));
+            let is_given_up = |order: &Order| matches!(order, Order::GiveUp { name, why: Why::Age, .. } if *name == (key, id));
             assert!(orders.iter().any(is_given_up));
         }
         self.give(orders);
@@ -479,7 +479,7 @@ impl Hub {
                     *self.live.get_mut(&name).expect("it is on") = true;
                 }
                 Order::Expel(name) => *self.live.get_mut(&name).expect("it is on") = true,
-                Order::GiveUp(name, ..) => {
+                Order::GiveUp { name, .. } => {
                     assert!(self.parked.remove(&name).is_some(), "it was parked");
                     self.end(name);
                 }

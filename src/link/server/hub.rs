@@ -713,7 +713,11 @@ where
                         live.driver.expel();
                     }
                 }
-                Order::GiveUp(name, why, clienthello) => {
+                Order::GiveUp {
+                    name,
+                    why,
+                    clienthello,
+                } => {
                     let Some(parked) = self.parked.remove(&name) else {
                         continue;
                     };

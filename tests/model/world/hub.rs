@@ -186,7 +186,7 @@ impl World {
     pub(super) fn give(&mut self, config: &Config, orders: Orders) {
         let mut orders = VecDeque::from(orders);
         if config.breaks(Broken::EndBeforeAnswer) {
-            let is_end = |order: &&Order| matches!(order, Order::GiveUp(..));
+            let is_end = |order: &&Order| matches!(order, Order::GiveUp { .. });
             let (ends, others): (Vec<_>, Vec<_>) = orders.iter().partition(is_end);
             orders = others.into_iter().chain(ends).copied().collect();
         }
@@ -206,7 +206,7 @@ impl World {
                 }
                 // Nobody is expelled in the model.
                 Order::Expel(_) => Orders::new(),
-                Order::GiveUp((_, id), ..) => self.give_up(config, id),
+                Order::GiveUp { name: (_, id), .. } => self.give_up(config, id),
                 Order::Arm(timer @ Timer::Place(..), _) => {
                     self.hub.timers.insert(timer);
                     Orders::new()
@@ -432,7 +432,7 @@ impl World {
                 self.hub.parked.insert(name.1, *parked);
                 let orders = admission.parked(name);
                 let given_up = orders.iter().find_map(|order| match order {
-                    Order::GiveUp(_, _, clienthello) => Some(*clienthello),
+                    Order::GiveUp { clienthello, .. } => Some(*clienthello),
                     _ => None,
                 });
                 match given_up.filter(|_| config.breaks(Broken::SupersededEnds)) {
@@ -546,7 +546,10 @@ impl World {
         }
         if config.breaks(Broken::LastIsKept) {
             for order in std::mem::take(&mut orders) {
-                if let Order::GiveUp(name, _, clienthello) = order {
+                if let Order::GiveUp {
+                    name, clienthello, ..
+                } = order
+                {
                     hub.admission.kept(name, clienthello);
                 }
             }

@@ -636,7 +636,7 @@ impl World {
         let mut orders = VecDeque::from(orders);
         let mut unstored = Vec::new();
         if self.setup.breaks(Broken::EndBeforeAnswer) {
-            let is_end = |order: &&Order| matches!(order, Order::GiveUp(..));
+            let is_end = |order: &&Order| matches!(order, Order::GiveUp { .. });
             let (ends, others): (Vec<_>, Vec<_>) = orders.iter().partition(is_end);
             orders = others.into_iter().chain(ends).copied().collect();
         }
@@ -659,7 +659,11 @@ impl World {
                         self.run(At::Server(node, id));
                     }
                 }
-                Order::GiveUp((key, id), _, clienthello) => {
+                Order::GiveUp {
+                    name: (key, id),
+                    clienthello,
+                    ..
+                } => {
                     let Some(parked) = self.nodes[node].hub.parked.remove(&id) else {
                         continue;
                     };

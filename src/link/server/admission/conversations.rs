@@ -243,7 +243,11 @@ impl Conversations {
         let standing = self.standings.get(&name);
         let clienthello = standing.and_then(Standing::clienthello).unwrap_or(0);
         self.forget(&name, orders);
-        orders.push(Order::GiveUp(name, why, clienthello));
+        orders.push(Order::GiveUp {
+            name,
+            why,
+            clienthello,
+        });
     }
 
     /// Nobody is told any more that it has ended.

@@ -102,9 +102,15 @@ pub enum Order {
     /// [`Admission::ended`](super::Admission::ended), or if that cannot be stored
     /// [`Admission::kept`](super::Admission::kept), or
     /// [`Admission::taken_over`](super::Admission::taken_over) where another process has its
-    /// record; and skip the later orders for its key then. With it comes the place of its youngest
-    /// ClientHello.
-    GiveUp(ConversationName, Why, u64),
+    /// record; and skip the later orders for its key then.
+    GiveUp {
+        /// Which.
+        name: ConversationName,
+        /// Why.
+        why: Why,
+        /// The place of its youngest ClientHello.
+        clienthello: u64,
+    },
     /// Nobody is told any more that this conversation has ended: its record can go.
     Forget(ConversationName),
     /// Call [`Admission::fired`](super::Admission::fired) with this timer after so long. This

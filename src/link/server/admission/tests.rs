@@ -69,7 +69,7 @@ impl Door {
                 }
                 Order::Supersede(name) => words.push(format!("supersede {}", number(name))),
                 Order::Expel(name) => words.push(format!("expel {}", number(name))),
-                Order::GiveUp(name, ..) => {
+                Order::GiveUp { name, .. } => {
                     words.push(format!("give up {}", number(name)));
                     let ended = self.admission.ended(name);
                     words.extend(self.obey(ended));
@@ -1078,7 +1078,12 @@ fn what_could_not_be_given_up_is_parked_as_before() {
     assert!(door.parked(1, 1).is_empty());
     let name = (key(1), id(1));
     let orders = door.admission.expel(&key(1));
-    let Some(Order::GiveUp(given_up, Why::Expelled, clienthello)) = orders.last().copied() else {
+    let Some(Order::GiveUp {
+        name: given_up,
+        why: Why::Expelled,
+        clienthello,
+    }) = orders.last().copied()
+    else {
         panic!("{orders:?}");
     };
     assert_eq!(given_up, name);

@@ -99,7 +99,7 @@ fn put(store: &Arc<EtcdStore>, byte: u8, is_end: bool) -> Later<Result<Version, 
 }
 
 #[tokio::test]
-#[ignore = "needs etcd: scripts/prove cluster"]
+#[ignore = "needs etcd and etcdctl: scripts/prove cluster"]
 async fn of_two_machines_one_takes_over() {
     let etcd = Etcd::start();
     let (here, there) = (etcd.store("alice").await, etcd.store("alice").await);
@@ -127,7 +127,7 @@ async fn of_two_machines_one_takes_over() {
 }
 
 #[tokio::test]
-#[ignore = "needs etcd: scripts/prove cluster"]
+#[ignore = "needs etcd and etcdctl: scripts/prove cluster"]
 async fn another_identitys_records_are_not_ours() {
     let etcd = Etcd::start();
     let (ours, theirs) = (etcd.store("alice").await, etcd.store("carol").await);
@@ -136,7 +136,7 @@ async fn another_identitys_records_are_not_ours() {
 }
 
 #[tokio::test]
-#[ignore = "needs etcd: scripts/prove cluster"]
+#[ignore = "needs etcd and etcdctl: scripts/prove cluster"]
 async fn a_later_ticket_counts_what_was_put_and_no_ticket_is_a_write() {
     let etcd = Etcd::start();
     let (here, there) = (etcd.store("alice").await, etcd.store("alice").await);
@@ -148,7 +148,7 @@ async fn a_later_ticket_counts_what_was_put_and_no_ticket_is_a_write() {
 }
 
 #[tokio::test]
-#[ignore = "needs etcd: scripts/prove cluster"]
+#[ignore = "needs etcd and etcdctl: scripts/prove cluster"]
 async fn while_etcd_is_away_nobody_knows() {
     let mut etcd = Etcd::start();
     let store = etcd.store("alice").await;
@@ -172,7 +172,7 @@ async fn while_etcd_is_away_nobody_knows() {
 
 /// etcd tells its version to anybody, so that alone says nothing.
 #[tokio::test]
-#[ignore = "needs etcd: scripts/prove cluster"]
+#[ignore = "needs etcd and etcdctl: scripts/prove cluster"]
 async fn who_may_not_read_there_is_told_so() {
     let etcd = Etcd::start();
     let store = etcd.store("alice").await;
@@ -193,7 +193,7 @@ async fn who_may_not_read_there_is_told_so() {
 
 /// Each has its own records, and what one does not have says nothing of the other's.
 #[tokio::test]
-#[ignore = "needs etcd: scripts/prove cluster"]
+#[ignore = "needs etcd and etcdctl: scripts/prove cluster"]
 async fn two_etcds_are_not_one() {
     let (first, second) = (Etcd::start(), Etcd::start());
     for etcd in [&first, &second] {
@@ -226,7 +226,7 @@ async fn two_etcds_are_not_one() {
 }
 
 #[tokio::test]
-#[ignore = "needs etcd: scripts/prove cluster"]
+#[ignore = "needs etcd and etcdctl: scripts/prove cluster"]
 async fn an_end_is_kept_for_a_day_and_the_rest_for_a_month() {
     let etcd = Etcd::start();
     let store = etcd.store("alice").await;
@@ -246,7 +246,7 @@ async fn an_end_is_kept_for_a_day_and_the_rest_for_a_month() {
 }
 
 #[tokio::test]
-#[ignore = "needs etcd: scripts/prove cluster"]
+#[ignore = "needs etcd and etcdctl: scripts/prove cluster"]
 async fn what_etcd_refuses_has_failed() {
     let etcd = Etcd::start();
     let store = etcd.store("alice").await;
