@@ -198,16 +198,23 @@ fn what_was_entered_as_the_peer_quit_is_named() {
     terminal.freezes();
     pair.server.program.send(Signal::SIGINT);
     terminal.types(" there?\r");
-    // The quit is in the client's socket once the server waits for its answer.
+    // The quit is as good as in the client's socket.
     pair.server.program.stderr.line_with("Saying goodbye");
     terminal.send(Signal::SIGCONT);
     let (code, rows) = terminal.finish();
-    assert_eq!(code, Some(4), "{rows:#?}");
     // Unless it was on its way already.
     let said = rows.join(" ");
     let is_named = said.contains("Not sent: Are you there?")
         || said.contains("Your message of turn 2 was not acknowledged");
-    assert!(is_named, "{rows:#?}");
+    match code {
+        Some(4) => assert!(is_named, "{rows:#?}"),
+        // Or there first.
+        _ => {
+            assert!(!is_named, "{rows:#?}");
+            let shown = &mut pair.server.program.stdout;
+            shown.line_with("They say: Are you there?");
+        }
+    }
 }
 
 #[test]
