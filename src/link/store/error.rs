@@ -127,3 +127,24 @@ impl From<JournalError> for StoreError {
         Self::Failed(error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    /// A user who may read it and not write it; and what no file has to do with.
+    #[test]
+    fn a_closed_file_is_told_from_a_disk_that_fails() {
+        for (kind, is_it) in [
+            (ErrorKind::PermissionDenied, true),
+            (ErrorKind::ReadOnlyFilesystem, false),
+            (ErrorKind::StorageFull, false),
+            (ErrorKind::Other, false),
+        ] {
+            let error = JournalError::unwritable(Path::new("a"), io::Error::from(kind));
+            assert_eq!(error.is_of_one_file(), is_it, "{kind:?}");
+        }
+    }
+}
