@@ -1,15 +1,16 @@
 //! TCP as PROTOCOL 1.1 wants it: `TCP_NODELAY` on, one listener for IPv4 and
 //! IPv6, and a client that tries all addresses of a name, quickly.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// From one attempt to the next while the earlier goes on (RFC 8305, section 5).
@@ -82,7 +83,7 @@ pub type Dialing = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
 /// - Else why the name does not resolve, or why the first attempt that failed did.
 pub async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
     let stream = timeout(DIAL_TIME, async {
-        race(lookup_host((host, port)).await?.collect()).await
+        race(lookup_host((host, port)).await?, TcpStream::connect).await
     });
     let stream = stream
         .await
@@ -91,23 +92,21 @@ pub async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+/// The first of these that answers. All are tried in the task of whoever dials.
+async fn race<A, T, F>(
+    mut addresses: impl Iterator<Item = A>,
+    connect: impl Fn(A) -> F,
+) -> io::Result<T>
+where
+    F: Future<Output = io::Result<T>>,
+{
     let mut first_error = None;
-    let mut attempts = JoinSet::new();
-    let mut left = addresses.into_iter();
+    let mut attempts = Vec::new();
     loop {
-        let next = left.next();
+        let next = addresses.next();
         let is_last = next.is_none();
-        if let Some(address) = next {
-            attempts.spawn(TcpStream::connect(address));
-        }
-        let attempt = async {
-            match attempts.join_next().await {
-                Some(Ok(result)) => Some(result),
-                Some(Err(gone)) => Some(Err(io::Error::other(gone))),
-                None => None,
-            }
-        };
+        attempts.extend(next.map(|address| Box::pin(connect(address))));
+        let attempt = first_of(&mut attempts);
         let result = match is_last {
             true => attempt.await,
             false => match timeout(ATTEMPT_DELAY, attempt).await {
@@ -125,6 +124,79 @@ async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
                 return Err(first_error.unwrap_or_else(none));
             }
             None => {}
+        }
+    }
+}
+
+/// What the first of these yields that is done; it is taken out. `None` if there are none.
+async fn first_of<F: Future + Unpin>(attempts: &mut Vec<F>) -> Option<F::Output> {
+    poll_fn(|cx| {
+        for place in 0..attempts.len() {
+            if let Some(attempt) = attempts.get_mut(place)
+                && let Poll::Ready(result) = Pin::new(attempt).poll(cx)
+            {
+                drop(attempts.swap_remove(place));
+                return Poll::Ready(Some(result));
+            }
+        }
+        match attempts.is_empty() {
+            true => Poll::Ready(None),
+            false => Poll::Pending,
+        }
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    /// What becomes of an attempt, after so many milliseconds.
+    #[derive(Clone, Copy)]
+    enum Attempt {
+        Answered(u64),
+        Failed(u64),
+        Silent,
+    }
+
+    use Attempt::{Answered, Failed, Silent};
+
+    async fn tried(attempt: Attempt) -> io::Result<u64> {
+        match attempt {
+            Answered(after) => {
+                sleep(Duration::from_millis(after)).await;
+                Ok(after)
+            }
+            Failed(after) => {
+                sleep(Duration::from_millis(after)).await;
+                Err(io::Error::other(after.to_string()))
+            }
+            Silent => pending().await,
+        }
+    }
+
+    /// RFC 8305, section 5.
+    #[tokio::test(start_paused = true)]
+    async fn the_first_address_that_answers_is_taken() {
+        for (attempts, result, takes) in [
+            (&[Answered(400), Silent][..], "400", 400),
+            (&[Silent, Answered(1)], "1", 251),
+            // The next is tried as soon as one has failed.
+            (&[Failed(3), Silent, Answered(2)], "2", 255),
+            (&[Failed(300), Answered(100)], "100", 350),
+            // Of several errors the first is told.
+            (&[Failed(300), Failed(7)], "7", 300),
+            (&[], "the name has no address", 0),
+        ] {
+            let begun = Instant::now();
+            let raced = race(attempts.iter().copied(), tried).await;
+            let told = raced.map_or_else(|error| error.to_string(), |after| after.to_string());
+            let took = begun.elapsed().as_millis();
+            assert_eq!((told.as_str(), took), (result, takes));
         }
     }
 }
