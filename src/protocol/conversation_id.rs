@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use base64::Engine as _;
+use base64::display::Base64Display;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
@@ -30,8 +31,14 @@ impl FromStr for ConversationId {
     type Err = MalformedId;
 
     fn from_str(text: &str) -> Result<Self, MalformedId> {
-        let bits = URL_SAFE_NO_PAD.decode(text).map_err(|_| MalformedId)?;
-        Ok(Self(bits.try_into().map_err(|_| MalformedId)?))
+        // Room for what the engine takes for the most that the text could hold.
+        let mut bits = [0; 18];
+        match URL_SAFE_NO_PAD.decode_slice(text, &mut bits) {
+            Ok(16) => {}
+            Ok(_) | Err(_) => return Err(MalformedId),
+        }
+        let (bits, _) = bits.split_first_chunk().ok_or(MalformedId)?;
+        Ok(Self(*bits))
     }
 }
 
@@ -45,7 +52,7 @@ impl TryFrom<String> for ConversationId {
 
 impl fmt::Display for ConversationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+        Base64Display::new(&self.0, &URL_SAFE_NO_PAD).fmt(f)
     }
 }
 

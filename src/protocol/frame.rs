@@ -183,7 +183,7 @@ impl Frame {
         Self::from_members(&kind, members)
     }
 
-    fn from_members(kind: &str, mut members: Members) -> Result<Self, FrameError> {
+    fn from_members(kind: &str, mut members: Members<'_>) -> Result<Self, FrameError> {
         let frame = match kind {
             "hello" => Self::Hello {
                 conversation: members.parsed("conversation")?,

@@ -1,29 +1,35 @@
 //! A strict reader of JSON (RFC 8259). Objects keep every member, repeated ones too; values
 //! that the protocol never uses become [`Json::Other`].
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-pub(super) enum Json {
+/// Strings are the text's own where nothing in them is escaped.
+pub(super) enum Json<'a> {
     /// Digits only: a sign, a fraction or an exponent makes it `Other`.
     Integer(u64),
-    String(String),
-    Object(Vec<(String, Json)>),
+    String(Cow<'a, str>),
+    Object(Vec<(Name<'a>, Json<'a>)>),
     /// An array, a literal, or a number that is not an [`Json::Integer`].
     Other,
 }
 
-impl Json {
+/// The name of a member.
+#[derive(Deserialize)]
+pub(super) struct Name<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
+
+impl<'a> Json<'a> {
     /// Reads one whole text. `None` if it is not JSON, or not UTF-8, or has
     /// an unpaired surrogate in a string.
-    pub(super) fn parse(text: &[u8]) -> Option<Self> {
+    pub(super) fn parse(text: &'a [u8]) -> Option<Self> {
         serde_json::from_slice(text).ok()
     }
 }
 
-impl<'de> Deserialize<'de> for Json {
+impl<'de> Deserialize<'de> for Json<'de> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         from.deserialize_any(JsonVisitor)
     }
@@ -32,42 +38,46 @@ impl<'de> Deserialize<'de> for Json {
 struct JsonVisitor;
 
 impl<'de> Visitor<'de> for JsonVisitor {
-    type Value = Json;
+    type Value = Json<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("JSON")
     }
 
-    fn visit_u64<E>(self, integer: u64) -> Result<Json, E> {
+    fn visit_u64<E>(self, integer: u64) -> Result<Json<'de>, E> {
         Ok(Json::Integer(integer))
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Json, E> {
+    fn visit_i64<E>(self, _: i64) -> Result<Json<'de>, E> {
         Ok(Json::Other)
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Json, E> {
+    fn visit_f64<E>(self, _: f64) -> Result<Json<'de>, E> {
         Ok(Json::Other)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Json, E> {
+    fn visit_bool<E>(self, _: bool) -> Result<Json<'de>, E> {
         Ok(Json::Other)
     }
 
-    fn visit_unit<E>(self) -> Result<Json, E> {
+    fn visit_unit<E>(self) -> Result<Json<'de>, E> {
         Ok(Json::Other)
     }
 
-    fn visit_str<E>(self, string: &str) -> Result<Json, E> {
-        Ok(Json::String(string.to_owned()))
+    fn visit_borrowed_str<E>(self, string: &'de str) -> Result<Json<'de>, E> {
+        Ok(Json::String(Cow::Borrowed(string)))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Json, A::Error> {
+    fn visit_str<E>(self, string: &str) -> Result<Json<'de>, E> {
+        Ok(Json::String(Cow::Owned(string.to_owned())))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Json<'de>, A::Error> {
         while array.next_element::<IgnoredAny>()?.is_some() {}
         Ok(Json::Other)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Json, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Json<'de>, A::Error> {
         let mut members = Vec::new();
         while let Some(member) = object.next_entry()? {
             members.push(member);

@@ -1,12 +1,13 @@
 //! What every frame has in common: one object with one member, whose value is an object
 //! (PROTOCOL 2.1 and 2.9).
 
+use std::borrow::Cow;
 use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::json::Json;
+use super::json::{Json, Name};
 use super::text::{Detail, Text};
 
 /// Why a line is not a frame. Always a protocol error of its sender (PROTOCOL 2.9).
@@ -44,15 +45,15 @@ pub enum FrameError {
 }
 
 /// The members of a frame's value that were not read yet.
-pub(super) struct Members(Vec<(String, Json)>);
+pub(super) struct Members<'a>(Vec<(Name<'a>, Json<'a>)>);
 
-impl Members {
+impl<'a> Members<'a> {
     /// 2^53 − 1 (PROTOCOL 2.3).
     pub(super) const MAX_INTEGER: u64 = (1 << 53) - 1;
 
     /// The kind that a line names, and the members of its value; the line is given without its
     /// LF.
-    pub(super) fn of_line(line: &[u8]) -> Result<(String, Self), FrameError> {
+    pub(super) fn of_line(line: &'a [u8]) -> Result<(Cow<'a, str>, Self), FrameError> {
         if line.iter().all(u8::is_ascii_whitespace) {
             return Err(FrameError::EmptyLine);
         }
@@ -60,13 +61,13 @@ impl Members {
             return Err(FrameError::NotOneMember);
         };
         match (members.pop(), members.is_empty()) {
-            (Some((kind, Json::Object(value))), true) => Ok((kind, Self(value))),
+            (Some((Name(kind), Json::Object(value))), true) => Ok((kind, Self(value))),
             _ => Err(FrameError::NotOneMember),
         }
     }
 
-    fn take(&mut self, name: &'static str) -> Option<Json> {
-        let at = self.0.iter().position(|(member, _)| member == name)?;
+    fn take(&mut self, name: &'static str) -> Option<Json<'a>> {
+        let at = self.0.iter().position(|(member, _)| member.0 == name)?;
         Some(self.0.swap_remove(at).1)
     }
 
@@ -82,17 +83,17 @@ impl Members {
         &mut self,
         name: &'static str,
     ) -> Result<[u8; N], FrameError> {
-        let bytes = URL_SAFE_NO_PAD.decode(self.string(name)?).ok();
+        let bytes = URL_SAFE_NO_PAD.decode(&*self.string(name)?).ok();
         let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
         bytes.ok_or(FrameError::BadValue(name))
     }
 
     /// Whether a member of this name was not read yet.
     pub(super) fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|(member, _)| member == name)
+        self.0.iter().any(|(member, _)| member.0 == name)
     }
 
-    fn string(&mut self, name: &'static str) -> Result<String, FrameError> {
+    fn string(&mut self, name: &'static str) -> Result<Cow<'a, str>, FrameError> {
         match self.take(name).ok_or(FrameError::Missing(name))? {
             Json::String(string) => Ok(string),
             _ => Err(FrameError::BadValue(name)),

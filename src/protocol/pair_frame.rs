@@ -93,7 +93,7 @@ impl PairFrame {
     /// A [`FrameError`] for anything but exactly one frame.
     pub fn from_line(line: &[u8]) -> Result<Self, FrameError> {
         let (kind, mut members) = Members::of_line(line)?;
-        let frame = match kind.as_str() {
+        let frame = match &*kind {
             "pair" => Self::Pair(match members.has("confirm") {
                 false => PairStep::Spake2(members.bytes("spake2")?),
                 true => PairStep::Confirm(members.bytes("confirm")?),
