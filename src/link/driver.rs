@@ -98,7 +98,8 @@ struct State<S> {
     wire: Option<Box<Wire<S>>>,
     /// The connection that becomes the link next.
     arriving: Option<Box<Wire<S>>>,
-    deadlines: [(Timer, Option<Instant>); 7],
+    /// Mostly none is armed.
+    deadlines: Vec<(Timer, Instant)>,
     /// A put, or a removal, that is not known to be done, and the runtime that it needs: a user
     /// may poll from outside of it.
     putting: Option<Later<Result<(), StoreError>>>,
@@ -175,15 +176,6 @@ where
     ) -> Arc<Self> {
         let conversation = session.conversation().id();
         let span = info_span!("conversation", %conversation, %peer);
-        let timers = [
-            Timer::Hold,
-            Timer::CrowdedHold,
-            Timer::Quit,
-            Timer::CrowdedQuit,
-            Timer::Taking,
-            Timer::Redial,
-            Timer::Notices,
-        ];
         let mut state = State {
             session,
             span,
@@ -191,7 +183,7 @@ where
             place: crowding.map(|crowding| Place::new(crowding, (peer, conversation))),
             wire: None,
             arriving: None,
-            deadlines: timers.map(|timer| (timer, None)),
+            deadlines: Vec::new(),
             putting: None,
             runtime: Handle::current(),
             heard: None,
@@ -668,14 +660,13 @@ where
     }
 
     fn set(&mut self, timer: Timer, at: Option<Instant>) {
-        for (_, deadline) in self.deadlines.iter_mut().filter(|(of, _)| *of == timer) {
-            *deadline = at;
-        }
+        self.deadlines.retain(|(of, _)| *of != timer);
+        self.deadlines.extend(at.map(|at| (timer, at)));
         self.after.wake_keeper |= at.is_some();
     }
 
     fn wake_at(&self) -> Option<Instant> {
-        let deadlines = self.deadlines.iter().filter_map(|(_, at)| *at);
+        let deadlines = self.deadlines.iter().map(|(_, at)| *at);
         let closing = self.closing.iter().map(|(closing, _)| closing.by());
         deadlines.chain(closing).min()
     }
@@ -732,15 +723,10 @@ where
         }
         // Timers before frames: a peer that never stops sending must not delay them.
         let now = Instant::now();
-        for at in 0..self.deadlines.len() {
-            if let Some((timer, deadline)) = self.deadlines.get_mut(at)
-                && deadline.is_some_and(|at| at <= now)
-            {
-                *deadline = None;
-                let timer = *timer;
-                self.session.fired(timer);
-                self.process();
-            }
+        while let Some(due) = self.deadlines.iter().position(|(_, at)| *at <= now) {
+            let (timer, _) = self.deadlines.swap_remove(due);
+            self.session.fired(timer);
+            self.process();
         }
         self.close_on();
         if let Some((_, true)) = self.closing.take_if(|(closing, _)| closing.by() <= now) {
