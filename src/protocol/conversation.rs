@@ -638,7 +638,7 @@ impl Conversation {
 
     /// Let s and r be the highest turns said and heard here. The peer has heard s, or
     /// everything before it; it has said r, or one turn more (PROTOCOL 4.4).
-    fn check_counters(&self, theirs: u64) -> Result<(), Violation> {
+    pub(crate) fn check_counters(&self, theirs: u64) -> Result<(), Violation> {
         let (said, heard) = (self.record.said, self.handed_over());
         let all_but_the_last = said.saturating_sub(2);
         if (theirs == said || theirs == all_but_the_last) && theirs + 1 >= heard {

@@ -618,8 +618,8 @@ impl Admission {
             };
             self.send_away(&rival, last, &mut orders);
         }
-        if self.seats > seats {
-            // It had its turn already.
+        // It had its turn already, or nobody is before it.
+        if self.seats > seats || (self.seats > 0 && !self.is_crowded()) {
             self.seats -= 1;
             self.enter(id, hello, true, &mut orders);
             return orders;

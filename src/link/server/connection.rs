@@ -78,7 +78,7 @@ pub(super) fn receive<S>(
     stream: S,
     address: Option<IpAddr>,
     entrance: Entrance,
-    limits: Limits,
+    limits: Arc<Limits>,
     hub: HubHandle<S>,
     instructions: mpsc::UnboundedReceiver<Instruction>,
 ) -> impl Future<Output = ()> + Send
@@ -118,7 +118,7 @@ async fn arrive<S>(
     stream: S,
     address: Option<IpAddr>,
     entrance: Entrance,
-    limits: Limits,
+    limits: Arc<Limits>,
     hub: HubHandle<S>,
     mut instructions: mpsc::UnboundedReceiver<Instruction>,
 ) -> Option<oneshot::Receiver<Keeping>>
@@ -375,13 +375,20 @@ mod tests {
             tickets: Arc::new(Tickets::of(None)),
         };
         let stream = || duplex(1).0;
-        let limits = Limits::default();
+        let limits = Arc::new(Limits::default());
         let entrance = || Entrance {
             config: server_config(&identity),
             door: Arc::new(Door::new(&identity)),
         };
         let told = || mpsc::unbounded_channel().1;
-        let greeting = arrive(stream(), None, entrance(), limits, hub(), told());
+        let greeting = arrive(
+            stream(),
+            None,
+            entrance(),
+            Arc::clone(&limits),
+            hub(),
+            told(),
+        );
         let connection = receive(stream(), None, entrance(), limits, hub(), told());
         let client = Client::new(&identity, vec![]);
         let connecting = client.connect(tcp::dialer("localhost", 1));

@@ -46,7 +46,8 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// A server's settings.
 pub(super) struct Settings {
     pub(super) entrance: Entrance,
-    pub(super) limits: Limits,
+    /// Each connection has them until it is let in: they are large.
+    pub(super) limits: Arc<Limits>,
     pub(super) one_at_a_time: bool,
     pub(super) questions: Questions,
 }
@@ -262,7 +263,7 @@ where
         self.connections.insert(id, connection);
         let hub = self.handle(id);
         let entrance = self.settings.entrance.clone();
-        let limits = self.settings.limits;
+        let limits = Arc::clone(&self.settings.limits);
         self.tasks.spawn(connection::receive(
             stream, address, entrance, limits, hub, instructed,
         ));
@@ -607,8 +608,8 @@ where
             task,
         } = entering;
         let greeting = greeting(&hello, has_quit);
-        // Tried on a copy: where it cannot be, nothing has changed (PROTOCOL 4.4).
-        if let Err(violation) = conversation.clone().accept(greeting.heard) {
+        // Where it cannot be, nothing has changed (PROTOCOL 4.4).
+        if let Err(violation) = conversation.check_counters(greeting.heard) {
             return self.turn_away(id, wire, violation);
         }
         let name = hello.name();

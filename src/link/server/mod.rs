@@ -109,7 +109,7 @@ impl ServerBuilder {
                     config: server_config(identity),
                     door: Arc::new(Door::new(identity)),
                 },
-                limits: Limits::default(),
+                limits: Arc::default(),
                 one_at_a_time: true,
                 questions: Questions::new(admit),
             },
@@ -120,7 +120,7 @@ impl ServerBuilder {
     /// The same server with other limits. Without this it has [`Limits::default`].
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
-        self.settings.limits = limits.countable();
+        self.settings.limits = Arc::new(limits.countable());
         self
     }
 
@@ -179,7 +179,7 @@ impl ServerBuilder {
         F: Future<Output = io::Result<(S, Option<IpAddr>)>> + Send + 'static,
     {
         let mut settings = self.settings;
-        settings.limits = settings.limits.of_server();
+        settings.limits = Arc::new(settings.limits.of_server());
         let kept = match self.kept {
             Kept::Nowhere => Inventory::default(),
             Kept::Journal(journal) => journal.server(&settings.limits).await?,

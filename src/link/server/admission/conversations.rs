@@ -99,12 +99,11 @@ impl Conversations {
 
     /// It is on.
     pub(super) fn live(&mut self, name: ConversationName, clienthello: u64, orders: &mut Orders) {
-        self.forget(&name, orders);
         let live = Standing::Live {
             clienthello,
             given_up: None,
         };
-        self.standings.insert(name, live);
+        self.stand(name, live, orders);
         *self.live.entry(name.0).or_default() += 1;
     }
 
@@ -117,8 +116,7 @@ impl Conversations {
 
     /// Nobody goes on with it here.
     pub(super) fn out_of_reach(&mut self, name: ConversationName, orders: &mut Orders) {
-        self.forget(&name, orders);
-        self.standings.insert(name, Standing::OutOfReach);
+        self.stand(name, Standing::OutOfReach, orders);
     }
 
     /// It was parked before a restart, for so long.
@@ -177,10 +175,8 @@ impl Conversations {
         age: Duration,
         orders: &mut Orders,
     ) {
-        self.forget(&name, orders);
+        self.stand(name, Standing::Parked { clienthello }, orders);
         self.parked.push_back(name);
-        let parked = Standing::Parked { clienthello };
-        self.standings.insert(name, parked);
         let left = PARKED_TIME.saturating_sub(age);
         orders.push(Order::Arm(Timer::Parked(name.0, name.1), left));
     }
@@ -188,14 +184,13 @@ impl Conversations {
     /// It has ended; the oldest ends are forgotten past the limit.
     pub(super) fn ended(&mut self, name: ConversationName) -> Orders {
         let mut orders = Orders::new();
-        self.forget(&name, &mut orders);
+        self.stand(name, Standing::Ended, &mut orders);
         if self.ended.len() >= self.most_ended
             && let Some(oldest) = self.ended.front().copied()
         {
             self.forget_end(&oldest, &mut orders);
         }
         self.ended.push_back(name);
-        self.standings.insert(name, Standing::Ended);
         let timer = Timer::Ended(name.0, name.1);
         orders.push(Order::Arm(timer, self.ended_time));
         orders
@@ -258,12 +253,26 @@ impl Conversations {
 
     /// The state of a conversation does not matter any more.
     pub(super) fn forget(&mut self, name: &ConversationName, orders: &mut Orders) {
-        match self.standings.remove(name) {
-            Some(Standing::Parked { .. }) => {
+        if let Some(was) = self.standings.remove(name) {
+            self.stood(name, &was, orders);
+        }
+    }
+
+    /// It stands like this from now on.
+    fn stand(&mut self, name: ConversationName, standing: Standing, orders: &mut Orders) {
+        if let Some(was) = self.standings.insert(name, standing) {
+            self.stood(&name, &was, orders);
+        }
+    }
+
+    /// It stood like this until now.
+    fn stood(&mut self, name: &ConversationName, was: &Standing, orders: &mut Orders) {
+        match was {
+            Standing::Parked { .. } => {
                 self.parked.retain(|parked| parked != name);
                 orders.push(Order::Disarm(Timer::Parked(name.0, name.1)));
             }
-            Some(Standing::Ended) => {
+            Standing::Ended => {
                 // The oldest first: mostly it is that one.
                 let place = self.ended.iter().position(|ended| ended == name);
                 if let Some(place) = place {
@@ -271,7 +280,7 @@ impl Conversations {
                 }
                 orders.push(Order::Disarm(Timer::Ended(name.0, name.1)));
             }
-            Some(Standing::Live { .. }) => {
+            Standing::Live { .. } => {
                 if let Entry::Occupied(mut live) = self.live.entry(name.0) {
                     *live.get_mut() -= 1;
                     if *live.get() == 0 {
@@ -279,7 +288,7 @@ impl Conversations {
                     }
                 }
             }
-            Some(Standing::OutOfReach) | None => {}
+            Standing::OutOfReach => {}
         }
     }
 }

@@ -114,7 +114,7 @@ pub enum Order {
     /// Nobody is told any more that this conversation has ended: its record can go.
     Forget(ConversationName),
     /// Call [`Admission::fired`](super::Admission::fired) with this timer after so long. This
-    /// replaces an earlier `Arm`.
+    /// replaces an earlier `Arm`; that of an end is disarmed before it is armed again.
     Arm(Timer, Duration),
     /// Do not call it for this timer any more.
     Disarm(Timer),
