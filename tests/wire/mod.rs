@@ -15,6 +15,8 @@ mod handshake;
 #[cfg(feature = "cli")]
 mod leaving;
 #[cfg(feature = "cli")]
+mod names;
+#[cfg(feature = "cli")]
 mod openssl;
 #[cfg(feature = "cli")]
 mod ours;

@@ -52,10 +52,11 @@ pub(crate) struct Exited {
 
 impl Program {
     pub(crate) fn start(arguments: &[&str], home: &Path) -> Self {
+        let (command, rest) = arguments.split_first().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_turnchat"))
-            .args(arguments)
-            .arg("--home")
+            .args([command, "--home"])
             .arg(home)
+            .args(rest)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
