@@ -85,10 +85,13 @@ fn a_home_that_cannot_be_made_is_said() {
 fn without_any_home_that_is_said() {
     let alice = Person::new();
     let mut command = alice.turnchat(&["fingerprint"]);
-    command.env_remove("TURNCHAT_HOME").env_remove("HOME");
+    // Without any, the home that the system has for this account is taken.
+    command.env("HOME", "relative");
+    command
+        .env_remove("TURNCHAT_HOME")
+        .env_remove("XDG_CONFIG_HOME");
     let done = crate::harness::Program::start(command).finish();
-    // Where the system knows the account, its home is taken.
-    done.fails(1, &[]);
+    done.fails(1, &["There is no home directory", "--home DIR"]);
 }
 
 #[test]
