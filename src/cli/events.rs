@@ -32,7 +32,8 @@ pub fn ended(over: &Ended) -> Value {
                 LinkError::Cut
                 | LinkError::Io(_)
                 | LinkError::Overdue(_)
-                | LinkError::OtherKey(_) => "lost",
+                | LinkError::OtherKey(_)
+                | LinkError::NotNow(_) => "lost",
                 LinkError::TakenOver => "elsewhere",
                 _ => "error",
             },

@@ -104,7 +104,8 @@ struct News {
     waiting: Option<u64>,
     delivered: Option<u64>,
     told_lost: bool,
-    other_key: Option<KeyId>,
+    /// What keeps the link from coming back.
+    hindrance: Option<Notice>,
 }
 
 impl Ending {
@@ -346,10 +347,8 @@ impl Session {
         if !self.is_on() || self.has_link {
             return;
         }
-        let is_new = |key: &KeyId| self.lost != Some(LinkError::OtherKey(*key));
-        if let Some(key) = other_key.filter(is_new) {
-            self.news.other_key = Some(key);
-            self.lost = Some(LinkError::OtherKey(key));
+        if let Some(key) = other_key {
+            self.hindered(LinkError::OtherKey(key), Notice::OtherKey { key });
         }
         self.redial();
     }
@@ -590,9 +589,9 @@ impl Session {
                 false => Notice::Resumed,
             });
         }
-        if let Some(key) = self.news.other_key.take_if(|_| self.pace.notices > 0) {
+        if let Some(hindrance) = self.news.hindrance.take_if(|_| self.pace.notices > 0) {
             self.count_notice();
-            return Some(Notice::OtherKey { key });
+            return Some(hindrance);
         }
         self.poll_place()
     }
@@ -600,7 +599,7 @@ impl Session {
     /// Whether [`poll_notice`](Self::poll_notice) has something.
     pub fn has_notice(&self) -> bool {
         let has_changed =
-            self.news.waiting.is_some() || self.news.other_key.is_some() || self.has_come_or_gone();
+            self.news.waiting.is_some() || self.news.hindrance.is_some() || self.has_come_or_gone();
         self.news.delivered.is_some() || (has_changed && self.pace.notices > 0)
     }
 
@@ -683,7 +682,7 @@ impl Session {
     /// The peer has the conversation, or a place for it.
     fn answered(&mut self) {
         if self.lost.take().is_some() {
-            self.news.other_key = None;
+            self.news.hindrance = None;
             self.outputs.push_back(Output::Disarm(Timer::Hold));
             if self.role == Role::Server {
                 self.outputs.push_back(Output::Disarm(Timer::CrowdedHold));
@@ -697,8 +696,12 @@ impl Session {
     }
 
     fn lose(&mut self, error: LinkError) {
-        if self.lost.is_none() {
-            self.lost = Some(error);
+        let is_new = self.lost.is_none();
+        match error {
+            LinkError::NotNow(reason) => self.hindered(error, Notice::NotNow { reason }),
+            error => _ = self.lost.get_or_insert(error),
+        }
+        if is_new {
             self.news.waiting = None;
             let hold = match self.is_answered() {
                 true => self.times.hold,
@@ -711,6 +714,15 @@ impl Session {
         }
         if self.role == Role::Client {
             self.redial();
+        }
+    }
+
+    /// Somebody answers, and the link is not back for this reason: told once, and what a hold
+    /// ends with.
+    fn hindered(&mut self, error: LinkError, notice: Notice) {
+        if self.lost.as_ref() != Some(&error) {
+            self.news.hindrance = Some(notice);
+            self.lost = Some(error);
         }
     }
 

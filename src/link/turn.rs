@@ -394,6 +394,7 @@ impl Handle {
                 Notice::Waiting { .. }
                 | Notice::Delivered { .. }
                 | Notice::OtherKey { .. }
+                | Notice::NotNow { .. }
                 | Notice::Silence { .. },
             ) => {}
             // It is back, or not needed any more.

@@ -343,3 +343,44 @@ async fn a_server_for_one_conversation_exits_as_its_client_deserves() {
         assert_eq!(exited.stdout, "Your message: Hello!\n", "{line}");
     }
 }
+
+/// A server that is full, or on its way out, is no lost link.
+#[tokio::test]
+async fn a_client_says_why_its_server_does_not_go_on() {
+    let papers = Papers::new();
+    let face = Face::new(&papers);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let home = Home::new(Algorithm::default());
+    let pin = papers.id.to_string();
+    let mut client = Program::start(&["client", &address, "--pin", &pin], home.path());
+    let called = async || {
+        let (stream, _) = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
+        face.answer(stream).await.unwrap()
+    };
+
+    let mut raw = called().await;
+    let id = raw.hello().await;
+    raw.send(&welcome(&id)).await;
+    raw.send(&say(1, "Hello.")).await;
+    raw.expect(&heard(1)).await;
+    drop(raw);
+    client.tells("The link is lost.");
+
+    for (reason, words) in [
+        ("busy", "The server is busy."),
+        ("closing", "The server is stopping."),
+    ] {
+        let mut raw = called().await;
+        assert!(matches!(raw.next().await, Came::Line(_)));
+        let refusal = format!("{{\"refuse\":{{\"reason\":\"{reason}\"}}}}");
+        raw.send(&refusal).await;
+        client.tells(words);
+        client.tells("turnchat asks again.");
+    }
+
+    let mut raw = called().await;
+    assert!(matches!(raw.next().await, Came::Line(_)));
+    raw.send(&welcome(&id)).await;
+    client.tells("The link is back.");
+}

@@ -84,6 +84,17 @@ fn refused(reason: Reason) -> Report {
     }
 }
 
+impl Report {
+    /// A server refuses a redial, for now.
+    pub fn not_now(reason: Reason) -> Self {
+        Self {
+            advice: "The conversation goes on once the server takes it: turnchat asks again."
+                .into(),
+            ..refused(reason)
+        }
+    }
+}
+
 impl From<&LinkError> for Report {
     fn from(error: &LinkError) -> Self {
         let again = proposal::again();

@@ -342,6 +342,10 @@ impl<C: Channel> Speaker for JsonLines<C> {
                 let report = Report::other_key(&key);
                 self.error(report.exit.event_code(), &report)
             }
+            Notice::NotNow { reason } => {
+                let report = Report::not_now(reason);
+                self.error(report.exit.event_code(), &report)
+            }
             Notice::Delivered { turn } => self.event("delivered", json!({ "turn": turn })),
         }
     }

@@ -18,6 +18,7 @@ pub(super) fn show_notice(display: &Display, notice: Notice) {
         Notice::Silence { is_over: false } => display.say(SILENCE),
         Notice::Silence { is_over: true } => display.say("Your peer is there again."),
         Notice::OtherKey { key } => display.fail(&Report::other_key(&key)),
+        Notice::NotNow { reason } => display.fail(&Report::not_now(reason)),
         Notice::Delivered { turn } => display.detail(&format!("Turn {turn} is delivered.")),
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::link::error::Ended;
-use crate::protocol::{Code, Conversation, Frame, Message, Snapshot, Violation};
+use crate::protocol::{Code, Conversation, Frame, Message, Reason, Snapshot, Violation};
 use crate::trust::KeyId;
 
 /// Sent on a connection that a newer one has replaced.
@@ -72,7 +72,7 @@ pub enum Output {
 
 /// News that does not change whose turn it is. A user who asks rarely learns the current
 /// state, not every change. All but `Delivered` come 20 at once at most, then one in 5 s.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Notice {
     /// We are in the server's queue, or a person is deciding about us.
@@ -103,6 +103,12 @@ pub enum Notice {
     OtherKey {
         /// The key that was offered. It was not proven.
         key: KeyId,
+    },
+    /// The server answers, and does not go on with the conversation for now (PROTOCOL 4.12). It is
+    /// held, and dialled for again.
+    NotNow {
+        /// Why not: a [temporary](Reason::is_temporary) reason.
+        reason: Reason,
     },
 }
 

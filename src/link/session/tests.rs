@@ -325,6 +325,50 @@ fn another_key_is_told_of_once_and_is_what_a_hold_ends_with() {
     assert!(left.iter().any(is_it), "{left:?}");
 }
 
+/// A server can be full, or on its way out, for as long as a conversation is held.
+#[test]
+fn a_refusal_for_now_is_told_of_once_and_is_what_a_hold_ends_with() {
+    let mut session = session(Role::Client);
+    connect(&mut session);
+    told(&mut session);
+    let (busy, closing) = (Reason::Busy, Reason::Closing);
+    for reasons in [&[busy][..], &[busy, busy, closing, closing, busy]] {
+        session.link_lost(LinkError::Cut);
+        settle(&mut session);
+        assert_eq!(told(&mut session), [Notice::Lost]);
+        let mut last = None;
+        for reason in reasons.iter().copied() {
+            session.fired(Timer::Redial);
+            session.connected();
+            settle(&mut session);
+            session.receive(Frame::Refuse { reason });
+            settle(&mut session);
+            let is_news = last.replace(reason) != Some(reason);
+            let news = is_news.then_some(Notice::NotNow { reason });
+            assert_eq!(told(&mut session), Vec::from_iter(news));
+        }
+        if reasons.len() == 1 {
+            session.fired(Timer::Redial);
+            connect(&mut session);
+            assert_eq!(told(&mut session), [Notice::Resumed]);
+        }
+    }
+    // Nobody there is no news, and tells less.
+    session.fired(Timer::Redial);
+    session.dial_failed(None);
+    settle(&mut session);
+    assert_eq!(told(&mut session), []);
+    session.fired(Timer::Hold);
+    let left = std::iter::from_fn(|| {
+        session.stored(Ok(()));
+        session.poll_output()
+    });
+    let left: Vec<_> = left.collect();
+    let cause = Cause::Link(LinkError::NotNow(busy));
+    let is_it = |output: &Output| matches!(output, Output::Ended(ended) if ended.cause == cause);
+    assert!(left.iter().any(is_it), "{left:?}");
+}
+
 #[test]
 fn what_is_delivered_is_told_at_once() {
     let mut session = session(Role::Server);

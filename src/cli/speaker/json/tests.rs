@@ -8,7 +8,7 @@ use crate::cli::report::{Exit, Report};
 use crate::cli::speaker::scene::{alice, conversation, ended, input, message, waits};
 use crate::cli::speaker::{Intent, Left, Speaker as _};
 use crate::link::{Cause, LinkError, Notice};
-use crate::protocol::Role;
+use crate::protocol::{Reason, Role};
 
 fn reading(commands: &str) -> (JsonLines<Stdio>, Shown) {
     let (display, shown) = Display::recorded(None);
@@ -170,6 +170,9 @@ async fn notices_are_events() {
         Notice::Silence { is_over: false },
         Notice::Silence { is_over: true },
         Notice::Delivered { turn: 2 },
+        Notice::NotNow {
+            reason: Reason::Busy,
+        },
     ] {
         bot.notice(notice).unwrap();
     }
@@ -184,6 +187,12 @@ async fn notices_are_events() {
             json!({ "event": "silence", "over": false }),
             json!({ "event": "silence", "over": true }),
             json!({ "event": "delivered", "turn": 2 }),
+            json!({
+                "event": "error",
+                "code": "link",
+                "what": "The server is busy.",
+                "advice": "The conversation goes on once the server takes it: turnchat asks again.",
+            }),
             json!({ "event": "turn", "turn": 3, "speaker": "peer", "text": "again", "again": true }),
         ]
     );
