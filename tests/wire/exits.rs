@@ -375,12 +375,60 @@ async fn a_client_says_why_its_server_does_not_go_on() {
         assert!(matches!(raw.next().await, Came::Line(_)));
         let refusal = format!("{{\"refuse\":{{\"reason\":\"{reason}\"}}}}");
         raw.send(&refusal).await;
-        client.tells(words);
-        client.tells("turnchat asks again.");
+        assert!(client.tells(words).ends_with("turnchat asks again."));
     }
 
     let mut raw = called().await;
     assert!(matches!(raw.next().await, Came::Line(_)));
     raw.send(&welcome(&id)).await;
     client.tells("The link is back.");
+}
+
+/// A client that goes on after a restart, and has quit before it is welcomed, begins no other
+/// conversation where its own was ended meanwhile.
+#[tokio::test]
+async fn a_quit_is_for_the_conversation_that_was_to_go_on() {
+    let papers = Papers::new();
+    let face = Face::new(&papers);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let home = Home::new(Algorithm::default());
+    let pin = papers.id.to_string();
+    let arguments = ["client", &address, "--pin", &pin, "--json"];
+    let called = async || {
+        let (stream, _) = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
+        face.answer(stream).await.unwrap()
+    };
+
+    let mut killed = Program::start(&arguments, home.path());
+    let mut raw = called().await;
+    let id = raw.hello().await;
+    raw.send(&welcome(&id)).await;
+    raw.send(&say(1, "Hello.")).await;
+    raw.expect(&heard(1)).await;
+    killed.types("{\"say\":{\"text\":\"two\"}}\n");
+    raw.expect(&say(2, "two")).await;
+    drop((killed, raw));
+
+    let mut client = Program::start(&arguments, home.path());
+    // Read before the second call at the latest.
+    client.types("{\"quit\":{}}\n");
+    let mut raw = called().await;
+    assert!(matches!(raw.next().await, Came::Line(hello) if hello.contains(&id)));
+    raw.send("{\"refuse\":{\"reason\":\"busy\"}}").await;
+    let mut raw = called().await;
+    assert!(matches!(raw.next().await, Came::Line(hello) if hello.contains(&id)));
+    raw.send("{\"refuse\":{\"reason\":\"ended\"}}").await;
+    let exited = tokio::task::spawn_blocking(|| client.exited());
+    let exited = tokio::select! {
+        exited = exited => exited.unwrap(),
+        _ = listener.accept() => panic!("it dials once more"),
+    };
+    // Whether the peer has its message, it does not know.
+    check(&exited, 4, "Your message of turn 2 was not acknowledged");
+    assert!(!exited.stdout.contains("connected"), "{exited:?}");
+    let last = exited.stdout.lines().last().unwrap();
+    let last: serde_json::Value = serde_json::from_str(last).unwrap();
+    assert_eq!(last["event"], "ended", "{exited:?}");
+    assert_eq!(last["unacknowledged"]["turn"], 2, "{exited:?}");
 }

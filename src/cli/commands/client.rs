@@ -104,25 +104,27 @@ pub async fn run(
             let name = name.unwrap_or_else(|| key.to_string());
             abandoned::tell(abandoned::ended_before(&name), left, display, speaker)?;
         }
-        let ending = match run.wait(waiting, speaker, &mut signals, &mut terms).await? {
-            Ok(talk) => break talk,
-            Err(ending) => ending,
-        };
-        match &ending.over {
+        match run.wait(waiting, speaker, &mut signals, &mut terms).await? {
+            Waited::Begun(talk) => break *talk,
             // What was to go on is over on the other side: a new one is begun.
-            Some(over)
-                if is_resuming && ending.stop.is_none() && matches!(over.cause, Cause::Peer) =>
-            {
+            Waited::Over(over) if is_resuming && matches!(over.cause, Cause::Peer) => {
                 let left = Abandoned {
                     key,
                     conversation,
-                    unacknowledged: over.unacknowledged.clone(),
+                    unacknowledged: over.unacknowledged,
                     untaken: None,
                 };
                 tell_ended_meanwhile(&left, display, speaker)?;
                 run.target.expected = Expected::Pins(vec![key]);
             }
-            _ => return finish(&ending, speaker).await,
+            Waited::Over(over) => {
+                let ending = Ending {
+                    over: Some(over),
+                    ..Ending::default()
+                };
+                return finish(&ending, speaker).await;
+            }
+            Waited::Left(ending) => return finish(&ending, speaker).await,
         }
     };
     let partner = Partner {
@@ -168,6 +170,15 @@ fn exit_for(stop: Stop) -> Exit {
         Stop::Terminate => Exit::Terminated,
         Stop::HangUp => Exit::HungUp,
     }
+}
+
+/// What became of a client that waited for its `welcome`.
+enum Waited {
+    Begun(Box<Talk>),
+    /// It was over before, and nobody here had ended it.
+    Over(Ended),
+    /// This side has left.
+    Left(Ending),
 }
 
 /// One run of `turnchat client`: whom it calls, and how.
@@ -329,14 +340,14 @@ impl ClientRun<'_> {
         Ok(())
     }
 
-    /// Waits for `welcome`; `Err` if the end comes first.
+    /// Waits for `welcome`, or the end.
     async fn wait(
         &self,
         mut waiting: Waiting,
         speaker: &mut impl Speaker,
         signals: &mut Signals,
         terms: &mut Terms,
-    ) -> Result<Result<Talk, Ending>, Report> {
+    ) -> Result<Waited, Report> {
         let mut ending = Ending::default();
         loop {
             tokio::select! {
@@ -344,7 +355,7 @@ impl ClientRun<'_> {
                 stop = signals.stop() => match stop {
                     Stop::Terminate | Stop::HangUp => {
                         ending.stop = Some(stop);
-                        return Ok(Err(ending));
+                        return Ok(Waited::Left(ending));
                     }
                     Stop::Interrupt => {
                         speaker.stopping();
@@ -354,10 +365,10 @@ impl ClientRun<'_> {
                 },
                 notice = waiting.notice() => match notice {
                     Some(notice) => speaker.notice(notice)?,
-                    None => return Ok(welcomed(waiting, speaker, terms).await?.map_err(|over| Ending {
-                        over: Some(over),
-                        ..Ending::default()
-                    })),
+                    None => return Ok(match welcomed(waiting, speaker, terms).await? {
+                        Ok(talk) => Waited::Begun(Box::new(talk)),
+                        Err(over) => Waited::Over(over),
+                    }),
                 },
                 intent = speaker.idle() => {
                     match intent {
@@ -365,7 +376,7 @@ impl ClientRun<'_> {
                         Intent::Broken(report) => return Err(report),
                         Intent::HangUp => {
                             ending.stop = Some(Stop::HangUp);
-                            return Ok(Err(ending));
+                            return Ok(Waited::Left(ending));
                         }
                         Intent::Failed(report) => ending.failure = Some(report),
                         Intent::Quit | Intent::Message(_) => {}
@@ -386,7 +397,7 @@ impl ClientRun<'_> {
                 ending.failure = ending.failure.or(unbegun.failure);
             }
         }
-        Ok(Err(ending))
+        Ok(Waited::Left(ending))
     }
 
     fn petname(&self, key: &KeyId, new_name: Option<&Petname>) -> Option<String> {
