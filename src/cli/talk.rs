@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::args::TalkArgs;
-use super::report::link::outcome;
+use super::report::link::{naming_unacknowledged, outcome};
 use super::report::{Exit, Report};
 use super::signals::{Signals, Stop};
 use super::speaker::{Intent, Partner, Speaker, Unsaid};
@@ -108,14 +108,6 @@ impl Ending {
             naming_unacknowledged(failure, over)
         })
     }
-}
-
-/// The report, and which message was not acknowledged.
-fn naming_unacknowledged(mut report: Report, over: &Ended) -> Report {
-    if let Some(Message { turn, .. }) = over.unacknowledged {
-        report.what += &format!(" Your message of turn {turn} was not acknowledged.");
-    }
-    report
 }
 
 /// Heard, and not taken yet.

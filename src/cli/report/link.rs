@@ -25,17 +25,20 @@ pub fn outcome(over: &Ended) -> Result<Exit, Report> {
             "Your peer may have it or not: ask, or say it again in the next conversation.",
         )),
     };
-    match &over.cause {
-        Cause::Me | Cause::Peer => unacknowledged(Exit::Success),
-        Cause::Refused(reason) => Err(refused(*reason)),
-        Cause::Link(error) => {
-            let mut report = Report::from(error);
-            if let Some(Message { turn, .. }) = over.unacknowledged {
-                report.what += &format!(" Your message of turn {turn} was not acknowledged.");
-            }
-            Err(report)
-        }
+    let report = match &over.cause {
+        Cause::Me | Cause::Peer => return unacknowledged(Exit::Success),
+        Cause::Refused(reason) => refused(*reason),
+        Cause::Link(error) => Report::from(error),
+    };
+    Err(naming_unacknowledged(report, over))
+}
+
+/// The report, and which message was not acknowledged.
+pub fn naming_unacknowledged(mut report: Report, over: &Ended) -> Report {
+    if let Some(Message { turn, .. }) = over.unacknowledged {
+        report.what += &format!(" Your message of turn {turn} was not acknowledged.");
     }
+    report
 }
 
 fn refused(reason: Reason) -> Report {
@@ -85,7 +88,7 @@ fn refused(reason: Reason) -> Report {
 }
 
 impl Report {
-    /// A server refuses a redial, for now.
+    /// A server refuses a redial, for now. No failure: the conversation is held.
     pub fn not_now(reason: Reason) -> Self {
         Self {
             advice: "The conversation goes on once the server takes it: turnchat asks again."

@@ -1,10 +1,11 @@
 use std::io;
 use std::path::Path;
 
+use super::link::outcome;
 use super::{Exit, Report};
 use crate::cli::book::{BookError, Damage};
-use crate::link::{ConnectError, JournalError, LinkError};
-use crate::protocol::{Code, Violation};
+use crate::link::{Cause, ConnectError, Ended, JournalError, LinkError};
+use crate::protocol::{Code, Message, Reason, Text, Violation};
 use crate::trust::{Encoding, IdentityError, Unusable};
 
 /// Every error that names a file.
@@ -222,4 +223,20 @@ fn what_tls_finds_wrong_in_mid_conversation_is_a_lost_connection() {
     let fault = io::Error::new(io::ErrorKind::InvalidData, refused);
     let report = Report::from(&LinkError::Io(fault.into()));
     assert_eq!(report.exit, Exit::Trust);
+}
+
+/// PROTOCOL 4.36.
+#[test]
+fn every_end_names_the_message_that_was_not_acknowledged() {
+    let refused = Cause::Refused(Reason::Declined);
+    for cause in [Cause::Me, Cause::Peer, refused, Cause::Link(LinkError::Cut)] {
+        let over = Ended {
+            cause,
+            turns: 1,
+            unacknowledged: Some(Message::new(2, Text::new("two").unwrap())),
+        };
+        let report = outcome(&over).unwrap_err();
+        let words = "message of turn 2 was not acknowledged";
+        assert!(report.what.contains(words), "{report:?}");
+    }
 }
