@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
 use super::intent::Intent;
-use super::notices::{INTERRUPTED, show_end, show_letters};
+use super::notices::{INTERRUPTED, SOMEBODY, show_end, show_letters};
 use super::partner::Partner;
 use super::{Answer, Left, Speaker, Unsaid};
 use crate::cli::display::Display;
@@ -84,7 +84,7 @@ impl Lines {
             is_settled: true,
             is_echoed: false,
             is_at_end: false,
-            peer: String::new(),
+            peer: SOMEBODY.to_owned(),
         }
     }
 

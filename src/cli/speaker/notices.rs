@@ -18,7 +18,10 @@ pub(super) fn show_notice(display: &Display, notice: Notice) {
         Notice::Silence { is_over: false } => display.say(SILENCE),
         Notice::Silence { is_over: true } => display.say("Your peer is there again."),
         Notice::OtherKey { key } => display.fail(&Report::other_key(&key)),
-        Notice::NotNow { reason } => display.fail(&Report::not_now(reason)),
+        Notice::NotNow { reason } => {
+            let Report { what, advice, .. } = Report::not_now(reason);
+            display.say(&format!("{what} {advice}"));
+        }
         Notice::Delivered { turn } => display.detail(&format!("Turn {turn} is delivered.")),
     }
 }
@@ -61,6 +64,9 @@ pub(super) fn show_leaving(display: &Display, within: Duration) {
         within.as_secs()
     ));
 }
+
+/// A peer whose name was not told yet: there was no conversation.
+pub(super) const SOMEBODY: &str = "Your peer";
 
 /// An orderly end, as words; what went wrong is told as a report.
 pub(super) fn show_end(display: &Display, peer: &str, over: &Ended) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::intent::Intent;
-use super::notices::show_end;
+use super::notices::{SOMEBODY, show_end};
 use super::partner::Partner;
 use super::{Answer, Left, Speaker, Unsaid};
 use crate::cli::display::Display;
@@ -57,7 +57,7 @@ impl Pipe {
             shown_by: None,
             is_only: false,
             has_talked: false,
-            peer: String::new(),
+            peer: SOMEBODY.to_owned(),
         }
     }
 

@@ -5,7 +5,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::intent::Intent;
-use super::notices::{INTERRUPTED, SILENCE, show_end, show_letters, show_notice, waiting};
+use super::notices::{
+    INTERRUPTED, SILENCE, SOMEBODY, show_end, show_letters, show_notice, waiting,
+};
 use super::partner::Partner;
 use super::{Answer, Left, Speaker, Unsaid};
 use crate::cli::display::Display;
@@ -45,7 +47,7 @@ impl Terminal {
             asked: None,
             is_asking: false,
             is_link_lost: false,
-            peer: String::new(),
+            peer: SOMEBODY.to_owned(),
             peer_within: String::new(),
         }
     }

@@ -99,6 +99,17 @@ async fn an_escaped_quit_is_the_word() {
     assert_eq!(said(&mut pipe, 1).await, "QUIT");
 }
 
+/// Of a conversation that was to go on, and was ended meanwhile, nobody told its name.
+#[tokio::test]
+async fn an_end_before_the_conversation_has_a_peer_too() {
+    let (mut pipe, shown) = reading("", None);
+    pipe.ended(&ended(Cause::Peer)).unwrap();
+    assert_eq!(
+        shown.take(),
+        "|turnchat: Your peer has ended the conversation.\n"
+    );
+}
+
 #[tokio::test]
 async fn a_client_tells_what_it_has_not_said() {
     let (mut pipe, shown) = reading("two\nfour\nsix\n", None);
