@@ -639,6 +639,11 @@ impl Session {
             Step::Waiting { ahead } => {
                 self.is_queued = true;
                 self.news.waiting = Some(ahead);
+                // What kept the link from coming back is news once more if it does so again.
+                self.news.hindrance = None;
+                if let Some(LinkError::NotNow(_) | LinkError::OtherKey(_)) = self.lost {
+                    self.lost = Some(LinkError::Cut);
+                }
                 if !self.has_begun {
                     // There is no conversation to continue yet, only a place in the queue.
                     self.answered();

@@ -369,6 +369,30 @@ fn a_refusal_for_now_is_told_of_once_and_is_what_a_hold_ends_with() {
     assert!(left.iter().any(is_it), "{left:?}");
 }
 
+/// Else whoever is refused again believes that it still has that place.
+#[test]
+fn a_refusal_behind_a_place_in_the_queue_is_news_again() {
+    let mut session = session(Role::Client);
+    connect(&mut session);
+    session.link_lost(LinkError::Cut);
+    settle(&mut session);
+    told(&mut session);
+    let reason = Reason::Busy;
+    for place in [None, Some(2), Some(2)] {
+        session.fired(Timer::Redial);
+        session.connected();
+        settle(&mut session);
+        if let Some(ahead) = place {
+            session.receive(Frame::Wait { ahead });
+            settle(&mut session);
+            assert_eq!(told(&mut session), [Notice::Waiting { ahead }]);
+        }
+        session.receive(Frame::Refuse { reason });
+        settle(&mut session);
+        assert_eq!(told(&mut session), [Notice::NotNow { reason }]);
+    }
+}
+
 #[test]
 fn what_is_delivered_is_told_at_once() {
     let mut session = session(Role::Server);
