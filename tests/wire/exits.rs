@@ -344,22 +344,54 @@ async fn a_server_for_one_conversation_exits_as_its_client_deserves() {
     }
 }
 
+/// A raw server that the program calls again and again, from one home.
+struct Callee {
+    papers: Papers,
+    listener: TcpListener,
+    home: Home,
+}
+
+impl Callee {
+    async fn new() -> Self {
+        Self {
+            papers: Papers::new(),
+            listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+            home: Home::new(Algorithm::default()),
+        }
+    }
+
+    fn client(&self, options: &[&str]) -> Program {
+        let address = self.listener.local_addr().unwrap().to_string();
+        let pin = self.papers.id.to_string();
+        let arguments = [&["client", &address, "--pin", &pin], options].concat();
+        Program::start(&arguments, self.home.path())
+    }
+
+    /// Behind the handshake.
+    async fn called(&self) -> Raw<tokio_rustls::server::TlsStream<TcpStream>> {
+        let accepting = timeout(PATIENCE, self.listener.accept());
+        let (stream, _) = accepting.await.unwrap().unwrap();
+        Face::new(&self.papers).answer(stream).await.unwrap()
+    }
+
+    /// Called once more for this conversation.
+    async fn called_for(&self, id: &str) -> Raw<tokio_rustls::server::TlsStream<TcpStream>> {
+        let mut raw = self.called().await;
+        assert!(matches!(raw.next().await, Came::Line(hello) if hello.contains(id)));
+        raw
+    }
+}
+
+fn refuse(reason: &str) -> String {
+    format!("{{\"refuse\":{{\"reason\":\"{reason}\"}}}}")
+}
+
 /// A server that is full, or on its way out, is no lost link.
 #[tokio::test]
 async fn a_client_says_why_its_server_does_not_go_on() {
-    let papers = Papers::new();
-    let face = Face::new(&papers);
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let home = Home::new(Algorithm::default());
-    let pin = papers.id.to_string();
-    let mut client = Program::start(&["client", &address, "--pin", &pin], home.path());
-    let called = async || {
-        let (stream, _) = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
-        face.answer(stream).await.unwrap()
-    };
-
-    let mut raw = called().await;
+    let callee = Callee::new().await;
+    let mut client = callee.client(&[]);
+    let mut raw = callee.called().await;
     let id = raw.hello().await;
     raw.send(&welcome(&id)).await;
     raw.send(&say(1, "Hello.")).await;
@@ -371,15 +403,12 @@ async fn a_client_says_why_its_server_does_not_go_on() {
         ("busy", "The server is busy."),
         ("closing", "The server is stopping."),
     ] {
-        let mut raw = called().await;
-        assert!(matches!(raw.next().await, Came::Line(_)));
-        let refusal = format!("{{\"refuse\":{{\"reason\":\"{reason}\"}}}}");
-        raw.send(&refusal).await;
+        let mut raw = callee.called_for(&id).await;
+        raw.send(&refuse(reason)).await;
         assert!(client.tells(words).ends_with("turnchat asks again."));
     }
 
-    let mut raw = called().await;
-    assert!(matches!(raw.next().await, Came::Line(_)));
+    let mut raw = callee.called_for(&id).await;
     raw.send(&welcome(&id)).await;
     client.tells("The link is back.");
 }
@@ -388,20 +417,9 @@ async fn a_client_says_why_its_server_does_not_go_on() {
 /// conversation where its own was ended meanwhile.
 #[tokio::test]
 async fn a_quit_is_for_the_conversation_that_was_to_go_on() {
-    let papers = Papers::new();
-    let face = Face::new(&papers);
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let home = Home::new(Algorithm::default());
-    let pin = papers.id.to_string();
-    let arguments = ["client", &address, "--pin", &pin, "--json"];
-    let called = async || {
-        let (stream, _) = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
-        face.answer(stream).await.unwrap()
-    };
-
-    let mut killed = Program::start(&arguments, home.path());
-    let mut raw = called().await;
+    let callee = Callee::new().await;
+    let mut killed = callee.client(&["--json"]);
+    let mut raw = callee.called().await;
     let id = raw.hello().await;
     raw.send(&welcome(&id)).await;
     raw.send(&say(1, "Hello.")).await;
@@ -410,19 +428,17 @@ async fn a_quit_is_for_the_conversation_that_was_to_go_on() {
     raw.expect(&say(2, "two")).await;
     drop((killed, raw));
 
-    let mut client = Program::start(&arguments, home.path());
+    let mut client = callee.client(&["--json"]);
     // Read before the second call at the latest.
     client.types("{\"quit\":{}}\n");
-    let mut raw = called().await;
-    assert!(matches!(raw.next().await, Came::Line(hello) if hello.contains(&id)));
-    raw.send("{\"refuse\":{\"reason\":\"busy\"}}").await;
-    let mut raw = called().await;
-    assert!(matches!(raw.next().await, Came::Line(hello) if hello.contains(&id)));
-    raw.send("{\"refuse\":{\"reason\":\"ended\"}}").await;
+    for reason in ["busy", "ended"] {
+        let mut raw = callee.called_for(&id).await;
+        raw.send(&refuse(reason)).await;
+    }
     let exited = tokio::task::spawn_blocking(|| client.exited());
     let exited = tokio::select! {
         exited = exited => exited.unwrap(),
-        _ = listener.accept() => panic!("it dials once more"),
+        _ = callee.listener.accept() => panic!("it dials once more"),
     };
     // Whether the peer has its message, it does not know.
     check(&exited, 4, "Your message of turn 2 was not acknowledged");

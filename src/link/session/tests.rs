@@ -296,6 +296,22 @@ fn a_welcome_that_is_late_does_not_bring_a_link_back() {
     assert!(session.is_lost());
 }
 
+/// That nobody is there either is no news, and tells less; the hold then ends for this reason.
+fn is_held_out_for(mut session: Session, error: LinkError) {
+    session.dial_failed(None);
+    settle(&mut session);
+    assert_eq!(told(&mut session), []);
+    session.fired(Timer::Hold);
+    let left = std::iter::from_fn(|| {
+        session.stored(Ok(()));
+        session.poll_output()
+    });
+    let left: Vec<_> = left.collect();
+    let cause = Cause::Link(error);
+    let is_it = |output: &Output| matches!(output, Output::Ended(ended) if ended.cause == cause);
+    assert!(left.iter().any(is_it), "{left:?}");
+}
+
 #[test]
 fn another_key_is_told_of_once_and_is_what_a_hold_ends_with() {
     let keys = [[1; 32], [2; 32]].map(|bits| KeyId::of_spki(&bits));
@@ -311,18 +327,7 @@ fn another_key_is_told_of_once_and_is_what_a_hold_ends_with() {
             assert_eq!(notices.contains(&Notice::OtherKey { key }), is_first);
         }
     }
-    session.dial_failed(None);
-    settle(&mut session);
-    assert_eq!(told(&mut session), []);
-    session.fired(Timer::Hold);
-    let left = std::iter::from_fn(|| {
-        session.stored(Ok(()));
-        session.poll_output()
-    });
-    let left: Vec<_> = left.collect();
-    let cause = Cause::Link(LinkError::OtherKey(keys[1]));
-    let is_it = |output: &Output| matches!(output, Output::Ended(ended) if ended.cause == cause);
-    assert!(left.iter().any(is_it), "{left:?}");
+    is_held_out_for(session, LinkError::OtherKey(keys[1]));
 }
 
 /// A server can be full, or on its way out, for as long as a conversation is held.
@@ -353,20 +358,8 @@ fn a_refusal_for_now_is_told_of_once_and_is_what_a_hold_ends_with() {
             assert_eq!(told(&mut session), [Notice::Resumed]);
         }
     }
-    // Nobody there is no news, and tells less.
     session.fired(Timer::Redial);
-    session.dial_failed(None);
-    settle(&mut session);
-    assert_eq!(told(&mut session), []);
-    session.fired(Timer::Hold);
-    let left = std::iter::from_fn(|| {
-        session.stored(Ok(()));
-        session.poll_output()
-    });
-    let left: Vec<_> = left.collect();
-    let cause = Cause::Link(LinkError::NotNow(busy));
-    let is_it = |output: &Output| matches!(output, Output::Ended(ended) if ended.cause == cause);
-    assert!(left.iter().any(is_it), "{left:?}");
+    is_held_out_for(session, LinkError::NotNow(busy));
 }
 
 /// Else whoever is refused again believes that it still has that place.
