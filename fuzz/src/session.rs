@@ -53,6 +53,7 @@ struct Side {
     safe: u64,
     /// The message that was handed over and is not taken.
     untaken: Option<u64>,
+    has_last_put: bool,
     has_ended: bool,
     remains: Option<Remains>,
 }
@@ -113,6 +114,7 @@ impl Side {
             safe: stored.heard,
             untaken,
             stored,
+            has_last_put: false,
             has_ended: false,
             remains: None,
         }))
@@ -327,6 +329,7 @@ impl Side {
                     | Output::Remove
                     | Output::Send(_)
                     | Output::HandOver(_)
+                    | Output::OnceTold(_)
                     | Output::Ended(_)
                     | Output::Done(_)
             );
@@ -395,8 +398,19 @@ impl Side {
                     self.handed = message.turn;
                     self.untaken = Some(message.turn);
                 }
+                Output::OnceTold(_) => {
+                    assert!(
+                        self.has_journal && self.stored.quit,
+                        "the end is stored first"
+                    );
+                    self.has_last_put = true;
+                }
                 Output::Ended(ended) => {
                     assert!(!self.has_ended, "it ends once");
+                    assert!(
+                        !self.has_last_put || ended.unacknowledged.is_some(),
+                        "there is nothing to tell"
+                    );
                     if let Some(message) = &ended.unacknowledged {
                         assert!(message.turn > self.delivered, "it was acknowledged");
                     }

@@ -69,11 +69,7 @@ mod tests {
             (Cause::Link(LinkError::TakenOver), "elsewhere"),
             (Cause::Link(LinkError::ReaderFailed), "error"),
         ] {
-            let over = Ended {
-                cause,
-                turns: 3,
-                unacknowledged: None,
-            };
+            let over = Ended::new(cause, 3, None);
             assert_eq!(ended(&over)["by"], by);
         }
     }

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::args::TalkArgs;
+use super::display::Display;
 use super::report::link::{naming_unacknowledged, outcome};
 use super::report::{Exit, Report};
 use super::signals::{Signals, Stop};
@@ -93,6 +94,36 @@ impl Ending {
         let told = self.tell_end(speaker);
         speaker.finish().await;
         told
+    }
+
+    /// The same, then says what there is to say. The journal may forget it now. What the program
+    /// exits with if this was its only conversation.
+    ///
+    /// # Errors
+    /// As with [`tell`](Self::tell); the next start tells of it as well.
+    pub async fn report(
+        mut self,
+        speaker: &mut impl Speaker,
+        display: &Display,
+    ) -> Result<Exit, Report> {
+        let exit = self.exit();
+        let told = self.tell(speaker).await;
+        let over = self.over.take();
+        if let Err(report) = told {
+            over.into_iter().for_each(Ended::not_told);
+            return Err(report);
+        }
+        let is_stopped = matches!(self.stop, Some(Stop::Terminate | Stop::HangUp));
+        let exit = exit.unwrap_or_else(|report| {
+            if !is_stopped {
+                display.fail(&report);
+            }
+            report.exit
+        });
+        if let Some(over) = over {
+            over.told().await;
+        }
+        Ok(exit)
     }
 
     fn tell_end(&self, speaker: &mut impl Speaker) -> Result<(), Report> {
@@ -403,8 +434,10 @@ async fn broken(turn: Turn, report: Report) -> Ending {
     };
     // With a journal it is still said after a restart, but where the peer was just
     // ending the conversation.
+    let failure = Some(naming_unacknowledged(report, &over));
+    over.not_told();
     Ending {
-        failure: Some(naming_unacknowledged(report, &over)),
+        failure,
         ..Ending::default()
     }
 }

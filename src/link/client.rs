@@ -73,14 +73,14 @@ impl Client {
         self
     }
 
-    /// Dials, proves both keys and sends `hello`: for the open conversation with this peer in
-    /// the journal, else for a new one. [`Waiting::welcome`] then tells whether the server
-    /// takes part.
+    /// Dials, proves both keys and sends `hello`: for the conversation with this peer in the
+    /// journal, else for a new one. [`Waiting::welcome`] then tells whether the server takes part;
+    /// or, of a conversation that [is over](Waiting::is_over), how it ended.
     ///
     /// `dial` is called for the first connection and for each redial, and makes a new byte stream
     /// each time. It has no time limit here; [`tcp::dialer`](super::tcp::dialer) gives up after
-    /// 10 s. A conversation that this side had quit before a crash is ended first, for up to
-    /// [`Limits::quit`]; if another client holds the journal, this waits up to 3 s for it.
+    /// 10 s. If another client holds the journal, or the [`Ended`](super::Ended) of the last
+    /// conversation still does, this waits up to 3 s for it.
     ///
     /// Once the conversation is on or in the queue, a lost link is redialled for up to
     /// [`Limits::hold`] (15 min), and only the same key is accepted. A connection that is cut
@@ -107,68 +107,53 @@ impl Client {
         let dial = shared(dial);
         let may_redial = !self.limits.hold.is_zero();
         let mut pauses = FEW_REDIALS.into_iter();
-        let mut abandoned = None;
-        loop {
+        let (peer, wire, open) = loop {
             let proven = prove(Arc::clone(&self.config), &self.limits, dial()).await;
             if let Err(error) = &proven {
                 info!(why = chain(error), "cannot connect");
             }
-            let (peer, wire, open) = match proven {
+            match proven {
                 Ok((wire, peer)) => {
                     debug!(peer = %peer.key(), "proved its key");
-                    (peer, Some(wire), self.open(&peer.key()).await?)
+                    let open = self.open(&peer.key()).await?;
+                    break (peer, Some(wire), open);
                 }
                 Err(error) if error.is_temporary() => match self.held().await? {
-                    Some((peer, open)) => (peer, None, open),
+                    Some((peer, open)) => break (peer, None, open),
                     None => match pauses.next() {
                         // A storm at the server may have closed it (PROTOCOL 4.14).
                         Some(pause) if may_redial && error.is_cut() => {
                             sleep(with_jitter(pause)).await;
-                            continue;
                         }
                         _ => return Err(error),
                     },
                 },
                 Err(error) => return Err(error),
-            };
-            let Open {
-                record,
-                conversation,
-                is_stored,
-            } = open;
-            let is_over = conversation.has_quit();
-            let has_journal = record.is_some();
-            let dial = self.redial(peer.key(), dial.clone());
-            let session = Session::new(
-                Role::Client,
-                conversation.clone(),
-                is_stored,
-                has_journal,
-                &self.limits,
-            );
-            let driver = Driver::new(session, peer.key(), record, None);
-            let user = Arc::clone(&driver);
-            let mut waiting = turn::greeting(peer, &conversation, is_stored, user);
-            match wire {
-                Some(wire) => driver.connected(wire),
-                None => driver.hold(0),
             }
-            tokio::spawn(driver.keep(Some(dial), |_| ()));
-            if !is_over || waiting.unanswered().is_some() {
-                waiting.comes_after(abandoned);
-                return Ok(waiting);
-            }
-            // Left over from before a crash: only the peer has yet to learn of its end.
-            let ended = waiting.over().await;
-            if ended.unacknowledged.is_some() {
-                abandoned = Some(Abandoned {
-                    key: peer.key(),
-                    conversation: conversation.id(),
-                    unacknowledged: ended.unacknowledged,
-                    untaken: None,
-                });
-            }
+        };
+        let Open {
+            record,
+            conversation,
+            is_stored,
+        } = open;
+        let has_journal = record.is_some();
+        let dial = self.redial(peer.key(), dial);
+        let session = Session::new(
+            Role::Client,
+            conversation.clone(),
+            is_stored,
+            has_journal,
+            &self.limits,
+        );
+        let driver = Driver::new(session, peer.key(), record, None);
+        let user = Arc::clone(&driver);
+        let waiting = turn::greeting(peer, &conversation, is_stored, user);
+        match wire {
+            Some(wire) => driver.connected(wire),
+            None => driver.hold(0),
         }
+        tokio::spawn(driver.keep(Some(dial), |_| ()));
+        Ok(waiting)
     }
 
     /// Gives up the journal's conversations with the accepted peers. `tell` learns what is left

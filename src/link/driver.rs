@@ -34,9 +34,10 @@ use tracing::{Level, Span, debug, enabled, info, info_span, warn};
 
 use super::closer::Closer;
 use super::crowding::{Crowding, Place};
-use super::error::{Cause, Ended, LinkError, chain};
+use super::error::{Ended, LinkError, chain};
 use super::session::{Greeting, NotAccepted, Notice, Output, Remains, Session, Timer};
 use super::store::{Later, Record, StoreError};
+use super::untold::{Telling, Untold};
 use super::wire::Wire;
 use crate::protocol::{By, End, Frame, Message, SayError, Snapshot, Text};
 use crate::trust::KeyId;
@@ -106,6 +107,9 @@ struct State<S> {
     runtime: Handle,
     heard: Option<Message>,
     ended: Option<Box<Ended>>,
+    /// What its user is to be told with that, until it has it.
+    untold: Option<Untold>,
+    is_user_gone: bool,
     /// News of a silence of the peer: whether it is over.
     silence: Option<bool>,
     /// A link that is being closed in order, and whether the session waits for that.
@@ -188,6 +192,8 @@ where
             runtime: Handle::current(),
             heard: None,
             ended: None,
+            untold: None,
+            is_user_gone: false,
             silence: None,
             closing: None,
             must_dial: false,
@@ -548,6 +554,11 @@ where
                     self.heard = Some(message);
                     self.after.wake_user = true;
                 }
+                Output::OnceTold(last) => {
+                    // Without a user the next start tells it.
+                    let record = self.record.take().filter(|_| !self.is_user_gone);
+                    self.untold = record.map(|record| Untold::new(record, last));
+                }
                 Output::Ended(ended) => {
                     over = enabled!(Level::INFO).then(|| (ended.turns, chain(&ended)));
                     // Release it before the end is told: another task may continue from it at
@@ -821,7 +832,8 @@ where
                     return Poll::Ready(Ok(heard));
                 }
                 if let Some(ended) = state.ended.as_deref() {
-                    return Poll::Ready(Err(ended.clone()));
+                    let telling = Telling::new(state.untold.take(), &state.runtime);
+                    return Poll::Ready(Err(ended.with(telling)));
                 }
                 // Who asks for the next one has taken the last.
                 state.session.taken();
@@ -887,6 +899,7 @@ where
     fn dropped(&self) {
         self.with(|state| {
             state.user = None;
+            (state.is_user_gone, state.untold) = (true, None);
             state.after.wake_keeper |= state.putting.is_some();
             state.session.dropped();
         });
@@ -916,11 +929,7 @@ where
             ..
         } = state.session.conversation().end(By::Me);
         state.ended.get_or_insert_with(|| {
-            Box::new(Ended {
-                cause: Cause::Link(LinkError::Cut),
-                turns,
-                unacknowledged,
-            })
+            Box::new(Ended::new(LinkError::Cut.into(), turns, unacknowledged))
         });
         let users = [state.user.take(), state.sayer.take()];
         let done = state.done.take();

@@ -7,6 +7,7 @@ use std::io;
 
 use super::io_error::IoError;
 use super::store::{JournalError, StoreError};
+use super::untold::Telling;
 use crate::protocol::{
     By, Code, Detail, End, Frame, FrameError, Message, Overdue, Reason, Violation,
 };
@@ -14,6 +15,12 @@ use crate::trust::NotProven;
 use crate::trust::{HandshakeFailure, KeyId};
 
 /// The end of a conversation.
+///
+/// With a journal, a message in [`unacknowledged`](Self::unacknowledged) stays on the disk until
+/// this is dropped, or [`told`](Self::told): show it first. After a crash before that, or where it
+/// was [not told](Self::not_told), it is told of again: on a client by the next
+/// [`connect`](super::Client::connect), on a server by a
+/// [`ServerEvent`](super::ServerEvent::Ended) of its next start.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Ended {
@@ -24,6 +31,7 @@ pub struct Ended {
     /// Our last message, unless the peer is known to hold it: the link was lost, or the peer
     /// ended the conversation just then. It may have arrived all the same.
     pub unacknowledged: Option<Message>,
+    telling: Telling,
 }
 
 impl fmt::Display for Ended {
@@ -40,6 +48,37 @@ impl Error for Ended {
 }
 
 impl Ended {
+    /// An end that no record remembers.
+    pub(crate) fn new(cause: Cause, turns: u64, unacknowledged: Option<Message>) -> Self {
+        Self {
+            cause,
+            turns,
+            unacknowledged,
+            telling: Telling::default(),
+        }
+    }
+
+    /// The same, for its user, in whose hands the record is now.
+    pub(super) fn with(&self, telling: Telling) -> Self {
+        Self {
+            telling,
+            ..self.clone()
+        }
+    }
+
+    /// Its user knows of the end, and its message: waits until the disk need not know it any more.
+    /// A dropped `Ended` does the same in the background, which the end of a program cuts short;
+    /// where this future is dropped, the next start may tell of it again.
+    pub async fn told(self) {
+        self.telling.told().await;
+    }
+
+    /// Its user could not be told, as after a crash: a message that was not acknowledged is told
+    /// of again.
+    pub fn not_told(self) {
+        self.telling.give_up();
+    }
+
     /// Whether it ended because the journal failed, and could not keep the next one either. A
     /// record that is damaged, or not to be used, stops its own conversation alone.
     pub fn has_journal_failed(&self) -> bool {
@@ -81,15 +120,12 @@ pub(crate) fn chain(error: &dyn Error) -> String {
 
 impl From<End> for Ended {
     fn from(end: End) -> Self {
-        Self {
-            cause: match end.by {
-                By::Me => Cause::Me,
-                By::Peer => Cause::Peer,
-                By::Refused(reason) => Cause::Refused(reason),
-            },
-            turns: end.turns,
-            unacknowledged: end.unacknowledged,
-        }
+        let cause = match end.by {
+            By::Me => Cause::Me,
+            By::Peer => Cause::Peer,
+            By::Refused(reason) => Cause::Refused(reason),
+        };
+        Self::new(cause, end.turns, end.unacknowledged)
     }
 }
 
@@ -323,11 +359,7 @@ mod tests {
             &ConnectError::from(journal()),
             &ConnectionError::from(LinkError::from(IoError::from(io()))),
             &ConnectionError::Store(journal()),
-            &Ended {
-                cause: cut.clone().into(),
-                turns: 0,
-                unacknowledged: None,
-            },
+            &Ended::new(cut.clone().into(), 0, None),
         ];
         for error in errors {
             let whole = chain(error);
@@ -409,11 +441,7 @@ mod tests {
     /// A record that is damaged stops its own conversation; a disk that is full stops them all.
     #[test]
     fn a_journal_has_failed_where_no_record_can_be_written() {
-        let ended = |error: JournalError| Ended {
-            cause: LinkError::from(error).into(),
-            turns: 0,
-            unacknowledged: None,
-        };
+        let ended = |error: JournalError| Ended::new(LinkError::from(error).into(), 0, None);
         let path = || "record".into();
         let source = || IoError::from(io::Error::from(io::ErrorKind::StorageFull));
         for (error, has_failed) in [
@@ -447,11 +475,7 @@ mod tests {
                 "{error}"
             );
         }
-        let cut = Ended {
-            cause: LinkError::Cut.into(),
-            turns: 0,
-            unacknowledged: None,
-        };
+        let cut = Ended::new(LinkError::Cut.into(), 0, None);
         assert!(!cut.has_journal_failed());
     }
 }

@@ -23,6 +23,7 @@ pub(crate) mod store;
 pub mod tcp;
 mod turn;
 mod unsent;
+mod untold;
 mod wire;
 
 pub use abandoned::Abandoned;

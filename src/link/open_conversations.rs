@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::abandoned::Abandoned;
 use super::journal::Journal;
-use super::server::untold::Untold;
 use super::store::{JournalError, Page, Store, Stored};
+use super::untold::Untold;
 use crate::protocol::{By, ConversationId, Role};
 use crate::trust::KeyId;
 

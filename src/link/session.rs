@@ -21,7 +21,7 @@ use crate::trust::KeyId;
 use pace::{CUT_PARTS, NOTICE_PAUSE, NOTICES, Pace};
 
 pub(super) use pace::FEW_REDIALS;
-pub use terms::{Greeting, NotAccepted, Notice, Output, REPLACED, Remains, Timer};
+pub use terms::{Greeting, LastPut, NotAccepted, Notice, Output, REPLACED, Remains, Timer};
 
 /// One side of one conversation, to its end.
 ///
@@ -85,7 +85,7 @@ enum Phase {
     /// The last frames are on their way.
     Closing(Box<Ending>),
     /// The record must be final before the end is told.
-    Storing(Box<(Ended, Remains)>),
+    Storing(Box<Last>),
     Done,
 }
 
@@ -96,6 +96,14 @@ struct Ending {
     is_parked: bool,
     /// The user dropped it without `quit`, as a crash would.
     is_dropped: bool,
+}
+
+/// The last that a session says.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Last {
+    ended: Ended,
+    once_told: Option<LastPut>,
+    remains: Remains,
 }
 
 /// What the user was not told yet. Of a state that changes often, only the last is told.
@@ -467,15 +475,18 @@ impl Session {
                 // enough to go on.
                 Phase::Storing(_) if self.stored.quit => {}
                 // A hold of zero has ended it. That is not stored, so it has not ended.
-                Phase::Storing(end) if self.role == Role::Server => {
-                    self.has_failed_to_store = true;
-                    let (ended, remains) = &mut **end;
-                    ended.cause = LinkError::from(error).into();
-                    if let Some(parked) = Conversation::restore(Role::Server, self.stored.clone()) {
-                        *remains = Remains::Parked(Box::new(parked));
+                Phase::Storing(last) => {
+                    last.once_told = None;
+                    if self.role == Role::Server {
+                        self.has_failed_to_store = true;
+                        last.ended.cause = LinkError::from(error).into();
+                        let stored = Conversation::restore(Role::Server, self.stored.clone());
+                        if let Some(parked) = stored {
+                            last.remains = Remains::Parked(Box::new(parked));
+                        }
                     }
                 }
-                Phase::Storing(_) | Phase::Done => {}
+                Phase::Done => {}
                 Phase::On => {
                     self.has_failed_to_store = true;
                     self.fail(error.into(), false);
@@ -495,11 +506,10 @@ impl Session {
         match &mut self.phase {
             Phase::On => self.fail(LinkError::TakenOver, false),
             Phase::Closing(ending) => ending.ended.cause = LinkError::TakenOver.into(),
-            Phase::Storing(end) => {
-                let (ended, remains) = &mut **end;
-                *remains = Remains::Nothing;
-                if let Cause::Link(_) = ended.cause {
-                    ended.cause = LinkError::TakenOver.into();
+            Phase::Storing(last) => {
+                (last.once_told, last.remains) = (None, Remains::Nothing);
+                if let Cause::Link(_) = last.ended.cause {
+                    last.ended.cause = LinkError::TakenOver.into();
                 }
             }
             Phase::Done => {}
@@ -815,11 +825,7 @@ impl Session {
             unacknowledged,
             ..
         } = self.conversation.end(By::Me);
-        let ended = Ended {
-            cause: Cause::Link(error),
-            turns,
-            unacknowledged,
-        };
+        let ended = Ended::new(Cause::Link(error), turns, unacknowledged);
         let is_parked = is_held && !self.conversation.has_quit();
         self.end(ended, is_parked, is_dropped);
     }
@@ -851,7 +857,11 @@ impl Session {
             is_dropped,
         } = *ending;
         if self.is_taken_over {
-            self.phase = Phase::Storing(Box::new((ended, Remains::Nothing)));
+            self.phase = Phase::Storing(Box::new(Last {
+                ended,
+                once_told: None,
+                remains: Remains::Nothing,
+            }));
             return;
         }
         let is_parked = is_parked && self.given_up_by.is_none() && self.has_journal;
@@ -889,7 +899,14 @@ impl Session {
             || is_unread
             || (is_parked && self.has_failed_to_store)
             || (may_return && is_refused);
-        if self.has_journal && !stays {
+        let is_final = self.has_journal && !stays;
+        // Its words stay on the disk until its user knows that they may not have arrived.
+        let is_untold = is_final && !is_parked && ended.unacknowledged.is_some();
+        let once_told = is_untold.then(|| match may_return {
+            true => LastPut::Tombstone(self.conversation.tombstone()),
+            false => LastPut::Nothing,
+        });
+        if is_final && !is_untold {
             let snapshot = match is_parked {
                 true => self.conversation.snapshot(),
                 false => self.conversation.tombstone(),
@@ -900,9 +917,9 @@ impl Session {
                 false => Output::Remove,
             });
         }
-        // It was asked for before its user went; or a server has ended it, and remembers that.
+        // It was asked for before its user went; or it has ended, and that is remembered.
         let has_quit = self.conversation.has_quit();
-        let is_over = is_unread && !is_parked && self.role == Role::Server;
+        let is_over = is_untold || (is_unread && !is_parked && self.role == Role::Server);
         if self.has_journal && !self.stored.quit && ((is_crash && has_quit) || is_over) {
             let snapshot = Snapshot {
                 quit: true,
@@ -911,7 +928,11 @@ impl Session {
             let put = self.put(snapshot, false);
             self.outputs.push_back(put);
         }
-        self.phase = Phase::Storing(Box::new((ended, remains)));
+        self.phase = Phase::Storing(Box::new(Last {
+            ended,
+            once_told,
+            remains,
+        }));
     }
 
     fn put(&mut self, snapshot: Snapshot, is_live: bool) -> Output {
@@ -924,8 +945,13 @@ impl Session {
     }
 
     fn done(&mut self) {
-        if let Phase::Storing(end) = std::mem::replace(&mut self.phase, Phase::Done) {
-            let (ended, remains) = *end;
+        if let Phase::Storing(last) = std::mem::replace(&mut self.phase, Phase::Done) {
+            let Last {
+                ended,
+                once_told,
+                remains,
+            } = *last;
+            self.outputs.extend(once_told.map(Output::OnceTold));
             self.outputs.push_back(Output::Ended(ended));
             self.outputs.push_back(Output::Done(remains));
         }

@@ -35,7 +35,6 @@ use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
 
-use super::abandoned::Abandoned;
 use super::driver::Conversing;
 use super::error::Ended;
 use super::session::Notice;
@@ -111,7 +110,6 @@ pub struct TheirTurn(Handle);
 pub struct Waiting {
     handle: Handle,
     greeted: Greeted,
-    abandoned: Option<Abandoned>,
 }
 
 /// What is known of a conversation before its first connection.
@@ -120,6 +118,7 @@ struct Greeted {
     peer: Peer,
     conversation: ConversationId,
     is_resumed: bool,
+    is_over: bool,
     is_my_turn: bool,
     unanswered: Option<Message>,
 }
@@ -136,20 +135,18 @@ impl Waiting {
     /// [`unanswered`](Self::unanswered) then counts as taken.
     pub async fn welcome(mut self) -> Result<Talk, Ended> {
         self.ready().await;
-        match self.handle.conversation.is_welcomed() {
-            true => Ok(self.greeted.talk(self.handle)),
-            false => {
-                self.taken();
-                Err(self.handle.ended().await)
-            }
+        if self.is_welcomed() && !self.is_over() {
+            return Ok(self.greeted.talk(self.handle));
         }
+        self.taken();
+        Err(self.handle.ended().await)
     }
 
     /// The next thing to know while waiting; `None` once
     /// [`welcome`](Self::welcome) will answer at once. May be dropped at any
     /// time, and nothing is missed.
     pub async fn notice(&mut self) -> Option<Notice> {
-        self.handle.notice(true).await
+        self.handle.notice(!self.greeted.is_over).await
     }
 
     /// Waits until [`welcome`](Self::welcome) will answer at once. May be dropped at any
@@ -168,24 +165,6 @@ impl Waiting {
     /// come before, it gives a [`Talk`] whose turn says so.
     pub fn quit(&self) {
         self.handle.conversation.quit();
-    }
-
-    /// Waits until the peer knows of the end, for a conversation that this side had already
-    /// quit.
-    pub(super) async fn over(mut self) -> Ended {
-        self.handle.ended().await
-    }
-
-    /// Records what is left of the conversation before this one.
-    pub(super) fn comes_after(&mut self, abandoned: Option<Abandoned>) {
-        self.abandoned = abandoned;
-    }
-
-    /// The conversation with this peer that this side had quit before a restart, if it is
-    /// not known whether the last message in it arrived. The peer has been told of its
-    /// end, or could not be.
-    pub fn abandoned(&self) -> Option<&Abandoned> {
-        self.abandoned.as_ref()
     }
 
     /// The peer: a key that was proven on this connection; or, where a journal has an open
@@ -222,6 +201,13 @@ impl Waiting {
     /// Whether this conversation continues after a restart.
     pub fn is_resuming(&self) -> bool {
         self.greeted.is_resumed
+    }
+
+    /// Whether this side had quit it before a restart: only its peer has yet to learn of the end.
+    /// [`welcome`](Self::welcome) says how it ended; then [`Client::connect`](super::Client::connect)
+    /// begins a new one.
+    pub fn is_over(&self) -> bool {
+        self.greeted.is_over
     }
 }
 
@@ -446,6 +432,7 @@ impl Greeted {
             peer,
             conversation: conversation.id(),
             is_resumed,
+            is_over: conversation.has_quit(),
             is_my_turn,
             unanswered,
         }
@@ -486,6 +473,5 @@ pub(super) fn greeting(
     Waiting {
         greeted: Greeted::new(peer, conversation, is_resumed),
         handle: Handle::new(conversation, driver),
-        abandoned: None,
     }
 }

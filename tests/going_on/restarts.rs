@@ -104,14 +104,15 @@ async fn what_the_server_ended_meanwhile_is_ended_and_a_new_one_begins() {
     here.quit();
     let over = here.hear().await.unwrap_err();
     assert!(matches!(over.cause, Cause::Link(_)), "{over:?}");
-    server.stop().await;
-
-    // The end is remembered, and none of the words.
     let pages = pages(&kept.dir.path().join(kept.sides.server.key_id().file_name()));
     let [page] = &pages[..] else {
         panic!("{pages:?}");
     };
+    // The end is remembered, and the words for as long as their speaker is not told.
+    assert!(read_record(page).unwrap().contains("\"one\""));
+    over.told().await;
     assert!(!read_record(page).unwrap().contains("\"one\""));
+    server.stop().await;
 
     let (dial, accept, _) = network(vec![]);
     let mut server = kept.serve(|| accept.clone()).await;
@@ -160,6 +161,52 @@ async fn ends_that_are_forgotten_leave_no_file() {
     sleep(limits.ended_time).await;
     fall_to(0).await;
     drop(server);
+}
+
+/// Where its user could not be told, as after a crash.
+#[tokio::test(start_paused = true)]
+async fn the_next_start_tells_a_servers_user_of_an_end_who_was_not() {
+    let not_told: [fn(Ended); 3] = [
+        Ended::not_told,
+        |over| {
+            let copy = over.clone();
+            over.not_told();
+            drop(copy);
+        },
+        |over| {
+            let panicking = std::thread::spawn(|| {
+                let _over = over;
+                panic!("before it is told");
+            });
+            assert!(panicking.join().is_err());
+        },
+    ];
+    for leave in not_told {
+        let kept = Kept::new();
+        let (dial, accept, _) = network(vec![]);
+        let mut server = kept.serve(|| accept.clone()).await;
+        let waiting = kept.connect(dial).await;
+        let (here, there) = greeted(&mut server, waiting).await;
+        drop(there);
+        here.quit();
+        leave(here.hear().await.unwrap_err());
+        server.stop().await;
+
+        for is_told in [false, true] {
+            let (_, accept, _) = network(vec![]);
+            let mut server = kept.serve(|| accept.clone()).await;
+            let mut events = server.events().unwrap();
+            let ended = timeout(Duration::from_secs(60), events.next());
+            match ended.await {
+                Ok(Some(ServerEvent::Ended(abandoned))) if !is_told => {
+                    assert_eq!(abandoned.unacknowledged, Some(message(1, "one")));
+                    let _ = timeout(Duration::from_secs(60), events.next()).await;
+                }
+                ended => assert!(is_told && ended.is_err(), "{ended:?}"),
+            }
+            server.stop().await;
+        }
+    }
 }
 
 /// A conversation in which one turn has passed, and both programs have stopped.
@@ -362,7 +409,10 @@ async fn without_a_hold_a_cut_ends_what_the_journal_kept() {
     assert_eq!(pages(&dir).len(), 1);
     *links.lock().unwrap()[0].1.lock().unwrap() = 0;
     let over = there.say(text("two")).await.unwrap().hear().await;
-    assert_eq!(over.unwrap_err().unacknowledged, Some(message(2, "two")));
+    let over = over.unwrap_err();
+    assert_eq!(over.unacknowledged, Some(message(2, "two")));
+    assert_eq!(pages(&dir).len(), 1);
+    over.told().await;
     assert_eq!(pages(&dir).len(), 0);
 }
 
@@ -399,8 +449,12 @@ async fn a_quit_outlives_a_crash_and_then_a_new_conversation_begins() {
     let mut server = kept.serve(|| accept.clone()).await;
     let held = server.next().await.unwrap();
     assert!(held.is_resumed);
-    let (waiting, over) = tokio::join!(kept.connect(dial), mine(held).quit_of_peer());
+    let old = kept.connect(dial.clone()).await;
+    assert!(old.is_over());
+    let (there, over) = tokio::join!(old.welcome(), mine(held).quit_of_peer());
     assert!(matches!(over.cause, Cause::Peer), "{over:?}");
+    assert_eq!(there.unwrap_err().cause, Cause::Me);
+    let waiting = kept.connect(dial).await;
     assert!(!waiting.is_resuming());
     let (here, there) = tokio::join!(server.next(), waiting.welcome());
     assert!(!here.unwrap().is_resumed);
@@ -410,12 +464,13 @@ async fn a_quit_outlives_a_crash_and_then_a_new_conversation_begins() {
 }
 
 trait QuitOfPeer {
-    /// Waits for the peer's end, and says nothing.
+    /// Takes what it was handed, and waits for the peer's end.
     async fn quit_of_peer(self) -> Ended;
 }
 
 impl QuitOfPeer for MyTurn {
     async fn quit_of_peer(mut self) -> Ended {
+        self.taken();
         while self.notice().await.is_some() {}
         self.quit().await
     }
@@ -581,12 +636,20 @@ async fn a_quit_left_over_that_is_refused_is_let_go_of() {
             }
         }
     };
-    let waiting = kept.connect::<_, _>(dial);
-    let waiting = timeout(Duration::from_secs(3_600), waiting).await;
-    let waiting = waiting.expect("a new one");
-    let abandoned = waiting.abandoned().unwrap();
-    assert_eq!(abandoned.unacknowledged, Some(message(2, "two")));
-    let over = waiting.welcome().await.unwrap_err();
+    for is_told in [false, true] {
+        let old = kept.connect::<_, _>(dial.clone()).await;
+        assert!(old.is_over());
+        let over = timeout(Duration::from_secs(3_600), old.welcome()).await;
+        let over = over.expect("its end").unwrap_err();
+        assert_eq!(over.unacknowledged, Some(message(2, "two")));
+        match is_told {
+            true => over.told().await,
+            false => over.not_told(),
+        }
+    }
+    let new = kept.connect::<_, _>(dial).await;
+    assert!(!new.is_over() && !new.is_resuming());
+    let over = new.welcome().await.unwrap_err();
     assert!(matches!(over.cause, Cause::Refused(_)), "{over:?}");
 }
 
@@ -641,6 +704,7 @@ async fn of_what_a_crash_left_open_of_a_key_the_last_goes_on() {
     let waiting = kept.connect(dial).await;
     let over = here.hear().await.unwrap_err();
     assert_eq!(over.cause, Cause::Peer);
+    over.told().await;
     drop(there);
     let (here, there) = greeted(&mut server, waiting).await;
     drop((here, there));

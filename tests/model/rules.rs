@@ -58,6 +58,8 @@ pub(crate) enum Broken {
     ToldFirst,
     /// A restarted server tells nothing of what it had ended.
     EndsAreTold,
+    /// Words that were not acknowledged are let go of before their speaker knows of the end.
+    RecordOutlivesEnd,
     /// All that was open before a crash is open after it.
     LastIsKept,
     /// How young the last connection of a parked conversation was is forgotten.
@@ -184,7 +186,7 @@ fn break_rule(rule: Broken, promises: &[&str]) {
                 ..NOTHING
             },
         ),
-        Broken::EndsAreTold => (
+        Broken::EndsAreTold | Broken::RecordOutlivesEnd => (
             [true, true],
             Size {
                 cuts: 1,
@@ -335,6 +337,11 @@ fn what_a_server_gives_up_is_forgotten_once_it_is_told() {
 #[test]
 fn what_was_said_before_an_end_is_told_after_a_crash() {
     break_rule(Broken::EndsAreTold, &[LOST]);
+}
+
+#[test]
+fn a_record_stays_until_its_speaker_knows_of_the_end() {
+    break_rule(Broken::RecordOutlivesEnd, &[LOST]);
 }
 
 #[test]

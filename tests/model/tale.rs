@@ -43,8 +43,9 @@ pub(crate) struct Told {
     pub(crate) named: Option<u64>,
     /// How it ended for them.
     pub(crate) outcome: Option<Outcome>,
-    /// Their machine crashed between the end and their being told of it.
-    pub(crate) untold: bool,
+    /// Their machine crashed before they were told of the end, and its disk has no more to say of
+    /// it: all that they said was acknowledged.
+    pub(crate) is_final: bool,
     /// Their machine crashed without a journal: they see that it is lost.
     pub(crate) forgot: bool,
 }
@@ -149,7 +150,7 @@ impl Tale {
             || [Side::Server, Side::Client].into_iter().all(|side| {
                 let told = self.of(side);
                 let mut said = told.said.iter();
-                told.untold || said.all(|said| told.named == Some(said.0))
+                said.all(|said| told.named == Some(said.0))
             })
     }
 
@@ -159,8 +160,8 @@ impl Tale {
         let [server, client] = &mut self.sides;
         if server.forgot || client.forgot {
             // Nothing is promised but that what is shown was said.
-            (server.named, server.untold) = (None, false);
-            (client.named, client.untold, client.outcome) = (None, false, None);
+            (server.named, server.is_final) = (None, false);
+            (client.named, client.is_final, client.outcome) = (None, false, None);
             if server.forgot {
                 server.outcome = None;
             }

@@ -259,7 +259,7 @@ impl World {
                 continue;
             }
             let told = tale.of_mut(side);
-            if told.outcome.is_some() || told.untold {
+            if told.outcome.is_some() || told.is_final {
                 continue;
             }
             // What was entered and not yet stored was not said.
@@ -269,12 +269,10 @@ impl World {
                     .map(|record| &record.snapshot)
                     .find(|record| record.id == *id),
             };
-            // A restarted client that only has an end left does not name what it had
-            // said, nor does a server that knows that it was heard.
-            let is_named =
-                |record: &Snapshot| side == Side::Server && record.said > record.acknowledged;
+            // Of an end that has nothing to name no more is told.
+            let is_named = |record: &Snapshot| record.said > record.acknowledged;
             if stored.is_some_and(|record| record.quit && !is_named(record)) {
-                told.untold = true;
+                told.is_final = true;
                 continue;
             }
             let highest = stored.map_or(0, |record| record.said);

@@ -1,15 +1,17 @@
 //! Conversations that are kept for later, and those that a server gives up.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use turnchat::internals::{read_record, write_record};
 
-use crate::harness::{Person, Server, contents, utf8};
+use crate::harness::{Person, Program, Server, contents, say, utf8};
 
 const HOLDING: [&str; 4] = ["server", "--listen", "127.0.0.1:0", "--json"];
 
@@ -32,12 +34,31 @@ fn stopped_at(alice: &Person, bob: &Person) -> (PathBuf, Value) {
 
 /// The only page of somebody's journal, and what stands there.
 fn page_of(person: &Person) -> (PathBuf, Value) {
+    pages_of(person).into_iter().next().expect("a page")
+}
+
+fn pages_of(person: &Person) -> Vec<(PathBuf, Value)> {
     let journal = contents(&person.home().join("journal"));
-    let is_page = |path: &Path| path.extension().is_some_and(|end| end == "record");
-    let mut pages = journal.into_keys().filter(|path| is_page(path));
-    let path = pages.next().expect("a page");
-    let page = read_record(&path).expect("a whole record");
-    (path, serde_json::from_str(&page).unwrap())
+    let is_page = |path: &PathBuf| path.extension().is_some_and(|end| end == "record");
+    let pages = journal.into_keys().filter(is_page);
+    let read = |path: PathBuf| {
+        let page = read_record(&path)?;
+        Some((path, serde_json::from_str(&page).unwrap()))
+    };
+    pages.filter_map(read).collect()
+}
+
+/// Waits until this stands in a conversation of somebody's whose program runs: which it is.
+fn stands(program: &mut Program, person: &Person, member: &str, value: &Value) -> Value {
+    loop {
+        let pages = pages_of(person).into_iter();
+        let mut conversations = pages.map(|(_, page)| page["conversation"].clone());
+        if let Some(found) = conversations.find(|conversation| conversation[member] == *value) {
+            return found["id"].clone();
+        }
+        assert!(program.is_running());
+        thread::yield_now();
+    }
 }
 
 #[test]
@@ -229,4 +250,56 @@ fn a_message_that_was_not_acknowledged_says_which_conversation_it_was_said_in() 
         line.contains("turn 2 in it was not acknowledged, as far as"),
         "{line}"
     );
+}
+
+/// Its stdout is full, so that its program can be told of nothing, and then it is killed.
+#[test]
+fn what_was_said_before_an_end_is_told_by_the_next_start_although_it_was_killed() {
+    let (alice, bob) = (Person::new(), Person::new());
+    alice.knows("bob", &bob);
+    let mut command = alice.turnchat(&[&HOLDING[..], &["--log", "text"]].concat());
+    let (_unread, stdout) = io::pipe().unwrap();
+    command.stdout(stdout);
+    let mut server = Server::of(Program::start_with(command));
+    let mut client = bob.call(&server, &alice, &["--json"]);
+    client.expect("connected");
+    client.freezes();
+    let text = "x".repeat(65_536);
+    server.program.say(&say(&text));
+    let id = stands(&mut server.program, &alice, "last_said", &json!(text));
+    let _next = bob.call(&server, &alice, &["--json", "--no-journal"]);
+    server.program.stderr.line_with("ended");
+    server.program.send(Signal::SIGKILL);
+    drop(server);
+
+    let mut server = Server::of(alice.start(&HOLDING));
+    server.program.expect("listening");
+    let told = server.program.expect("error");
+    assert_eq!(told["conversation"], id);
+    assert_eq!(told["unacknowledged"], json!({ "turn": 1, "text": text }));
+}
+
+/// It was killed before its server knew of the end.
+#[test]
+fn a_client_that_had_quit_tells_at_its_next_start_how_that_ended() {
+    let (alice, bob) = (Person::new(), Person::new());
+    let serve = || alice.serve(&["--allow-anyone", "--first", "Hello", "--no-journal"]);
+    let server = serve();
+    let mut client = bob.call(&server, &alice, &["--json"]);
+    client.stdout.line_with("\"your-turn\"");
+    server.program.freezes();
+    client.say(&say("Hi"));
+    client.say(r#"{"quit":{}}"#);
+    let id = stands(&mut client, &bob, "quit", &json!(true));
+    client.send(Signal::SIGKILL);
+    drop((client, server));
+
+    let server = serve();
+    let mut client = bob.call(&server, &alice, &["--json"]);
+    let told = client.expect("error");
+    assert_eq!(told["conversation"], id);
+    assert_eq!(told["unacknowledged"], json!({ "turn": 2, "text": "Hi" }));
+    let what = told["what"].as_str().unwrap();
+    assert!(what.starts_with("You had ended the conversation"), "{what}");
+    assert_ne!(client.expect("connected")["conversation"], id);
 }

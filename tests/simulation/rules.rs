@@ -56,6 +56,8 @@ pub(crate) enum Broken {
     KeyIsKept,
     /// A restarted server tells nothing of what it had ended.
     EndsAreTold,
+    /// Words that were not acknowledged are let go of before their speaker knows of the end.
+    RecordOutlivesEnd,
     /// Whoever asks for what somebody else has taken over is told that it has ended.
     OutOfReach,
     /// Of servers that share a store, whoever goes on with a conversation writes nothing before it
@@ -124,6 +126,10 @@ impl Broken {
                         setup.mishaps.pause = Duration::from_secs(2);
                     }
                 }
+            }
+            Self::RecordOutlivesEnd => {
+                journals(setup, true, true);
+                setup.mishaps.crash_in_step = 40;
             }
             Self::ToldFirst | Self::EndsAreTold => {
                 (setup.one_at_a_time, setup.seats) = (true, 1);
@@ -256,6 +262,11 @@ fn what_a_server_gives_up_is_forgotten_once_it_is_told() {
 #[test]
 fn what_was_said_before_an_end_is_told_after_a_crash() {
     break_rule(Broken::EndsAreTold, &[LOST]);
+}
+
+#[test]
+fn a_record_stays_until_its_speaker_knows_of_the_end() {
+    break_rule(Broken::RecordOutlivesEnd, &[LOST]);
 }
 
 #[test]

@@ -99,22 +99,27 @@ pub async fn run(
         };
         let is_resuming = waiting.is_resuming();
         let (key, conversation) = (waiting.peer().key(), waiting.conversation());
-        if let Some(left) = waiting.abandoned() {
-            let name = run.petname(&key, new_name.as_ref());
-            let name = name.unwrap_or_else(|| key.to_string());
-            abandoned::tell(abandoned::ended_before(&name), left, display, speaker)?;
-        }
+        let was_over = waiting.is_over();
         match run.wait(waiting, speaker, &mut signals, &mut terms).await? {
             Waited::Begun(talk) => break *talk,
-            // What was to go on is over on the other side: a new one is begun.
-            Waited::Over(over) if is_resuming && matches!(over.cause, Cause::Peer) => {
+            // What was to go on is over on the other side, or only its end was to be told there:
+            // a new one is begun.
+            Waited::Over(over)
+                if (was_over && !over.has_journal_failed())
+                    || (is_resuming && matches!(over.cause, Cause::Peer)) =>
+            {
                 let left = Abandoned {
                     key,
                     conversation,
-                    unacknowledged: over.unacknowledged,
+                    unacknowledged: over.unacknowledged.clone(),
                     untaken: None,
                 };
-                tell_ended_meanwhile(&left, display, speaker)?;
+                let quit = was_over.then(|| run.name(&key, new_name.as_ref()));
+                if let Err(report) = tell_of_last(&left, quit, display, speaker) {
+                    over.not_told();
+                    return Err(report);
+                }
+                over.told().await;
                 run.target.expected = Expected::Pins(vec![key]);
             }
             Waited::Over(over) => {
@@ -122,9 +127,9 @@ pub async fn run(
                     over: Some(over),
                     ..Ending::default()
                 };
-                return finish(&ending, speaker).await;
+                return finish(ending, speaker, display).await;
             }
-            Waited::Left(ending) => return finish(&ending, speaker).await,
+            Waited::Left(ending) => return finish(ending, speaker, display).await,
         }
     };
     let partner = Partner {
@@ -136,32 +141,40 @@ pub async fn run(
         is_resumed: talk.is_resumed,
     };
     let ending = converse(talk, &partner, speaker, &mut signals, &mut terms).await;
-    finish(&ending, speaker).await
+    finish(ending, speaker, display).await
 }
 
-async fn finish(ending: &Ending, speaker: &mut impl Speaker) -> Result<Exit, Report> {
-    let exit = ending.exit();
-    ending.tell(speaker).await?;
-    match ending.stop {
+async fn finish(
+    ending: Ending,
+    speaker: &mut impl Speaker,
+    display: &Display,
+) -> Result<Exit, Report> {
+    let stop = ending.stop;
+    let exit = ending.report(speaker, display).await?;
+    match stop {
         Some(stop @ (Stop::Terminate | Stop::HangUp)) => Ok(exit_for(stop)),
-        _ => exit,
+        _ => Ok(exit),
     }
 }
 
-/// A conversation that was to go on, and cannot.
-fn tell_ended_meanwhile(
+/// A conversation that was to go on, and cannot; or that this side had `quit`, with somebody of
+/// this name.
+fn tell_of_last(
     left: &Abandoned,
+    quit: Option<String>,
     display: &Display,
     speaker: &mut impl Speaker,
 ) -> Result<(), Report> {
-    let what = "Your last conversation was ended meanwhile; this is a new one.";
-    match left.unacknowledged {
-        Some(_) => abandoned::tell(what.to_owned(), left, display, speaker),
-        None => {
-            display.say(what);
-            Ok(())
+    let meanwhile = "Your last conversation was ended meanwhile; this is a new one.";
+    match (&left.unacknowledged, quit) {
+        (None, Some(_)) => {}
+        (None, None) => display.say(meanwhile),
+        (Some(_), quit) => {
+            let what = quit.map_or(meanwhile.to_owned(), |name| abandoned::ended_before(&name));
+            abandoned::tell(what, left, display, speaker)?;
         }
     }
+    Ok(())
 }
 
 fn exit_for(stop: Stop) -> Exit {
@@ -400,6 +413,11 @@ impl ClientRun<'_> {
         Ok(Waited::Left(ending))
     }
 
+    fn name(&self, key: &KeyId, new_name: Option<&Petname>) -> String {
+        let name = self.petname(key, new_name);
+        name.unwrap_or_else(|| key.to_string())
+    }
+
     fn petname(&self, key: &KeyId, new_name: Option<&Petname>) -> Option<String> {
         let known = self.book.name_of(key).or(match &self.target.expected {
             Expected::Unknown => new_name,
@@ -418,7 +436,7 @@ async fn welcomed(
     terms: &mut Terms,
 ) -> Result<Result<Talk, Ended>, Report> {
     waiting.ready().await;
-    if !waiting.is_welcomed() {
+    if !waiting.is_welcomed() || waiting.is_over() {
         let unanswered = waiting.unanswered().cloned();
         take_unbegun(waiting.conversation(), unanswered, speaker, terms).await?;
         waiting.taken();

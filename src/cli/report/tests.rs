@@ -230,11 +230,8 @@ fn what_tls_finds_wrong_in_mid_conversation_is_a_lost_connection() {
 fn every_end_names_the_message_that_was_not_acknowledged() {
     let refused = Cause::Refused(Reason::Declined);
     for cause in [Cause::Me, Cause::Peer, refused, Cause::Link(LinkError::Cut)] {
-        let over = Ended {
-            cause,
-            turns: 1,
-            unacknowledged: Some(Message::new(2, Text::new("two").unwrap())),
-        };
+        let said = Message::new(2, Text::new("two").unwrap());
+        let over = Ended::new(cause, 1, Some(said));
         let report = outcome(&over).unwrap_err();
         let words = "message of turn 2 was not acknowledged";
         assert!(report.what.contains(words), "{report:?}");

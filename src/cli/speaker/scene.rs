@@ -41,11 +41,7 @@ pub(super) fn message(turn: u64, words: &str) -> Message {
 
 /// The end of a conversation of three turns.
 pub(super) fn ended(cause: Cause) -> Ended {
-    Ended {
-        cause,
-        turns: 3,
-        unacknowledged: None,
-    }
+    Ended::new(cause, 3, None)
 }
 
 /// An input that holds these lines, and then ends.

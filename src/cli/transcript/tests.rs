@@ -45,11 +45,7 @@ async fn recorded(name: &str, has_many: bool) -> String {
         .await
         .unwrap();
     transcript.said(2, &text("tea")).await.unwrap();
-    let over = Ended {
-        cause: Cause::Peer,
-        turns: 2,
-        unacknowledged: None,
-    };
+    let over = Ended::new(Cause::Peer, 2, None);
     transcript.ended(&over).await.unwrap();
     let mode = fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);

@@ -10,6 +10,7 @@ use tokio::io::{
 use tokio::time::timeout;
 
 use super::*;
+use crate::link::error::Cause;
 use crate::link::journal::Journal;
 use crate::link::metered::Metered;
 use crate::link::store::RecordName;

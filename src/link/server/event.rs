@@ -4,10 +4,10 @@
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::untold::Untold;
 use crate::link::abandoned::Abandoned;
 use crate::link::error::ConnectionError;
 use crate::link::store::JournalError;
+use crate::link::untold::Untold;
 use crate::protocol::Reason;
 use crate::trust::KeyId;
 

@@ -28,7 +28,6 @@ use super::hub_event::{ConnectionEvent, Entering, Handed, HubEvent, Remains, Tas
 use super::question::{Candidate, Questions};
 use super::tickets::Tickets;
 use super::timers::Timers;
-use super::untold::Untold;
 use crate::link::abandoned::Abandoned;
 use crate::link::crowding::Crowding;
 use crate::link::error::{ConnectionError, LinkError, chain};
@@ -36,6 +35,7 @@ use crate::link::handshake::Tls;
 use crate::link::session::{Greeting, NotAccepted};
 use crate::link::store::{Inventory, Record, RecordName, Store, StoreError, Stored};
 use crate::link::turn::Talk;
+use crate::link::untold::Untold;
 use crate::link::wire::Wire;
 use crate::protocol::{Conversation, Frame, HeardWhen, Limits, Reason, Role, Violation};
 use crate::trust::{KeyId, Peer};

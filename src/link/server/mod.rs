@@ -12,7 +12,6 @@ mod hub_event;
 mod question;
 mod tickets;
 mod timers;
-pub(super) mod untold;
 
 use std::future::pending;
 use std::io;

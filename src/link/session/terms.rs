@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::link::error::Ended;
+pub use crate::link::store::LastPut;
 use crate::protocol::{Code, Conversation, Frame, Message, Reason, Snapshot, Violation};
 use crate::trust::KeyId;
 
@@ -64,6 +65,8 @@ pub enum Output {
     Disarm(Timer),
     /// Hand this message over to the user.
     HandOver(Message),
+    /// The record has still to be finished, once the user knows of the end, which comes next.
+    OnceTold(LastPut),
     /// Tell the user the end.
     Ended(Ended),
     /// The session is done, and this is left of its conversation. Always the last.

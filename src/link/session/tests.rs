@@ -854,6 +854,79 @@ fn what_the_peer_has_left_for_another_is_over() {
     assert_eq!(remains, Remains::End);
 }
 
+/// What is written where a server's peer begins another conversation, and what once its user knows.
+fn left_for_another(is_acknowledged: bool) -> (Vec<Output>, Vec<Output>) {
+    let mut session = linked_to(session_that(HeardWhen::Stored, Role::Server));
+    settle(&mut session);
+    session.say(Text::new("one").unwrap()).unwrap();
+    settle(&mut session);
+    if is_acknowledged {
+        session.receive(Frame::Heard { turn: 1 });
+    }
+    session.supersede();
+    let (done, end, _) = ended(&mut session);
+    assert_eq!(end.unacknowledged.is_none(), is_acknowledged);
+    let is_last = |output: &Output| matches!(output, Output::OnceTold(_));
+    let is_written = |output: &Output| matches!(output, Output::Store { .. } | Output::Remove);
+    let done = done.into_iter();
+    let done = done.filter(|output| is_written(output) || is_last(output));
+    done.partition(is_written)
+}
+
+/// A crash in between must not lose that they may not have arrived.
+#[test]
+fn words_that_were_not_acknowledged_stay_until_their_speaker_knows_of_the_end() {
+    let (written, last) = left_for_another(false);
+    let [Output::Store { snapshot, .. }] = &written[..] else {
+        panic!("{written:?}");
+    };
+    assert!(snapshot.quit && snapshot.last_said.is_some());
+    let [Output::OnceTold(LastPut::Tombstone(tombstone))] = &last[..] else {
+        panic!("{last:?}");
+    };
+    assert!(tombstone.is_tombstone());
+
+    let (written, last) = left_for_another(true);
+    assert!(matches!(
+        written[..],
+        [Output::Store { .. }, Output::Remove]
+    ));
+    assert_eq!(last, []);
+}
+
+/// A hold of zero: the cut itself ends it, which is on the disk before anybody is told.
+#[test]
+fn an_end_is_stored_before_its_speaker_is_told_of_it() {
+    let limits = Limits {
+        hold: Duration::ZERO,
+        ..Limits::default()
+    };
+    for role in [Role::Server, Role::Client] {
+        let id = ConversationId::from_bits([7; 16]);
+        let conversation = Conversation::new(role, id, HeardWhen::Stored);
+        let mut session = Session::new(role, conversation, true, true, &limits);
+        match role {
+            Role::Server => session = linked_to(session),
+            Role::Client => {
+                connect(&mut session);
+                let text = Text::new("one").unwrap();
+                session.receive(Frame::Say { turn: 1, text });
+            }
+        }
+        settle(&mut session);
+        session.say(Text::new("unheard").unwrap()).unwrap();
+        settle(&mut session);
+        session.link_lost(LinkError::Cut);
+        let (done, end, _) = ended(&mut session);
+        assert!(end.unacknowledged.is_some());
+        let stored = done.iter().find_map(|output| match output {
+            Output::Store { snapshot, .. } => Some(snapshot.quit && snapshot.last_said.is_some()),
+            _ => None,
+        });
+        assert_eq!(stored, Some(true), "{done:?}");
+    }
+}
+
 /// As after a restart: first it is held.
 #[test]
 fn a_first_welcome_itself_tells_a_client_that_the_link_is_back() {

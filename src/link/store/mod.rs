@@ -38,6 +38,7 @@ pub(crate) use inventory::Inventory;
 pub use memory::MemoryStore;
 pub(crate) use page::Page;
 pub use put::{Putting, Step};
+pub use record::LastPut;
 pub(crate) use record::Record;
 pub use record_name::RecordName;
 pub use shared::SharedStore;

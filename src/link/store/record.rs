@@ -42,6 +42,25 @@ struct State {
     is_forgotten: bool,
 }
 
+/// What becomes of a record in the end.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum LastPut {
+    /// It says that the conversation has ended: its peer may come back and ask.
+    Tombstone(Snapshot),
+    /// Nothing is left.
+    Nothing,
+}
+
+impl LastPut {
+    /// Of a server's, that has ended.
+    pub(crate) fn of(conversation: &Conversation) -> Self {
+        match conversation.is_acknowledged() {
+            true => Self::Nothing,
+            false => Self::Tombstone(conversation.tombstone()),
+        }
+    }
+}
+
 impl Record {
     /// A record that has this version, and may be a tombstone.
     pub(super) fn new(
@@ -146,6 +165,17 @@ impl Record {
     pub(crate) async fn remove(&self) -> Result<(), StoreError> {
         let mut state = self.state.lock().await;
         self.write(&mut state, None).await
+    }
+
+    /// The last of it.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the old content holds.
+    pub(crate) async fn finish(&self, last: &LastPut) -> Result<(), StoreError> {
+        match last {
+            LastPut::Tombstone(tombstone) => self.put(tombstone, false, 0).await,
+            LastPut::Nothing => self.remove().await,
+        }
     }
 
     /// Nobody asks any more whether the conversation has ended. Where its user has still

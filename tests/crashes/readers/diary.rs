@@ -39,8 +39,6 @@ pub(super) struct Diary {
     reminded: BTreeSet<String>,
     /// Lives that remember nothing, and could tell nothing at their end.
     pub(super) forgotten: BTreeSet<u32>,
-    /// The conversations in which it was killed.
-    killed: BTreeSet<String>,
 }
 
 impl Diary {
@@ -60,7 +58,6 @@ impl Diary {
             shown: BTreeMap::new(),
             reminded: BTreeSet::new(),
             forgotten: BTreeSet::new(),
-            killed: BTreeSet::new(),
         }
     }
 
@@ -201,10 +198,7 @@ impl Diary {
 
     /// A life is over, with this exit code.
     pub(super) fn end(&mut self, life: u32, code: Option<i32>, is_json: bool) {
-        let open = self.open.take().unwrap_or_else(|| self.last.clone());
-        if code.is_none() {
-            self.killed.insert(open);
-        }
+        self.open = None;
         if code == Some(0) && !is_json {
             self.whole(&plain(life));
         }
@@ -244,10 +238,8 @@ impl Diary {
         }
         for (place, (text, life)) in &self.said {
             let is_known = is_shown(place, text) || self.named.contains(place);
-            // Killed between an end and telling of it, a side tells no more.
-            let may_forget = self.killed.contains(&place.0) && other.over.contains(&place.0);
             assert!(
-                is_known || may_forget || self.forgotten.contains(life),
+                is_known || self.forgotten.contains(life),
                 "{who:?} does not know that {place:?} is lost"
             );
         }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use turnchat::internals::session::{Output, REPLACED, Remains, Session, Timer};
+use turnchat::internals::session::{LastPut, Output, REPLACED, Remains, Session, Timer};
 use turnchat::internals::{Conversation, Frame, Role, Snapshot};
 use turnchat::{Cause, Ended, LinkError};
 use turnchat::{Code, ConversationId, Limits, Text};
@@ -34,6 +34,7 @@ pub(super) struct Driver {
     pub(super) put: Option<Put>,
     /// The session is done: how it ended for its user, and what is left.
     pub(super) done: Option<(Ended, Remains)>,
+    once_told: Option<LastPut>,
     ended: Option<Ended>,
     /// The program was started to go on with it.
     pub(super) is_resumed: bool,
@@ -71,6 +72,7 @@ impl Driver {
             has_failed: false,
             put: None,
             done: None,
+            once_told: None,
             ended: None,
             is_resumed: has_begun,
             is_queued: false,
@@ -127,8 +129,8 @@ impl World {
             };
             if leaves_trace && self.burns() {
                 let id = self.driver(side, number).conversation().id();
-                if matches!(output, Output::Ended(_)) {
-                    self.tales.entry(id).or_default().of_mut(side).untold = true;
+                if matches!(&output, Output::Ended(ended) if ended.unacknowledged.is_none()) {
+                    self.tales.entry(id).or_default().of_mut(side).is_final = true;
                 }
                 return;
             }
@@ -209,6 +211,12 @@ impl World {
                     if config.breaks(Broken::HeardBeforeTaken) || config.breaks(Broken::RecordStays)
                     {
                         driver.session.taken();
+                    }
+                }
+                Output::OnceTold(last) => {
+                    driver.once_told = Some(last);
+                    if config.breaks(Broken::RecordOutlivesEnd) {
+                        self.finish_record(config, side, number);
                     }
                 }
                 Output::Ended(ended) => driver.ended = Some(ended),
@@ -325,6 +333,31 @@ impl World {
         told.outcome = Some(outcome);
         if let Some(turn) = named {
             told.named = Some(turn);
+        }
+        self.finish_record(config, side, number);
+    }
+
+    /// `Telling`: its user knows of the end.
+    fn finish_record(&mut self, config: &Config, side: Side, number: Number) {
+        let driver = self.driver(side, number);
+        let id = driver.conversation().id();
+        let Some(last) = driver.once_told.take() else {
+            return;
+        };
+        if self.burns() {
+            // It is told again.
+            return;
+        }
+        match last {
+            LastPut::Tombstone(snapshot) => {
+                let record = Record {
+                    snapshot,
+                    is_live: false,
+                    clienthello: 0,
+                };
+                self.store(config, side, record);
+            }
+            LastPut::Nothing => self.remove_record(side, id),
         }
     }
 

@@ -347,7 +347,7 @@ impl World {
             return self.left(config, number);
         }
         let tale = self.tales.entry(conversation).or_default();
-        tale.of_mut(Side::Server).untold = false;
+        tale.of_mut(Side::Server).is_final = false;
         let is_over = |told: &crate::tale::Told| told.outcome == Some(Outcome::Ended);
         if is_over(tale.of(Side::Server)) && !tale.of(Side::Server).forgot {
             self.breaks(crate::REOPENED);

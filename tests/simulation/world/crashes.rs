@@ -149,20 +149,17 @@ impl World {
             return tale.forget(side);
         }
         let told = tale.of_mut(side);
-        if told.outcome.is_some() || told.untold {
+        if told.outcome.is_some() || told.is_final {
             return;
         }
-        // A restarted client that only has an end left does not name what it had
-        // said, nor does a server that knows that it was heard.
-        let is_named = |record: &Snapshot| {
-            let is_unacknowledged = record.said > record.acknowledged;
-            side == Side::Server && record.last_said.is_some() && is_unacknowledged
-        };
+        // Of an end that has nothing to name no more is told.
+        let is_named =
+            |record: &Snapshot| record.last_said.is_some() && record.said > record.acknowledged;
         let is_over = |record: &Snapshot| record.quit && !is_named(record);
         // Its end may be on its way yet.
         let ends_late = is_shared && is_ending;
         if record.as_ref().map_or(is_ending, is_over) || ends_late {
-            told.untold = true;
+            told.is_final = true;
             return;
         }
         // What was entered and not yet stored was not said; but it may be on its way to others.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use turnchat::internals::session::{Output, REPLACED, Remains, Session, Timer};
+use turnchat::internals::session::{LastPut, Output, REPLACED, Remains, Session, Timer};
 use turnchat::internals::{Contents, Conversation, Frame, Role, StoreError};
 use turnchat::{Cause, Code, Ended, Limits, LinkError, Overdue, Text};
 
@@ -36,6 +36,8 @@ pub(super) struct Driver {
     pub(super) record: Option<RecordNumber>,
     /// Something of it stands, or stood, on the disk.
     pub(super) was_stored: bool,
+    /// What becomes of its record once its user knows of the end.
+    once_told: Option<LastPut>,
     ended: Option<Ended>,
     pub(super) remains: Option<Remains>,
     /// What was handed over and is not in its reader's hands: is it handed over again?
@@ -72,6 +74,7 @@ impl Driver {
             closing: None,
             put: None,
             record: None,
+            once_told: None,
             ended: None,
             remains: None,
             untaken: None,
@@ -223,6 +226,12 @@ impl World {
                 self.figures.turns += 1;
                 if self.setup.breaks(Broken::Taken) {
                     self.driver(at).unwrap().session.taken();
+                }
+            }
+            Output::OnceTold(last) => {
+                driver.once_told = Some(last);
+                if self.setup.breaks(Broken::RecordOutlivesEnd) {
+                    self.finish_record(at);
                 }
             }
             Output::Ended(ended) => driver.ended = Some(ended),
@@ -521,7 +530,7 @@ impl World {
         let is_kept = match side {
             Side::Server => is_parked || is_unread || is_taken_over,
             // Its user starts the program again.
-            Side::Client => record.is_some(),
+            Side::Client => record.is_some() && driver.once_told.is_none(),
         };
         let named = ended.unacknowledged.map(|message| message.turn);
         if is_taken_over && side == Side::Server && self.setup.is_shared() {
@@ -542,8 +551,34 @@ impl World {
         if !is_kept && side == Side::Client {
             self.check_end(id);
         }
+        self.finish_record(at);
         let soon = self.dice.up_to(self.setup.delay);
         self.queue.after(soon, Event::Over(at, number));
+    }
+
+    /// `Telling`: its user knows of the end.
+    fn finish_record(&mut self, at: At) {
+        let Some(last) = self.driver(at).and_then(|driver| driver.once_told.take()) else {
+            return;
+        };
+        if self.burns() {
+            // It is told again.
+            return;
+        }
+        let peer = self.record_peer(at);
+        let driver = self.driver(at).unwrap();
+        let (id, record) = (driver.conversation().id(), driver.record);
+        let contents = |snapshot| Box::new(Contents::new(peer, snapshot));
+        match (record, last) {
+            (None, LastPut::Tombstone(snapshot)) => {
+                let _ = self.put(at.whose(), id, &Put::Record(contents(snapshot)));
+            }
+            (None, LastPut::Nothing) => _ = self.put(at.whose(), id, &Put::Nothing),
+            (Some(record), LastPut::Tombstone(snapshot)) => {
+                self.call(record, Of::Nobody, What::Put(contents(snapshot)));
+            }
+            (Some(record), LastPut::Nothing) => self.call(record, Of::Nobody, What::End),
+        }
     }
 
     pub(super) fn over(&mut self, at: At, number: DriverNumber) {

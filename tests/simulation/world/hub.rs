@@ -443,7 +443,7 @@ impl World {
         // said here then is not heard, and the next put says so.
         let is_owner = record.is_none_or(|record| self.shared.is_owner(record));
         let told = self.tale(name.1).of_mut(Side::Server);
-        told.untold &= !is_owner;
+        told.is_final &= !is_owner;
         if is_owner && told.outcome == Some(Outcome::Ended) && !told.forgot {
             self.breaks(crate::REOPENED);
         }

@@ -1,4 +1,4 @@
-//! Ends that the server's user has still to read of, as src/link/server/untold.rs has them.
+//! Ends that the server's user has still to read of, as src/link/untold.rs has them.
 
 use std::time::Duration;
 
@@ -85,7 +85,7 @@ impl World {
         }
     }
 
-    /// `untold::Remains`.
+    /// `LastPut::of`.
     fn remains_of(&self, conversation: &Conversation) -> Put {
         match conversation.is_acknowledged() {
             true => Put::Nothing,

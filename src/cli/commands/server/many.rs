@@ -2,6 +2,7 @@
 
 use tokio::task::JoinSet;
 
+use super::events::EventReporter;
 use super::granted::Granted;
 use super::open::{AtATime, OpenServer, exit_for, next_event, next_in};
 use super::places::{Place, Places};
@@ -12,7 +13,7 @@ use crate::cli::report::{Exit, Report};
 use crate::cli::signals::{Program, Signals, Stop};
 use crate::cli::speaker::{OneOfMany, Partner};
 use crate::cli::talk::{Terms, converse};
-use crate::link::Talk;
+use crate::link::{Ended, Talk};
 
 /// So many conversations there are at once, unless `--conversations` says otherwise.
 pub const CONVERSATIONS: usize = 64;
@@ -59,7 +60,9 @@ pub async fn run(
         run.running.abort_all();
     }
     while let Some(over) = run.running.join_next().await {
-        let _ = over.map(|over| open.reporter.tell_of_end(&over.name, &over.outcome));
+        if let Ok(over) = over {
+            over.tell(&mut open.reporter).await;
+        }
     }
     open.stop(exit.is_ok(), program).await?;
     exit
@@ -77,6 +80,16 @@ struct Over {
     /// With whom it was.
     name: String,
     outcome: Result<Exit, Report>,
+    ended: Option<Ended>,
+}
+
+impl Over {
+    async fn tell(self, reporter: &mut EventReporter<'_>) {
+        reporter.tell_of_end(&self.name, &self.outcome);
+        if let Some(ended) = self.ended {
+            ended.told().await;
+        }
+    }
 }
 
 impl ManyRun {
@@ -104,7 +117,7 @@ impl ManyRun {
                 Some(event) = next_event(&mut open.events) => open.reporter.tell(&event, program)?,
                 event = next_in(&mut open.pairing) => drop(open.handle_pairing(event)),
                 Some(over) = self.running.join_next() => match over {
-                    Ok(over) => open.reporter.tell_of_end(&over.name, &over.outcome),
+                    Ok(over) => over.tell(&mut open.reporter).await,
                     Err(error) => std::panic::resume_unwind(error.into_panic()),
                 },
                 talk = open.server.next(), if free > 0 => match talk {
@@ -157,12 +170,15 @@ async fn hold(
         return Over {
             outcome: Err(Report::place_needed()),
             name,
+            ended: None,
         };
     };
+    let outcome = ending.exit();
     // A program that takes no end has ended.
     let _ = ending.tell(&mut program).await;
     Over {
         name,
-        outcome: ending.exit(),
+        outcome,
+        ended: ending.over,
     }
 }

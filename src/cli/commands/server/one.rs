@@ -10,7 +10,7 @@ use crate::cli::report::{Exit, Report};
 use crate::cli::signals::{Signals, Stop};
 use crate::cli::speaker::{self, Left, Partner, Speaker};
 use crate::cli::talk::{Ending, Terms, converse, quit_unbegun};
-use crate::link::Talk;
+use crate::link::{Ended, Talk};
 use crate::trust::KeyId;
 
 /// One run of a server that talks to one peer at a time.
@@ -66,8 +66,8 @@ impl<'a> ServerRun<'a> {
             is_first = false;
             let partner = self.open.partner(&talk);
             let ending = self.converse(talk, &partner, speaker, signals).await;
-            if let Some(exit) = self.finish(&ending, speaker).await? {
-                return exit;
+            if let Some(exit) = self.finish(ending, speaker).await? {
+                return Ok(exit);
             }
         }
     }
@@ -104,30 +104,21 @@ impl<'a> ServerRun<'a> {
     /// Tells of the end of a conversation; `Some` if it ends the program.
     async fn finish(
         &self,
-        ending: &Ending,
+        ending: Ending,
         speaker: &mut impl Speaker,
-    ) -> Result<Option<Result<Exit, Report>>, Report> {
-        let exit = ending.exit();
-        ending.tell(speaker).await?;
-        match ending.stop {
-            Some(Stop::Terminate) => return Ok(Some(Ok(Exit::Success))),
-            Some(Stop::HangUp) => return Ok(Some(Ok(Exit::HungUp))),
-            Some(Stop::Interrupt) | None => {}
-        }
+    ) -> Result<Option<Exit>, Report> {
         // What cannot be kept now could not be kept for the next one either.
         let cannot_keep = matches!(&ending.over, Some(over) if over.has_journal_failed());
-        if self.open.command.once
-            || ending.failure.is_some()
-            || ending.stop.is_some()
-            || cannot_keep
-        {
-            return Ok(Some(exit));
-        }
         // What ended one conversation does not end the server.
-        if let Err(report) = exit {
-            self.open.display.fail(&report);
-        }
-        Ok(None)
+        let is_last = self.open.command.once || ending.failure.is_some() || cannot_keep;
+        let stop = ending.stop;
+        let exit = ending.report(speaker, self.open.display).await?;
+        Ok(match stop {
+            Some(Stop::Terminate) => Some(Exit::Success),
+            Some(Stop::HangUp) => Some(Exit::HungUp),
+            Some(Stop::Interrupt) => Some(exit),
+            None => is_last.then_some(exit),
+        })
     }
 
     async fn wait_for_next(
@@ -152,6 +143,8 @@ impl<'a> ServerRun<'a> {
                     if stop == Stop::Interrupt {
                         speaker.stopping();
                         let ending = self.quit_ready(speaker).await;
+                        // There is nobody in it to be told.
+                        ending.over.into_iter().for_each(Ended::not_told);
                         if let Some(failure) = ending.failure {
                             return Err(failure);
                         }

@@ -12,8 +12,8 @@ use crate::link::server::connection;
 use crate::link::server::conversation::Live;
 use crate::link::server::event::{News, ServerEvent};
 use crate::link::server::hub_event::Entering;
-use crate::link::server::untold::Untold;
 use crate::link::store::{Claimant, RecordName, Store};
+use crate::link::untold::Untold;
 use crate::protocol::{Frame, Reason};
 
 impl<S> Hub<S>
