@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::exec::CommandLine;
@@ -135,12 +136,13 @@ impl<C: Channel> JsonLines<C> {
 
     /// What a command means in `turn`.
     fn understand(&self, line: &str, turn: Option<u64>) -> Result<Intent, Refusal> {
-        let value: Value = serde_json::from_str(line).map_err(|error| {
+        serde_json::from_str::<IgnoredAny>(line).map_err(|error| {
             let what = format!("the line is not JSON (column {})", error.column());
             ("bad-input", what, COMMANDS)
         })?;
+        // Not by way of a `Value`, in which the last of two equal members would count.
         let no_command = |_| ("bad-input", "the line is no command".to_owned(), COMMANDS);
-        let command = serde_json::from_value(value).map_err(no_command)?;
+        let command = serde_json::from_str(line).map_err(no_command)?;
         let (JsonCommand::Say { conversation, .. } | JsonCommand::Quit { conversation }) = &command
         else {
             return Err((

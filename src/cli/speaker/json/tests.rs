@@ -71,6 +71,8 @@ async fn what_cannot_be_done_changes_nothing() {
     let commands = [
         "no json",
         "{\"sing\":{}}",
+        "{\"say\":{\"text\":\"a\",\"text\":\"b\"}}",
+        "{\"say\":{\"text\":\"a\"},\"say\":{\"text\":\"b\"}}",
         "{\"say\":{\"text\":\"a\",\"turn\":7}}",
         "{\"say\":{\"text\":\"a\",\"conversation\":\"AAAAAAAAAAAAAAAAAAAAAA\"}}",
         "{\"say\":{\"text\":\"right\"}}",
@@ -84,6 +86,8 @@ async fn what_cannot_be_done_changes_nothing() {
     assert_eq!(
         codes,
         [
+            "bad-input",
+            "bad-input",
             "bad-input",
             "bad-input",
             "not-your-turn",
