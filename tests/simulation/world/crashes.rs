@@ -157,7 +157,7 @@ impl World {
             |record: &Snapshot| record.last_said.is_some() && record.said > record.acknowledged;
         let is_over = |record: &Snapshot| record.quit && !is_named(record);
         // Its end may be on its way yet.
-        let ends_late = is_shared && is_ending;
+        let ends_late = side == Side::Server && is_shared && is_ending;
         if record.as_ref().map_or(is_ending, is_over) || ends_late {
             told.is_final = true;
             return;
