@@ -18,7 +18,7 @@ use crate::cli::route::Route;
 use crate::cli::signals::{Program, Signals, Stop};
 use crate::cli::speaker::{Intent, Left, Partner, Speaker};
 use crate::cli::talk::{Ending, Terms, converse, quit_unbegun, take_unbegun, time_to_leave};
-use crate::link::{Abandoned, Cause, Client, Ended, Talk, Waiting};
+use crate::link::{Abandoned, Cause, Client, Ended, Notice, Talk, Waiting};
 use crate::protocol::{Limits, Role};
 use crate::trust::{Identity, KeyId};
 use callee::Callee;
@@ -377,6 +377,12 @@ impl ClientRun<'_> {
                     }
                 },
                 notice = waiting.notice() => match notice {
+                    // Nothing goes on: only how it ends is news.
+                    Some(notice) if waiting.is_over() => {
+                        if notice == Notice::Lost {
+                            speaker.leaving(time_to_leave(None));
+                        }
+                    }
                     Some(notice) => speaker.notice(notice)?,
                     None => return Ok(match welcomed(waiting, speaker, terms).await? {
                         Ok(talk) => Waited::Begun(Box::new(talk)),
