@@ -1,6 +1,7 @@
 //! `turnchat client`: whom to expect, the dial, and the conversation.
 
 mod callee;
+mod last;
 mod pairing;
 
 use std::time::Duration;
@@ -18,10 +19,11 @@ use crate::cli::route::Route;
 use crate::cli::signals::{Program, Signals, Stop};
 use crate::cli::speaker::{Intent, Left, Partner, Speaker};
 use crate::cli::talk::{Ending, Terms, converse, quit_unbegun, take_unbegun, time_to_leave};
-use crate::link::{Abandoned, Cause, Client, Ended, Notice, Talk, Waiting};
+use crate::link::{Client, Ended, Notice, Talk, Waiting};
 use crate::protocol::{Limits, Role};
 use crate::trust::{Identity, KeyId};
 use callee::Callee;
+use last::Last;
 
 /// Runs `turnchat client`.
 ///
@@ -97,30 +99,13 @@ pub async fn run(
                 return Ok(exit_for(stop));
             }
         };
-        let is_resuming = waiting.is_resuming();
-        let (key, conversation) = (waiting.peer().key(), waiting.conversation());
-        let was_over = waiting.is_over();
+        let name = run.petname(&waiting.peer().key(), new_name.as_ref());
+        let last = Last::of(&waiting, name);
         match run.wait(waiting, speaker, &mut signals, &mut terms).await? {
             Waited::Begun(talk) => break *talk,
-            // What was to go on is over on the other side, or only its end was to be told there:
-            // a new one is begun.
-            Waited::Over(over)
-                if (was_over && !over.has_journal_failed())
-                    || (is_resuming && matches!(over.cause, Cause::Peer)) =>
-            {
-                let left = Abandoned {
-                    key,
-                    conversation,
-                    unacknowledged: over.unacknowledged.clone(),
-                    untaken: None,
-                };
-                let quit = was_over.then(|| run.name(&key, new_name.as_ref()));
-                if let Err(report) = tell_of_last(&left, quit, display, speaker) {
-                    over.not_told();
-                    return Err(report);
-                }
-                over.told().await;
-                run.target.expected = Expected::Pins(vec![key]);
+            Waited::Over(over) if last.is_settled_by(&over) => {
+                run.target.expected = Expected::Pins(vec![last.key()]);
+                last.settle(over, display, speaker).await?;
             }
             Waited::Over(over) => {
                 let ending = Ending {
@@ -155,26 +140,6 @@ async fn finish(
         Some(stop @ (Stop::Terminate | Stop::HangUp)) => Ok(exit_for(stop)),
         _ => Ok(exit),
     }
-}
-
-/// A conversation that was to go on, and cannot; or that this side had `quit`, with somebody of
-/// this name.
-fn tell_of_last(
-    left: &Abandoned,
-    quit: Option<String>,
-    display: &Display,
-    speaker: &mut impl Speaker,
-) -> Result<(), Report> {
-    let meanwhile = "Your last conversation was ended meanwhile; this is a new one.";
-    match (&left.unacknowledged, quit) {
-        (None, Some(_)) => {}
-        (None, None) => display.say(meanwhile),
-        (Some(_), quit) => {
-            let what = quit.map_or(meanwhile.to_owned(), |name| abandoned::ended_before(&name));
-            abandoned::tell(what, left, display, speaker)?;
-        }
-    }
-    Ok(())
 }
 
 fn exit_for(stop: Stop) -> Exit {
@@ -417,11 +382,6 @@ impl ClientRun<'_> {
             }
         }
         Ok(Waited::Left(ending))
-    }
-
-    fn name(&self, key: &KeyId, new_name: Option<&Petname>) -> String {
-        let name = self.petname(key, new_name);
-        name.unwrap_or_else(|| key.to_string())
     }
 
     fn petname(&self, key: &KeyId, new_name: Option<&Petname>) -> Option<String> {
