@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until};
 use tracing::info;
 
 use super::display;
@@ -27,11 +28,11 @@ pub enum Stop {
 }
 
 impl Stop {
-    /// The program leaves after this, whatever goes on. `None`: a person waits, or leaves at once.
-    pub fn grace(self) -> Option<Duration> {
+    /// The program leaves after this, whatever goes on.
+    pub fn grace(self) -> Duration {
         match self {
-            Self::Interrupt => None,
-            Self::Terminate | Self::HangUp => Some(GRACE),
+            Self::Interrupt => GOODBYE,
+            Self::Terminate | Self::HangUp => GRACE,
         }
     }
 
@@ -56,6 +57,33 @@ pub enum Program {
 
 /// How long letting go may take after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// And ending all after Ctrl-C: a message may be taken for 10 s, an end told for 10 s, and a program of
+/// `--exec` has its own time. More is needed only where nobody reads standard output.
+const GOODBYE: Duration = Duration::from_secs(40);
+
+/// When the program leaves, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leave {
+    Now(Exit),
+    Within(Duration, Exit),
+}
+
+impl Leave {
+    /// `is_first`: no signal has come before.
+    fn at(stop: Stop, program: Program, is_first: bool) -> Self {
+        let exit = match (stop, program) {
+            (Stop::Interrupt, _) => Exit::Interrupted,
+            (Stop::HangUp, _) => Exit::HungUp,
+            (Stop::Terminate, Program::Server) => Exit::Success,
+            (Stop::Terminate, Program::Client) => Exit::Terminated,
+        };
+        match stop == Stop::Interrupt && !is_first {
+            true => Self::Now(exit),
+            false => Self::Within(stop.grace(), exit),
+        }
+    }
+}
 
 /// The first wish to stop. A second Ctrl-C leaves at once, whatever goes on.
 #[derive(Clone, Debug)]
@@ -85,7 +113,7 @@ impl Signals {
         let rereads = Arc::clone(&reread);
         tokio::spawn(async move {
             let _past_limit = past_limit;
-            let mut interrupts = 0;
+            let mut leaves: Option<(Instant, Duration, Exit)> = None;
             loop {
                 let hung_up = async {
                     match &mut hangup {
@@ -93,7 +121,22 @@ impl Signals {
                         None => std::future::pending().await,
                     }
                 };
+                let left = async {
+                    match leaves {
+                        Some((by, grace, exit)) => {
+                            sleep_until(by).await;
+                            (grace.as_secs(), exit)
+                        }
+                        None => std::future::pending().await,
+                    }
+                };
                 let stop = tokio::select! {
+                    (seconds, exit) = left => {
+                        // Any peer can bring this about; what could not be stored is told where it
+                        // was tried.
+                        info!("left after {seconds} s: not every end was answered or stored");
+                        exit_now(exit);
+                    }
                     _ = interrupt.recv() => Stop::Interrupt,
                     _ = terminate.recv() => Stop::Terminate,
                     _ = hung_up => {
@@ -107,22 +150,15 @@ impl Signals {
                 let signal = stop.signal().as_str();
                 info!(signal, "stopping");
                 let _ = wish.send(Some(stop));
-                let exit = match (stop, program) {
-                    (Stop::Interrupt, _) => {
-                        interrupts += 1;
-                        match interrupts {
-                            1 => continue,
-                            _ => exit_now(Exit::Interrupted),
+                match Leave::at(stop, program, leaves.is_none()) {
+                    Leave::Now(exit) => exit_now(exit),
+                    Leave::Within(grace, exit) => {
+                        let by = Instant::now() + grace;
+                        if leaves.is_none_or(|(before, ..)| by < before) {
+                            leaves = Some((by, grace, exit));
                         }
                     }
-                    (Stop::HangUp, _) => Exit::HungUp,
-                    (Stop::Terminate, Program::Server) => Exit::Success,
-                    (Stop::Terminate, Program::Client) => Exit::Terminated,
-                };
-                tokio::time::sleep(GRACE).await;
-                // Any peer can bring this about; what could not be stored is told where it was tried.
-                info!("left after 5 s: not every end was answered or stored");
-                exit_now(exit);
+                }
             }
         });
         Ok(Self { wished, reread })
@@ -172,4 +208,24 @@ fn exit_now(exit: Exit) -> ! {
         editor::end_row();
     }
     std::process::exit(exit.code().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_first_signal_leaves_time_and_a_second_ctrl_c_none() {
+        let interrupted = Exit::Interrupted;
+        for program in [Program::Server, Program::Client] {
+            let first = Leave::at(Stop::Interrupt, program, true);
+            assert_eq!(first, Leave::Within(GOODBYE, interrupted));
+            let second = Leave::at(Stop::Interrupt, program, false);
+            assert_eq!(second, Leave::Now(interrupted));
+        }
+        for is_first in [true, false] {
+            let terminated = Leave::at(Stop::Terminate, Program::Server, is_first);
+            assert_eq!(terminated, Leave::Within(GRACE, Exit::Success));
+        }
+    }
 }

@@ -38,7 +38,7 @@ const TAKING: Duration = Duration::from_secs(10);
 /// the program is gone before.
 pub fn time_to_leave(stop: Option<Stop>) -> Duration {
     let quit = Limits::default().quit;
-    quit.min(stop.and_then(Stop::grace).unwrap_or(quit))
+    stop.map_or(quit, |stop| quit.min(stop.grace()))
 }
 
 /// How a conversation ended for this side.

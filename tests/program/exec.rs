@@ -14,7 +14,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::harness::{Finished, Pair, Person, Program, Server};
+use crate::harness::{Finished, Pair, Person, Program, Server, say, utf8};
+use crate::parked::stands;
 
 /// A server whose conversations are this script's, after a first message.
 fn serving(options: &[&str], script: &str) -> Pair {
@@ -249,6 +250,31 @@ fn who_never_answers_a_program_is_ended_too_and_the_server_goes_on() {
         pair.server.program.stderr.line_with("took too long");
     }
     assert!(pair.server.program.is_running());
+}
+
+/// Its program does not learn it from the end of its input.
+#[test]
+fn a_message_that_may_not_have_arrived_is_named_by_a_server_of_many() {
+    let (alice, bob) = (Person::new(), Person::new());
+    alice.knows("bob", &bob);
+    let go = alice.path("go");
+    let script = format!(
+        "read line; until test -e '{}'; do sleep 0.01; done; echo answer; cat > /dev/null",
+        utf8(&go)
+    );
+    let exec = ["--exec", "/bin/sh", "-c", &script];
+    let mut server = alice.serve(&[&["--first", "Hello", "--journal"][..], &exec].concat());
+    let mut client = bob.call(&server, &alice, &["--json"]);
+    client.stdout.line_with("\"your-turn\"");
+    client.say(&say("go"));
+    client.expect("turn");
+    client.expect("delivered");
+    client.freezes();
+    fs::write(&go, "").unwrap();
+    stands(&mut server.program, &alice, "last_said", &"answer".into());
+    drop(client);
+    let line = server.program.stderr.line_with("With bob: ");
+    assert!(line.contains("turn 3 was not acknowledged"), "{line}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use turnchat::internals::{read_record, write_record};
 
-use crate::harness::{Person, Program, Server, contents, say, utf8};
+use crate::harness::{Person, Program, Server, say, utf8};
 
 const HOLDING: [&str; 4] = ["server", "--listen", "127.0.0.1:0", "--json"];
 
@@ -37,19 +37,22 @@ fn page_of(person: &Person) -> (PathBuf, Value) {
     pages_of(person).into_iter().next().expect("a page")
 }
 
+/// Also beside a program that writes there.
 fn pages_of(person: &Person) -> Vec<(PathBuf, Value)> {
-    let journal = contents(&person.home().join("journal"));
-    let is_page = |path: &PathBuf| path.extension().is_some_and(|end| end == "record");
-    let pages = journal.into_keys().filter(is_page);
-    let read = |path: PathBuf| {
-        let page = read_record(&path)?;
+    let entries = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten();
+    let journals = entries(&person.home().join("journal"));
+    let files = journals.flat_map(|journal| entries(&journal.path()));
+    let read = |file: fs::DirEntry| {
+        let path = file.path();
+        let page =
+            read_record(&path).filter(|_| path.extension().is_some_and(|it| it == "record"))?;
         Some((path, serde_json::from_str(&page).unwrap()))
     };
-    pages.filter_map(read).collect()
+    files.filter_map(read).collect()
 }
 
 /// Waits until this stands in a conversation of somebody's whose program runs: which it is.
-fn stands(program: &mut Program, person: &Person, member: &str, value: &Value) -> Value {
+pub(crate) fn stands(program: &mut Program, person: &Person, member: &str, value: &Value) -> Value {
     loop {
         let pages = pages_of(person).into_iter();
         let mut conversations = pages.map(|(_, page)| page["conversation"].clone());
@@ -295,6 +298,7 @@ fn a_client_that_had_quit_tells_at_its_next_start_how_that_ended() {
     drop((client, server));
 
     let server = serve();
+    let (page, contents) = page_of(&bob);
     let mut client = bob.call(&server, &alice, &["--json"]);
     let told = client.expect("error");
     assert_eq!(told["conversation"], id);
@@ -302,4 +306,13 @@ fn a_client_that_had_quit_tells_at_its_next_start_how_that_ended() {
     let what = told["what"].as_str().unwrap();
     assert!(what.starts_with("You had ended the conversation"), "{what}");
     assert_ne!(client.expect("connected")["conversation"], id);
+    drop(client);
+
+    // A person is shown which words it was.
+    fs::remove_file(&page).unwrap();
+    assert!(write_record(&page, &contents.to_string()));
+    let mut client = bob.call(&server, &alice, &["--journal"]);
+    client.stderr.line_with("You had ended the conversation");
+    client.stderr.line_with("Not acknowledged: Hi");
+    client.shows("They say: Hello");
 }

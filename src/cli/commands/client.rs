@@ -114,7 +114,14 @@ pub async fn run(
                 };
                 return finish(ending, speaker, display).await;
             }
-            Waited::Left(ending) => return finish(ending, speaker, display).await,
+            Waited::Left(mut ending) => {
+                if last.was_quit()
+                    && let Some(over) = ending.over.take()
+                {
+                    last.settle(over, display, speaker).await?;
+                }
+                return finish(ending, speaker, display).await;
+            }
         }
     };
     let partner = Partner {

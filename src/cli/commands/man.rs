@@ -31,7 +31,7 @@ const EXIT_CODES: [(Exit, &str); 10] = [
     ),
     (
         Exit::Link,
-        "the link could not be made, or was lost for longer than --hold, or a newer connection took its place; or a message of yours was not acknowledged before the end",
+        "the link could not be made, or was lost for longer than --hold, or a newer connection took its place; or a message of yours was not acknowledged before the end, or was entered too late to be sent",
     ),
     (
         Exit::Protocol,

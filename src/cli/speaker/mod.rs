@@ -77,6 +77,10 @@ pub trait Speaker: Send {
     /// # Errors
     /// stdout is closed.
     fn abandoned(&mut self, _what: &str, abandoned: &Abandoned) -> Result<(), Report> {
+        if let Some(message) = &abandoned.unacknowledged {
+            let text = message.text.as_str();
+            self.display().quote("Not acknowledged: ", text);
+        }
         match &abandoned.untaken {
             Some(message) => self.heard_again(abandoned.conversation, message),
             None => Ok(()),

@@ -15,7 +15,6 @@ pub(super) struct Last {
     name: String,
     conversation: ConversationId,
     is_resuming: bool,
-    /// This side had quit it.
     was_quit: bool,
 }
 
@@ -33,6 +32,11 @@ impl Last {
 
     pub(super) fn key(&self) -> KeyId {
         self.key
+    }
+
+    /// Whether this side had quit it.
+    pub(super) fn was_quit(&self) -> bool {
+        self.was_quit
     }
 
     /// Whether a new one is begun now: it was to go on, and is over on the other side; or only its

@@ -13,13 +13,21 @@ use crate::cli::home::Home;
 use crate::cli::proposal::shell_quoted;
 use crate::cli::report::{Exit, Report};
 use crate::cli::speaker::Speaker;
-use crate::link::ServerEvent;
+use crate::link::{Ended, ServerEvent};
 use crate::protocol::Reason;
 use crate::trust::KeyId;
 
 /// Others are told of this often at most: who can make keys cannot fill the screen.
 const TOLD: usize = 5;
 const WINDOW: Duration = Duration::from_secs(60);
+
+/// How much of an end was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    Whole,
+    /// Not which message may not have arrived: too many were told of.
+    InPart,
+}
 
 /// Tells of what came of others while the server runs.
 pub(super) struct EventReporter<'a> {
@@ -134,21 +142,31 @@ impl<'a> EventReporter<'a> {
         }
     }
 
-    /// One of many conversations is over. What is only its peer's doing is a detail.
-    pub(super) fn tell_of_end(&mut self, name: &str, outcome: &Result<Exit, Report>) {
+    /// One of many conversations is over. What is only its peer's doing is a detail, but not that
+    /// a message may not have arrived: a program that has exited does not learn that.
+    pub(super) fn tell_of_end(
+        &mut self,
+        name: &str,
+        outcome: &Result<Exit, Report>,
+        ended: Option<&Ended>,
+    ) -> Told {
         let Err(report) = outcome else {
-            return self
-                .display
-                .detail(&format!("The conversation with {name} is over."));
+            let what = format!("The conversation with {name} is over.");
+            self.display.detail(&what);
+            return Told::Whole;
         };
         let what = format!("With {name}: {}", report.what);
-        let is_ours = matches!(report.exit, Exit::Failure | Exit::Trust);
-        match is_ours && self.may_tell() {
-            true => self.display.fail(&Report {
-                what,
-                ..report.clone()
-            }),
-            false => self.display.detail(&what),
+        let is_unacknowledged = ended.is_some_and(|ended| ended.unacknowledged.is_some());
+        let is_news = is_unacknowledged || matches!(report.exit, Exit::Failure | Exit::Trust);
+        if is_news && self.may_tell() {
+            let advice = report.advice.clone();
+            self.display.fail(&Report::new(report.exit, what, advice));
+            return Told::Whole;
+        }
+        self.display.detail(&what);
+        match is_unacknowledged {
+            true => Told::InPart,
+            false => Told::Whole,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use tokio::task::JoinSet;
 
-use super::events::EventReporter;
+use super::events::{EventReporter, Told};
 use super::granted::Granted;
 use super::open::{AtATime, OpenServer, exit_for, next_event, next_in};
 use super::places::{Place, Places};
@@ -85,9 +85,11 @@ struct Over {
 
 impl Over {
     async fn tell(self, reporter: &mut EventReporter<'_>) {
-        reporter.tell_of_end(&self.name, &self.outcome);
-        if let Some(ended) = self.ended {
-            ended.told().await;
+        let told = reporter.tell_of_end(&self.name, &self.outcome, self.ended.as_ref());
+        match (self.ended, told) {
+            (Some(ended), Told::Whole) => ended.told().await,
+            (Some(ended), Told::InPart) => ended.not_told(),
+            (None, _) => {}
         }
     }
 }
