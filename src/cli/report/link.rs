@@ -129,7 +129,7 @@ impl From<&LinkError> for Report {
                         return Self::new(
                             Exit::Link,
                             "The peer did not acknowledge the end of the conversation.",
-                            "Your peer may go on waiting, and learns of the end when its link is back.",
+                            "Your peer may go on waiting, and learns of the end with the next connection between you.",
                         );
                     }
                 };
