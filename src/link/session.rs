@@ -84,7 +84,7 @@ enum Phase {
     On,
     /// The last frames are on their way.
     Closing(Box<Ending>),
-    /// The record must be final before the end is told.
+    /// What the record has to say before the end is told is on its way there.
     Storing(Box<Last>),
     Done,
 }

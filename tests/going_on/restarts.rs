@@ -7,7 +7,7 @@ use tokio::time::{sleep, timeout};
 use turnchat::internals::{read_record, write_record};
 use turnchat::{
     Cause, Client, ConnectError, Ended, Journal, JournalError, LinkError, Message, MyTurn, Notice,
-    ServerBuilder, ServerEvent, Verdict,
+    Server, ServerBuilder, ServerEvent, Verdict,
 };
 use turnchat::{Code, KeyId, Limits, Reason};
 
@@ -93,8 +93,8 @@ async fn an_open_conversation_is_dialled_until_the_server_is_back() {
     drop(there);
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_the_server_ended_meanwhile_is_ended_and_a_new_one_begins() {
+/// A server that has quit with a message unacknowledged, since its peer was gone; and its end.
+async fn quit_unheard() -> (Kept, Server, Ended) {
     let kept = Kept::new();
     let (dial, accept, _) = network(vec![]);
     let mut server = kept.serve(|| accept.clone()).await;
@@ -103,6 +103,12 @@ async fn what_the_server_ended_meanwhile_is_ended_and_a_new_one_begins() {
     drop(there);
     here.quit();
     let over = here.hear().await.unwrap_err();
+    (kept, server, over)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_server_ended_meanwhile_is_ended_and_a_new_one_begins() {
+    let (kept, server, over) = quit_unheard().await;
     assert!(matches!(over.cause, Cause::Link(_)), "{over:?}");
     let pages = pages(&kept.dir.path().join(kept.sides.server.key_id().file_name()));
     let [page] = &pages[..] else {
@@ -182,14 +188,8 @@ async fn the_next_start_tells_a_servers_user_of_an_end_who_was_not() {
         },
     ];
     for leave in not_told {
-        let kept = Kept::new();
-        let (dial, accept, _) = network(vec![]);
-        let mut server = kept.serve(|| accept.clone()).await;
-        let waiting = kept.connect(dial).await;
-        let (here, there) = greeted(&mut server, waiting).await;
-        drop(there);
-        here.quit();
-        leave(here.hear().await.unwrap_err());
+        let (kept, server, over) = quit_unheard().await;
+        leave(over);
         server.stop().await;
 
         for is_told in [false, true] {

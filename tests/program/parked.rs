@@ -316,3 +316,28 @@ fn a_client_that_had_quit_tells_at_its_next_start_how_that_ended() {
     client.stderr.line_with("Not acknowledged: Hi");
     client.shows("They say: Hello");
 }
+
+/// It has arrived, so there is nothing to tell of that conversation.
+#[test]
+fn an_end_that_is_settled_at_the_next_start_and_lost_nothing_is_no_news() {
+    let (alice, bob) = (Person::new(), Person::new());
+    alice.knows("bob", &bob);
+    let mut server = Server::of(alice.start(&HOLDING));
+    let mut client = bob.call(&server, &alice, &["--json"]);
+    server.program.stdout.line_with("\"your-turn\"");
+    server.program.say(&say("Hello"));
+    client.stdout.line_with("\"your-turn\"");
+    server.program.freezes();
+    client.say(&say("Hi"));
+    client.say(r#"{"quit":{}}"#);
+    let id = stands(&mut client, &bob, "quit", &json!(true));
+    client.send(Signal::SIGKILL);
+    drop(client);
+    server.program.send(Signal::SIGCONT);
+
+    let mut client = bob.call(&server, &alice, &["--json"]);
+    let first = client.event();
+    assert_eq!(first["event"], "connected", "{first}");
+    assert_ne!(first["conversation"], id);
+    server.program.stdout.line_with("\"Hi\"");
+}
