@@ -10,6 +10,7 @@ pub mod core_dumps;
 pub mod descriptors;
 pub mod display;
 pub mod editor;
+pub mod ending;
 pub mod events;
 pub mod first_message;
 pub mod home;

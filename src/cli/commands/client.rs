@@ -13,12 +13,13 @@ use crate::cli::book::{
     AddressBook, BookError, Expected, KnownKey, Offer, Origin, Petname, Target,
 };
 use crate::cli::display::Display;
+use crate::cli::ending::Ending;
 use crate::cli::home::Home;
 use crate::cli::report::{Exit, Report};
 use crate::cli::route::Route;
 use crate::cli::signals::{Program, Signals, Stop};
 use crate::cli::speaker::{Intent, Left, Partner, Speaker};
-use crate::cli::talk::{Ending, Terms, converse, quit_unbegun, take_unbegun, time_to_leave};
+use crate::cli::talk::{Terms, converse, quit_unbegun, take_unbegun, time_to_leave};
 use crate::link::{Client, Ended, Notice, Talk, Waiting};
 use crate::protocol::{Limits, Role};
 use crate::trust::{Identity, KeyId};

@@ -6,10 +6,11 @@ use super::open::{OpenServer, exit_for, next_event, next_in};
 use super::pairing::OpenPairing;
 use super::prompt::{PromptState, has_ended, read_between};
 use crate::cli::ask::{self, Answer, Question};
+use crate::cli::ending::Ending;
 use crate::cli::report::{Exit, Report};
 use crate::cli::signals::{Signals, Stop};
 use crate::cli::speaker::{self, Left, Partner, Speaker};
-use crate::cli::talk::{Ending, Terms, converse, quit_unbegun};
+use crate::cli::talk::{Terms, converse, quit_unbegun};
 use crate::link::{Ended, Talk};
 use crate::trust::KeyId;
 
