@@ -1,6 +1,7 @@
 //! Certificates, which to us only wrap a public key: how ours are made, and how a key is read
 //! from any. No files here.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use aws_lc_rs::rand;
@@ -27,8 +28,20 @@ pub struct MalformedCertificate(webpki::Error);
 ///
 /// [`MalformedCertificate`], if the certificate cannot be read.
 pub(crate) fn key_of_certificate(der: &CertificateDer<'_>) -> Result<KeyId, MalformedCertificate> {
+    let is_last = |(last, _): &&(CertificateDer<'_>, KeyId)| last == der;
+    if let Some(key) = LAST.with_borrow(|last| last.as_ref().filter(is_last).map(|(_, key)| *key)) {
+        return Ok(key);
+    }
     let certificate = EndEntityCert::try_from(der).map_err(MalformedCertificate)?;
-    Ok(KeyId::of_spki(&certificate.subject_public_key_info()))
+    let key = KeyId::of_spki(&certificate.subject_public_key_info());
+    LAST.set(Some((der.clone().into_owned(), key)));
+    Ok(key)
+}
+
+thread_local! {
+    /// The certificate that this thread has read last: a verifier reads it, and whoever asks for
+    /// the peer a moment later does so once more.
+    static LAST: RefCell<Option<(CertificateDer<'static>, KeyId)>> = const { RefCell::new(None) };
 }
 
 /// What is odd about how a certificate writes its elliptic curve key, where the key is this one

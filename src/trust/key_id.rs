@@ -1,5 +1,6 @@
 //! [`KeyId`], the name by which a public key is pinned, printed and compared.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -20,9 +21,27 @@ use serde::{Deserialize, Serialize};
 /// assert_eq!(key.to_string(), printed);
 /// # Ok::<(), turnchat::MalformedKey>(())
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(try_from = "String")]
 pub struct KeyId([u8; 32]);
+
+/// As the bytes are ordered. A server's maps compare keys in each step, and most are equal there:
+/// words cost a fraction of a call to `memcmp`.
+impl Ord for KeyId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        fn words(KeyId(bytes): &KeyId) -> impl Iterator<Item = u64> {
+            let (words, _) = bytes.as_chunks();
+            words.iter().copied().map(u64::from_be_bytes)
+        }
+        words(self).cmp(words(other))
+    }
+}
+
+impl PartialOrd for KeyId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl KeyId {
     /// What every printed key begins with.
