@@ -1,10 +1,11 @@
-//! A fast path for the two frames of every turn, `say` and `heard`, in the form that this
+//! A fast path for the frames of every conversation and every turn, in the form that this
 //! implementation writes: no blanks, and nothing escaped. A JSON parser would cost a turn more
 //! than TLS does. Any other line goes to the strict reader in frame.rs.
 
 use memchr::memchr2;
 use simdutf8::basic::from_utf8;
 
+use super::conversation_id::ConversationId;
 use super::text::Text;
 
 const SAY: &[u8] = b"{\"say\":{\"turn\":";
@@ -14,6 +15,11 @@ const SAY_END: &[u8] = b"\"}}";
 pub(super) const BEHIND_TEXT: &[u8] = b"\"}}\n";
 const HEARD: &[u8] = b"{\"heard\":{\"turn\":";
 const HEARD_END: &[u8] = b"}}";
+const HELLO: &[u8] = b"{\"hello\":";
+const WELCOME: &[u8] = b"{\"welcome\":";
+const ID: &[u8] = b"{\"conversation\":\"";
+const COUNTER: &[u8] = b"\",\"heard\":";
+const QUIT: &[u8] = b"{\"quit\":{}}";
 
 /// The most digits read here. 2^53 - 1 has 16, so longer integers go to the strict reader.
 const DIGITS: usize = 15;
@@ -25,8 +31,22 @@ const PIECE: usize = 4_096;
 /// A frame in that form.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line<T> {
-    Say { turn: u64, text: T },
-    Heard { turn: u64 },
+    Say {
+        turn: u64,
+        text: T,
+    },
+    Heard {
+        turn: u64,
+    },
+    Hello {
+        conversation: ConversationId,
+        heard: u64,
+    },
+    Welcome {
+        conversation: ConversationId,
+        heard: u64,
+    },
+    Quit,
 }
 
 impl Line<String> {
@@ -35,6 +55,23 @@ impl Line<String> {
         if let Some(rest) = line.strip_prefix(HEARD) {
             let (turn, rest) = read_integer(rest)?;
             return (rest == HEARD_END).then_some(Self::Heard { turn });
+        }
+        if let Some(rest) = line.strip_prefix(HELLO) {
+            let (conversation, heard) = read_counter(rest)?;
+            return Some(Self::Hello {
+                conversation,
+                heard,
+            });
+        }
+        if let Some(rest) = line.strip_prefix(WELCOME) {
+            let (conversation, heard) = read_counter(rest)?;
+            return Some(Self::Welcome {
+                conversation,
+                heard,
+            });
+        }
+        if line == QUIT {
+            return Some(Self::Quit);
         }
         let (turn, rest) = read_integer(line.strip_prefix(SAY)?)?;
         let text = rest.strip_prefix(TEXT)?.strip_suffix(SAY_END)?;
@@ -60,6 +97,21 @@ impl Line<&str> {
                 write_integer(*turn, to);
                 to.extend_from_slice(HEARD_END);
             }
+            Self::Hello {
+                conversation,
+                heard,
+            } => {
+                to.extend_from_slice(HELLO);
+                write_counter(conversation, *heard, to);
+            }
+            Self::Welcome {
+                conversation,
+                heard,
+            } => {
+                to.extend_from_slice(WELCOME);
+                write_counter(conversation, *heard, to);
+            }
+            Self::Quit => to.extend_from_slice(QUIT),
         }
         true
     }
@@ -70,6 +122,23 @@ pub(super) fn write_to_text(turn: u64, to: &mut Vec<u8>) {
     to.extend_from_slice(SAY);
     write_integer(turn, to);
     to.extend_from_slice(TEXT);
+}
+
+/// Which conversation, and how much of it was heard.
+fn read_counter(bytes: &[u8]) -> Option<(ConversationId, u64)> {
+    let bytes = bytes.strip_prefix(ID)?;
+    let (id, rest) = bytes.split_at_checked(ConversationId::LENGTH)?;
+    let (heard, rest) = read_integer(rest.strip_prefix(COUNTER)?)?;
+    let id = std::str::from_utf8(id).ok()?.parse().ok()?;
+    (rest == HEARD_END).then_some((id, heard))
+}
+
+fn write_counter(id: &ConversationId, heard: u64, to: &mut Vec<u8>) {
+    to.extend_from_slice(ID);
+    id.write(to);
+    to.extend_from_slice(COUNTER);
+    write_integer(heard, to);
+    to.extend_from_slice(HEARD_END);
 }
 
 /// A text that is no longer than it may be, and in which nothing is escaped.
@@ -147,11 +216,44 @@ mod tests {
         Frame::Say { turn, text }
     }
 
+    /// One of each that is written here.
+    fn frames(integer: u64, words: &str, bits: [u8; 16]) -> [Frame; 5] {
+        let (conversation, heard) = (ConversationId::from_bits(bits), integer);
+        [
+            say(integer, words),
+            Frame::Heard { turn: integer },
+            Frame::Hello {
+                conversation,
+                heard,
+            },
+            Frame::Welcome {
+                conversation,
+                heard,
+            },
+            Frame::Quit {},
+        ]
+    }
+
     /// As a frame, if it is read here.
     fn read(line: &[u8]) -> Option<Frame> {
         Some(match Line::read(line)? {
             Line::Say { turn, text } => say(turn, &text),
             Line::Heard { turn } => Frame::Heard { turn },
+            Line::Hello {
+                conversation,
+                heard,
+            } => Frame::Hello {
+                conversation,
+                heard,
+            },
+            Line::Welcome {
+                conversation,
+                heard,
+            } => Frame::Welcome {
+                conversation,
+                heard,
+            },
+            Line::Quit => Frame::Quit {},
         })
     }
 
@@ -164,8 +266,9 @@ mod tests {
         fn a_line_is_written_and_read_as_json_is(
             turn in 0..=Frame::MAX_INTEGER,
             words in ".{0,40}",
+            bits: [u8; 16],
         ) {
-            for frame in [say(turn, &words), Frame::Heard { turn }] {
+            for frame in frames(turn, &words, bits) {
                 let json = serde_json::to_vec(&frame).unwrap();
                 let line = frame.to_line();
                 prop_assert_eq!(line.strip_suffix(b"\n"), Some(&json[..]));
@@ -181,8 +284,9 @@ mod tests {
             at in 0..64usize,
             byte: u8,
             is_inserted: bool,
+            bits: [u8; 16],
         ) {
-            for frame in [say(turn, &words), Frame::Heard { turn }] {
+            for frame in frames(turn, &words, bits) {
                 let mut line = frame.to_line();
                 line.pop();
                 let at = at % line.len();
@@ -230,11 +334,21 @@ mod tests {
             b"{\"say\":{\"turn\":1,\"text\":\"}}",
             b"{\"heard\":{\"turn\":1}}}",
             b"{\"heard\":{\"turn\":1 }}",
+            b"{\"hello\":{\"conversation\":\"MDEyMzQ1Njc4OWFiY2RlZh\",\"heard\":0}}",
+            b"{\"hello\":{\"conversation\":\"MDEyMzQ1Njc4OWFiY2RlZg\",\"heard\":0},}",
+            b"{\"welcome\":{\"heard\":0,\"conversation\":\"MDEyMzQ1Njc4OWFiY2RlZg\"}}",
+            b"{\"quit\":{}} ",
             b"",
         ] {
             assert_eq!(Line::read(line), None, "{}", String::from_utf8_lossy(line));
         }
         assert!(Line::read(b"{\"heard\":{\"turn\":0}}").is_some());
+        assert_eq!(Line::read(b"{\"quit\":{}}"), Some(Line::Quit));
+        for kind in ["hello", "welcome"] {
+            let id = "MDEyMzQ1Njc4OWFiY2RlZg";
+            let line = format!("{{\"{kind}\":{{\"conversation\":\"{id}\",\"heard\":0}}}}");
+            assert!(Line::read(line.as_bytes()).is_some());
+        }
         assert!(Line::read(b"{\"say\":{\"turn\":10,\"text\":\"\xc3\xa9\"}}").is_some());
     }
 

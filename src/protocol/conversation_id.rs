@@ -1,5 +1,6 @@
 //! [`ConversationId`]: the name that both sides use for a conversation.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -10,15 +11,40 @@ use serde::{Deserialize, Serialize};
 
 /// 128 random bits chosen by the client, written as 22 characters of
 /// unpadded base64url (RFC 4648, section 5; PROTOCOL 2.2).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(try_from = "String")]
 pub struct ConversationId([u8; 16]);
+
+/// As the bytes are ordered.
+impl Ord for ConversationId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        u128::from_be_bytes(self.0).cmp(&u128::from_be_bytes(other.0))
+    }
+}
+
+impl PartialOrd for ConversationId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl ConversationId {
     /// The id made of these bits; they should be random (this floor has no
     /// source of randomness).
     pub const fn from_bits(bits: [u8; 16]) -> Self {
         Self(bits)
+    }
+
+    /// How many characters it is written with.
+    pub(super) const LENGTH: usize = 22;
+
+    /// Appends it as it is written.
+    pub(super) fn write(&self, to: &mut Vec<u8>) {
+        let at = to.len();
+        to.resize(at + Self::LENGTH, 0);
+        let place = to.get_mut(at..).unwrap_or_default();
+        let written = URL_SAFE_NO_PAD.encode_slice(self.0, place);
+        debug_assert_eq!(written, Ok(Self::LENGTH));
     }
 }
 

@@ -137,6 +137,23 @@ impl Frame {
             }
             .write(to),
             Self::Heard { turn } => Line::Heard { turn: *turn }.write(to),
+            Self::Hello {
+                conversation,
+                heard,
+            } => Line::Hello {
+                conversation: *conversation,
+                heard: *heard,
+            }
+            .write(to),
+            Self::Welcome {
+                conversation,
+                heard,
+            } => Line::Welcome {
+                conversation: *conversation,
+                heard: *heard,
+            }
+            .write(to),
+            Self::Quit {} => Line::Quit.write(to),
             _ => false,
         };
         if !is_written {
@@ -174,6 +191,21 @@ impl Frame {
             Some(Line::Say { turn, text }) => Text::new(text)
                 .map(|text| Self::Say { turn, text })
                 .map_err(|_| FrameError::BadValue("text")),
+            Some(Line::Hello {
+                conversation,
+                heard,
+            }) => Ok(Self::Hello {
+                conversation,
+                heard,
+            }),
+            Some(Line::Welcome {
+                conversation,
+                heard,
+            }) => Ok(Self::Welcome {
+                conversation,
+                heard,
+            }),
+            Some(Line::Quit) => Ok(Self::Quit {}),
             None => Self::read_strictly(line),
         }
     }
