@@ -48,8 +48,8 @@ where
 {
     let (stream, meter) = Metered::new(stream);
     let (config, request) = watched(&config);
-    // The last flight is sent with the first frame.
-    meter.cork();
+    // The last flight, the one behind the ClientHello, is sent with the first frame.
+    meter.cork_behind_next();
     let connecting = async {
         let connecting = TlsConnector::from(config).connect(server_name(), stream);
         match connecting.into_fallible().await {

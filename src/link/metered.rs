@@ -25,6 +25,7 @@ pub(crate) struct Meter(Arc<Dial>);
 struct Dial {
     bytes: AtomicU64,
     is_corked: AtomicBool,
+    corks_next: AtomicBool,
 }
 
 impl Meter {
@@ -39,8 +40,14 @@ impl Meter {
         self.0.is_corked.store(true, Ordering::Relaxed);
     }
 
+    /// The same, behind the next write.
+    pub(crate) fn cork_behind_next(&self) {
+        self.0.corks_next.store(true, Ordering::Relaxed);
+    }
+
     pub(crate) fn uncork(&self) {
         self.0.is_corked.store(false, Ordering::Relaxed);
+        self.0.corks_next.store(false, Ordering::Relaxed);
     }
 
     pub(crate) fn is_corked(&self) -> bool {
@@ -172,6 +179,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
         }
         ready!(self.poll_kept(cx))?;
         let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, slices))?;
+        if self.meter.0.corks_next.load(Ordering::Relaxed) {
+            self.meter.0.corks_next.store(false, Ordering::Relaxed);
+            self.meter.cork();
+        }
         Poll::Ready(Ok(self.count(written)))
     }
 
@@ -195,7 +206,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncBufReadExt as _;
+    use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
 
@@ -229,6 +240,24 @@ mod tests {
         fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
             Poll::Ready(Ok(()))
         }
+    }
+
+    /// A client's ClientHello has nothing to be joined with.
+    #[tokio::test]
+    async fn what_comes_behind_a_write_can_be_kept() {
+        let (near, mut far) = tokio::io::duplex(64);
+        let (mut stream, meter) = Metered::new(near);
+        meter.cork_behind_next();
+        for line in ["one", "two", "three"] {
+            stream.write_all(line.as_bytes()).await.unwrap();
+            stream.flush().await.unwrap();
+        }
+        assert_eq!(meter.bytes(), 3);
+        meter.uncork();
+        stream.flush().await.unwrap();
+        let mut came = [0; 11];
+        far.read_exact(&mut came).await.unwrap();
+        assert_eq!(&came, b"onetwothree");
     }
 
     #[tokio::test]

@@ -9,8 +9,8 @@ use tokio::io::AsyncWrite;
 
 use crate::protocol::{Frame, Text};
 
-/// Most frames are no longer.
-const SHORT_LINE: usize = 128;
+/// A `welcome` and a short message are no longer, nor most else that is queued at once.
+const SHORT_LINES: usize = 192;
 
 /// Bytes to be written: these, one long text, and what comes behind it.
 #[derive(Debug, Default)]
@@ -38,7 +38,9 @@ impl Unsent {
         if self.text.is_some() {
             frame.write_line(&mut self.behind);
         } else {
-            self.before.reserve(SHORT_LINE);
+            if self.before.capacity() == 0 {
+                self.before.reserve(SHORT_LINES);
+            }
             if let Some((text, behind)) = frame.write_to_long_text(&mut self.before) {
                 self.text = Some(text.clone());
                 self.behind.extend_from_slice(behind);
