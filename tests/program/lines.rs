@@ -133,6 +133,8 @@ fn a_line_that_is_refused_is_asked_for_again_behind_a_pipe_too() {
     let calling = pair.bob.calling(&pair.server, &pair.alice, &[]);
     let terminal = Terminal::start(piped("| cat", &pair.bob.turnchat(&calling)));
     terminal.until("a prompt", |rows| prompts(rows) == 1);
+    // What comes through the pipe may come later.
+    terminal.shows("They say: Hello");
     terminal.types(&"x".repeat(4_200));
     terminal.types("\r");
     // The first is far above by now.
