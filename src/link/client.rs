@@ -152,7 +152,7 @@ impl Client {
             Some(wire) => driver.connected(wire),
             None => driver.hold(0),
         }
-        tokio::spawn(driver.keep(Some(dial), |_| ()));
+        tokio::spawn(driver.keeper(|_| ()).keep(Some(dial)));
         Ok(waiting)
     }
 

@@ -1,7 +1,7 @@
 //! [`Driver`]: feeds a [`Session`] from its stream, its record, its user and its timers. A
 //! user that waits reads the stream itself, since a hop between two tasks costs more than TLS
 //! does. While the user does not wait, the keeper takes over: the task that runs
-//! [`Driver::keep`].
+//! [`Keeper::keep`].
 //!
 //! - The stream's read waker belongs to the task that polled last, user or keeper. Every
 //!   [`TICK`] the keeper checks whether the user has polled. If not, the keeper reads, and
@@ -152,8 +152,6 @@ struct After {
     wake_user: bool,
     wake_sayer: bool,
     wake_keeper: bool,
-    /// Tells what is left of the conversation.
-    tell: Option<Box<dyn FnOnce() + Send>>,
 }
 
 /// What to do with the record.
@@ -281,57 +279,13 @@ where
         });
     }
 
-    /// Whom to wake for the keeper, whose first look is a tick away.
-    pub(crate) fn kept_by(&self, waker: Waker) {
-        let mut state = self.lock();
-        state.keeper = Some(waker);
-        state.is_welcome_new = false;
-    }
-
-    /// Runs the conversation until it ends or is parked, and its last link is closed. `done`
-    /// learns what is left as soon as that is known. If this future is dropped, the link is cut
-    /// and the user is told.
-    pub(crate) fn keep(
+    /// What keeps the conversation. `done` learns what is left of it as soon as that is known.
+    pub(crate) fn keeper(
         self: Arc<Self>,
-        dial: Option<Dial<S>>,
         done: impl FnOnce(Remains) + Send + 'static,
-    ) -> impl Future<Output = ()> + Send {
-        // Made before the first poll: a future that is dropped unpolled must tell the user
-        // too.
-        let leaving = Leaving(Arc::clone(&self));
-        self.with(|state| {
-            state.done = Some(Box::new(done));
-            state.tell_remains();
-        });
-        self.keep_until_left(dial, leaving)
-    }
-
-    async fn keep_until_left(self: Arc<Self>, mut dial: Option<Dial<S>>, _leaving: Leaving<S>) {
-        let mut attempt: Option<Attempt<S>> = None;
-        let mut alarm = pin!(sleep_until(Instant::now()));
-        poll_fn(|cx| {
-            loop {
-                if let Some(dialling) = &mut attempt
-                    && let Poll::Ready(wire) = dialling.as_mut().poll(cx)
-                {
-                    attempt = None;
-                    self.with(|state| match wire {
-                        Ok(wire) => state.connected(wire),
-                        Err(other_key) => state.session.dial_failed(other_key),
-                    });
-                }
-                match self.with(|state| state.look(cx)) {
-                    Look::Dial => attempt = dial.as_mut().map(|dial| dial()),
-                    Look::Leave => return Poll::Ready(()),
-                    Look::Wait(None) => return Poll::Pending,
-                    Look::Wait(Some(at)) => {
-                        alarm.as_mut().reset(at);
-                        ready!(alarm.as_mut().poll(cx));
-                    }
-                }
-            }
-        })
-        .await;
+    ) -> Keeper<S> {
+        self.with(|state| state.done = Some(Box::new(done)));
+        Keeper(Leaving(self))
     }
 
     fn lock(&self) -> MutexGuard<'_, State<S>> {
@@ -347,9 +301,10 @@ where
         let user = after.wake_user.then(|| state.user.take()).flatten();
         let sayer = after.wake_sayer.then(|| state.sayer.take()).flatten();
         let keeper = after.wake_keeper.then(|| state.keeper.clone()).flatten();
+        let left = state.take_left();
         drop(state);
-        if let Some(tell) = after.tell {
-            tell();
+        if let Some((done, remains)) = left {
+            done(remains);
         }
         for waker in [user, sayer, keeper].into_iter().flatten() {
             waker.wake();
@@ -577,7 +532,6 @@ where
                         (_, None) => {}
                     }
                     self.remains = Some(remains);
-                    self.tell_remains();
                     // On a server the hub wakes it: a task that wakes two others wakes a second
                     // thread for one of them.
                     let is_woken = self.keeper_reads || !self.session.is_server();
@@ -661,13 +615,10 @@ where
         }
     }
 
-    /// Once both are there: what is left, and who is to be told.
-    fn tell_remains(&mut self) {
-        if let Some(remains) = self.remains.take_if(|_| self.done.is_some())
-            && let Some(done) = self.done.take()
-        {
-            self.after.tell = Some(Box::new(move || done(remains)));
-        }
+    /// Once both are there: who is to be told what is left.
+    fn take_left(&mut self) -> Option<(Done, Remains)> {
+        let remains = self.remains.take_if(|_| self.done.is_some())?;
+        Some((self.done.take()?, remains))
     }
 
     fn set(&mut self, timer: Timer, at: Option<Instant>) {
@@ -747,7 +698,7 @@ where
         let is_overdue = self
             .wire
             .as_ref()
-            .is_some_and(|wire| wire.overdue().is_some());
+            .is_some_and(|wire| wire.overdue(now).is_some());
         let mut is_ticking = std::mem::take(&mut self.has_polled) && !is_overdue;
         if let Some(wire) = &mut self.wire
             && !std::mem::take(&mut self.is_welcome_new)
@@ -779,7 +730,7 @@ where
             && self.session.has_link()
             && !self.session.is_storing()
         {
-            if let Some(overdue) = wire.overdue() {
+            if let Some(overdue) = wire.overdue(now) {
                 self.link_lost(LinkError::Overdue(overdue));
                 self.process();
             } else {
@@ -798,7 +749,7 @@ where
             return Look::Leave;
         }
         if is_ticking {
-            let tick = Instant::now() + TICK;
+            let tick = now + TICK;
             wake_at = Some(wake_at.map_or(tick, |at| at.min(tick)));
         }
         Look::Wait(wake_at)
@@ -903,6 +854,47 @@ where
             state.after.wake_keeper |= state.putting.is_some();
             state.session.dropped();
         });
+    }
+}
+
+/// What keeps a conversation. If it is dropped, or the future of [`keep`](Self::keep) is, the
+/// link is cut and the user is told.
+pub(crate) struct Keeper<S>(Leaving<S>)
+where
+    S: AsyncBufRead + AsyncWrite + Send + Unpin + 'static;
+
+impl<S> Keeper<S>
+where
+    S: AsyncBufRead + AsyncWrite + Send + Unpin + 'static,
+{
+    /// Runs the conversation until it ends or is parked, and its last link is closed.
+    pub(crate) async fn keep(self, mut dial: Option<Dial<S>>) {
+        let Self(Leaving(driver)) = &self;
+        let mut attempt: Option<Attempt<S>> = None;
+        let mut alarm = pin!(sleep_until(Instant::now()));
+        poll_fn(|cx| {
+            loop {
+                if let Some(dialling) = &mut attempt
+                    && let Poll::Ready(wire) = dialling.as_mut().poll(cx)
+                {
+                    attempt = None;
+                    driver.with(|state| match wire {
+                        Ok(wire) => state.connected(wire),
+                        Err(other_key) => state.session.dial_failed(other_key),
+                    });
+                }
+                match driver.with(|state| state.look(cx)) {
+                    Look::Dial => attempt = dial.as_mut().map(|dial| dial()),
+                    Look::Leave => return Poll::Ready(()),
+                    Look::Wait(None) => return Poll::Pending,
+                    Look::Wait(Some(at)) => {
+                        alarm.as_mut().reset(at);
+                        ready!(alarm.as_mut().poll(cx));
+                    }
+                }
+            }
+        })
+        .await;
     }
 }
 

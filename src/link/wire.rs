@@ -165,9 +165,9 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// What is overdue now.
-    pub(crate) fn overdue(&self) -> Option<Overdue> {
-        self.liveness.overdue(now())
+    /// What is overdue at this instant.
+    pub(crate) fn overdue(&self, now: Instant) -> Option<Overdue> {
+        self.liveness.overdue(now.into_std())
     }
 
     /// News of a silence of the peer, and whether it has begun.
@@ -211,7 +211,7 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Wire<S> {
                         None => continue,
                     }
                 }
-                if let Some(overdue) = self.overdue() {
+                if let Some(overdue) = self.overdue(Instant::now()) {
                     return Poll::Ready(Err(LinkError::Overdue(overdue)));
                 }
                 alarm.as_mut().reset(self.wake_at());

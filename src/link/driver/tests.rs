@@ -103,7 +103,7 @@ async fn a_say_that_is_being_stored_does_not_spin() {
     let record = record(&journal).await;
     let (driver, talk) = server(&Limits::default(), Some(record));
     driver.hold(0);
-    tokio::spawn(Arc::clone(&driver).keep(None, |_| ()));
+    tokio::spawn(Arc::clone(&driver).keeper(|_| ()).keep(None));
     let Turn::Mine(mine) = talk.turn else {
         panic!("it is the server's turn");
     };
@@ -125,7 +125,7 @@ async fn a_put_has_no_task_of_its_own() {
     let record = record(&journal).await;
     let (driver, talk) = server(&Limits::default(), Some(record));
     driver.hold(0);
-    let _keeper = driver.keep(None, |_| ());
+    let _keeper = driver.keeper(|_| ()).keep(None);
     let Turn::Mine(mine) = talk.turn else {
         panic!("it is the server's turn");
     };
@@ -144,7 +144,7 @@ async fn a_put_goes_on_without_a_user_and_a_keeper() {
     let record = record(&journal).await;
     let (driver, talk) = server(&Limits::default(), Some(record));
     driver.hold(0);
-    let keeper = Arc::clone(&driver).keep(None, |_| ());
+    let keeper = Arc::clone(&driver).keeper(|_| ()).keep(None);
     let Turn::Mine(mine) = talk.turn else {
         panic!("it is the server's turn");
     };
@@ -176,7 +176,7 @@ async fn polled<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
 #[tokio::test]
 async fn a_keeper_that_is_dropped_before_it_ran_is_told() {
     let (driver, talk, _theirs) = begun(&Limits::default(), None);
-    drop(driver.keep(None, |_| ()));
+    drop(driver.keeper(|_| ()).keep(None));
     let Turn::Mine(mine) = talk.turn else {
         panic!("it is the server's turn");
     };
@@ -188,7 +188,7 @@ async fn a_keeper_that_is_dropped_before_it_ran_is_told() {
 #[tokio::test]
 async fn an_end_is_acknowledged_without_the_keeper() {
     let (driver, talk, mut theirs) = begun(&Limits::default(), None);
-    let keeper = driver.keep(None, |_| ());
+    let keeper = driver.keeper(|_| ()).keep(None);
     let Turn::Mine(mine) = talk.turn else {
         panic!("it is the server's turn");
     };
@@ -215,7 +215,7 @@ async fn a_message_before_a_fault_is_handed_over() {
         };
         let record = record(&journal).await;
         let (driver, talk, mut theirs) = begun(&limits, Some(record));
-        tokio::spawn(driver.keep(None, |_| ()));
+        tokio::spawn(driver.keeper(|_| ()).keep(None));
         let Turn::Mine(mine) = talk.turn else {
             panic!("it is the server's turn");
         };
@@ -237,7 +237,7 @@ async fn a_say_that_comes_too_late_takes_the_message_before_the_end() {
     let journal = Journal::new(dir.path(), &key());
     let record = record(&journal).await;
     let (driver, talk, mut theirs) = begun(&Limits::default(), Some(record));
-    tokio::spawn(driver.keep(None, |_| ()));
+    tokio::spawn(driver.keeper(|_| ()).keep(None));
     let Turn::Mine(mine) = talk.turn else {
         panic!("it is the server's turn");
     };
@@ -262,7 +262,7 @@ async fn a_driver_and_its_keeper_are_small() {
     let (driver, _talk) = server(&Limits::default(), None);
     let size = size_of_val(&*driver);
     assert!(size <= 1280, "{size} B");
-    let size = size_of_val(&driver.keep(None, |_| ()));
+    let size = size_of_val(&driver.keeper(|_| ()).keep(None));
     assert!(size <= 512, "{size} B");
 }
 
@@ -304,7 +304,7 @@ async fn only_what_is_cut_or_about_to_end_minds_a_crowd() {
 fn kept(driver: Arc<Driver<Stream>>) -> Arc<AtomicUsize> {
     let wakes = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&wakes);
-    let mut keeper = Box::pin(driver.keep(None, |_| ()));
+    let mut keeper = Box::pin(driver.keeper(|_| ()).keep(None));
     tokio::spawn(poll_fn(move |cx| {
         counted.fetch_add(1, Ordering::Relaxed);
         keeper.as_mut().poll(cx)

@@ -1,15 +1,12 @@
-//! [`Live`]: a conversation that is on, with the task that keeps it.
+//! [`Live`]: a conversation that is on, or held.
 
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 
-use super::admission::ConversationName;
-use super::hub_event::{HubEvent, Keeping, Remains, Task};
+use super::answer::Remains;
 use crate::link::crowding::Crowding;
-use crate::link::driver::Driver;
+use crate::link::driver::{Driver, Keeper};
 use crate::link::handshake::Tls;
 use crate::link::session::Session;
 use crate::link::store::Record;
@@ -54,91 +51,31 @@ where
         self.record.clone()
     }
 
-    /// Keeps it going, to its end: by its connection's task, if that is still there, or by
-    /// another of these.
-    pub(super) fn keep(
-        &mut self,
-        name: ConversationName,
-        task: Option<Task>,
-        tasks: &mut JoinSet<()>,
-        events: mpsc::UnboundedSender<HubEvent<S>>,
-    ) {
+    /// What keeps it going, to its end. `tell` learns what is left of it, once, however that ends.
+    pub(super) fn keeper<F>(&self, tell: F) -> Keeper<Tls<S>>
+    where
+        F: FnOnce(Remains) + Send + 'static,
+    {
         let record = self.record();
-        let mut end = End {
-            name,
-            events,
-            is_said: false,
-        };
+        let mut end = End(Some(tell));
         let done = move |remains| end.say(Remains::of(remains, record));
-        let mut keeping: Keeping = Box::pin(Arc::clone(&self.driver).keep(None, done));
-        if let Some(Task { waker, keep }) = task {
-            self.driver.kept_by(waker);
-            match keep.send(keeping) {
-                Ok(()) => return,
-                // It took too long.
-                Err(back) => keeping = back,
-            }
-        }
-        tasks.spawn(keeping);
+        Arc::clone(&self.driver).keeper(done)
     }
 }
 
-/// Tells the hub what is left, once, however the task ends.
-struct End<S> {
-    name: ConversationName,
-    events: mpsc::UnboundedSender<HubEvent<S>>,
-    is_said: bool,
-}
+/// Whom to tell what is left.
+struct End<F: FnOnce(Remains)>(Option<F>);
 
-impl<S> End<S> {
+impl<F: FnOnce(Remains)> End<F> {
     fn say(&mut self, remains: Remains) {
-        if !std::mem::replace(&mut self.is_said, true) {
-            let _ = self.events.send(HubEvent::Over(self.name, remains));
+        if let Some(tell) = self.0.take() {
+            tell(remains);
         }
     }
 }
 
-impl<S> Drop for End<S> {
+impl<F: FnOnce(Remains)> Drop for End<F> {
     fn drop(&mut self) {
         self.say(Remains::End(None));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::task::Waker;
-
-    use tokio::io::DuplexStream;
-    use tokio::sync::oneshot;
-
-    use super::*;
-    use crate::protocol::{ConversationId, HeardWhen};
-
-    /// Its task is gone if the hub took longer than a tick.
-    #[tokio::test]
-    async fn its_connections_task_keeps_a_conversation_or_another() {
-        for is_there in [true, false] {
-            let id = ConversationId::from_bits([7; 16]);
-            let key = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU";
-            let peer = Peer::remembered(key.parse().unwrap());
-            let name = (peer.key(), id);
-            let conversation = Conversation::new(Role::Server, id, HeardWhen::Taken);
-            let (limits, crowding) = (Limits::default(), Arc::default());
-            let (mut live, _talk) =
-                Live::<DuplexStream>::new(peer, conversation, None, &limits, crowding);
-            let (keep, mut keeping) = oneshot::channel();
-            if !is_there {
-                keeping.close();
-            }
-            let waker = Waker::noop().clone();
-            let mut tasks = JoinSet::new();
-            let (events, mut told) = mpsc::unbounded_channel();
-            live.keep(name, Some(Task { waker, keep }), &mut tasks, events);
-            assert_eq!(tasks.is_empty(), is_there);
-            assert_eq!(keeping.try_recv().is_ok(), is_there);
-            // Dropped unpolled, it says so too.
-            drop(tasks);
-            assert!(told.recv().await.is_some());
-        }
     }
 }

@@ -2,14 +2,16 @@
 //! conversations out.
 
 pub mod admission;
+mod answer;
 mod claim;
 mod connection;
 mod conversation;
 mod crowd;
 mod event;
 mod hub;
-mod hub_event;
 mod question;
+mod run;
+mod seats;
 mod tickets;
 mod timers;
 
@@ -22,9 +24,10 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
 
-use self::connection::Entrance;
-use self::hub::{EVENTS, Hub, Outlets, Request, Settings};
+use self::hub::{EVENTS, Entrance, Hub, Outlets, Settings};
 use self::question::Questions;
+use self::run::Request;
+use self::seats::Seats;
 use crate::link::journal::Journal;
 use crate::link::pairing::{Door, Pairing};
 use crate::link::store::{Inventory, JournalError, SharedStore};
@@ -76,6 +79,8 @@ pub struct Server {
     next: watch::Receiver<Option<KeyId>>,
     events: Option<ServerEvents>,
     door: Arc<Door>,
+    /// Those that handlers have left.
+    left: Arc<Seats>,
     /// Seats asked for that no conversation has taken yet. Below zero: conversations that came
     /// without one.
     seats: isize,
@@ -87,8 +92,8 @@ impl ServerBuilder {
     /// How many peers it talks to at once is up to [`Server::next`] and [`Server::serve`].
     ///
     /// `admit` is called at each `hello`, and in [`start`](Self::start) once about the
-    /// conversation that a journal says was on. Its future is polled once at least. Both run in
-    /// the server's own task, so they must not block. If they panic, the candidate is told
+    /// conversation that a journal says was on. Its future is polled once at least. Both run while
+    /// the server waits, so they must not block. If they panic, the candidate is told
     /// [`Reason::NoAnswer`](crate::protocol::Reason::NoAnswer).
     ///
     /// If `admit` does not answer at once, the candidate is told to wait. After
@@ -200,28 +205,27 @@ impl ServerBuilder {
             events,
         };
         let door = Arc::clone(&settings.entrance.door);
-        let (hub, first) = Hub::new(settings, kept, outlets, reports).await;
-        tokio::spawn(hub.run(first, accept, requested, reported));
+        let left = Arc::new(Seats::default());
+        let hub = Hub::new(settings, kept, outlets, Arc::clone(&left), reports).await;
+        tokio::spawn(run::run(hub, accept, requested, reported));
         Ok(Server {
             requests,
             talks: talks_out,
             next: next_out,
             events: Some(ServerEvents::new(events_out)),
             door,
+            left,
             seats: 0,
         })
     }
 }
 
-/// A conversation's seat, which is free again however its handler ends. It does not keep a
-/// dropped server alive.
-struct Seat(mpsc::WeakUnboundedSender<Request>);
+/// A conversation's seat, which is free again however its handler ends.
+struct Seat(Arc<Seats>);
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        if let Some(requests) = self.0.upgrade() {
-            let _ = requests.send(Request::Seats(1));
-        }
+        self.0.leave();
     }
 }
 
@@ -310,7 +314,7 @@ impl Server {
                     };
                     // Awaited by value, it would be in the task twice.
                     let conversation = Box::pin(handler(talk));
-                    let (seat, running) = (Seat(self.requests.downgrade()), running.clone());
+                    let (seat, running) = (Seat(Arc::clone(&self.left)), running.clone());
                     tokio::spawn(async move {
                         conversation.await;
                         drop((seat, running));

@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
+use tokio::task::{self, AbortHandle};
 use tracing::error;
 
 use super::admission::Verdict;
@@ -30,12 +31,26 @@ pub struct Candidate {
     pub others: usize,
 }
 
-type Question = Pin<Box<dyn Future<Output = Verdict> + Send>>;
+/// An answer that is not there yet.
+pub(super) struct Question {
+    key: KeyId,
+    answering: Answering,
+}
+
+type Answering = Pin<Box<dyn Future<Output = Verdict> + Send>>;
+
+impl Question {
+    /// Waits for it. It must not take down the task that does.
+    pub(super) async fn answered(mut self) -> Verdict {
+        poll_fn(|context| answer(&self.key, &mut self.answering, context)).await
+    }
+}
 
 /// Asks the server's user about candidates: of each key there is one question at most.
 pub(super) struct Questions {
-    ask: Box<dyn FnMut(Candidate) -> Question + Send>,
-    open: BTreeMap<KeyId, Question>,
+    ask: Box<dyn FnMut(Candidate) -> Answering + Send>,
+    /// The tasks that wait for answers.
+    open: BTreeMap<KeyId, AbortHandle>,
 }
 
 impl Questions {
@@ -50,46 +65,53 @@ impl Questions {
         }
     }
 
-    /// The verdict, if it is given at once. `None`: a question about the key is open now.
-    pub(super) fn ask(&mut self, candidate: Candidate) -> Option<Verdict> {
+    /// The verdict, or the question if it is not given at once.
+    pub(super) fn ask(&mut self, candidate: Candidate) -> Result<Verdict, Question> {
+        let key = candidate.key;
         let asked = catch_unwind(AssertUnwindSafe(|| (self.ask)(candidate)));
-        let Ok(mut question) = asked else {
-            return Some(panicked(&candidate.key));
+        let Ok(mut asked) = asked else {
+            return Ok(panicked(&key));
         };
         let context = &mut Context::from_waker(Waker::noop());
-        match answer(&candidate.key, &mut question, context) {
-            Poll::Ready(verdict) => Some(verdict),
-            Poll::Pending => {
-                self.open.entry(candidate.key).or_insert(question);
-                None
-            }
+        match answer(&key, &mut asked, context) {
+            Poll::Ready(verdict) => Ok(verdict),
+            Poll::Pending => Err(Question {
+                key,
+                answering: asked,
+            }),
         }
+    }
+
+    /// Whether a question about this key is open.
+    pub(super) fn is_open(&self, key: &KeyId) -> bool {
+        self.open.contains_key(key)
+    }
+
+    /// From now on one is, and this task waits for its answer.
+    pub(super) fn open(&mut self, key: KeyId, task: AbortHandle) {
+        self.open.insert(key, task);
+    }
+
+    /// The task that calls this has the answer; false if nobody waits for it any more.
+    pub(super) fn close(&mut self, key: &KeyId) -> bool {
+        let is_its = |task: &AbortHandle| task::try_id() == Some(task.id());
+        let is_open = self.open.get(key).is_some_and(is_its);
+        is_open && self.open.remove(key).is_some()
     }
 
     /// Drops all other questions: nobody waits for their answers.
     pub(super) fn retain(&mut self, is_open: impl Fn(&KeyId) -> bool) {
-        self.open.retain(|key, _| is_open(key));
-    }
-
-    /// The next answer. May be dropped at any time.
-    pub(super) async fn answered(&mut self) -> (KeyId, Verdict) {
-        let open = &mut self.open;
-        let (key, verdict) = poll_fn(|context| {
-            let mut polled = open.iter_mut().map(|(key, question)| {
-                let verdict = answer(key, question, context);
-                verdict.map(|verdict| (*key, verdict))
-            });
-            polled.find(Poll::is_ready).unwrap_or(Poll::Pending)
-        })
-        .await;
-        self.open.remove(&key);
-        (key, verdict)
+        self.open.retain(|key, task| {
+            let is_open = is_open(key);
+            if !is_open {
+                task.abort();
+            }
+            is_open
+        });
     }
 }
 
-/// The answer, if there is one. A question runs in the hub's task, which it must not take
-/// down with it.
-fn answer(key: &KeyId, question: &mut Question, context: &mut Context<'_>) -> Poll<Verdict> {
+fn answer(key: &KeyId, question: &mut Answering, context: &mut Context<'_>) -> Poll<Verdict> {
     let polled = catch_unwind(AssertUnwindSafe(|| question.as_mut().poll(context)));
     polled.unwrap_or_else(|_| Poll::Ready(panicked(key)))
 }

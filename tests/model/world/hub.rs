@@ -148,7 +148,7 @@ impl World {
         }
     }
 
-    /// `Hub::hello`.
+    /// `State::hello`.
     fn hello(&mut self, config: &Config, number: Number, conversation: ConversationId, heard: u64) {
         let greeted = Connection::Greeted {
             conversation,
@@ -182,7 +182,7 @@ impl World {
         self.give(config, orders);
     }
 
-    /// `Hub::give`, and what connections and sessions do about it.
+    /// `State::give`, and what connections and sessions do about it.
     pub(super) fn give(&mut self, config: &Config, orders: Orders) {
         let mut orders = VecDeque::from(orders);
         if config.breaks(Broken::EndBeforeAnswer) {
@@ -285,7 +285,7 @@ impl World {
         self.hub.admission.leave(connection_id(number))
     }
 
-    /// `Hub::enter`: the one way in.
+    /// `State::enter`: the one way in.
     pub(super) fn enter(&mut self, config: &Config, number: Number) {
         let connection = self.hub.connections.remove(&number);
         let Some(Connection::Entered {
@@ -369,7 +369,7 @@ impl World {
         }
     }
 
-    /// `Hub::turn_away`.
+    /// `State::turn_away`.
     fn turn_away(&mut self, config: &Config, number: Number, why: &NotAccepted) {
         if let NotAccepted::Violation(violation) = why {
             let code = violation.code();
@@ -515,14 +515,14 @@ impl World {
         }
     }
 
-    /// `ConnectionEvent::Left`.
+    /// `HubEvent::Left`.
     pub(super) fn left(&mut self, config: &Config, number: Number) {
         self.hub.connections.remove(&number);
         let orders = self.hub.admission.leave(connection_id(number));
         self.give(config, orders);
     }
 
-    /// `Hub::restore`.
+    /// `State::restore`.
     pub(super) fn restart_hub(&mut self, config: &Config) {
         let hub = &mut self.hub;
         let records = std::mem::take(&mut hub.records);

@@ -126,7 +126,7 @@ impl World {
         (self.key(self.owner(id)), id)
     }
 
-    /// `Hub::handle_event`, and what else its task waits for.
+    /// `State::handle`, and what else the server waits for.
     pub(super) fn at_hub(&mut self, node: Node, number: u64, event: Event) {
         let orders = match event {
             Event::Entered(_, id) => match self.nodes[node].hub.connections.remove(&id) {
@@ -195,7 +195,7 @@ impl World {
 
     // A connection, up to its `hello`.
 
-    /// `Hub::receive`.
+    /// `Hub::arrive`.
     pub(super) fn accepted(&mut self, link: LinkId) {
         let Some(node) = self.links.get(&link).map(|of| of.node) else {
             return;
@@ -330,7 +330,7 @@ impl World {
         }
     }
 
-    /// `Hub::hello` and `Hub::judge`.
+    /// `State::hello` and `State::judge`.
     fn hello(&mut self, node: Node, id: ConnectionId, conversation: ConversationId, heard: u64) {
         if self.setup.is_shared() && self.setup.breaks(Broken::TicketFirst) {
             self.draw_ticket(node, id);
@@ -379,7 +379,7 @@ impl World {
 
     // The one way in.
 
-    /// `Hub::enter`.
+    /// `State::enter`.
     fn enter(
         &mut self,
         node: Node,
@@ -471,7 +471,7 @@ impl World {
         }
     }
 
-    /// `Hub::claim`.
+    /// `State::claim`.
     fn claim(&mut self, node: Node, id: ConnectionId, link: LinkId, has_quit: bool, hello: &Hello) {
         let name = hello.name();
         let claimant = Claimant {
@@ -500,7 +500,7 @@ impl World {
         self.nodes[node].hub.claims.contains_key(&id)
     }
 
-    /// `Hub::claimed`.
+    /// `State::claimed`.
     pub(super) fn claimed(&mut self, node: Node, id: ConnectionId, claimed: Claimed) {
         let Some((link, has_quit)) = self.nodes[node].hub.claims.remove(&id) else {
             return;
@@ -631,7 +631,7 @@ impl World {
 
     // What is ordered.
 
-    /// `Hub::give`.
+    /// `State::give`.
     pub(super) fn give(&mut self, node: Node, orders: Orders) {
         let mut orders = VecDeque::from(orders);
         let mut unstored = Vec::new();
@@ -707,7 +707,7 @@ impl World {
         }
     }
 
-    /// `Hub::instruct`, and what the connection's task does.
+    /// `State::instruct`, and what the connection's task does.
     fn instruct(
         &mut self,
         node: Node,
@@ -774,7 +774,7 @@ impl World {
         self.soon(node, |life| Event::Left(life, id));
     }
 
-    /// `Hub::publish`.
+    /// `State::publish`.
     fn publish(&mut self, node: Node) {
         let is_crowded = self.nodes[node].hub.admission.is_crowded();
         if std::mem::replace(&mut self.nodes[node].hub.is_crowded, is_crowded) != is_crowded {
@@ -817,7 +817,7 @@ impl World {
         self.queue.after(rest, Event::Seat(self.life(node)));
     }
 
-    /// `ServerBuilder::start` and `Hub::restore`.
+    /// `ServerBuilder::start` and `State::restore`.
     pub(super) fn start_server(&mut self, node: Node) {
         if std::mem::replace(&mut self.nodes[node].machine.is_up, true) {
             return;

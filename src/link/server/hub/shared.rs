@@ -1,33 +1,31 @@
-//! What a [`Hub`] does that shares its store with others.
+//! What a [`State`] does that shares its store with others.
 
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use super::{Hub, Parked, given_up};
-use crate::link::server::admission::{ConnectionId, ConversationName, Entry, Hello, Orders, Why};
+use super::state::{Parked, State, given_up_event};
+use crate::link::server::admission::{ConnectionId, ConversationName, Entry, Hello, Why};
+use crate::link::server::answer::{Answer, Entering};
 use crate::link::server::claim::{Claimed, claim};
-use crate::link::server::connection;
 use crate::link::server::conversation::Live;
 use crate::link::server::event::{News, ServerEvent};
-use crate::link::server::hub_event::Entering;
 use crate::link::store::{Claimant, RecordName, Store};
 use crate::link::untold::Untold;
 use crate::protocol::{Frame, Reason};
 
-impl<S> Hub<S>
+impl<S> State<S>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     /// Before anything is said, its conversation is claimed in the store (PROTOCOL 4.7 and 4.25).
     pub(super) fn claim(
-        &mut self,
-        id: ConnectionId,
+        &self,
         hello: &Hello,
         entering: Entering<S>,
         store: Arc<dyn Store>,
-    ) {
+    ) -> Answer<S> {
         let name = hello.name();
         let claimant = Claimant {
             conversation: hello.conversation,
@@ -35,23 +33,21 @@ where
             clienthello: hello.clienthello,
         };
         let held = self.live.get(&name).and_then(Live::record);
-        let by = Instant::now() + self.settings.limits.hello;
+        let by = Instant::now() + self.limits.hello;
         let name = RecordName::Server(name.0, name.1);
         let claiming = claim(store, name, held, claimant, by);
-        let handle = self.handle(id);
-        self.tasks
-            .spawn(connection::claim(entering, claiming, handle));
+        Answer::Claim(entering, Box::pin(claiming))
     }
 
     /// What has become of a claim. Much may have happened since.
-    pub(super) fn claimed(
+    pub(in crate::link::server) async fn claimed(
         &mut self,
         id: ConnectionId,
         entering: Entering<S>,
         claimed: Claimed,
-    ) -> Orders {
+    ) -> Answer<S> {
         let refuse = |reason| Frame::Refuse { reason };
-        match claimed {
+        let (answer, orders) = match claimed {
             Claimed::Ours(record, conversation) => {
                 self.enter(id, entering, Some((record, *conversation)))
             }
@@ -62,7 +58,7 @@ where
                     if let Some(live) = self.live.get(&name) {
                         live.driver.taken_over();
                     }
-                    self.come_early(id, name, entering)
+                    return self.come_early(name, entering);
                 }
                 _ => self.enter(id, entering, None),
             },
@@ -71,8 +67,10 @@ where
                 self.mention(ServerEvent::Unreadable(error));
                 self.close_with(id, entering.wire, refuse(Reason::Busy), None)
             }
-            Claimed::Nothing => self.admission.leave(id),
-        }
+            Claimed::Nothing => self.let_go(id),
+        };
+        self.give(orders).await;
+        answer
     }
 
     /// A conversation that stands where others have it, too. Nobody waits for that: it may take
@@ -85,7 +83,7 @@ where
                 record,
             } = parked;
             if let Ok((abandoned, untold)) = Untold::end(name.0, &record, conversation).await {
-                let event = given_up(why, abandoned);
+                let event = given_up_event(why, abandoned);
                 let _ = events.try_send(News { event, untold });
             }
         });

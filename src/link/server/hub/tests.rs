@@ -1,0 +1,109 @@
+//! What a hub answers in moments that no peer can choose.
+
+use std::future::pending;
+
+use tokio::io::{DuplexStream, duplex};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::*;
+use crate::link::handshake::{Proven, accept, connect};
+use crate::link::server::admission::Hello;
+use crate::link::server::answer::Answer;
+use crate::link::wire::Wire;
+use crate::protocol::ConversationId;
+use crate::trust::alpn::Alpn;
+use crate::trust::tls::{client_config, server_config};
+use crate::trust::{Algorithm, Identity};
+
+type Received = mpsc::UnboundedReceiver<HubEvent>;
+
+/// A hub that admits anybody, and what it is told.
+async fn hub(identity: &Identity, limits: Limits) -> (Arc<Hub<DuplexStream>>, Received) {
+    let settings = Settings {
+        entrance: Entrance {
+            config: server_config(identity),
+            door: Arc::new(Door::new(identity)),
+        },
+        limits: Arc::new(limits),
+        one_at_a_time: true,
+        questions: Questions::new(async |_| Verdict::Admit),
+    };
+    let outlets = Outlets {
+        talks: None,
+        next: watch::channel(None).0,
+        events: mpsc::channel(EVENTS).0,
+    };
+    let (events, told) = mpsc::unbounded_channel();
+    let hub = Hub::new(
+        settings,
+        Inventory::default(),
+        outlets,
+        Arc::default(),
+        events,
+    );
+    (hub.await, told)
+}
+
+/// A server's end of a connection on which both keys are proven.
+async fn proven(identity: &Identity) -> Proven<DuplexStream> {
+    let (near, far) = duplex(16 * 1024);
+    let config = server_config(identity);
+    let by = Instant::now() + Limits::default().handshake;
+    let client = client_config(identity, vec![identity.key_id()]);
+    let connecting = async {
+        let mut proven = connect(far, client, Alpn::Talk, by).await.unwrap();
+        proven.meter.uncork();
+        tokio::io::AsyncWriteExt::flush(&mut proven.stream)
+            .await
+            .unwrap();
+    };
+    let accepting = accept(near, by, |_| async {
+        Ok::<_, ConnectionError>((config, Alpn::Talk))
+    });
+    let (accepted, ()) = tokio::join!(accepting, connecting);
+    accepted.unwrap()
+}
+
+/// It was told to go while its `hello` was on its way: the hub waits until it says that it is gone.
+#[tokio::test]
+async fn whoever_has_to_go_says_so_whatever_it_says_before() {
+    let identity = Identity::generate(Algorithm::default()).unwrap();
+    let mut limits = Limits::default();
+    limits.strangers = 1;
+    let (hub, mut told) = hub(&identity, limits).await;
+    let mut departures = Vec::new();
+    for _ in 0..2 {
+        let keep = |departure| {
+            departures.push(departure);
+            pending()
+        };
+        hub.arrive(None, keep).await;
+    }
+    let may_accept = async || hub.open().await.unwrap().look().may_accept;
+    assert!(!may_accept().await);
+
+    let limits = Limits::default();
+    let Proven {
+        stream,
+        meter,
+        peer,
+    } = proven(&identity).await;
+    let wire = Wire::new(stream, meter, &limits, Instant::now() + limits.hello);
+    let hello = Hello {
+        peer,
+        conversation: ConversationId::from_bits([7; 16]),
+        heard: 0,
+        clienthello: 0,
+    };
+    let mut state = hub.open().await.unwrap();
+    let answer = state.hello(ConnectionId(0), hello, Box::new(wire)).await;
+    assert!(matches!(answer, Answer::Left));
+    drop(state);
+    assert!(!may_accept().await);
+
+    drop(departures.remove(0));
+    let event = told.recv().await.unwrap();
+    hub.open().await.unwrap().handle(event).await;
+    assert!(may_accept().await);
+}
