@@ -69,8 +69,10 @@ async fn proven(identity: &Identity) -> Proven<DuplexStream> {
 #[tokio::test]
 async fn whoever_has_to_go_says_so_whatever_it_says_before() {
     let identity = Identity::generate(Algorithm::default()).unwrap();
-    let mut limits = Limits::default();
-    limits.strangers = 1;
+    let limits = Limits {
+        strangers: 1,
+        ..Limits::default()
+    };
     let (hub, mut told) = hub(&identity, limits).await;
     let mut departures = Vec::new();
     for _ in 0..2 {
