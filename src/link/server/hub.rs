@@ -3,7 +3,10 @@
 //! between a connection's and its conversation's; and nobody is told of an end before it is
 //! stored, since the lock is held over that.
 
+mod connections;
+mod orders;
 mod shared;
+mod start;
 mod state;
 
 use std::collections::BTreeSet;

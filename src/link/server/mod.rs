@@ -92,8 +92,8 @@ impl ServerBuilder {
     /// How many peers it talks to at once is up to [`Server::next`] and [`Server::serve`].
     ///
     /// `admit` is called at each `hello`, and in [`start`](Self::start) once about the
-    /// conversation that a journal says was on. Its future is polled once at least. Both run while
-    /// the server waits, so they must not block. If they panic, the candidate is told
+    /// conversation that a journal says was on. Its future is polled once at least, at once. All
+    /// others wait for both, so they must not block. If they panic, the candidate is told
     /// [`Reason::NoAnswer`](crate::protocol::Reason::NoAnswer).
     ///
     /// If `admit` does not answer at once, the candidate is told to wait. After

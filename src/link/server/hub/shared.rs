@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use super::state::{Parked, State, given_up_event};
+use super::orders::given_up;
+use super::state::{Parked, State};
 use crate::link::server::admission::{ConnectionId, ConversationName, Entry, Hello, Why};
 use crate::link::server::answer::{Answer, Entering};
 use crate::link::server::claim::{Claimed, claim};
@@ -83,7 +84,7 @@ where
                 record,
             } = parked;
             if let Ok((abandoned, untold)) = Untold::end(name.0, &record, conversation).await {
-                let event = given_up_event(why, abandoned);
+                let event = given_up(why, abandoned);
                 let _ = events.try_send(News { event, untold });
             }
         });
