@@ -247,48 +247,21 @@ mod tests {
     use std::mem::{size_of, size_of_val};
 
     use tokio::io::{DuplexStream, duplex};
-    use tokio::sync::watch;
 
     use super::*;
     use crate::link::handshake::Tls;
-    use crate::link::pairing::Door;
-    use crate::link::server::Verdict;
-    use crate::link::server::hub::{Entrance, Outlets, Settings};
-    use crate::link::server::question::Questions;
-    use crate::link::store::Inventory;
+    use crate::link::server::answer::HubEvent;
+    use crate::link::server::hub::tests::hub;
     use crate::link::{Client, Talk, tcp};
     use crate::protocol::Limits;
-    use crate::trust::tls::server_config;
     use crate::trust::{Algorithm, Identity};
 
     /// A task's future is moved several times before it runs, and its room once more
     /// when it ends.
     #[tokio::test]
-    async fn nothing_large_is_in_a_task() {
+    async fn nothing_large_is_in_a_channel_or_a_task() {
         let identity = Identity::generate(Algorithm::default()).unwrap();
-        let settings = Settings {
-            entrance: Entrance {
-                config: server_config(&identity),
-                door: Arc::new(Door::new(&identity)),
-            },
-            limits: Arc::new(Limits::default()),
-            one_at_a_time: true,
-            questions: Questions::new(async |_| Verdict::Admit),
-        };
-        let outlets = Outlets {
-            talks: None,
-            next: watch::channel(None).0,
-            events: mpsc::channel(1).0,
-        };
-        let (events, _told) = mpsc::unbounded_channel();
-        let hub = Hub::new(
-            settings,
-            Inventory::default(),
-            outlets,
-            Arc::default(),
-            events,
-        )
-        .await;
+        let (hub, _told) = hub(&identity, Limits::default()).await;
         let departure = || Departure::new(Arc::clone(&hub), ConnectionId(0));
         let stream = || duplex(1).0;
         let greeting = greet(stream(), None, &hub, ConnectionId(0));
@@ -296,6 +269,8 @@ mod tests {
         let client = Client::new(&identity, vec![]);
         let connecting = client.connect(tcp::dialer("localhost", 1));
         for (what, size, most) in [
+            ("what a hub is told", size_of::<HubEvent>(), 128),
+            ("what it answers", size_of::<Answer<DuplexStream>>(), 128),
             ("a conversation", size_of::<Talk>(), 192),
             ("a wire", size_of::<Wire<Tls<DuplexStream>>>(), 2 * 1024),
             ("a connection's task", size_of_val(&connection), 512),

@@ -309,4 +309,4 @@ impl<S> Drop for Departure<S> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

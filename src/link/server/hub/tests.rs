@@ -19,7 +19,10 @@ use crate::trust::{Algorithm, Identity};
 type Received = mpsc::UnboundedReceiver<HubEvent>;
 
 /// A hub that admits anybody, and what it is told.
-async fn hub(identity: &Identity, limits: Limits) -> (Arc<Hub<DuplexStream>>, Received) {
+pub(in crate::link::server) async fn hub(
+    identity: &Identity,
+    limits: Limits,
+) -> (Arc<Hub<DuplexStream>>, Received) {
     let settings = Settings {
         entrance: Entrance {
             config: server_config(identity),
