@@ -1,8 +1,13 @@
 //! Crashes of either side, with a journal.
 
 use std::fs::File;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake};
+use std::thread;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use turnchat::internals::{read_record, write_record};
 use turnchat::{
@@ -180,7 +185,7 @@ async fn the_next_start_tells_a_servers_user_of_an_end_who_was_not() {
             drop(copy);
         },
         |over| {
-            let panicking = std::thread::spawn(|| {
+            let panicking = thread::spawn(|| {
                 let _over = over;
                 panic!("before it is told");
             });
@@ -683,6 +688,51 @@ async fn past_the_limit_the_oldest_parked_conversation_is_given_up() {
         panic!("{abandoned:?}");
     };
     assert_eq!(abandoned.key, kept.sides.client.key_id());
+}
+
+/// Polls where there is no runtime.
+fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(thread::Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(thread::current())).into();
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+/// Whoever finds that a conversation is over does what follows on the server: here the record of
+/// the one before is removed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_may_find_the_end_outside_of_the_runtime() {
+    let kept = Kept::new();
+    let mut limits = Limits::default();
+    limits.ended = 1;
+    let journal = Journal::new(kept.dir.path(), &kept.sides.server.key_id());
+    let builder = kept.sides.builder().with_limits(limits);
+    let (dial, accept, _) = network(vec![]);
+    let mut server = builder.with_journal(journal).start(accept).await.unwrap();
+    // Mostly it does, and not the keeper.
+    for _ in 0..10 {
+        let waiting = kept.connect(dial.clone()).await;
+        let (here, there) = greeted(&mut server, waiting).await;
+        let (told, over) = oneshot::channel();
+        let hearing = thread::spawn(move || {
+            let over = block_on(here.hear()).unwrap_err();
+            told.send(over.cause.clone()).unwrap();
+        });
+        there.quit().await;
+        assert_eq!(over.await, Ok(Cause::Peer));
+        hearing.join().unwrap();
+    }
+    server.stop().await;
 }
 
 /// Its peer had begun another, and the crash came before the first one's end was stored.

@@ -41,7 +41,7 @@ where
         let connection = Connection {
             address,
             key: None,
-            way: Way::Task(self.tasks.spawn(receive(id))),
+            way: Way::Task(self.spawn(receive(id))),
         };
         self.connections.insert(id, connection);
         let orders = self.admission.arrive(id, address);
@@ -115,7 +115,8 @@ where
                             hub.answered(key, verdict).await;
                         }
                     };
-                    self.questions.open(key, self.tasks.spawn(asking));
+                    let task = self.spawn(asking);
+                    self.questions.open(key, task);
                 }
                 None
             }

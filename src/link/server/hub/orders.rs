@@ -72,7 +72,7 @@ where
             Order::Forget(name) => {
                 // What cannot be removed is so at the next start, when it is too old.
                 if let Some(record) = self.ended.remove(&name) {
-                    self.tasks.spawn(async move { _ = record.forget().await });
+                    self.spawn(async move { _ = record.forget().await });
                 }
             }
             Order::Arm(timer, delay) => self.timers.arm(timer, delay),

@@ -78,7 +78,7 @@ where
     /// long. If others go on with it meanwhile, it has not ended.
     pub(super) fn give_up_anywhere(&mut self, name: ConversationName, parked: Parked, why: Why) {
         let events = self.outlets.events.clone();
-        self.tasks.spawn(async move {
+        self.spawn(async move {
             let Parked {
                 conversation,
                 record,

@@ -105,7 +105,7 @@ where
                 let (live, talk) = self.live(Peer::remembered(peer), conversation, Some(record));
                 live.driver.hold(clienthello);
                 let keeper = self.keep(name, live, talk);
-                self.tasks.spawn(keeper.keep(None));
+                self.spawn(keeper.keep(None));
             } else {
                 self.parked.insert(
                     name,

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Weak};
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
@@ -50,7 +51,9 @@ pub(in crate::link::server) struct State<S> {
     pub(super) parked: BTreeMap<ConversationName, Parked>,
     /// The records of the ends that are remembered.
     pub(super) ended: BTreeMap<ConversationName, Arc<Record>>,
-    pub(super) tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
+    /// Where they run: a conversation's user may have come from outside of it.
+    runtime: Handle,
     pub(super) accepted: u64,
     pub(super) outlets: Outlets,
     pub(super) is_crowded: bool,
@@ -149,6 +152,7 @@ where
             parked: BTreeMap::new(),
             ended: BTreeMap::new(),
             tasks: JoinSet::new(),
+            runtime: Handle::current(),
             accepted: 0,
             outlets,
             is_crowded: false,
@@ -299,6 +303,10 @@ where
     }
 
     // How it is done.
+
+    pub(super) fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        self.tasks.spawn_on(task, &self.runtime)
+    }
 
     /// What the server's own task is to wait for.
     pub(in crate::link::server) fn look(&mut self) -> Look {
