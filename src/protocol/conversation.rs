@@ -96,6 +96,8 @@ pub struct Conversation {
     owes_quit: bool,
     /// Our `quit` was sent on this connection.
     quit_sent: bool,
+    /// It was on an earlier one, and may have come.
+    quit_was_sent: bool,
     outputs: VecDeque<Output>,
     /// An [`Output::Store`] is not known to be done.
     storing: bool,
@@ -294,6 +296,7 @@ impl Conversation {
             },
             phase: Phase::Detached,
             quit_sent: false,
+            quit_was_sent: false,
             outputs: VecDeque::new(),
             storing: false,
         }
@@ -455,8 +458,10 @@ impl Conversation {
                 Output::Send(_) | Output::Connected | Output::Waiting { .. }
             )
         };
-        self.outputs.retain(|output| !is_of_the_connection(output));
+        let quit = Output::Send(Frame::Quit {});
+        self.quit_was_sent |= self.quit_sent && !self.outputs.contains(&quit);
         self.quit_sent = false;
+        self.outputs.retain(|output| !is_of_the_connection(output));
         // The peer says or quits again on the next connection.
         (self.repeat, self.owes_quit) = (None, false);
         if self.phase != Phase::Ended {
@@ -582,9 +587,13 @@ impl Conversation {
                 self.check_counters(heard)?;
                 self.open(heard);
             }
+            // After our `quit` it acknowledges that (PROTOCOL 3.11).
             Frame::Refuse {
                 reason: Reason::Ended,
-            } => self.over(By::Peer),
+            } => self.over(match self.quit_was_sent {
+                true => By::Me,
+                false => By::Peer,
+            }),
             Frame::Refuse { reason } => self.over(By::Refused(reason)),
             other => return Err(out_of_place(&other, "before `welcome`")),
         }

@@ -195,6 +195,37 @@ async fn a_quit_in_the_queue_is_redialled() {
     assert_eq!(over.cause, Cause::Me);
 }
 
+/// The answer to the `quit` was on its way: the redial is told that the conversation has ended.
+#[tokio::test(start_paused = true)]
+async fn a_quit_whose_answer_was_lost_is_our_own() {
+    for is_on in [false, true] {
+        let (mut there, mut raw, mut waiting) = There::called().await;
+        let id = raw.hello().await;
+        raw.send(WAIT).await;
+        waiting.notice().await;
+        let over = match is_on {
+            false => {
+                waiting.quit();
+                raw.expect(QUIT).await;
+                tokio::spawn(async { waiting.welcome().await.unwrap_err() })
+            }
+            true => {
+                raw.send(&welcome(&id, 0)).await;
+                let here = theirs(waiting.welcome().await.unwrap());
+                here.quit();
+                raw.expect(QUIT).await;
+                tokio::spawn(async { here.hear().await.unwrap_err() })
+            }
+        };
+        drop(raw);
+
+        let mut raw = there.take().await;
+        assert_eq!(raw.hello().await, id);
+        raw.send("{\"refuse\":{\"reason\":\"ended\"}}").await;
+        assert_eq!(over.await.unwrap().cause, Cause::Me, "{is_on}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_quit_in_the_queue_that_reaches_nobody_is_said_to() {
     let (mut there, mut raw, mut waiting) = There::called().await;
