@@ -48,6 +48,25 @@ fn sigterm_while_waiting_stops_a_client_with_143() {
     waiting.finish().exits(143);
 }
 
+/// While its peer does not answer its `quit`.
+#[test]
+fn after_ctrl_c_a_server_sends_away_who_waits_and_who_comes() {
+    let (alice, bob, other) = (Person::new(), Person::new(), Person::new());
+    let mut server = alice.serve(&["--allow-anyone", "--first", "Hello"]);
+    let mut talking = bob.call(&server, &alice, &[]);
+    talking.shows("They say: Hello");
+    let mut waiting = other.call(&server, &alice, &["--json"]);
+    waiting.expect("waiting");
+    talking.freezes();
+    server.program.send(Signal::SIGINT);
+    assert_eq!(waiting.expect("error")["what"], "The server is stopping.");
+    let mut late = other.call(&server, &alice, &["--json"]);
+    assert_eq!(late.expect("error")["what"], "The server is stopping.");
+    assert!(server.program.is_running());
+    talking.send(Signal::SIGCONT);
+    server.program.finish().exits(130);
+}
+
 #[test]
 fn ctrl_c_ends_the_conversation_politely_whoever_has_the_turn() {
     for is_server in [true, false] {

@@ -80,12 +80,19 @@ impl<'a> ServerRun<'a> {
         speaker: &mut impl Speaker,
         signals: &mut Signals,
     ) -> Ending {
+        let mut stops = signals.clone();
         let conversing = converse(talk, partner, speaker, signals, &mut self.terms);
         tokio::pin!(conversing);
         let mut has_told = false;
+        let mut is_closing = false;
         loop {
             tokio::select! {
                 ending = &mut conversing => return ending,
+                // Nobody waits until the peer has answered.
+                _ = stops.stop(), if !is_closing => {
+                    is_closing = true;
+                    self.open.server.close();
+                }
                 // The queue is judged by the new book at once.
                 () = self.open.reread.notified() => drop(self.open.reread_at_signal()),
                 event = next_in(&mut self.open.pairing) => drop(self.open.handle_pairing(event)),
@@ -93,7 +100,9 @@ impl<'a> ServerRun<'a> {
                     let next = *self.next.borrow_and_update();
                     match next {
                         Some(next) => self.open.reporter.tell_of_waiting(&next),
-                        None if has_told => self.open.display.say("Nobody is waiting any more."),
+                        None if has_told && !is_closing => {
+                            self.open.display.say("Nobody is waiting any more.");
+                        }
                         None => {}
                     }
                     has_told = next.is_some();
