@@ -4,6 +4,7 @@
 //! stored, since the lock is held over that.
 
 mod connections;
+mod going;
 mod orders;
 mod shared;
 mod start;
@@ -13,6 +14,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{self, Arc, PoisonError, Weak};
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -56,6 +58,8 @@ pub(super) struct Hub<S> {
     pub(super) limits: Arc<Limits>,
     pub(super) tickets: Tickets,
     strangers: sync::Mutex<Strangers>,
+    /// Somebody was told to go, and has not gone.
+    is_going: Arc<AtomicBool>,
     /// `None` once the server has stopped.
     state: Mutex<Option<State<S>>>,
     /// From those who cannot wait for the state.
@@ -108,6 +112,7 @@ where
                 limits,
                 tickets,
                 strangers: sync::Mutex::default(),
+                is_going: state.going.watch(),
                 state: Mutex::new(Some(state)),
                 events,
                 seats,
@@ -130,6 +135,11 @@ where
         let mut open = Open { state, seats };
         open.seats(seats.take());
         Some(open)
+    }
+
+    /// Whether a connection may be accepted now (PROTOCOL 5.4).
+    pub(super) fn may_accept(&self) -> bool {
+        !self.is_going.load(Ordering::SeqCst)
     }
 
     /// Done when the server's own task has to look again.

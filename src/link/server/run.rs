@@ -1,9 +1,11 @@
 //! [`run`]: a server's own task. It accepts, fires timers, and does what the server's user asks for.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -57,7 +59,11 @@ pub(super) async fn run<S, A, F>(
             alarm.as_mut().reset(at);
         }
         tokio::select! {
-            arrived = &mut arriving, if look.may_accept => {
+            // Asked before each accept: another task may have made somebody go since the look.
+            arrived = poll_fn(|cx| match hub.may_accept() {
+                true => arriving.as_mut().poll(cx),
+                false => Poll::Pending,
+            }) => {
                 arriving.set(arrival());
                 if let Some((stream, address)) = arrived {
                     let task = |departure| connection::receive(stream, address, departure);

@@ -92,7 +92,7 @@ where
             return Orders::new();
         };
         connection.key = Some(key);
-        if !self.going.contains(&id) {
+        if !self.going.contains(id) {
             connection.way = Way::Answer(Vec::new());
         }
         let from = connection.address.map(display);
@@ -174,7 +174,7 @@ where
 
     /// A connection is gone; from where it came.
     fn forget(&mut self, id: ConnectionId) -> Option<IpAddr> {
-        self.going.remove(&id);
+        self.going.remove(id);
         self.connections.remove(&id)?.address
     }
 

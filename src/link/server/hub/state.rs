@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
+use super::going::Going;
 use crate::link::crowding::Crowding;
 use crate::link::driver::Keeper;
 use crate::link::handshake::Tls;
@@ -41,9 +42,7 @@ pub(in crate::link::server) struct State<S> {
     pub(super) admission: Admission,
     pub(super) timers: Timers,
     pub(super) connections: BTreeMap<ConnectionId, Connection>,
-    /// Those that were told to go at once. They hold a descriptor until they have
-    /// gone, and nobody else is accepted before that (PROTOCOL 5.4).
-    pub(super) going: BTreeSet<ConnectionId>,
+    pub(super) going: Going,
     pub(super) live: BTreeMap<ConversationName, Live<S>>,
     /// Connections for a conversation that is just ending or being parked: each is told when
     /// that is done.
@@ -146,7 +145,7 @@ where
             is_shared,
             timers: Timers::default(),
             connections: BTreeMap::new(),
-            going: BTreeSet::new(),
+            going: Going::default(),
             live: BTreeMap::new(),
             early: BTreeMap::new(),
             parked: BTreeMap::new(),

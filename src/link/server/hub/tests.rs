@@ -10,6 +10,7 @@ use super::*;
 use crate::link::handshake::{Proven, accept, connect};
 use crate::link::server::admission::Hello;
 use crate::link::server::answer::Answer;
+use crate::link::server::run::run;
 use crate::link::wire::Wire;
 use crate::protocol::ConversationId;
 use crate::trust::alpn::Alpn;
@@ -111,4 +112,56 @@ async fn whoever_has_to_go_says_so_whatever_it_says_before() {
     let event = told.recv().await.unwrap();
     hub.open().await.unwrap().handle(event).await;
     assert!(may_accept().await);
+}
+
+/// Whoever accepts may be awake already when another task makes a connection go.
+#[tokio::test]
+async fn while_somebody_has_to_go_nobody_is_accepted() {
+    let identity = Identity::generate(Algorithm::default()).unwrap();
+    for _ in 0..50 {
+        let limits = Limits {
+            strangers: 1,
+            ..Limits::default()
+        };
+        let (hub, told) = hub(&identity, limits).await;
+        let (come, mut coming) = mpsc::channel(1);
+        let accepted = Arc::new(AtomicBool::new(false));
+        let is_accepted = Arc::clone(&accepted);
+        let accept = move || {
+            let mut coming = std::mem::replace(&mut coming, mpsc::channel(1).1);
+            let is_accepted = Arc::clone(&is_accepted);
+            async move {
+                match coming.recv().await {
+                    Some(stream) => {
+                        is_accepted.store(true, Ordering::SeqCst);
+                        Ok((stream, None))
+                    }
+                    None => pending().await,
+                }
+            }
+        };
+        let (_requests, requested) = mpsc::unbounded_channel();
+        let serving = tokio::spawn(run(Arc::clone(&hub), accept, requested, told));
+        tokio::task::yield_now().await;
+        let mut departures = Vec::new();
+        for _ in 0..2 {
+            let keep = |departure| {
+                departures.push(departure);
+                pending()
+            };
+            hub.arrive(None, keep).await;
+        }
+        come.send(duplex(1).0).await.unwrap();
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!accepted.load(Ordering::SeqCst));
+
+        drop(departures.remove(0));
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert!(accepted.load(Ordering::SeqCst));
+        serving.abort();
+    }
 }
