@@ -282,6 +282,16 @@ fn what_was_said_before_an_end_is_told_by_the_next_start_although_it_was_killed(
     assert_eq!(told["unacknowledged"], json!({ "turn": 1, "text": text }));
 }
 
+/// Says a message, quits, and is killed before its server has either; which conversation it was.
+fn quits_unheard(server: &Server, client: &mut Program, bob: &Person) -> Value {
+    server.program.freezes();
+    client.say(&say("Hi"));
+    client.say(r#"{"quit":{}}"#);
+    let id = stands(client, bob, "quit", &json!(true));
+    client.send(Signal::SIGKILL);
+    id
+}
+
 /// It was killed before its server knew of the end.
 #[test]
 fn a_client_that_had_quit_tells_at_its_next_start_how_that_ended() {
@@ -290,11 +300,7 @@ fn a_client_that_had_quit_tells_at_its_next_start_how_that_ended() {
     let server = serve();
     let mut client = bob.call(&server, &alice, &["--json"]);
     client.stdout.line_with("\"your-turn\"");
-    server.program.freezes();
-    client.say(&say("Hi"));
-    client.say(r#"{"quit":{}}"#);
-    let id = stands(&mut client, &bob, "quit", &json!(true));
-    client.send(Signal::SIGKILL);
+    let id = quits_unheard(&server, &mut client, &bob);
     drop((client, server));
 
     let server = serve();
@@ -327,11 +333,7 @@ fn an_end_that_is_settled_at_the_next_start_and_lost_nothing_is_no_news() {
     server.program.stdout.line_with("\"your-turn\"");
     server.program.say(&say("Hello"));
     client.stdout.line_with("\"your-turn\"");
-    server.program.freezes();
-    client.say(&say("Hi"));
-    client.say(r#"{"quit":{}}"#);
-    let id = stands(&mut client, &bob, "quit", &json!(true));
-    client.send(Signal::SIGKILL);
+    let id = quits_unheard(&server, &mut client, &bob);
     drop(client);
     server.program.send(Signal::SIGCONT);
 
