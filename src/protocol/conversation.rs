@@ -2,51 +2,16 @@
 //! and §4). It has no clock and no connection: `ping`, `pong` and deadlines belong to
 //! [`Liveness`](super::Liveness), and an `error` frame ends a connection, not a conversation.
 
+mod terms;
+
 use std::collections::VecDeque;
 
-use serde::{Deserialize, Serialize};
-
 use super::conversation_id::ConversationId;
-use super::frame::{Code, Frame, Reason};
+use super::frame::{Frame, Reason};
 use super::text::{Message, Text};
+use super::violation::Violation;
 
-/// Which side of the connection this is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// Listens; speaks the odd turns, so it speaks first.
-    Server,
-    /// Dials; speaks the even turns.
-    Client,
-}
-
-impl Role {
-    /// Whether this side speaks in the turn with this number (PROTOCOL 3.1).
-    pub fn speaks_in(self, turn: u64) -> bool {
-        match self {
-            Self::Server => turn % 2 == 1,
-            Self::Client => turn.is_multiple_of(2),
-        }
-    }
-
-    /// What it is called: `server` or `client`.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Server => "server",
-            Self::Client => "client",
-        }
-    }
-}
-
-/// When the peer's message counts as heard and is acknowledged: once it is safe, on the disk
-/// or with its reader (PROTOCOL 3.5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum HeardWhen {
-    /// Once it is [`stored`](Conversation::stored). After a restart it is handed over again,
-    /// unless it was answered.
-    Stored,
-    /// Once it is [`taken`](Conversation::taken): nothing is stored.
-    Taken,
-}
+pub use terms::{By, End, HeardWhen, Output, Role, SayError, Snapshot};
 
 /// One side of a conversation.
 ///
@@ -111,168 +76,6 @@ enum Phase {
         is_queued: bool,
     },
     Open,
-    Ended,
-}
-
-/// What is needed to continue a conversation after a cut or a restart (PROTOCOL 4.2).
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Snapshot {
-    /// Which conversation.
-    pub id: ConversationId,
-    /// The highest turn said by this side; 0: none.
-    pub said: u64,
-    /// The highest turn heard from the peer; 0: none.
-    pub heard: u64,
-    /// Our highest turn that the peer is known to hold.
-    pub acknowledged: u64,
-    /// What was said in turn `said`.
-    pub last_said: Option<Text>,
-    /// What was heard in turn `heard`, to be handed over again after a restart.
-    pub last_heard: Option<Text>,
-    /// This side wants the end, or has it.
-    pub quit: bool,
-}
-
-impl Snapshot {
-    /// Whether it only says that the conversation has ended.
-    pub fn is_tombstone(&self) -> bool {
-        self.quit && self.last_said.is_none() && self.last_heard.is_none()
-    }
-}
-
-/// What the driver is to do, in this order.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Output {
-    /// Store this, then call [`Conversation::stored`]. No later output comes out before
-    /// (PROTOCOL 4.7).
-    Store(Snapshot),
-    /// Send this frame.
-    Send(Frame),
-    /// The server's queue has this many before us.
-    Waiting {
-        /// 0: we are next, or its user is deciding.
-        ahead: u64,
-    },
-    /// The conversation is on, or on again.
-    Connected,
-    /// A message from the peer.
-    HandOver(Message),
-    /// The peer has our message, safely.
-    Delivered {
-        /// Its turn.
-        turn: u64,
-    },
-    /// The conversation has ended: write what is still to be sent, then close.
-    Ended(End),
-}
-
-/// How a conversation ended.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct End {
-    /// Who ended it.
-    pub by: By,
-    /// The last turn of the conversation, whoever spoke in it; 0: none.
-    pub turns: u64,
-    /// Our last message, unless the peer is known to hold it.
-    pub unacknowledged: Option<Message>,
-}
-
-/// Who ended a conversation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum By {
-    /// We quit, and the peer knows.
-    Me,
-    /// The peer quit, or does not have this conversation any more.
-    Peer,
-    /// It never began: the server refused.
-    Refused(Reason),
-}
-
-/// A frame that the protocol does not allow at this point. The sender is at fault; nothing
-/// changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-#[non_exhaustive]
-pub enum Violation {
-    /// This kind of frame is not allowed in this phase (PROTOCOL 2.9).
-    #[error("`{kind}` has no place {phase}")]
-    OutOfPlace {
-        /// The frame's kind.
-        kind: &'static str,
-        /// The phase, in words.
-        phase: &'static str,
-    },
-    /// A `say` out of turn, or with a number other than the next turn's (PROTOCOL 2.10).
-    #[error("{}", out_of_turn(*turn, *next))]
-    OutOfTurn {
-        /// The turn that the frame names.
-        turn: u64,
-        /// The turn in which its sender may speak next.
-        next: u64,
-    },
-    /// `heard` for a turn other than the last one said (PROTOCOL 3.6).
-    #[error("`heard` for turn {turn}; the last turn that its receiver said is {said}")]
-    HeardWhatWasNotSaid {
-        /// The turn that the frame names.
-        turn: u64,
-        /// The highest turn said; 0: none.
-        said: u64,
-    },
-    /// The counter in `hello` or `welcome` is impossible, given our own (PROTOCOL 4.4).
-    #[error(
-        "the peer has heard up to turn {theirs}; here turn {said} was said last, and turn {heard} heard"
-    )]
-    Counters {
-        /// What the frame says.
-        theirs: u64,
-        /// The highest turn said here.
-        said: u64,
-        /// The highest turn heard here.
-        heard: u64,
-    },
-    /// `welcome` names a conversation other than the one in `hello` (PROTOCOL 3.3).
-    #[error("welcomed to another conversation")]
-    OtherConversation,
-    /// `ping` or `pong` before anything else (PROTOCOL 2.8).
-    #[error("`{kind}` as a first frame")]
-    FirstFrame {
-        /// The frame's kind.
-        kind: &'static str,
-    },
-}
-
-/// Both sides read this: the receiver of the `say` in its own log, the sender in an `error`'s
-/// detail.
-fn out_of_turn(turn: u64, next: u64) -> String {
-    match turn == next {
-        true => format!("`say` for turn {turn} came before that turn"),
-        false => format!("`say` for turn {turn}; the next turn of its sender is {next}"),
-    }
-}
-
-impl Violation {
-    /// The code that the peer is told.
-    pub fn code(&self) -> Code {
-        match self {
-            Self::OutOfTurn { .. } => Code::OutOfTurn,
-            Self::OutOfPlace { .. }
-            | Self::HeardWhatWasNotSaid { .. }
-            | Self::Counters { .. }
-            | Self::OtherConversation
-            | Self::FirstFrame { .. } => Code::ProtocolError,
-        }
-    }
-}
-
-/// Why this side may not say something now. Nothing changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SayError {
-    /// It is the peer's turn.
-    #[error("it is the other side's turn")]
-    NotYourTurn,
-    /// The conversation is over, or this side has quit it.
-    #[error("the conversation is over")]
     Ended,
 }
 

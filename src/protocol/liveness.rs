@@ -4,9 +4,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::conversation::Violation;
 use super::frame::Frame;
 use super::limits::Limits;
+use super::violation::Violation;
 
 /// The timers of one connection, the same for both roles.
 ///

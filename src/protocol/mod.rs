@@ -16,10 +16,9 @@ mod members;
 mod pair_frame;
 mod pair_order;
 mod text;
+mod violation;
 
-pub use conversation::{
-    By, Conversation, End, HeardWhen, Output, Role, SayError, Snapshot, Violation,
-};
+pub use conversation::{By, Conversation, End, HeardWhen, Output, Role, SayError, Snapshot};
 pub use conversation_id::{ConversationId, MalformedId};
 pub use frame::{Code, Decoder, Frame, Reason};
 pub use limits::Limits;
@@ -28,3 +27,4 @@ pub use members::FrameError;
 pub use pair_frame::{PairDecoder, PairFrame, PairReason, PairStep};
 pub use pair_order::{OutOfOrder, PairOrder};
 pub use text::{Detail, Message, Text, TooLong};
+pub use violation::Violation;

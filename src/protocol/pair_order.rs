@@ -1,8 +1,9 @@
 //! [`PairOrder`]: the order of the frames in an exchange (PAIRING 3.1).
 
-use super::conversation::{Role, Violation};
+use super::conversation::Role;
 use super::members::FrameError;
 use super::pair_frame::{PairFrame, PairStep};
+use super::violation::Violation;
 
 /// Which frame of an exchange is due, on either side:
 ///
