@@ -1,7 +1,7 @@
 //! [`Driver`]: feeds a [`Session`] from its stream, its record, its user and its timers. A
 //! user that waits reads the stream itself, since a hop between two tasks costs more than TLS
 //! does. While the user does not wait, the keeper takes over: the task that runs
-//! [`Keeper::keep`].
+//! [`Keeper::keep`](keeper::Keeper::keep).
 //!
 //! - The stream's read waker belongs to the task that polled last, user or keeper. Every
 //!   [`TICK`] the keeper checks whether the user has polled. If not, the keeper reads, and
@@ -19,9 +19,12 @@
 //! - A user's futures hold no state. When one is dropped, the keeper takes over.
 //! - No task is woken under the lock, and none holds it over an await.
 
+pub(super) mod keeper;
+mod outputs;
+mod reading;
+
 use std::fmt;
-use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -29,17 +32,17 @@ use std::time::Duration;
 use aws_lc_rs::rand;
 use tokio::io::{AsyncBufRead, AsyncWrite};
 use tokio::runtime::Handle;
-use tokio::time::{Instant, sleep_until};
-use tracing::{Level, Span, debug, enabled, info, info_span, warn};
+use tokio::time::Instant;
+use tracing::{Span, debug, info_span};
 
 use super::closer::Closer;
 use super::crowding::{Crowding, Place};
-use super::error::{Ended, LinkError, chain};
-use super::session::{Greeting, NotAccepted, Notice, Output, Remains, Session, Timer};
+use super::error::Ended;
+use super::session::{Greeting, NotAccepted, Notice, Remains, Session, Timer};
 use super::store::{Later, Record, StoreError};
 use super::untold::{Telling, Untold};
 use super::wire::Wire;
-use crate::protocol::{By, End, Frame, Message, SayError, Snapshot, Text};
+use crate::protocol::{Message, SayError, Text};
 use crate::trust::KeyId;
 
 /// How often the keeper checks that the user still polls, and how long a `heard` waits for an
@@ -138,30 +141,12 @@ struct State<S> {
 /// Is told what is left of a conversation.
 type Done = Box<dyn FnOnce(Remains) + Send>;
 
-/// What a look tells the keeper to do.
-enum Look {
-    Dial,
-    Wait(Option<Instant>),
-    /// The conversation is over, and its last link closed.
-    Leave,
-}
-
 /// What is done once the lock is released.
 #[derive(Default)]
 struct After {
     wake_user: bool,
     wake_sayer: bool,
     wake_keeper: bool,
-}
-
-/// What to do with the record.
-enum Put {
-    Record {
-        snapshot: Snapshot,
-        is_live: bool,
-        clienthello: u64,
-    },
-    Nothing,
 }
 
 impl<S> Driver<S>
@@ -279,15 +264,6 @@ where
         });
     }
 
-    /// What keeps the conversation. `done` learns what is left of it as soon as that is known.
-    pub(crate) fn keeper(
-        self: Arc<Self>,
-        done: impl FnOnce(Remains) + Send + 'static,
-    ) -> Keeper<S> {
-        self.with(|state| state.done = Some(Box::new(done)));
-        Keeper(Leaving(self))
-    }
-
     fn lock(&self) -> MutexGuard<'_, State<S>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -324,435 +300,10 @@ where
         }
     }
 
-    /// What to answer a waiting user, if anything: a notice, or `None` if a message, the
-    /// `welcome` or the end is there instead.
-    fn take_notice(&mut self, awaits_welcome: bool) -> Option<Option<Notice>> {
-        if awaits_welcome && self.session.is_welcomed() {
-            // Other notices wait until the user has the conversation.
-            return Some(self.session.poll_place());
-        }
-        let silence = || {
-            Some(Notice::Silence {
-                is_over: self.silence.take()?,
-            })
-        };
-        if let Some(notice) = self.session.poll_notice().or_else(silence) {
-            return Some(Some(notice));
-        }
-        let is_over = self.ended.is_some() || self.session.awaits_taking();
-        (self.heard.is_some() || is_over).then_some(None)
-    }
-
-    /// For the user: see [`Conversing::poll_notice`].
-    fn poll_notice(&mut self, cx: &mut Context<'_>, awaits_welcome: bool) -> Poll<Option<Notice>> {
-        self.user = None;
-        if let Some(notice) = self.take_notice(awaits_welcome) {
-            return Poll::Ready(notice);
-        }
-        let keeper = self.keeper_that_reads_on();
-        let readers_cx = &mut Context::from_waker(keeper.as_ref().unwrap_or(cx.waker()));
-        self.read(readers_cx);
-        while self.poll_put(cx) {
-            self.read(readers_cx);
-        }
-        if keeper.is_some() {
-            self.shrink();
-        }
-        self.listen();
-        if let Some(notice) = self.take_notice(awaits_welcome) {
-            return Poll::Ready(notice);
-        }
-        self.after.wake_user = false;
-        self.user = Some(cx.waker().clone());
-        Poll::Pending
-    }
-
-    /// The user polls: who is woken when there is more to read, if that is the keeper.
-    fn keeper_that_reads_on(&mut self) -> Option<Waker> {
-        if self.keeper_reads {
-            let now = Instant::now();
-            let last = self.last_polled.replace(now);
-            if last.is_none_or(|last| now - last >= TICK) {
-                return self.keeper.clone();
-            }
-            self.keeper_reads = false;
-            self.after.wake_keeper = true;
-        }
-        self.has_polled = true;
-        None
-    }
-
-    /// The conversation is slow: its buffers are not worth keeping.
-    fn shrink(&mut self) {
-        if let Some(wire) = &mut self.wire {
-            wire.shrink();
-            self.session.shrink();
-        }
-    }
-
-    /// Begins a put. Until somebody polls it who waits for it, it is the keeper's.
-    fn put(&mut self, put: Put) {
-        let Some(record) = self.record.clone() else {
-            return;
-        };
-        self.putting = Some(Box::pin(async move {
-            match put {
-                Put::Record {
-                    snapshot,
-                    is_live,
-                    clienthello,
-                } => record.put(&snapshot, is_live, clienthello).await,
-                Put::Nothing => record.remove().await,
-            }
-        }));
-        let keeper = self.keeper.clone();
-        let keeper = keeper.as_ref().unwrap_or(Waker::noop());
-        self.take_put(&mut Context::from_waker(keeper));
-    }
-
-    /// Whether a put is done now. If not, the waker of `cx` is woken when it is.
-    fn take_put(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(putting) = &mut self.putting else {
-            return false;
-        };
-        let entered = self.runtime.enter();
-        let Poll::Ready(result) = putting.as_mut().poll(cx) else {
-            return false;
-        };
-        drop(entered);
-        // Its record is unlocked before the end is told: the next user may lock it at once.
-        self.putting = None;
-        if let Err(error) = result.clone().map_err(LinkError::from) {
-            warn!(parent: &self.span, why = chain(&error), "cannot be kept");
-        }
-        self.session.stored(result);
-        true
-    }
-
-    /// The same, and does what follows.
-    fn poll_put(&mut self, cx: &mut Context<'_>) -> bool {
-        let is_done = self.take_put(cx);
-        if is_done {
-            self.after.wake_user = true;
-            self.after.wake_sayer = true;
-            self.process();
-        }
-        is_done
-    }
-
-    /// Does what the session puts out, in order.
-    fn process(&mut self) {
-        let mut is_urgent = false;
-        let was_welcomed = self.session.is_welcomed();
-        let mut over = None;
-        while let Some(output) = self.next_output() {
-            match output {
-                Output::Store {
-                    snapshot,
-                    is_live,
-                    clienthello,
-                } => {
-                    self.put(Put::Record {
-                        snapshot,
-                        is_live,
-                        clienthello,
-                    });
-                }
-                Output::Remove => self.put(Put::Nothing),
-                Output::Link => {
-                    info!(parent: &self.span, "has a connection");
-                    self.wire = self.arriving.take();
-                    self.has_polled = true;
-                    self.after.wake_keeper = true;
-                }
-                Output::Send(frame) => {
-                    if let Some(wire) = &mut self.wire {
-                        wire.queue(&frame);
-                    }
-                    match frame {
-                        // Not yet: an answer given at once goes in the same packet.
-                        Frame::Heard { .. } => {}
-                        // So does a first message. But it may be long, and over a slow path
-                        // the `welcome` must not wait for all of it.
-                        Frame::Welcome { .. } => {
-                            self.write_apart();
-                            self.is_welcome_new = true;
-                        }
-                        _ => is_urgent = true,
-                    }
-                }
-                Output::Close(last) => match self.wire.take() {
-                    Some(wire) => self.close(wire, last, true),
-                    None => self.session.closed(),
-                },
-                Output::CloseInBackground(last) => {
-                    if let Some(wire) = self.wire.take() {
-                        self.close(wire, last, false);
-                    }
-                }
-                Output::Cut => self.cut(),
-                Output::Dial => {
-                    debug!(parent: &self.span, "dials");
-                    self.must_dial = true;
-                    self.after.wake_keeper = true;
-                }
-                Output::Arm(timer, delay) => {
-                    let delay = match timer {
-                        Timer::Redial => with_jitter(delay),
-                        _ => delay,
-                    };
-                    self.set(timer, Some(Instant::now() + delay));
-                }
-                Output::Disarm(timer) => self.set(timer, None),
-                Output::HandOver(message) => {
-                    debug!(parent: &self.span, turn = message.turn, "heard");
-                    self.heard = Some(message);
-                    self.after.wake_user = true;
-                }
-                Output::OnceTold(last) => {
-                    // Without a user the next start tells it.
-                    let record = self.record.take().filter(|_| !self.is_user_gone);
-                    self.untold = record.map(|record| Untold::new(record, last));
-                }
-                Output::Ended(ended) => {
-                    over = enabled!(Level::INFO).then(|| (ended.turns, chain(&ended)));
-                    // Release it before the end is told: another task may continue from it at
-                    // once.
-                    self.record = None;
-                    self.ended = Some(Box::new(ended));
-                    self.after.wake_user = true;
-                }
-                Output::Done(remains) => {
-                    // It comes with the end; only with it is known whether all is over.
-                    match (&remains, over.take()) {
-                        (Remains::Parked(_), Some((turns, _))) => {
-                            info!(parent: &self.span, turns, "parked");
-                        }
-                        (_, Some((turns, why))) => info!(parent: &self.span, turns, why, "ended"),
-                        (_, None) => {}
-                    }
-                    self.remains = Some(remains);
-                    // On a server the hub wakes it: a task that wakes two others wakes a second
-                    // thread for one of them.
-                    let is_woken = self.keeper_reads || !self.session.is_server();
-                    self.after.wake_keeper |= self.closing.is_none() && is_woken;
-                }
-            }
-        }
-        self.after.wake_user |= self.session.awaits_taking();
-        let is_news = self.session.has_notice() || self.session.is_welcomed() != was_welcomed;
-        self.after.wake_user |= is_news;
-        if is_urgent {
-            self.write();
-        }
-    }
-
-    /// The next output. A conversation that is cut or about to end first asks whether somebody
-    /// waits for its place.
-    fn next_output(&mut self) -> Option<Output> {
-        let output = self.session.poll_output();
-        if output.is_none()
-            && let Some(is_crowded) = self.place.as_mut()?.mind(self.session.minds_crowd())
-        {
-            self.session.crowded(is_crowded);
-            return self.session.poll_output();
-        }
-        output
-    }
-
-    /// Writes what the stream takes now. The keeper finishes the rest, under its deadline.
-    fn write(&mut self) {
-        self.write_by(Wire::poll_write);
-    }
-
-    /// Writes in a separate TLS record, which is sent with the next write.
-    fn write_apart(&mut self) {
-        self.write_by(Wire::poll_write_apart);
-    }
-
-    /// Drops the link and all unsent frames. A `welcome` that only waited for the user's first
-    /// message is written first.
-    fn cut(&mut self) {
-        if self.wire.as_ref().is_some_and(|wire| wire.is_corked()) {
-            self.write();
-        }
-        self.wire = None;
-    }
-
-    fn write_by(&mut self, write: fn(&mut Wire<S>, &mut Context<'_>)) {
-        if let Some(wire) = &mut self.wire {
-            let keeper = self.keeper.as_ref().unwrap_or(Waker::noop());
-            write(wire, &mut Context::from_waker(keeper));
-            self.after.wake_keeper |= wire.has_unsent();
-        }
-    }
-
-    /// Closes a link in order, one at a time: however often a peer redials, only one lingers.
-    fn close(&mut self, wire: Box<Wire<S>>, last: Option<Frame>, is_awaited: bool) {
-        self.closing = Some((Closer::new(wire, last.as_ref()), is_awaited));
-        self.after.wake_keeper |= self.keeper_reads;
-        self.close_on();
-    }
-
-    /// Closes as far as the stream lets it now. The keeper waits for the rest.
-    fn close_on(&mut self) {
-        let Some((closing, is_awaited)) = &mut self.closing else {
-            return;
-        };
-        let keeper = self.keeper.as_ref().unwrap_or(Waker::noop());
-        let cx = &mut Context::from_waker(keeper);
-        let Poll::Ready(said) = closing.poll_said(cx) else {
-            return;
-        };
-        let is_closed = said.is_err() || closing.poll_drained(cx).is_ready();
-        // A server keeps running: there the last frame need only be on its way.
-        let is_enough = is_closed || self.session.is_server();
-        if is_enough && std::mem::take(is_awaited) {
-            self.session.closed();
-        }
-        if is_closed {
-            self.closing = None;
-        }
-    }
-
     /// Once both are there: who is to be told what is left.
     fn take_left(&mut self) -> Option<(Done, Remains)> {
         let remains = self.remains.take_if(|_| self.done.is_some())?;
         Some((self.done.take()?, remains))
-    }
-
-    fn set(&mut self, timer: Timer, at: Option<Instant>) {
-        self.deadlines.retain(|(of, _)| *of != timer);
-        self.deadlines.extend(at.map(|at| (timer, at)));
-        self.after.wake_keeper |= at.is_some();
-    }
-
-    fn wake_at(&self) -> Option<Instant> {
-        let deadlines = self.deadlines.iter().map(|(_, at)| *at);
-        let closing = self.closing.iter().map(|(closing, _)| closing.by());
-        deadlines.chain(closing).min()
-    }
-
-    fn link_lost(&mut self, error: LinkError) {
-        info!(parent: &self.span, why = chain(&error), "lost its connection");
-        self.silence = None;
-        self.session.link_lost(error);
-    }
-
-    /// Looks whether the peer has fallen silent, or is heard of again.
-    fn listen(&mut self) {
-        if let Some(wire) = &mut self.wire
-            && self.session.has_link()
-            && let Some(is_silent) = wire.poll_silence()
-        {
-            self.silence = Some(!is_silent);
-            self.after.wake_user = true;
-        }
-    }
-
-    /// Reads frames into the session, up to a message for the user. If there is none yet, the
-    /// waker of `cx` is woken when more comes.
-    fn read(&mut self, cx: &mut Context<'_>) {
-        let had_message = self.heard.is_some();
-        while self.heard.is_some() == had_message
-            && self.session.has_link()
-            && !self.session.is_storing()
-            && let Some(wire) = &mut self.wire
-            // The keeper looks again while it is.
-            && !wire.is_backed_up()
-            && let Poll::Ready(read) = wire.poll_frame(cx)
-        {
-            match read {
-                Ok(frame) => self.session.receive(frame),
-                Err(error) => self.link_lost(error),
-            }
-            self.process();
-        }
-    }
-
-    /// One look by the keeper: what to do, if anything, and when to look again.
-    fn look(&mut self, cx: &Context<'_>) -> Look {
-        if self.is_cut_off {
-            return Look::Leave;
-        }
-        let cx = &mut Context::from_waker(cx.waker());
-        if !self
-            .keeper
-            .as_ref()
-            .is_some_and(|it| it.will_wake(cx.waker()))
-        {
-            self.keeper = Some(cx.waker().clone());
-        }
-        // Timers before frames: a peer that never stops sending must not delay them.
-        let now = Instant::now();
-        while let Some(due) = self.deadlines.iter().position(|(_, at)| *at <= now) {
-            let (timer, _) = self.deadlines.swap_remove(due);
-            self.session.fired(timer);
-            self.process();
-        }
-        self.close_on();
-        if let Some((_, true)) = self.closing.take_if(|(closing, _)| closing.by() <= now) {
-            self.session.closed();
-        }
-        self.process();
-        let is_overdue = self
-            .wire
-            .as_ref()
-            .is_some_and(|wire| wire.overdue(now).is_some());
-        let mut is_ticking = std::mem::take(&mut self.has_polled) && !is_overdue;
-        if let Some(wire) = &mut self.wire
-            && !std::mem::take(&mut self.is_welcome_new)
-        {
-            wire.poll_write(cx);
-        }
-        self.keeper_reads = !is_ticking;
-        let had_message = self.heard.is_some();
-        if is_ticking {
-            self.poll_put(cx);
-        } else {
-            self.read(cx);
-            while self.poll_put(cx) {
-                self.read(cx);
-            }
-            // The user may answer before more is read; queued frames are sent with the answer.
-            is_ticking = self.heard.is_some()
-                && !had_message
-                && self.wire.as_ref().is_some_and(|wire| wire.has_unsent());
-            if let Some(wire) = &mut self.wire
-                && !is_ticking
-            {
-                wire.poll_write(cx);
-                self.shrink();
-            }
-        }
-        let mut wake_at = self.wake_at();
-        if let Some(wire) = &mut self.wire
-            && self.session.has_link()
-            && !self.session.is_storing()
-        {
-            if let Some(overdue) = wire.overdue(now) {
-                self.link_lost(LinkError::Overdue(overdue));
-                self.process();
-            } else {
-                is_ticking |= wire.has_unsent();
-                self.listen();
-                let of_wire = self.wire.iter();
-                let wakes =
-                    of_wire.flat_map(|wire| wire.silent_at().into_iter().chain([wire.wake_at()]));
-                wake_at = wake_at.into_iter().chain(wakes).min();
-            }
-        }
-        if std::mem::take(&mut self.must_dial) {
-            return Look::Dial;
-        }
-        if self.session.is_done() && self.closing.is_none() {
-            return Look::Leave;
-        }
-        if is_ticking {
-            let tick = now + TICK;
-            wake_at = Some(wake_at.map_or(tick, |at| at.min(tick)));
-        }
-        Look::Wait(wake_at)
     }
 }
 
@@ -854,83 +405,6 @@ where
             state.after.wake_keeper |= state.putting.is_some();
             state.session.dropped();
         });
-    }
-}
-
-/// What keeps a conversation. If it is dropped, or the future of [`keep`](Self::keep) is, the
-/// link is cut and the user is told.
-pub(crate) struct Keeper<S>(Leaving<S>)
-where
-    S: AsyncBufRead + AsyncWrite + Send + Unpin + 'static;
-
-impl<S> Keeper<S>
-where
-    S: AsyncBufRead + AsyncWrite + Send + Unpin + 'static,
-{
-    /// Runs the conversation until it ends or is parked, and its last link is closed.
-    pub(crate) async fn keep(self, mut dial: Option<Dial<S>>) {
-        let Self(Leaving(driver)) = &self;
-        let mut attempt: Option<Attempt<S>> = None;
-        let mut alarm = pin!(sleep_until(Instant::now()));
-        poll_fn(|cx| {
-            loop {
-                if let Some(dialling) = &mut attempt
-                    && let Poll::Ready(wire) = dialling.as_mut().poll(cx)
-                {
-                    attempt = None;
-                    driver.with(|state| match wire {
-                        Ok(wire) => state.connected(wire),
-                        Err(other_key) => state.session.dial_failed(other_key),
-                    });
-                }
-                match driver.with(|state| state.look(cx)) {
-                    Look::Dial => attempt = dial.as_mut().map(|dial| dial()),
-                    Look::Leave => return Poll::Ready(()),
-                    Look::Wait(None) => return Poll::Pending,
-                    Look::Wait(Some(at)) => {
-                        alarm.as_mut().reset(at);
-                        ready!(alarm.as_mut().poll(cx));
-                    }
-                }
-            }
-        })
-        .await;
-    }
-}
-
-/// Tells the user, when dropped, that the keeper is gone: its runtime or its server was shut
-/// down.
-struct Leaving<S>(Arc<Driver<S>>)
-where
-    S: AsyncBufRead + AsyncWrite + Send + Unpin + 'static;
-
-impl<S> Drop for Leaving<S>
-where
-    S: AsyncBufRead + AsyncWrite + Send + Unpin + 'static,
-{
-    fn drop(&mut self) {
-        let Self(driver) = self;
-        let mut state = driver.lock();
-        state.cut();
-        state.closing = None;
-        state.arriving = None;
-        state.record = None;
-        let End {
-            turns,
-            unacknowledged,
-            ..
-        } = state.session.conversation().end(By::Me);
-        state.ended.get_or_insert_with(|| {
-            Box::new(Ended::new(LinkError::Cut.into(), turns, unacknowledged))
-        });
-        let users = [state.user.take(), state.sayer.take()];
-        let done = state.done.take();
-        // It is done or not: nobody may find it half done.
-        let putting = state.putting.take();
-        putting.map(|putting| state.runtime.spawn(putting));
-        drop(state);
-        drop(done);
-        users.into_iter().flatten().for_each(Waker::wake);
     }
 }
 

@@ -3,7 +3,13 @@
 //! go in; what to do comes out of [`poll_output`](Session::poll_output), in order. It holds no
 //! instants, no sockets and no tasks: the driver feeds it, and so does the model checker in
 //! tests/model.
+//!
+//! Here is what its user, its store and the server's hub say to it, and what comes out. What
+//! becomes of its links, how it ends, and what its user is told are files below.
 
+mod ending;
+mod links;
+mod notices;
 mod pace;
 mod terms;
 
@@ -13,12 +19,10 @@ use std::time::Duration;
 use super::error::{Cause, Ended, LinkError};
 use super::store::StoreError;
 use crate::protocol::{
-    By, Conversation, End, Frame, Limits, Output as Step, Overdue, Reason, Role, SayError,
-    Snapshot, Text,
+    By, Conversation, Limits, Output as Step, Reason, Role, SayError, Snapshot, Text,
 };
-use crate::trust::KeyId;
 
-use pace::{CUT_PARTS, NOTICE_PAUSE, NOTICES, Pace};
+use pace::{CUT_PARTS, NOTICES, Pace};
 
 pub(super) use pace::FEW_REDIALS;
 pub use terms::{Greeting, LastPut, NotAccepted, Notice, Output, REPLACED, Remains, Timer};
@@ -116,13 +120,6 @@ struct News {
     hindrance: Option<Notice>,
 }
 
-impl Ending {
-    /// Whether the record stays, for a later session to continue.
-    fn keeps_record(&self, session: &Session) -> bool {
-        !session.has_journal || self.is_dropped || (self.is_parked && session.given_up_by.is_none())
-    }
-}
-
 impl Session {
     /// A session for this conversation, without a connection yet:
     /// [`connected`](Self::connected), [`accept`](Self::accept) or
@@ -211,17 +208,6 @@ impl Session {
     /// Whether this side has quit and waits for the acknowledgement.
     pub fn is_quitting(&self) -> bool {
         self.is_quitting
-    }
-
-    /// Whether the conversation is over except that its last message is not taken. The record
-    /// stays until it is.
-    pub fn awaits_taking(&self) -> bool {
-        match &self.phase {
-            Phase::Closing(ending) => {
-                self.has_untaken && !self.has_link && !ending.keeps_record(self)
-            }
-            Phase::On | Phase::Storing(_) | Phase::Done => false,
-        }
     }
 
     /// Whether something is being stored.
@@ -340,118 +326,6 @@ impl Session {
     }
 
     // What becomes of links.
-
-    /// A client has a connection: it greets.
-    pub fn connected(&mut self) {
-        if self.is_on() {
-            self.link();
-            self.conversation.connect();
-        }
-    }
-
-    /// A client's dial failed. `other_key`: the key that was offered in place of the peer's
-    /// (PROTOCOL 4.15).
-    pub fn dial_failed(&mut self, other_key: Option<KeyId>) {
-        if !self.is_on() || self.has_link {
-            return;
-        }
-        if let Some(key) = other_key {
-            self.hindered(LinkError::OtherKey(key), Notice::OtherKey { key });
-        }
-        self.redial();
-    }
-
-    /// A server has a connection whose `hello` named this conversation. The previous
-    /// connection is told that it was replaced (PROTOCOL 4.25 and 4.26).
-    ///
-    /// # Errors
-    /// [`NotAccepted`]: the new connection must be closed; nothing has changed.
-    pub fn accept(&mut self, greeting: Greeting) -> Result<(), NotAccepted> {
-        if !self.is_on() || self.conversation.has_ended() {
-            return Err(NotAccepted::Ending);
-        }
-        // From here on the old connection is not read any more (PROTOCOL 4.8).
-        self.conversation.accept(greeting.heard)?;
-        if greeting.has_quit {
-            // A `quit` is always allowed here (PROTOCOL 3.12).
-            let _ = self.conversation.receive(Frame::Quit {});
-            self.limit_taking();
-        }
-        self.newest = greeting.clienthello;
-        if self.has_link {
-            self.outputs
-                .push_back(Output::CloseInBackground(Some(REPLACED)));
-        }
-        self.link();
-        Ok(())
-    }
-
-    /// There is no connection yet, but one may come: the link counts as lost. `clienthello`:
-    /// on a server, the last connection's place in the order of ClientHellos.
-    pub fn hold(&mut self, clienthello: u64) {
-        self.newest = clienthello;
-        self.lose(LinkError::Cut);
-    }
-
-    /// A frame has come over the link.
-    pub fn receive(&mut self, frame: Frame) {
-        if !self.has_link() {
-            return;
-        }
-        let is_resuming = self.has_begun && (self.is_lost() || !self.is_welcomed);
-        if let Frame::Refuse { reason } = frame
-            && is_resuming
-            && reason.is_temporary()
-        {
-            // No place at the moment to continue this conversation (PROTOCOL 4.12).
-            return self.link_lost(LinkError::NotNow(reason));
-        }
-        match self.conversation.receive(frame) {
-            Ok(()) => self.limit_taking(),
-            Err(violation) => self.link_lost(LinkError::Violation(violation)),
-        }
-    }
-
-    /// The peer's `quit` does not wait for ever until its message is taken (PROTOCOL 3.9).
-    fn limit_taking(&mut self) {
-        if self.conversation.owes_quit() {
-            let taking = Output::Arm(Timer::Taking, self.times.quit);
-            self.outputs.push_back(taking);
-        }
-    }
-
-    /// The link has failed. The conversation continues if it had begun or was in the queue,
-    /// and the fault is the link's (PROTOCOL 4.10 and 4.12). A `hello` without any answer is
-    /// tried again for a while (PROTOCOL 4.14).
-    pub fn link_lost(&mut self, error: LinkError) {
-        if !self.has_link() {
-            return;
-        }
-        if self.conversation.has_ended() {
-            // The end still waits for something, but not for the link.
-            self.has_link = false;
-            return self.outputs.push_back(Output::Cut);
-        }
-        let can_pass = match self.is_answered() {
-            true => error.is_temporary(),
-            false => error.is_cut(),
-        };
-        if !can_pass || self.times.hold.is_zero() {
-            return self.fail(error, false);
-        }
-        self.has_link = false;
-        self.outputs.push_back(match error.farewell() {
-            Some(last) => Output::CloseInBackground(Some(last)),
-            None => Output::Cut,
-        });
-        self.conversation.detach();
-        self.lose(error);
-    }
-
-    /// The link that was to be closed in order is closed.
-    pub fn closed(&mut self) {
-        self.has_link = false;
-    }
 
     // What becomes of stores and timers.
 
@@ -579,65 +453,6 @@ impl Session {
         self.conversation.shrink();
     }
 
-    /// The place in the queue, if it was not told yet.
-    pub fn poll_place(&mut self) -> Option<Notice> {
-        let ahead = self.news.waiting.take_if(|_| self.pace.notices > 0)?;
-        self.count_notice();
-        Some(Notice::Waiting { ahead })
-    }
-
-    /// The next thing for the user to know, besides messages and the end.
-    pub fn poll_notice(&mut self) -> Option<Notice> {
-        if let Some(turn) = self.news.delivered.take() {
-            return Some(Notice::Delivered { turn });
-        }
-        if self.has_come_or_gone() && self.pace.notices > 0 {
-            self.news.told_lost = self.is_lost();
-            self.count_notice();
-            return Some(match self.is_lost() {
-                true => Notice::Lost,
-                false => Notice::Resumed,
-            });
-        }
-        if let Some(hindrance) = self.news.hindrance.take_if(|_| self.pace.notices > 0) {
-            self.count_notice();
-            return Some(hindrance);
-        }
-        self.poll_place()
-    }
-
-    /// Whether [`poll_notice`](Self::poll_notice) has something.
-    pub fn has_notice(&self) -> bool {
-        let has_changed =
-            self.news.waiting.is_some() || self.news.hindrance.is_some() || self.has_come_or_gone();
-        self.news.delivered.is_some() || (has_changed && self.pace.notices > 0)
-    }
-
-    /// While notices have to wait, only the last state is kept.
-    fn count_notice(&mut self) {
-        // Behind the end no more can come, and nothing is waited for.
-        if self.pace.notices == NOTICES && self.is_on() {
-            self.arm_notices();
-        }
-        self.pace.notices = self.pace.notices.saturating_sub(1);
-    }
-
-    fn arm_notices(&mut self) {
-        let pause = Output::Arm(Timer::Notices, NOTICE_PAUSE);
-        self.outputs.push_back(pause);
-    }
-
-    /// Whether the link has come or gone and the user was not told. Before the peer's first
-    /// answer there is nothing to tell.
-    fn has_come_or_gone(&self) -> bool {
-        self.is_on() && self.is_answered() && self.news.told_lost != self.is_lost()
-    }
-
-    /// Whether the peer has ever said anything about the conversation.
-    fn is_answered(&self) -> bool {
-        self.has_begun || self.is_queued
-    }
-
     /// Handles one output of the conversation; returns what the driver has to do about it.
     fn take_step(&mut self, step: Step) -> Option<Output> {
         match step {
@@ -684,276 +499,12 @@ impl Session {
         None
     }
 
-    /// The conversation is on, or on again.
-    fn welcomed(&mut self) {
-        self.has_begun = true;
-        self.answered();
-        if !std::mem::replace(&mut self.is_welcomed, true) && self.role == Role::Client {
-            // The `welcome` itself tells that the link is back.
-            self.news.told_lost = false;
-        }
-    }
-
-    /// The peer has the conversation, or a place for it.
-    fn answered(&mut self) {
-        if self.lost.take().is_some() {
-            self.news.hindrance = None;
-            self.outputs.push_back(Output::Disarm(Timer::Hold));
-            if self.role == Role::Server {
-                self.outputs.push_back(Output::Disarm(Timer::CrowdedHold));
-            }
-        }
-    }
-
-    fn link(&mut self) {
-        self.has_link = true;
-        self.outputs.push_back(Output::Link);
-    }
-
-    fn lose(&mut self, error: LinkError) {
-        let is_new = self.lost.is_none();
-        match error {
-            LinkError::NotNow(reason) => self.hindered(error, Notice::NotNow { reason }),
-            error => _ = self.lost.get_or_insert(error),
-        }
-        if is_new {
-            self.news.waiting = None;
-            let hold = match self.is_answered() {
-                true => self.times.hold,
-                false => self.times.first_answer,
-            };
-            self.outputs.push_back(Output::Arm(Timer::Hold, hold));
-            if self.role == Role::Server {
-                self.count_cut_time();
-            }
-        }
-        if self.role == Role::Client {
-            self.redial();
-        }
-    }
-
-    /// Somebody answers, and the link is not back for this reason: told once, and what a hold
-    /// ends with.
-    fn hindered(&mut self, error: LinkError, notice: Notice) {
-        if self.lost.as_ref() != Some(&error) {
-            self.news.hindrance = Some(notice);
-            self.lost = Some(error);
-        }
-    }
-
-    /// A server's: another part of the time without a link has begun. If that was too long and
-    /// somebody waits, the conversation gives up its place.
-    fn count_cut_time(&mut self) {
-        self.pace.cut_parts = self.pace.cut_parts.saturating_add(1);
-        match self.pace.is_cut_for_long() {
-            true => self.crowded(self.is_crowded),
-            false => {
-                let part = Output::Arm(Timer::CrowdedHold, self.times.crowded_part);
-                self.outputs.push_back(part);
-            }
-        }
-    }
-
-    fn redial(&mut self) {
-        // PROTOCOL 4.17, and then 4.14 or 4.13.
-        if self.conversation.looks_new() {
-            self.owes_redial = true;
-            return;
-        }
-        let pause = match self.is_quitting || !self.is_answered() {
-            true => {
-                let pause = FEW_REDIALS.get(self.few_redials).copied();
-                self.few_redials += usize::from(pause.is_some());
-                pause
-            }
-            false => Some(self.pace.next_redial()),
-        };
-        match pause {
-            Some(pause) => {
-                self.is_redial_armed = true;
-                self.outputs.push_back(Output::Arm(Timer::Redial, pause));
-            }
-            // The quit timer already runs.
-            None if self.is_quitting => {}
-            None => self.give_up(),
-        }
-    }
-
-    fn begin_quitting(&mut self) {
-        if !std::mem::replace(&mut self.is_quitting, true) {
-            let quit = Output::Arm(Timer::Quit, self.times.quit);
-            self.outputs.push_back(quit);
-            if self.is_crowded {
-                self.hurry_quit();
-            }
-            self.few_redials = 0;
-            if self.is_redial_armed {
-                // The redial that is armed may come too late.
-                self.redial();
-            }
-        }
-    }
-
-    /// A peer that does not acknowledge the end must not keep the next one waiting.
-    fn hurry_quit(&mut self) {
-        let quit = Output::Arm(Timer::CrowdedQuit, self.times.crowded_quit);
-        self.outputs.push_back(quit);
-    }
-
-    fn give_up(&mut self) {
-        let error = match self.is_quitting {
-            true => LinkError::Overdue(Overdue::Quit),
-            false => self.lost.clone().unwrap_or(LinkError::Cut),
-        };
-        self.fail(error, false);
-    }
-
-    /// The conversation cannot go on, here and now.
-    fn fail(&mut self, error: LinkError, is_dropped: bool) {
-        if self.has_link {
-            match error.farewell() {
-                Some(last) => self.outputs.push_back(Output::Close(Some(last))),
-                None => {
-                    self.has_link = false;
-                    self.outputs.push_back(Output::Cut);
-                }
-            }
-        }
-        let is_held = is_dropped || !self.times.hold.is_zero();
-        let End {
-            turns,
-            unacknowledged,
-            ..
-        } = self.conversation.end(By::Me);
-        let ended = Ended::new(Cause::Link(error), turns, unacknowledged);
-        let is_parked = is_held && !self.conversation.has_quit();
-        self.end(ended, is_parked, is_dropped);
-    }
-
-    fn end_given_up(&mut self, side: By) {
-        if std::mem::take(&mut self.has_link) {
-            // The next peer does not wait until this link is closed.
-            self.outputs.push_back(Output::CloseInBackground(None));
-        }
-        self.end(self.conversation.end(side).into(), false, false);
-    }
-
-    fn end(&mut self, ended: Ended, is_parked: bool, is_dropped: bool) {
-        self.phase = Phase::Closing(Box::new(Ending {
-            ended,
-            is_parked,
-            is_dropped,
-        }));
-    }
-
-    /// Leaves the record as a later session must find it.
-    fn finish(&mut self) {
-        let Phase::Closing(ending) = std::mem::replace(&mut self.phase, Phase::Done) else {
-            return;
-        };
-        let Ending {
-            ended,
-            is_parked,
-            is_dropped,
-        } = *ending;
-        if self.is_taken_over {
-            self.phase = Phase::Storing(Box::new(Last {
-                ended,
-                once_told: None,
-                remains: Remains::Nothing,
-            }));
-            return;
-        }
-        let is_parked = is_parked && self.given_up_by.is_none() && self.has_journal;
-        let is_unread = is_dropped && self.has_untaken;
-        let is_refused = matches!(ended.cause, Cause::Refused(_));
-        let may_return = match self.role {
-            // The client is the side that comes back and asks (PROTOCOL 4.24).
-            Role::Server => !self.conversation.is_acknowledged(),
-            Role::Client => is_refused && ended.turns > 0 && !self.conversation.has_quit(),
-        };
-        let remains = match self.role {
-            // Regardless of the record: while this process lives, a delayed `hello` can still
-            // come on an older connection.
-            Role::Server if !is_parked => Remains::End,
-            Role::Server => {
-                // What could not be stored was neither sent nor acknowledged.
-                let snapshot = match self.has_failed_to_store {
-                    true => self.stored.clone(),
-                    false => self.conversation.snapshot(),
-                };
-                match Conversation::restore(Role::Server, snapshot) {
-                    Some(mut parked) => {
-                        if !self.has_untaken {
-                            parked.taken();
-                        }
-                        Remains::Parked(Box::new(parked))
-                    }
-                    None => Remains::End,
-                }
-            }
-            Role::Client => Remains::Nothing,
-        };
-        let is_crash = is_dropped && (is_parked || self.role == Role::Client);
-        let stays = is_crash
-            || is_unread
-            || (is_parked && self.has_failed_to_store)
-            || (may_return && is_refused);
-        let is_final = self.has_journal && !stays;
-        // Its words stay on the disk until its user knows that they may not have arrived.
-        let is_untold = is_final && !is_parked && ended.unacknowledged.is_some();
-        let once_told = is_untold.then(|| match may_return {
-            true => LastPut::Tombstone(self.conversation.tombstone()),
-            false => LastPut::Nothing,
-        });
-        if is_final && !is_untold {
-            let snapshot = match is_parked {
-                true => self.conversation.snapshot(),
-                false => self.conversation.tombstone(),
-            };
-            let put = self.put(snapshot, false);
-            self.outputs.push_back(match is_parked || may_return {
-                true => put,
-                false => Output::Remove,
-            });
-        }
-        // It was asked for before its user went; or it has ended, and that is remembered.
-        let has_quit = self.conversation.has_quit();
-        let is_over = is_untold || (is_unread && !is_parked && self.role == Role::Server);
-        if self.has_journal && !self.stored.quit && ((is_crash && has_quit) || is_over) {
-            let snapshot = Snapshot {
-                quit: true,
-                ..self.conversation.snapshot()
-            };
-            let put = self.put(snapshot, false);
-            self.outputs.push_back(put);
-        }
-        self.phase = Phase::Storing(Box::new(Last {
-            ended,
-            once_told,
-            remains,
-        }));
-    }
-
     fn put(&mut self, snapshot: Snapshot, is_live: bool) -> Output {
         self.storing = Some(snapshot.clone());
         Output::Store {
             snapshot,
             is_live,
             clienthello: self.newest,
-        }
-    }
-
-    fn done(&mut self) {
-        if let Phase::Storing(last) = std::mem::replace(&mut self.phase, Phase::Done) {
-            let Last {
-                ended,
-                once_told,
-                remains,
-            } = *last;
-            self.outputs.extend(once_told.map(Output::OnceTold));
-            self.outputs.push_back(Output::Ended(ended));
-            self.outputs.push_back(Output::Done(remains));
         }
     }
 }

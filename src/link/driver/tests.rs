@@ -2,6 +2,7 @@
 //! kept, and when.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{
@@ -10,7 +11,7 @@ use tokio::io::{
 use tokio::time::timeout;
 
 use super::*;
-use crate::link::error::Cause;
+use crate::link::error::{Cause, LinkError};
 use crate::link::journal::Journal;
 use crate::link::metered::Metered;
 use crate::link::store::RecordName;

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::admission::{ConnectionId, ConversationName, Instruction};
 use super::claim::Claimed;
-use crate::link::driver::Keeper;
+use crate::link::driver::keeper::Keeper;
 use crate::link::error::{ConnectionError, LinkError};
 use crate::link::handshake::Tls;
 use crate::link::session;

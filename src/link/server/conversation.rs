@@ -6,7 +6,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::answer::Remains;
 use crate::link::crowding::Crowding;
-use crate::link::driver::{Driver, Keeper};
+use crate::link::driver::Driver;
+use crate::link::driver::keeper::Keeper;
 use crate::link::handshake::Tls;
 use crate::link::session::Session;
 use crate::link::store::Record;

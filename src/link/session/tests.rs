@@ -1,8 +1,10 @@
 //! The session as a value: redials, stores that fail, holds, ends.
 
+use super::pace::NOTICE_PAUSE;
 use super::*;
 use crate::link::store::JournalError;
-use crate::protocol::{Code, ConversationId, HeardWhen};
+use crate::protocol::{Code, ConversationId, Frame, HeardWhen};
+use crate::trust::KeyId;
 
 fn session(role: Role) -> Session {
     session_that(HeardWhen::Taken, role)

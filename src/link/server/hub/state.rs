@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::going::Going;
 use crate::link::crowding::Crowding;
-use crate::link::driver::Keeper;
+use crate::link::driver::keeper::Keeper;
 use crate::link::handshake::Tls;
 use crate::link::server::admission::{
     Admission, ConnectionId, ConversationName, Instruction, Orders, Verdict,
