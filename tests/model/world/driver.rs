@@ -1,4 +1,4 @@
-//! What src/link/driver.rs does with a session, on a network and a disk that
+//! What src/link/driver/outputs.rs does with a session, on a network and a disk that
 //! are written here by hand.
 
 use std::collections::BTreeSet;

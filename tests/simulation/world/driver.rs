@@ -1,4 +1,4 @@
-//! What src/link/driver.rs does with a session.
+//! What src/link/driver/outputs.rs does with a session.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
