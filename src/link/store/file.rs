@@ -167,6 +167,22 @@ impl<D: Disk> FileStore<D> {
         Ok(version)
     }
 
+    /// The same, so that nothing stays of what stood there. It takes two flushes.
+    ///
+    /// # Errors
+    /// [`PutError`], never `Unknown`.
+    pub fn write_anew(
+        &self,
+        name: &RecordName,
+        bytes: &[u8],
+        expected: Version,
+    ) -> Result<Version, PutError> {
+        drop(self.take_open(name));
+        let written = slots::write_anew(&self.disk, &file_name(name), bytes, expected);
+        let written = written.map(|(version, _)| version);
+        written.map_err(|error| self.put_error(name, error))
+    }
+
     fn take_open(&self, name: &RecordName) -> Option<D::File> {
         let mut open = self.open();
         let place = open.iter().position(|(of, _)| of == name)?;
@@ -230,6 +246,15 @@ impl<D: Disk> Store for FileStore<D> {
         expected: Version,
     ) -> Later<Result<Version, PutError>> {
         Box::pin(blocking(move || self.write(&name, &bytes, expected)))
+    }
+
+    fn put_end(
+        self: Arc<Self>,
+        name: RecordName,
+        bytes: Vec<u8>,
+        expected: Version,
+    ) -> Later<Result<Version, PutError>> {
+        Box::pin(blocking(move || self.write_anew(&name, &bytes, expected)))
     }
 
     fn remove(self: Arc<Self>, name: RecordName, expected: Version) -> Later<Result<(), PutError>> {

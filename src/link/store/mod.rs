@@ -96,8 +96,9 @@ pub(crate) trait Store: Send + Sync + Debug {
         expected: Version,
     ) -> Later<Result<Version, PutError>>;
 
-    /// The same where it says nothing but that a conversation has ended. A shared store keeps it
-    /// for 24 hours (PROTOCOL 4.24), and may forget it then.
+    /// The same where it says nothing but that a conversation has ended: a store of files keeps
+    /// nothing of what was said. A shared store keeps the end for 24 hours (PROTOCOL 4.24), and may
+    /// forget it then.
     fn put_end(
         self: Arc<Self>,
         name: RecordName,

@@ -164,25 +164,35 @@ pub(super) fn write<D: Disk>(
     bytes: &[u8],
     expected: Version,
 ) -> Result<(Version, D::File), WriteError> {
-    let needed = (bytes.len() + HEADER) as u64;
-    let room = ROOMS.iter().position(|room| needed <= *room);
-    let room = room.ok_or(io::Error::from(io::ErrorKind::FileTooLarge))?;
     let before = Slots::of(expected);
     // Where somebody has removed the file, it is made again.
     let file = match open.filter(|file| disk.is_in_place(file, name)) {
         None => disk.open(name)?,
         open => open,
     };
-    if let Some(file) = file {
+    let Some(file) = file.filter(|_| room(bytes).is_some_and(|room| room <= before.room)) else {
+        return write_anew(disk, name, bytes, expected);
+    };
+    check(disk, name, before, &file)?;
+    let next = before.next();
+    let written = file.write_at(&next.encode(bytes), next.offset());
+    let flushed = written.and_then(|()| file.flush());
+    // Nobody may read what is not on the disk; the next write takes the same slot.
+    flushed.inspect_err(|_| _ = file.write_at(&[0; HEADER], next.offset()))?;
+    Ok((next.into(), file))
+}
+
+/// The same in a new file, so that nothing stays of what stood there.
+pub(super) fn write_anew<D: Disk>(
+    disk: &D,
+    name: &str,
+    bytes: &[u8],
+    expected: Version,
+) -> Result<(Version, D::File), WriteError> {
+    let room = room(bytes).ok_or(io::Error::from(io::ErrorKind::FileTooLarge))?;
+    let before = Slots::of(expected);
+    if let Some(file) = disk.open(name)? {
         check(disk, name, before, &file)?;
-        if room <= before.room {
-            let next = before.next();
-            let written = file.write_at(&next.encode(bytes), next.offset());
-            let flushed = written.and_then(|()| file.flush());
-            // Nobody may read what is not on the disk; the next write takes the same slot.
-            flushed.inspect_err(|_| _ = file.write_at(&[0; HEADER], next.offset()))?;
-            return Ok((next.into(), file));
-        }
     }
     let first = Slots {
         // The next odd one.
@@ -195,6 +205,12 @@ pub(super) fn write<D: Disk>(
     renamed.inspect_err(|_| remove(disk, &beside))?;
     disk.flush()?;
     Ok((first.into(), file))
+}
+
+/// Which of the [`ROOMS`] this fits in, if any.
+fn room(bytes: &[u8]) -> Option<usize> {
+    let needed = (bytes.len() + HEADER) as u64;
+    ROOMS.iter().position(|room| needed <= *room)
 }
 
 /// Whether the slots of a file are what its writer knows.

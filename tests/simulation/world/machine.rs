@@ -189,6 +189,9 @@ impl Machine {
         expected: Version,
     ) -> Result<Version, PutError> {
         match contents {
+            Some(contents) if contents.conversation.is_tombstone() => {
+                self.store.write_anew(name, &contents.encode(), expected)
+            }
             Some(contents) => self.store.write(name, &contents.encode(), expected),
             None => {
                 let removed = self.store.delete(name, expected);

@@ -177,6 +177,31 @@ fn few_words_take_little_room() {
     assert!(found.len() < 2 * ROOMS[0]);
 }
 
+/// An end holds no words, and none stay beside it.
+#[test]
+fn what_is_written_anew_leaves_nothing_behind() {
+    for before in 0..4 {
+        let mut page = Page::new();
+        for _ in 0..before {
+            page.write(b"words");
+        }
+        (page.version, _) = write_anew(&page.disk(), NAME, b"over", page.version).unwrap();
+        assert_eq!(page.read(), Some(b"over".to_vec()));
+        let bytes = fs::read(page.path()).unwrap();
+        assert!(!bytes.windows(5).any(|five| five == b"words"), "{before}");
+        assert_eq!(page.disk().names().unwrap(), [NAME]);
+        page.write(b"again");
+        assert_eq!(page.read(), Some(b"again".to_vec()));
+    }
+    let mut page = Page::new();
+    page.write(b"one");
+    let stale = page.version;
+    page.write(b"two");
+    let anew = write_anew(&page.disk(), NAME, b"over", stale);
+    assert!(matches!(anew, Err(WriteError::Conflict)));
+    assert_eq!(page.read(), Some(b"two".to_vec()));
+}
+
 /// Longer and shorter ones, one after another.
 #[test]
 fn what_does_not_fit_gets_more_room() {
