@@ -100,10 +100,11 @@ impl Signals {
     pub fn listen(program: Program) -> io::Result<Self> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        // Ignored at the start, as by nohup, it stays ignored.
-        let mut hangup = match is_ignored(SignalKind::hangup()) {
-            true => None,
-            false => Some(signal(SignalKind::hangup())?),
+        // Ignored at the start, as by nohup, it stops nothing.
+        let survives = is_ignored(SignalKind::hangup());
+        let mut hangup = match program {
+            Program::Client if survives => None,
+            Program::Client | Program::Server => Some(signal(SignalKind::hangup())?),
         };
         // Past a limit of the size of a file, a write is to fail: by default it would end us.
         let past_limit = signal(SignalKind::from_raw(Signal::SIGXFSZ as i32))?;
@@ -140,7 +141,8 @@ impl Signals {
                     _ = interrupt.recv() => Stop::Interrupt,
                     _ = terminate.recv() => Stop::Terminate,
                     _ = hung_up => {
-                        if program == Program::Server && (!had_terminal || has_terminal()) {
+                        let lives = survives || !had_terminal || has_terminal();
+                        if program == Program::Server && lives {
                             rereads.notify_one();
                             continue;
                         }

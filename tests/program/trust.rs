@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Finished, Pair, Person, Program, Server, utf8};
+use crate::harness::{Finished, Pair, Person, Program, Server, limited, server, utf8};
 
 /// It talks: the server's first message arrives, and the client may leave.
 #[track_caller]
@@ -632,6 +632,19 @@ fn a_renewed_certificate_is_shown_after_sighup_and_drops_nobody() {
     talking.say("QUIT");
     talking.finish().exits(0);
     talks(bob.call(&server, &alice, &[]));
+}
+
+/// As below nohup. The terminal that is closed later must not stop it.
+#[test]
+fn a_server_that_was_told_to_ignore_hangups_reads_its_book_again() {
+    let (alice, bob) = (Person::new(), Person::new());
+    alice.knows("bob", &bob);
+    let command = alice.turnchat(&server(&HELLO));
+    let mut server = Server::of(limited("trap '' HUP", &command));
+    alice.run(&["peers", "remove", "bob"]).succeeds();
+    server.program.send(Signal::SIGHUP);
+    server.program.stderr.line_with("address book");
+    is_turned_away(bob.call(&server, &alice, &[]), &["does not know your key"]);
 }
 
 #[test]
