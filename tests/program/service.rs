@@ -102,7 +102,8 @@ fn no_memory_of_a_program_is_dumped() {
         .lines()
         .find(|line| line.starts_with("Max core file size"));
     let soft = core.unwrap().split_whitespace().nth(4);
-    assert_eq!(soft, Some("0"), "{limits}");
+    // One byte: where dumps go to a program, Linux makes none with just that.
+    assert_eq!(soft, Some("1"), "{limits}");
 }
 
 /// The command of the unit that comes with the program, in this home.
