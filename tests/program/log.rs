@@ -178,12 +178,15 @@ fn no_pairing_code_is_logged() {
         "--log",
         "text",
     ];
-    let refused = alice.run(&pair);
-    refused.exits(2);
-    assert!(
-        refused.stderr.contains("A pairing code is a secret"),
-        "{refused:?}"
-    );
+    // Nor is a program that talks told of it.
+    for more in [&[][..], &["--json", "--exec", "cat"]] {
+        let refused = alice.run(&[&pair[..], more].concat());
+        refused.exits(2);
+        assert!(
+            refused.stderr.contains("A pairing code is a secret"),
+            "{refused:?}"
+        );
+    }
     let mut server = alice.start(&[&pair[..], &["--json"]].concat());
     server.expect("listening");
     let code = server.expect("pairing");

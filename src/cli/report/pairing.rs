@@ -16,7 +16,7 @@ impl Report {
         Self::new(
             Exit::Usage,
             "A pairing code is a secret, and stderr is a log here.",
-            "Pair at a terminal first, without `--log`; or with `--json`, which tells the code on standard output.",
+            "Pair at a terminal first, without `--log`; or with `--json` and without `--exec`, which tells the code on standard output.",
         )
     }
 

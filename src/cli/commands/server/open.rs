@@ -76,7 +76,9 @@ impl<'a> Opening<'a> {
         display: &'a Display,
         signals: &mut Signals,
     ) -> Result<Result<Self, Exit>, Report> {
-        if command.pair.is_some() && display.is_kept() && !command.talk.json {
+        // A program that talks is not told of a pairing.
+        let is_told = command.talk.json && command.talk.exec.is_none();
+        if command.pair.is_some() && display.is_kept() && !is_told {
             return Err(Report::code_for_a_log());
         }
         let rules = Rules::read(command, home)?;
