@@ -148,7 +148,8 @@ pub struct GenCertArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Who is let in: the peers in the address book, or those given with --allow. In a
-terminal you are asked about a key that you don't know.
+terminal, without --allow, --json and --exec, you are asked about a key that you
+don't know.
 
 What is piped is said one line a turn; the end of the input stops the server
 after the conversation, with --json also before the first one.
@@ -252,7 +253,7 @@ pub struct TalkArgs {
     /// How long a conversation that was cut is held, with its unit: 90s, 15m, 1h; with 0s a cut ends it
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = humantime::parse_duration)]
     pub hold: Duration,
-    /// Keep the open conversation on disk, and go on with it after a restart [default: at a terminal and with --json]
+    /// Keep the open conversation on disk, and go on with it after a restart [default: at a terminal and with --json, not with --exec]
     #[arg(long, overrides_with = "no_journal")]
     pub journal: bool,
     /// Keep nothing on disk

@@ -325,8 +325,6 @@ impl Session {
         }
     }
 
-    // What becomes of links.
-
     // What becomes of stores and timers.
 
     /// The last [`Output::Store`] or [`Output::Remove`] is done, or has failed.

@@ -1,6 +1,6 @@
 //! A fast path for the frames of every conversation and every turn, in the form that this
 //! implementation writes: no blanks, and nothing escaped. A JSON parser would cost a turn more
-//! than TLS does. Any other line goes to the strict reader in frame.rs.
+//! than TLS does. Any other line goes to the strict reader, by frame.rs.
 
 use memchr::memchr2;
 use simdutf8::basic::from_utf8;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 /// What a peer may cost us in time and memory. Tests use small limits; [`Limits::default`] is
-/// PROTOCOL 2.6, 3.15 and 5.1 to 5.4. A time of more than 30 years counts as 30 years. Fixed
-/// are: a parked conversation's 30 days, and the 10 s that a lost place in the queue is kept.
+/// PROTOCOL 2.6, 3.15 and 5.1 to 5.4. A time of more than 30 years counts as 30 years. Some are
+/// fixed, as a parked conversation's 30 days, and the 10 s that a lost place in the queue is kept.
 ///
 /// The sizes of a message and of an error's detail are part of the format instead:
 /// [`Text::MAX`](super::Text::MAX), [`Detail::MAX`](super::Detail::MAX).

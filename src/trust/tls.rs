@@ -325,7 +325,7 @@ impl From<NotProven> for HandshakeFailure {
     }
 }
 
-/// The only cryptography provider. It is named nowhere else, so a process never mixes two. The
+/// The only cryptography provider of peers' connections, so a process never mixes two. The
 /// post-quantum hybrid is preferred (PROTOCOL 1.13).
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider {

@@ -19,15 +19,32 @@ fn relative_links_lead_somewhere() {
                 .split(')')
                 .next()
                 .unwrap_or_default();
-            let file = target.split('#').next().unwrap_or_default();
-            if target.contains("://") || file.is_empty() {
+            if target.contains("://") {
                 continue;
             }
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
             let directory = page.parent().unwrap_or(Path::new(""));
-            let found = root().join(directory).join(file).exists();
-            assert!(found, "{}: {target}", page.display());
+            let file = match file.is_empty() {
+                true => page.clone(),
+                false => directory.join(file),
+            };
+            assert!(root().join(&file).exists(), "{}: {target}", page.display());
+            let is_there = anchor.is_empty() || anchors(&read(&file)).contains(anchor);
+            assert!(is_there, "{}: {target}", page.display());
         }
     }
+}
+
+/// What links within a page can lead to: its headings, in small letters and without punctuation.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let headings = page.lines().filter(|line| line.starts_with('#'));
+    let anchors = headings.map(|line| {
+        let heading = line.trim_start_matches('#').trim().to_lowercase();
+        let stays = |sign: &char| sign.is_alphanumeric() || [' ', '-', '_'].contains(sign);
+        let anchor: String = heading.chars().filter(stays).collect();
+        anchor.replace(' ', "-")
+    });
+    anchors.collect()
 }
 
 /// The value of a member of Cargo.toml's `[package]`.

@@ -39,7 +39,7 @@ const EXIT_CODES: [(Exit, &str); 10] = [
     ),
     (
         Exit::Busy,
-        "not now: the server is busy or stopping, nobody answered about your key, or no pairing is open",
+        "not now: the server is busy or stopping, nobody answered about your key, too many keys were asked about lately, or no pairing is open",
     ),
     (
         Exit::HungUp,
@@ -110,7 +110,7 @@ const FILES: [(&str, &str); 4] = [
     ),
     (
         "journal/",
-        "The conversations that can go on later. A conversation leaves it at its end.",
+        "The conversations that can go on later. A conversation leaves it at its end, but for its id, for a day.",
     ),
 ];
 
@@ -121,7 +121,7 @@ const HOME: &str = "Everything is in one directory, the home: that of --home, el
 const CONVERSATION: [&str; 4] = [
     "The server speaks first, then the two alternate. QUIT alone on a line, in your turn, ends the conversation; \\QUIT sends the word QUIT. Ctrl-C ends it at any time, and stops the program.",
     "Standard output is the transcript and nothing else; everything else goes to standard error. With a pipe on standard input, each line is one message, and the end of the file counts as QUIT.",
-    "When the link is lost, the client dials again by itself, and the conversation goes on. At a terminal and with --json it also goes on after a crash or SIGTERM: run the same command again.",
+    "When the link is lost, the client dials again by itself, and the conversation goes on. At a terminal and with --json, but not with --exec, it also goes on after a crash or SIGTERM: run the same command again.",
     "A KEY is written as SHA256:…, as turnchat fingerprint prints it. A value with a / in it or .pem at its end is a certificate's path. Anything else is a name in the address book.",
 ];
 

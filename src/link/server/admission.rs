@@ -1,6 +1,6 @@
 //! [`Admission`]: who is admitted, who waits, what each connection is told, and which
 //! conversations there are. Pure: arrivals, verdicts and fired timers go in, [`Order`]s come
-//! out. It holds no instants, and each step is logarithmic in connections.
+//! out. It holds no instants, and each step is logarithmic in strangers, and at most linear in the queue.
 
 mod asking;
 mod conversations;
