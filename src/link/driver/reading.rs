@@ -27,7 +27,8 @@ where
         let keeper = self.keeper_that_reads_on();
         let readers_cx = &mut Context::from_waker(keeper.as_ref().unwrap_or(cx.waker()));
         self.read(readers_cx);
-        while self.poll_put(cx) {
+        // Whoever reads on finishes it too: this user may be dropped.
+        while self.poll_put(readers_cx) {
             self.read(readers_cx);
         }
         if keeper.is_some() {

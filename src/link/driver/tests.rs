@@ -60,8 +60,12 @@ fn server_in(
     record: Option<Record>,
     crowding: Option<Arc<Crowding>>,
 ) -> (Arc<Driver<Stream>>, Talk) {
-    let conversation = Conversation::new(Role::Server, id(), HeardWhen::Taken);
     let has_journal = record.is_some();
+    let heard_when = match has_journal {
+        true => HeardWhen::Stored,
+        false => HeardWhen::Taken,
+    };
+    let conversation = Conversation::new(Role::Server, id(), heard_when);
     let session = Session::new(
         Role::Server,
         conversation.clone(),
@@ -168,6 +172,49 @@ async fn a_put_goes_on_without_a_user_and_a_keeper() {
         }
     };
     assert!(timeout(Duration::from_secs(60), is_put).await.is_ok());
+}
+
+/// While the keeper reads, it is who finishes a put, whoever has looked at it last.
+#[tokio::test]
+async fn a_put_that_its_user_has_turned_away_from_is_finished() {
+    const SOON: Duration = Duration::from_millis(5);
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::new(dir.path(), &key());
+    let record = record(&journal).await;
+    let (driver, talk, theirs) = begun(&Limits::default(), Some(record));
+    tokio::spawn(Arc::clone(&driver).keeper(|_| ()).keep(None));
+    let Turn::Mine(mine) = talk.turn else {
+        panic!("it is the server's turn");
+    };
+    let mut listening = mine.say(text("x")).await.unwrap();
+    let (reader, mut writer) = tokio::io::split(theirs);
+    let mut lines = BufReader::new(reader).lines();
+    for kind in ["welcome", "say"] {
+        let line = lines.next_line().await.unwrap().unwrap();
+        assert!(line.contains(kind), "{line}");
+    }
+    while !driver.lock().keeper_reads {
+        tokio::time::sleep(SOON).await;
+    }
+    // Another put holds the record.
+    let (record, snapshot) = {
+        let state = driver.lock();
+        let snapshot = state.session.conversation().snapshot();
+        (state.record.clone().unwrap(), snapshot)
+    };
+    let mut other = Box::pin(record.put(&snapshot, true, 0));
+    assert!(polled(other.as_mut()).await.is_pending());
+    let answer = b"{\"heard\":{\"turn\":1}}\n{\"say\":{\"turn\":2,\"text\":\"y\"}}\n";
+    writer.write_all(answer).await.unwrap();
+    while !driver.lock().session.is_storing() {
+        tokio::time::sleep(SOON).await;
+    }
+    assert!(polled(pin!(listening.ready())).await.is_pending());
+    assert!(other.await.is_ok());
+    // Before anything else could wake the keeper.
+    let line = timeout(Duration::from_secs(10), lines.next_line()).await;
+    let line = line.expect("an answer").unwrap();
+    assert_eq!(line.as_deref(), Some(r#"{"heard":{"turn":2}}"#));
 }
 
 async fn polled<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
