@@ -187,6 +187,7 @@ impl Admission {
         let name = hello.name();
         let mut orders = Orders::new();
         match self.conversations.get(&name) {
+            // It has ended once that is stored.
             Some(Standing::Parked { .. }) => {
                 self.conversations.give_up(name, Why::Peer, &mut orders);
             }
@@ -194,10 +195,10 @@ impl Admission {
             Some(Standing::OutOfReach) => {
                 return self.dismiss(id, Instruction::Refuse(Reason::Busy));
             }
+            Some(Standing::Live { .. } | Standing::Ended) | None if is_admitted => {
+                orders.extend(self.ended(name));
+            }
             Some(Standing::Live { .. } | Standing::Ended) | None => {}
-        }
-        if is_admitted {
-            orders.extend(self.ended(name));
         }
         orders.extend(self.dismiss(id, Instruction::Quit));
         orders.extend(self.tell_places());

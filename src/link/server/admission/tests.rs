@@ -1101,6 +1101,28 @@ fn what_could_not_be_given_up_is_parked_as_before() {
     assert_eq!(door.pass(PARKED_TIME), ["give up 1"]);
 }
 
+/// It is none, and nothing is armed for one.
+#[test]
+fn a_quit_whose_end_could_not_be_stored_leaves_the_conversation_parked() {
+    let mut door = Door::talking();
+    assert!(door.parked(1, 1).is_empty());
+    assert_eq!(door.greet(1, 1, ADMIT), ["2: wait 0"]);
+    let mut told = Vec::new();
+    for order in door.admission.quit(ConnectionId(2)) {
+        let orders = match order {
+            Order::GiveUp {
+                name, clienthello, ..
+            } => door.admission.kept(name, clienthello),
+            order => Orders::from([order]),
+        };
+        told.extend(door.obey(orders));
+    }
+    assert_eq!(told, ["2: quit"]);
+    assert!(door.is_open(1, 1));
+    let armed: Vec<_> = door.timers.keys().collect();
+    assert_eq!(armed, [&Timer::Parked(key(1), id(1))]);
+}
+
 /// Its client keeps it (PROTOCOL 4.12). Only where it can be looked up is it as if it had never been.
 #[test]
 fn what_another_process_has_taken_over_has_not_ended() {
