@@ -165,7 +165,7 @@ impl ServerBuilder {
     /// Reads the journal, if there is one, and begins to receive what `accept` yields: streams,
     /// and the addresses that they come from. `None` is an address that is not known, and counts
     /// to no limit of one address. Handshakes run in the background, under deadlines. If `accept`
-    /// fails, it is called again after 100 ms.
+    /// fails, it is called again after 100 ms. It must not panic.
     ///
     /// If an earlier server still has the journal, this waits for it, up to 3 s. If this
     /// future is dropped, nothing has begun.
@@ -391,8 +391,8 @@ impl Server {
     /// this returns, the journal is free, except for a store still in progress, which the next
     /// [`ServerBuilder::start`] waits for.
     ///
-    /// Takes at most twice [`Limits::close_time`]. If this future is dropped, the server still
-    /// stops.
+    /// Takes at most twice [`Limits::close_time`], behind what is just being stored. If this future
+    /// is dropped, the server still stops.
     pub fn stop(self) -> impl Future<Output = ()> + Send {
         let _ = self.requests.send(Request::Stop);
         async move { self.requests.closed().await }

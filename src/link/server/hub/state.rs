@@ -316,9 +316,10 @@ where
         self.look
     }
 
-    /// Timers are due.
+    /// A timer is due. One at a time: each may take a while at the store, and others wait for the
+    /// state.
     pub(in crate::link::server) async fn fire(&mut self) {
-        while let Some(timer) = self.timers.fire() {
+        if let Some(timer) = self.timers.fire() {
             let orders = self.admission.fired(timer);
             self.give(orders).await;
         }
