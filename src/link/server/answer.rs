@@ -31,7 +31,7 @@ where
     /// It waits, and obeys.
     Wait(Waiting<S>),
     /// Its conversation is claimed first.
-    Claim(Entering<S>, Claiming),
+    Claim(Claiming<S>),
     /// Its conversation is just ending, or being parked: it enters once that is done. Without
     /// such news it has to go.
     Early(Entering<S>, oneshot::Receiver<()>),
@@ -41,21 +41,25 @@ where
 
 /// A connection that has to wait behind its `hello`, and what it is told there.
 pub(super) struct Waiting<S> {
-    pub(super) wire: Box<Wire<Tls<S>>>,
-    /// A `quit` stands behind the `hello`.
-    pub(super) has_quit: bool,
+    pub(super) entering: Entering<S>,
     pub(super) instructions: mpsc::UnboundedReceiver<Instruction>,
 }
 
-/// A connection that was let in.
+/// A connection that was let in, or will be.
 pub(super) struct Entering<S> {
     pub(super) wire: Box<Wire<Tls<S>>>,
     /// A `quit` stands behind the `hello`.
     pub(super) has_quit: bool,
+    /// It has claimed its conversation before.
+    pub(super) has_claimed: bool,
 }
 
-/// What becomes of a claim.
-pub(super) type Claiming = Pin<Box<dyn Future<Output = Claimed> + Send>>;
+/// A connection that waits for its claim, and what it is told meanwhile.
+pub(super) struct Claiming<S> {
+    pub(super) entering: Entering<S>,
+    pub(super) claimed: Pin<Box<dyn Future<Output = Claimed> + Send>>,
+    pub(super) instructions: mpsc::UnboundedReceiver<Instruction>,
+}
 
 /// A connection that is closed with a last frame. It counts until it is gone.
 pub(super) struct Parting<S> {

@@ -31,8 +31,8 @@ pub(super) enum Claimed {
 }
 
 /// Claims a conversation, if that is done `by` then. A claim of which nothing comes does no harm:
-/// the next connection has a higher ticket. What was begun goes on, so that its record, where that
-/// is `held` because the conversation is on here, knows what has become of it.
+/// the next connection has a higher ticket. Only where its record is `held`, because the
+/// conversation is on here, what was begun goes on: that has to know what has become of it.
 pub(super) async fn claim(
     store: Arc<dyn Store>,
     name: RecordName,
@@ -40,12 +40,17 @@ pub(super) async fn claim(
     claimant: Claimant,
     by: Instant,
 ) -> Claimed {
-    let claiming = tokio::spawn(claim_until(store, name, held, claimant, by));
-    match timeout_at(by, claiming).await {
-        Ok(Ok(claimed)) => claimed,
-        // It panics nowhere.
-        Ok(Err(_)) | Err(_) => Claimed::Nothing,
-    }
+    let is_held = held.is_some();
+    let claiming = claim_until(store, name, held, claimant, by);
+    let claimed = match is_held {
+        true => match timeout_at(by, tokio::spawn(claiming)).await {
+            Ok(Ok(claimed)) => Some(claimed),
+            // It panics nowhere.
+            Ok(Err(_)) | Err(_) => None,
+        },
+        false => timeout_at(by, claiming).await.ok(),
+    };
+    claimed.unwrap_or(Claimed::Nothing)
 }
 
 async fn claim_until(
@@ -59,11 +64,11 @@ async fn claim_until(
     while tries < TRIES && Instant::now() < by {
         let fresh = || Arc::new(Record::of_new(Arc::clone(&store), name));
         let record = held.clone().unwrap_or_else(fresh);
-        match record.claim(claimant, held.is_some()).await {
-            Ok(Claim::Free(conversation)) => return Claimed::Ours(record, conversation),
-            Ok(Claim::Ended) => return Claimed::Ended,
-            Ok(Claim::Overtaken) => return Claimed::Nothing,
-            Ok(Claim::Impossible(violation)) => return Claimed::Impossible(violation),
+        match record.claim(claimant, held.is_some(), by).await {
+            Ok(Some(Claim::Free(conversation))) => return Claimed::Ours(record, conversation),
+            Ok(Some(Claim::Ended)) => return Claimed::Ended,
+            Ok(Some(Claim::Overtaken) | None) => return Claimed::Nothing,
+            Ok(Some(Claim::Impossible(violation))) => return Claimed::Impossible(violation),
             Err(StoreError::TakenOver) if held.is_some() => return Claimed::Lost,
             Err(StoreError::TakenOver) => tries += 1,
             Err(StoreError::Failed(error)) if error.is_of_one_record() => {
@@ -80,7 +85,7 @@ mod tests {
     use std::future::ready;
     use std::path::PathBuf;
     use std::sync::Mutex;
-    use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
     use super::*;
     use crate::link::store::{Later, Loaded, MemoryStore, PutError, Version, next_ticket};
@@ -96,6 +101,9 @@ mod tests {
         rivals: AtomicUsize,
         /// For so many seconds it goes away with the next put.
         leaves: AtomicU64,
+        /// It is read, and takes no puts; how many it was asked for.
+        is_full: AtomicBool,
+        refused: AtomicUsize,
     }
 
     impl Far {
@@ -105,6 +113,8 @@ mod tests {
                 back_at: Mutex::new(Instant::now()),
                 rivals: AtomicUsize::new(0),
                 leaves: AtomicU64::new(0),
+                is_full: AtomicBool::new(false),
+                refused: AtomicUsize::new(0),
             })
         }
 
@@ -147,6 +157,10 @@ mod tests {
             bytes: Vec<u8>,
             expected: Version,
         ) -> Later<Result<Version, PutError>> {
+            if self.is_full.load(Ordering::Relaxed) {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                return Box::pin(ready(Err(PutError::Unknown)));
+            }
             let rivals = self.rivals.load(Ordering::Relaxed);
             if rivals > 0 {
                 self.rivals.store(rivals - 1, Ordering::Relaxed);
@@ -187,6 +201,7 @@ mod tests {
             conversation: id(),
             heard,
             clienthello: next_ticket(0, far.store.writes()),
+            has_claimed: false,
         };
         let by = Instant::now() + Duration::from_secs(10);
         let store: Arc<dyn Store> = far.clone();
@@ -246,6 +261,33 @@ mod tests {
             claims(&far, Some(&record), 0).await,
             Claimed::Nothing
         ));
+        assert_eq!(far.store.writes(), writes + 1);
+        assert_eq!(put(&record).await, Ok(()));
+    }
+
+    /// As an etcd that is full. Whoever comes again and again leaves nothing behind that writes.
+    #[tokio::test(start_paused = true)]
+    async fn where_nothing_can_be_written_a_claim_ends_with_its_connection() {
+        let far = Far::new();
+        let record = claimed(&far).await;
+        far.is_full.store(true, Ordering::Relaxed);
+        for _ in 0..3 {
+            assert!(matches!(claims(&far, None, 0).await, Claimed::Nothing));
+        }
+        let refused = || far.refused.load(Ordering::Relaxed);
+        let before = refused();
+        assert!(before > 3);
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(refused(), before);
+
+        // Of those that a conversation has held up, one goes on.
+        let writes = far.store.writes();
+        for _ in 0..3 {
+            let claimed = claims(&far, Some(&record), 0).await;
+            assert!(matches!(claimed, Claimed::Nothing));
+        }
+        far.is_full.store(false, Ordering::Relaxed);
+        sleep(Duration::from_secs(60)).await;
         assert_eq!(far.store.writes(), writes + 1);
         assert_eq!(put(&record).await, Ok(()));
     }

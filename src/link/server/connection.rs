@@ -11,7 +11,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::admission::{ConnectionId, Hello, Instruction};
-use super::answer::{Answer, Entering, Parting, Waiting};
+use super::answer::{Answer, Claiming, Entering, Parting, Waiting};
+use super::claim::Claimed;
 use super::hub::{Departure, Hub};
 use crate::link::closer::Closer;
 use crate::link::error::{ConnectionError, LinkError};
@@ -56,7 +57,10 @@ where
     let (entering, claimed) = match answer {
         Answer::Wait(waiting) => (obey(waiting, hub, id).await?, None),
         Answer::Early(entering, is_done) => (is_done.await.ok().map(|()| entering), None),
-        Answer::Claim(entering, claiming) => (Some(entering), Some(claiming.await)),
+        Answer::Claim(claiming) => match claim(claiming).await {
+            Some((entering, claimed)) => (Some(entering), Some(claimed)),
+            None => (None, None),
+        },
         Answer::Close(Parting {
             wire,
             last,
@@ -157,44 +161,73 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let Waiting {
-        mut wire,
-        mut has_quit,
+        mut entering,
         mut instructions,
     } = waiting;
     loop {
         tokio::select! {
             biased;
-            instruction = instructions.recv() => {
-                let last = match instruction {
-                    Some(Instruction::Wait { ahead }) => {
-                        wire.queue(&Frame::Wait { ahead });
-                        continue;
-                    }
-                    Some(Instruction::Enter) => return Ok(Some(Entering { wire, has_quit })),
-                    Some(Instruction::Refuse(reason)) => Frame::Refuse { reason },
-                    Some(Instruction::Replaced) => REPLACED,
-                    Some(Instruction::Quit) => Frame::Quit {},
-                    Some(Instruction::Close) | None => return Ok(None),
-                };
-                close(wire, last, &mut instructions).await;
-                return Ok(None);
-            }
-            frame = wire.next() => match frame {
+            instruction = instructions.recv() => match instruction {
+                Some(Instruction::Wait { ahead }) => entering.wire.queue(&Frame::Wait { ahead }),
+                Some(Instruction::Enter) => return Ok(Some(entering)),
+                last => {
+                    send_away(entering, last, &mut instructions).await;
+                    return Ok(None);
+                }
+            },
+            frame = entering.wire.next() => match frame {
                 Ok(Frame::Quit {}) => {
-                    has_quit = true;
+                    entering.has_quit = true;
                     if let Some(mut state) = hub.open().await {
                         state.quit(id).await;
                     }
                 }
                 // After its `quit` nothing else of a peer counts (PROTOCOL 3.11).
-                Ok(_) if has_quit => {}
+                Ok(_) if entering.has_quit => {}
                 Ok(other) => {
-                    return Err(part(wire, out_of_place(&other), &mut instructions).await);
+                    return Err(part(entering.wire, out_of_place(&other), &mut instructions).await);
                 }
-                Err(error) => return Err(part(wire, error, &mut instructions).await),
+                Err(error) => return Err(part(entering.wire, error, &mut instructions).await),
             },
         }
     }
+}
+
+/// Waits for its claim; `None` if it is told to close meanwhile.
+async fn claim<S>(claiming: Claiming<S>) -> Option<(Entering<S>, Claimed)>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let Claiming {
+        entering,
+        mut claimed,
+        mut instructions,
+    } = claiming;
+    tokio::select! {
+        biased;
+        last = instructions.recv() => {
+            send_away(entering, last, &mut instructions).await;
+            None
+        }
+        claimed = &mut claimed => Some((entering, claimed)),
+    }
+}
+
+/// Closes as it was told to.
+async fn send_away<S>(
+    entering: Entering<S>,
+    last: Option<Instruction>,
+    instructions: &mut mpsc::UnboundedReceiver<Instruction>,
+) where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let last = match last {
+        Some(Instruction::Refuse(reason)) => Frame::Refuse { reason },
+        Some(Instruction::Replaced) => REPLACED,
+        Some(Instruction::Quit) => Frame::Quit {},
+        Some(Instruction::Close | Instruction::Wait { .. } | Instruction::Enter) | None => return,
+    };
+    close(entering.wire, last, instructions).await;
 }
 
 /// Says what is to be said about it, and closes.

@@ -12,6 +12,8 @@ pub struct Claimant {
     pub heard: u64,
     /// Its ticket.
     pub clienthello: u64,
+    /// It has claimed before, with that ticket: what stands there by it is its own.
+    pub has_claimed: bool,
 }
 
 /// What becomes of a claimant.
@@ -24,6 +26,7 @@ pub struct Claimant {
 ///     conversation: ConversationId::from_bits([7; 16]),
 ///     heard: 0,
 ///     clienthello: 1,
+///     has_claimed: false,
 /// };
 /// assert!(matches!(Claim::of(None, new), Claim::Free(_)));
 /// assert_eq!(Claim::of(None, Claimant { heard: 1, ..new }), Claim::Ended);
@@ -45,9 +48,12 @@ pub enum Claim {
 impl Claim {
     /// Of a claimant, where this was found: the ticket in the record, and its conversation.
     pub fn of(found: Option<(u64, Conversation)>, claimant: Claimant) -> Self {
+        let is_own = |by| claimant.has_claimed && by == claimant.clienthello;
         let conversation = match found {
             Some((_, conversation)) if conversation.has_quit() => return Self::Ended,
-            Some((by, _)) if is_overtaken(claimant.clienthello, by) => return Self::Overtaken,
+            Some((by, _)) if is_overtaken(claimant.clienthello, by) && !is_own(by) => {
+                return Self::Overtaken;
+            }
             Some((_, conversation)) => conversation,
             None if claimant.heard > 0 => return Self::Ended,
             None => Conversation::new(Role::Server, claimant.conversation, HeardWhen::Stored),
@@ -84,6 +90,7 @@ mod tests {
                 conversation: id(),
                 heard,
                 clienthello,
+                has_claimed: false,
             },
         )
     }
@@ -126,6 +133,26 @@ mod tests {
             let found = claim(Some((ticket, said_one())), 1, clienthello);
             assert_eq!(matches!(found, Claim::Free(_)), is_free, "{clienthello}");
             assert_eq!(found == Claim::Overtaken, !is_free, "{clienthello}");
+        }
+    }
+
+    /// Its conversation was parked while it claimed that, and it had to wait once more.
+    #[test]
+    fn a_connection_does_not_overtake_itself() {
+        let ticket = next_ticket(0, 3);
+        let found = |by| {
+            let claimant = Claimant {
+                conversation: id(),
+                heard: 1,
+                clienthello: ticket,
+                has_claimed: true,
+            };
+            Claim::of(Some((by, said_one())), claimant)
+        };
+        assert_eq!(found(ticket), Claim::Free(Box::new(said_one())));
+        for by in [ticket + 1, ticket - 1, next_ticket(0, 4)] {
+            let is_free = by < ticket && by >> 20 < ticket >> 20;
+            assert_eq!(found(by) == Claim::Overtaken, !is_free, "{by}");
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aws_lc_rs::rand;
 use tokio::sync::Mutex;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::claim::{Claim, Claimant};
 use super::contents::{Contents, now};
@@ -125,7 +125,8 @@ impl Record {
     /// Takes a server's conversation over for a connection, whoever goes on with it now: from
     /// here on their puts conflict. Only with [`Claim::Free`] anything has changed.
     ///
-    /// `is_ours`: it goes on here, in this record.
+    /// `is_ours`: it goes on here, in this record. `None`: somebody else was writing in it `by`
+    /// then.
     ///
     /// # Errors
     /// [`StoreError::TakenOver`]: somebody else has written meanwhile; where it was ours, it is so
@@ -134,8 +135,11 @@ impl Record {
         &self,
         claimant: Claimant,
         is_ours: bool,
-    ) -> Result<Claim, StoreError> {
-        let mut state = self.state.lock().await;
+        by: Instant,
+    ) -> Result<Option<Claim>, StoreError> {
+        let Ok(mut state) = timeout_at(by, self.state.lock()).await else {
+            return Ok(None);
+        };
         let loaded = Arc::clone(&self.store).load(self.name).await?;
         let version = loaded
             .as_ref()
@@ -155,7 +159,7 @@ impl Record {
             self.write(&mut state, Some(contents)).await?;
             state.claimed = claimant.clienthello;
         }
-        Ok(claim)
+        Ok(Some(claim))
     }
 
     /// Removes it durably: the conversation is over, and nobody needs to be told so any more.

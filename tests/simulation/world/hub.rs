@@ -43,6 +43,8 @@ pub(super) struct Hub {
     is_crowded: bool,
     /// Where the store is shared: who claims a conversation, before it is answered.
     claims: BTreeMap<ConnectionId, (LinkId, bool)>,
+    /// And who has claimed one, and has to wait once more.
+    have_claimed: BTreeSet<ConnectionId>,
     /// And the records of what is just parked.
     records: BTreeMap<ConversationId, RecordNumber>,
     /// Keys that its user has let in. They are in a book on the disk.
@@ -68,6 +70,8 @@ enum Stage {
     Entering {
         has_quit: bool,
     },
+    /// Its conversation is being claimed. It hears nothing but what it is told.
+    Claiming,
     /// Its task is gone, and the hub does not know yet.
     Gone,
 }
@@ -98,6 +102,7 @@ impl Hub {
             accepted: 0,
             is_crowded: false,
             claims: BTreeMap::new(),
+            have_claimed: BTreeSet::new(),
             records: BTreeMap::new(),
             book: BTreeSet::new(),
         }
@@ -174,6 +179,7 @@ impl World {
             Event::ReadsEnd(_) => return self.read_end(node),
             Event::ClaimDue(_, id) => match self.nodes[node].hub.claims.remove(&id) {
                 Some((link, _)) => {
+                    self.nodes[node].hub.connections.remove(&id);
                     self.hang_up(Side::Server, link, false);
                     self.nodes[node].hub.admission.leave(id)
                 }
@@ -400,7 +406,12 @@ impl World {
                 let reason = Reason::Ended;
                 return self.close_with(node, id, link, Frame::Refuse { reason });
             }
-            Entry::Again(key) => return self.wait_again(node, id, key, link, has_quit),
+            Entry::Again(key) => {
+                if claimed.is_some() {
+                    self.nodes[node].hub.have_claimed.insert(id);
+                }
+                return self.wait_again(node, id, key, link, has_quit);
+            }
             Entry::None => {
                 self.hang_up(Side::Server, link, false);
                 return self.nodes[node].hub.admission.leave(id);
@@ -478,8 +489,16 @@ impl World {
             conversation: hello.conversation,
             heard: hello.heard,
             clienthello: hello.clienthello,
+            has_claimed: self.nodes[node].hub.have_claimed.contains(&id),
+        };
+        let connection = Connection {
+            link,
+            key: Some(name.0),
+            clienthello: hello.clienthello,
+            stage: Stage::Claiming,
         };
         let hub = &mut self.nodes[node].hub;
+        hub.connections.insert(id, connection);
         hub.claims.insert(id, (link, has_quit));
         let held = hub.live.get(&name.1).and_then(|driver| driver.record);
         let (life, hello_time) = (self.life(node), self.setup.limits.hello);
@@ -505,6 +524,7 @@ impl World {
         let Some((link, has_quit)) = self.nodes[node].hub.claims.remove(&id) else {
             return;
         };
+        self.nodes[node].hub.connections.remove(&id);
         self.note(|| format!("    connection {} at {node} has claimed: {claimed:?}", id.0));
         let orders = match claimed {
             Claimed::Ours(record, conversation) => {
@@ -736,6 +756,10 @@ impl World {
         let has_quit = match stage {
             Stage::Stranger => false,
             Stage::Waits { has_quit } => has_quit,
+            Stage::Claiming => {
+                self.nodes[node].hub.claims.remove(&id);
+                false
+            }
             Stage::Gone if self.setup.breaks(Broken::SeatComesBack) => {
                 if instruction == Instruction::Enter {
                     self.nodes[node].hub.admission.begin(id);

@@ -69,9 +69,13 @@ where
             // It was made to go just now.
             return Answer::Left;
         };
-        let has_quit = false;
+        let entering = Entering {
+            wire,
+            has_quit: false,
+            has_claimed: false,
+        };
         if told.last() == Some(&Instruction::Enter) {
-            return self.entered(id, Entering { wire, has_quit }).await;
+            return self.entered(id, entering).await;
         }
         let (sender, instructions) = mpsc::unbounded_channel();
         for instruction in told {
@@ -80,8 +84,7 @@ where
         }
         *way = Way::Channel(sender);
         Answer::Wait(Waiting {
-            wire,
-            has_quit,
+            entering,
             instructions,
         })
     }
@@ -173,7 +176,7 @@ where
     }
 
     /// A connection is gone; from where it came.
-    fn forget(&mut self, id: ConnectionId) -> Option<IpAddr> {
+    pub(super) fn forget(&mut self, id: ConnectionId) -> Option<IpAddr> {
         self.going.remove(id);
         self.connections.remove(&id)?.address
     }
@@ -192,12 +195,19 @@ where
                 let reason = Reason::Ended;
                 return self.close_with(id, entering.wire, Frame::Refuse { reason }, None);
             }
-            Entry::Again(key) => return self.wait_again(id, key, entering),
+            Entry::Again(key) => {
+                let has_claimed = entering.has_claimed || claimed.is_some();
+                let entering = Entering {
+                    has_claimed,
+                    ..entering
+                };
+                return self.wait_again(id, key, entering);
+            }
             Entry::None => return self.let_go(id),
         };
         match (claimed, self.store.clone()) {
             (None, Some(store)) if self.is_shared => {
-                (self.claim(&hello, entering, store), Orders::new())
+                (self.claim(id, &hello, entering, store), Orders::new())
             }
             _ if is_live => self.go_on(id, &hello, entering),
             (Some((record, conversation)), _) => {
@@ -224,13 +234,12 @@ where
         hello: &Hello,
         entering: Entering<S>,
     ) -> (Answer<S>, Orders) {
-        let Entering { wire, has_quit } = entering;
-        let greeting = greeting(hello, has_quit);
+        let greeting = greeting(hello, entering.has_quit);
         let live = self.live.get(&hello.name());
-        let refused = live.and_then(|live| live.driver.accept(wire, greeting).err());
+        let refused = live.and_then(|live| live.driver.accept(entering.wire, greeting).err());
         match refused {
             Some((wire, NotAccepted::Ending)) => {
-                let entering = Entering { wire, has_quit };
+                let entering = Entering { wire, ..entering };
                 (self.come_early(hello.name(), entering), Orders::new())
             }
             Some((wire, NotAccepted::Violation(violation))) => self.turn_away(id, wire, violation),
@@ -247,7 +256,7 @@ where
         conversation: Conversation,
         record: Option<Arc<Record>>,
     ) -> (Answer<S>, Orders) {
-        let Entering { wire, has_quit } = entering;
+        let Entering { wire, has_quit, .. } = entering;
         let greeting = greeting(&hello, has_quit);
         // Where it cannot be, nothing has changed (PROTOCOL 4.4).
         if let Err(violation) = conversation.check_counters(greeting.heard) {
@@ -282,15 +291,13 @@ where
         key: KeyId,
         entering: Entering<S>,
     ) -> (Answer<S>, Orders) {
-        let Entering { wire, has_quit } = entering;
         let instructions = self.instruct_from_now_on(id, Some(key));
         let mut orders = self.admission.again(id);
-        if has_quit && !self.is_shared {
+        if entering.has_quit && !self.is_shared {
             orders.extend(self.admission.quit(id));
         }
         let waiting = Waiting {
-            wire,
-            has_quit,
+            entering,
             instructions,
         };
         (Answer::Wait(waiting), orders)
@@ -332,7 +339,7 @@ where
         (Answer::Gone, self.admission.leave(id))
     }
 
-    fn instruct_from_now_on(
+    pub(super) fn instruct_from_now_on(
         &mut self,
         id: ConnectionId,
         key: Option<KeyId>,

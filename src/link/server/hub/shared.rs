@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::orders::given_up;
 use super::state::{Parked, State};
 use crate::link::server::admission::{ConnectionId, ConversationName, Entry, Hello, Why};
-use crate::link::server::answer::{Answer, Entering};
+use crate::link::server::answer::{Answer, Claiming, Entering};
 use crate::link::server::claim::{Claimed, claim};
 use crate::link::server::conversation::Live;
 use crate::link::server::event::{News, ServerEvent};
@@ -21,8 +21,10 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     /// Before anything is said, its conversation is claimed in the store (PROTOCOL 4.7 and 4.25).
+    /// That may take long: it can be told to close meanwhile.
     pub(super) fn claim(
-        &self,
+        &mut self,
+        id: ConnectionId,
         hello: &Hello,
         entering: Entering<S>,
         store: Arc<dyn Store>,
@@ -32,12 +34,16 @@ where
             conversation: hello.conversation,
             heard: hello.heard,
             clienthello: hello.clienthello,
+            has_claimed: entering.has_claimed,
         };
         let held = self.live.get(&name).and_then(Live::record);
         let by = Instant::now() + self.limits.hello;
-        let name = RecordName::Server(name.0, name.1);
-        let claiming = claim(store, name, held, claimant, by);
-        Answer::Claim(entering, Box::pin(claiming))
+        let record = RecordName::Server(name.0, name.1);
+        Answer::Claim(Claiming {
+            entering,
+            claimed: Box::pin(claim(store, record, held, claimant, by)),
+            instructions: self.instruct_from_now_on(id, Some(name.0)),
+        })
     }
 
     /// What has become of a claim. Much may have happened since.
@@ -47,6 +53,7 @@ where
         entering: Entering<S>,
         claimed: Claimed,
     ) -> Answer<S> {
+        self.forget(id);
         let refuse = |reason| Frame::Refuse { reason };
         let (answer, orders) = match claimed {
             Claimed::Ours(record, conversation) => {

@@ -1,6 +1,8 @@
 //! What a hub answers in moments that no peer can choose.
 
-use std::future::pending;
+use std::future::{pending, ready};
+use std::path::PathBuf;
+use std::sync::atomic::AtomicUsize;
 
 use tokio::io::{DuplexStream, duplex};
 use tokio::sync::watch;
@@ -8,11 +10,16 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::link::handshake::{Proven, accept, connect};
+use crate::link::server::ServerBuilder;
 use crate::link::server::admission::Hello;
 use crate::link::server::answer::Answer;
 use crate::link::server::run::run;
+use crate::link::store::{
+    JournalError, Later, Loaded, PutError, RecordName, SharedStore, Store, Version,
+};
 use crate::link::wire::Wire;
-use crate::protocol::ConversationId;
+use crate::link::{Cause, Client};
+use crate::protocol::{ConversationId, Reason};
 use crate::trust::alpn::Alpn;
 use crate::trust::tls::{client_config, server_config};
 use crate::trust::{Algorithm, Identity};
@@ -164,4 +171,89 @@ async fn while_somebody_has_to_go_nobody_is_accepted() {
         assert!(accepted.load(Ordering::SeqCst));
         serving.abort();
     }
+}
+
+/// A store that is asked, and does not answer.
+#[derive(Debug, Default)]
+struct Silent {
+    asked: AtomicUsize,
+}
+
+impl Store for Silent {
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn place(&self, _: &RecordName) -> PathBuf {
+        PathBuf::new()
+    }
+
+    fn load(self: Arc<Self>, _: RecordName) -> Later<Result<Option<Loaded>, JournalError>> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        Box::pin(pending())
+    }
+
+    fn put(
+        self: Arc<Self>,
+        _: RecordName,
+        _: Vec<u8>,
+        _: Version,
+    ) -> Later<Result<Version, PutError>> {
+        Box::pin(pending())
+    }
+
+    fn remove(self: Arc<Self>, _: RecordName, _: Version) -> Later<Result<(), PutError>> {
+        Box::pin(pending())
+    }
+
+    fn ticket(self: Arc<Self>) -> Later<Result<u64, JournalError>> {
+        Box::pin(ready(Ok(0)))
+    }
+}
+
+/// While its conversation is claimed, it hears what everybody is told.
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_a_claim_is_told_that_the_server_closes() {
+    let identity = Identity::generate(Algorithm::default()).unwrap();
+    let store = Arc::new(Silent::default());
+    let (come, coming) = mpsc::unbounded_channel();
+    let coming = Arc::new(Mutex::new(coming));
+    let accept = move || {
+        let coming = Arc::clone(&coming);
+        async move {
+            let stream: Option<DuplexStream> = coming.lock().await.recv().await;
+            stream
+                .map(|stream| (stream, None))
+                .ok_or(std::io::ErrorKind::Other.into())
+        }
+    };
+    let mut server = ServerBuilder::new(&identity, async |_| Verdict::Admit)
+        .with_shared_store(SharedStore(store.clone()))
+        .start(accept)
+        .await
+        .unwrap();
+    server.make_room(1);
+    let dial = move || {
+        let (near, far) = duplex(16 * 1024);
+        come.send(far).unwrap();
+        ready(Ok(near))
+    };
+    let client = Client::new(&identity, vec![identity.key_id()]);
+    let waiting = client.connect(dial).await.unwrap();
+    let begun = Instant::now();
+    let closing = async {
+        while store.asked.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        server.close();
+        pending::<()>().await;
+    };
+    let over = tokio::select! {
+        over = waiting.welcome() => over.unwrap_err(),
+        () = closing => unreachable!(),
+    };
+    assert_eq!(over.cause, Cause::Refused(Reason::Closing));
+    assert_eq!(store.asked.load(Ordering::SeqCst), 1);
+    // At once: no deadline has passed.
+    assert!(begun.elapsed() < Limits::default().hello / 2);
 }

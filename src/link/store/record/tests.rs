@@ -253,17 +253,19 @@ fn shared() -> Arc<OnePage> {
     })
 }
 
-async fn claim(record: &Record, writes: u64, is_ours: bool) -> Result<Claim, StoreError> {
+async fn claim(record: &Record, writes: u64, is_ours: bool) -> Result<Option<Claim>, StoreError> {
     let claimant = Claimant {
         conversation: conversation().id(),
         heard: 0,
         clienthello: next_ticket(0, writes),
+        has_claimed: false,
     };
-    record.claim(claimant, is_ours).await
+    let by = Instant::now() + Duration::from_secs(10);
+    record.claim(claimant, is_ours, by).await
 }
 
-fn is_free(claimed: &Result<Claim, StoreError>) -> bool {
-    matches!(claimed, Ok(Claim::Free(_)))
+fn is_free(claimed: &Result<Option<Claim>, StoreError>) -> bool {
+    matches!(claimed, Ok(Some(Claim::Free(_))))
 }
 
 #[tokio::test]
@@ -291,7 +293,7 @@ async fn of_two_that_begin_it_one_does() {
     assert!(is_free(&claim(&one, 1, false).await));
     assert_eq!(put(&other).await, Err(StoreError::TakenOver));
     // And one that came at the same time is not answered.
-    assert_eq!(claim(&other, 1, false).await, Ok(Claim::Overtaken));
+    assert_eq!(claim(&other, 1, false).await, Ok(Some(Claim::Overtaken)));
 }
 
 /// Until it is accepted, its conversation goes on over the connection before.
@@ -334,7 +336,7 @@ async fn what_is_removed_from_a_shared_store_has_ended_there() {
     // However it asks, and whenever it came.
     for writes in [0, 9] {
         let claimed = claim(&record(&store), writes, false).await;
-        assert_eq!(claimed, Ok(Claim::Ended));
+        assert_eq!(claimed, Ok(Some(Claim::Ended)));
     }
 }
 
