@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Pair, Person, Server};
+use crate::harness::{Pair, Person, Program, Server, limited};
 
 #[test]
 fn sigterm_stops_a_server_that_waits_with_0() {
@@ -46,6 +46,36 @@ fn sigterm_while_waiting_stops_a_client_with_143() {
     waiting.expect("waiting");
     waiting.send(Signal::SIGTERM);
     waiting.finish().exits(143);
+}
+
+/// It neither runs dry nor has lines.
+#[test]
+fn an_input_without_an_end_holds_up_neither_a_signal_nor_the_end() {
+    const ENDLESS: &str = "exec </dev/zero";
+    let (alice, bob) = (Person::new(), Person::new());
+    let server = alice.serve(&["--allow-anyone", "--first", "Hello"]);
+    let call = bob.turnchat(&bob.calling(&server, &alice, &["--json"]));
+    // It is a line that is too long.
+    let until = |client: &mut Program, name| while client.event()["event"] != name {};
+    let mut client = limited(ENDLESS, &call);
+    until(&mut client, "your-turn");
+    client.send(Signal::SIGTERM);
+    client.finish().exits(143);
+
+    // The server ends it.
+    let mut client = limited(ENDLESS, &call);
+    until(&mut client, "your-turn");
+    server.program.send(Signal::SIGINT);
+    until(&mut client, "ended");
+    client.finish().exits(0);
+
+    // At the end what is left is counted.
+    let server = alice.serve(&["--allow-anyone", "--first", "Hello"]);
+    let call = bob.turnchat(&bob.calling(&server, &alice, &[]));
+    let mut client = limited(ENDLESS, &call);
+    client.shows("They say: Hello");
+    client.finish().fails(1, &["65536"]);
+    server.program.send(Signal::SIGTERM);
 }
 
 /// While its peer does not answer its `quit`.

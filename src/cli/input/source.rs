@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::unix::AsyncFd;
+use tokio::task::yield_now;
 use tokio::time::sleep;
 
 use super::descriptor::Descriptor;
@@ -23,6 +24,8 @@ const LOOK: Duration = Duration::from_millis(500);
 /// As many lines are counted at the end at most, and gathered before they are wanted: a pipe may
 /// have no end.
 const COUNTED: usize = 1_000;
+/// And so many bytes are looked through for them.
+const LOOKED_THROUGH: usize = 16 * 1024 * 1024;
 
 /// What the person, or the pipe, gave.
 #[derive(Debug)]
@@ -105,6 +108,8 @@ impl Source {
             }
             self.descriptor.tell_of_front();
             if self.descriptor.is_ready()? {
+                // An input that never runs dry leaves the others their turn.
+                yield_now().await;
                 return Ok(());
             }
             if self.readiness.is_none() {
@@ -118,16 +123,17 @@ impl Source {
         }
     }
 
-    /// Reads what there is; without anything it waits on the spot.
-    pub(super) fn read(&mut self) -> io::Result<()> {
-        match self.descriptor.read()? {
+    /// Reads what there is, and how many bytes; without anything it waits on the spot.
+    pub(super) fn read(&mut self) -> io::Result<usize> {
+        let bytes = self.descriptor.read()?;
+        match &bytes {
             None => {}
             // At a terminal, Ctrl-D; in mid-line it ends nothing.
             Some(bytes) if bytes.is_empty() && self.is_in_mid_line() => {}
             Some(bytes) if bytes.is_empty() => self.has_ended = true,
-            Some(bytes) => self.lines.feed(&bytes),
+            Some(bytes) => self.lines.feed(bytes),
         }
-        Ok(())
+        Ok(bytes.map_or(0, |bytes| bytes.len()))
     }
 
     fn is_in_mid_line(&self) -> bool {
@@ -166,10 +172,12 @@ impl Source {
     pub(super) fn take_typed(&mut self) -> Taken {
         let descriptor = Arc::clone(&self.descriptor);
         descriptor.unlined(|is_unlined| {
-            while !self.has_ended && descriptor.has_input().unwrap_or(false) {
+            let mut left = LOOKED_THROUGH;
+            while !self.has_ended && left > 0 && descriptor.has_input().unwrap_or(false) {
                 match descriptor.read() {
                     Ok(Some(bytes)) if bytes.is_empty() => self.has_ended = true,
                     Ok(Some(mut bytes)) => {
+                        left = left.saturating_sub(bytes.len());
                         // In place of Ctrl-D in mid-line it gives a NUL then.
                         bytes.retain(|byte| *byte != 0 || !is_unlined);
                         self.lines.feed(&bytes);
@@ -200,17 +208,18 @@ impl Source {
     }
 
     pub(super) fn count_left(&mut self) -> Result<usize, usize> {
-        let mut count = 0;
-        while count < COUNTED {
+        let (mut count, mut left) = (0, LOOKED_THROUGH);
+        while count < COUNTED && left > 0 {
             if self.lines.next_line().is_some() {
                 count += 1;
                 continue;
             }
             let has_more = !self.has_ended && self.descriptor.has_input().unwrap_or(false);
-            if !has_more || self.read().is_err() {
+            let Some(read) = has_more.then(|| self.read().ok()).flatten() else {
                 // What has no end yet counts too: nobody waits for it.
                 return Ok(count + usize::from(self.lines.finish().is_some()));
-            }
+            };
+            left = left.saturating_sub(read);
         }
         Err(count)
     }
