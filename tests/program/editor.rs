@@ -529,6 +529,24 @@ fn an_unsent_draft_is_shown_once_more_at_every_end() {
     }
 }
 
+/// It is more than a terminal takes at once.
+#[test]
+fn a_long_draft_is_shown_to_its_last_word_at_the_end() {
+    const LAST: &str = "the last words";
+    let text = "word\n".repeat(8_000) + LAST;
+    let (_pair, terminal) = in_turn();
+    terminal.types(&pasted(&text));
+    terminal.until("the draft", |rows| {
+        rows.last().is_some_and(|row| row.ends_with(LAST))
+    });
+    terminal.slows_down();
+    terminal.send(Signal::SIGTERM);
+    let (code, rows) = terminal.finish();
+    assert_eq!(code, Some(143));
+    let last = rows.iter().rfind(|row| !row.is_empty());
+    assert!(last.is_some_and(|row| row.ends_with(LAST)), "{rows:#?}");
+}
+
 #[test]
 fn what_is_written_in_the_queue_is_a_draft_for_the_conversation() {
     let (alice, bob, other) = (Person::new(), Person::new(), Person::new());

@@ -12,6 +12,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -589,11 +590,12 @@ pub(crate) struct Terminal {
     reading: Option<PipeWriter>,
 }
 
-/// Closed, nothing is read behind it.
+/// Closed, nothing is read behind it; slow, a moment passes before each read.
 #[derive(Default)]
 struct Gate {
     is_closed: Mutex<bool>,
     moved: Condvar,
+    is_slow: AtomicBool,
 }
 
 impl Gate {
@@ -707,6 +709,11 @@ impl Terminal {
     /// Whether it takes what is written to it.
     pub(crate) fn set_stalled(&self, is_stalled: bool) {
         self.gate.set(is_stalled);
+    }
+
+    /// From now on it takes what is written to it slower than that can be written.
+    pub(crate) fn slows_down(&self) {
+        self.gate.is_slow.store(true, Ordering::Relaxed);
     }
 
     /// Waits until the whole lines that were typed are read.
@@ -896,7 +903,12 @@ impl Read for Master {
         self.2.pass();
         match polled[1].any() {
             Some(true) => Ok(0),
-            _ => (&*self.0).read(buffer),
+            _ => {
+                if self.2.is_slow.load(Ordering::Relaxed) {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                (&*self.0).read(buffer)
+            }
         }
     }
 }

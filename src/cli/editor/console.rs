@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _, PipeReader, Read as _};
 use std::os::fd::AsFd as _;
 use std::sync::mpsc::Receiver;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anstyle::Style;
 use nix::errno::Errno;
@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use super::desk::{Act, Desk};
 use super::keys::{Key, Keys};
 use super::order::{Done, Event, Mode, Order, Stream};
-use super::raw::{self, is_ready, restore};
+use super::raw::{self, is_ready, is_ready_within, restore};
 use super::rows::{Painter, Size};
 use crate::cli::locale::Letters;
 use crate::cli::{layout, screen};
@@ -57,6 +57,9 @@ struct Piece {
     bytes: Vec<u8>,
     done: Option<Done>,
 }
+
+/// How long the end waits for a screen that is not ready.
+pub(super) const LAST_MOMENT: Duration = Duration::from_millis(500);
 
 /// The terminal is gone, or is to be put back.
 struct Over;
@@ -246,7 +249,7 @@ impl Console {
             }
             Order::Continued => self.continued(),
             Order::Stop(_until_here) => {
-                self.leave();
+                self.leave(LAST_MOMENT);
                 return Err(Over);
             }
         }
@@ -285,7 +288,7 @@ impl Console {
 
     /// Ctrl-Z: gives the terminal back, and stops until the shell says otherwise.
     fn suspend(&mut self) {
-        self.leave();
+        self.leave(Duration::ZERO);
         self.is_raw = false;
         let _ = kill(Pid::from_raw(0), Signal::SIGTSTP);
         // By now it has stopped and goes on, or nobody is there to continue it.
@@ -294,10 +297,16 @@ impl Console {
         self.has_resumed = self.is_raw;
     }
 
-    /// Takes away what is being written, and puts the terminal back.
-    fn leave(&mut self) {
+    /// Takes away what is being written, and puts the terminal back once it has taken what was
+    /// shown, or does not for so long.
+    fn leave(&mut self, patience: Duration) {
         self.erase();
-        while self.has_room() && self.write().is_ok() {}
+        let by = Instant::now() + patience;
+        let room = |by: Instant| {
+            let left = by.saturating_duration_since(Instant::now());
+            is_ready_within(io::stdout(), PollFlags::POLLOUT, left)
+        };
+        while !self.pending.is_empty() && room(by) && self.write().is_ok() {}
         restore();
     }
 

@@ -29,22 +29,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel, sync_channel};
 use std::thread;
-use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::unistd::ttyname;
 use terminal_size::{Width, terminal_size_of};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use console::Console;
+use console::{Console, LAST_MOMENT};
 
 use crate::cli::blocking;
 
 pub use order::{Complete, Done, Event, Mode, Order, Stream};
 pub use raw::{end_row, restore};
-
-/// How long the end waits for a screen that is not ready.
-const LAST_MOMENT: Duration = Duration::from_millis(200);
 
 /// The handle on the thread.
 #[derive(Clone, Debug)]
@@ -107,11 +103,12 @@ impl Editor {
         blocking::wait(|| left.recv()).ok().flatten()
     }
 
-    /// Puts the terminal back. Takes 200 ms at most.
+    /// Puts the terminal back. Takes 1 s at most: the thread may be busy before it takes its last
+    /// moment.
     pub fn stop(&self) {
         let (reply, stopped) = sync_channel(1);
         self.order(Order::Stop(reply));
-        let _ = stopped.recv_timeout(LAST_MOMENT);
+        let _ = stopped.recv_timeout(2 * LAST_MOMENT);
         self.is_stopped.store(true, Ordering::Relaxed);
         restore();
     }

@@ -5,7 +5,9 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, Once};
+use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{LocalFlags, SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use nix::unistd::{getpgrp, tcgetpgrp, write};
@@ -49,8 +51,25 @@ pub(super) fn enter() -> io::Result<()> {
 
 /// Whether it is ready for this just now.
 pub(super) fn is_ready(terminal: impl AsFd, for_what: PollFlags) -> bool {
+    is_ready_within(terminal, for_what, Duration::ZERO)
+}
+
+/// Whether it is within this time.
+pub(super) fn is_ready_within(
+    terminal: impl AsFd,
+    for_what: PollFlags,
+    patience: Duration,
+) -> bool {
     let mut polled = [PollFd::new(terminal.as_fd(), for_what)];
-    poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    let by = Instant::now() + patience;
+    loop {
+        let left = by.saturating_duration_since(Instant::now());
+        let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        match poll(&mut polled, left) {
+            Err(Errno::EINTR) => {}
+            ready => return ready.is_ok_and(|ready| ready > 0),
+        }
+    }
 }
 
 /// Puts the terminal back, if it was taken over, and says whether it was. Takes no time: a
