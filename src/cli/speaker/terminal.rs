@@ -26,6 +26,8 @@ pub struct Terminal {
     first: Option<Text>,
     rings: bool,
     editor: Option<(Editor, mpsc::UnboundedReceiver<Event>)>,
+    /// What was left unsent at the end, until it is shown.
+    draft: Option<String>,
     /// The turn that is asked for.
     asked: Option<u64>,
     is_asking: bool,
@@ -44,6 +46,7 @@ impl Terminal {
             first,
             rings,
             editor: None,
+            draft: None,
             asked: None,
             is_asking: false,
             is_link_lost: false,
@@ -54,6 +57,19 @@ impl Terminal {
 
     fn editor(&self) -> Option<&Editor> {
         self.editor.as_ref().map(|(editor, _)| editor)
+    }
+
+    /// What is entered from now on is not sent.
+    fn close(&mut self) {
+        let left = self.editor().and_then(Editor::close);
+        let drafts: Vec<_> = self.draft.take().into_iter().chain(left).collect();
+        self.draft = (!drafts.is_empty()).then(|| drafts.join("\n"));
+    }
+
+    fn show_draft(&mut self) {
+        if let Some(draft) = self.draft.take() {
+            self.display.unsaid(&draft);
+        }
     }
 
     /// The next thing that the person does. May be dropped at any time.
@@ -88,11 +104,12 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
+        // The conversation may go on later, and these are in nobody's journal.
+        for text in self.entered() {
+            self.display.unsaid(text.as_str());
+        }
+        self.show_draft();
         if let Some(editor) = self.editor() {
-            // The conversation may go on later, and the draft is in nobody's journal.
-            if let Some(draft) = editor.close() {
-                self.display.unsaid(&draft);
-            }
             editor.stop();
         }
     }
@@ -189,6 +206,7 @@ impl Speaker for Terminal {
     }
 
     fn entered(&mut self) -> Vec<Text> {
+        self.close();
         let Some((_, events)) = &mut self.editor else {
             return Vec::new();
         };
@@ -240,20 +258,17 @@ impl Speaker for Terminal {
     }
 
     fn interrupted(&mut self) {
+        self.close();
+        self.show_draft();
         if let Some(editor) = self.editor() {
-            if let Some(draft) = editor.close() {
-                self.display.unsaid(&draft);
-            }
             editor.turn_to(Mode::Listening(INTERRUPTED.to_owned()));
         }
     }
 
     fn ended(&mut self, over: &Ended) -> Result<(), Report> {
-        let draft = self.editor().and_then(Editor::close);
+        self.close();
         show_end(&self.display, &self.peer, over);
-        if let Some(draft) = draft {
-            self.display.unsaid(&draft);
-        }
+        self.show_draft();
         self.asked = None;
         self.peer_within.clear();
         Ok(())

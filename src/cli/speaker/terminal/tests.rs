@@ -158,6 +158,30 @@ async fn what_is_entered_as_it_ends_is_found() {
     assert_eq!(scene.bob.entered(), []);
 }
 
+/// At SIGTERM nobody asks for it.
+#[tokio::test]
+async fn what_was_entered_and_not_said_is_named_when_the_conversation_is_left() {
+    let scene = Scene::new();
+    scene.enters(1, "too late");
+    scene.person.drafts("half a thought");
+    drop(scene.bob);
+    let shown = scene.shown.take();
+    assert_eq!(shown, "|Not sent: too late\n|Not sent: half a thought\n");
+}
+
+/// The end is told a moment after that it was asked what was entered.
+#[tokio::test]
+async fn once_what_was_entered_is_asked_for_enter_does_nothing() {
+    let mut scene = Scene::new();
+    scene.person.drafts("half a thought");
+    assert_eq!(scene.bob.entered(), []);
+    scene.person.drafts("nothing more");
+    scene.bob.ended(&ended(Cause::Peer)).unwrap();
+    let shown = scene.shown();
+    let named = "|Not sent: half a thought\n";
+    assert!(shown.contains(named), "{shown}");
+}
+
 #[tokio::test]
 async fn a_withdrawn_question_takes_its_answer_along() {
     let mut scene = Scene::new();
