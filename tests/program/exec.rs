@@ -72,6 +72,8 @@ fn a_program_gets_each_message_as_a_line_and_answers_with_a_line() {
         ("one", "one"),
         ("é 漢 \u{1b}", "é 漢 \\u{1b}"),
         ("two\nlines", "two lines"),
+        // A program may take more than a line feed for the end of a line.
+        ("two\u{2028}lines\u{b}or three", "two lines or three"),
         ("\\QUIT", "QUIT"),
         ("", ""),
     ] {

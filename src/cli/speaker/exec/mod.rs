@@ -24,6 +24,12 @@ pub use command_line::CommandLine;
 pub use group::kill_all;
 pub use program::Program;
 
+/// Where a line can end, for one program or another: the mandatory breaks of Unicode (UAX #14, BK, CR,
+/// LF and NL). Python reads a CR as one, Node U+2028 too.
+const LINE_ENDS: [char; 7] = [
+    '\n', '\r', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}',
+];
+
 /// A program, which is started for each conversation.
 #[derive(Debug)]
 pub struct Exec {
@@ -114,7 +120,7 @@ impl Speaker for Exec {
     fn heard(&mut self, message: &Message) -> Result<(), Report> {
         match &mut self.program {
             Some(program) => {
-                let line = message.text.as_str().replace('\n', " ");
+                let line = message.text.as_str().replace(LINE_ENDS, " ");
                 program.give(format!("{line}\n").as_bytes())
             }
             // It was said before a restart, and nobody can answer it any more.
