@@ -125,7 +125,7 @@ async fn converse_on(
                     Err(over) => {
                         ending.is_unsaid = speaker.unsaid(text) == Unsaid::Lost;
                         ending.over = Some(over);
-                        return ending;
+                        return unsaid(ending, speaker);
                     }
                 }
             }

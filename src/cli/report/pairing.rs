@@ -1,5 +1,7 @@
 //! What can go wrong in a pairing, as words.
 
+use std::path::Path;
+
 use super::{Exit, Report};
 use crate::cli::book::{BookError, Petname};
 use crate::cli::proposal::{self, theirs, yours};
@@ -74,7 +76,7 @@ impl Report {
             format!("No pairing is open at {host}, and you know {name} already."),
             format!(
                 "Leave `--pair` and `--as` out: run {}.",
-                proposal::client(host)
+                proposal::client(&proposal::shell_quoted(Path::new(host)))
             ),
         )
     }

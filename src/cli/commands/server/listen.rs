@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 
 use nix::errno::Errno;
 use tokio::net::{TcpListener, lookup_host};
@@ -10,6 +11,7 @@ use crate::cli::book::address::DEFAULT_PORT;
 use crate::cli::display::Display;
 use crate::cli::listen_at::ListenAt;
 use crate::cli::own_addresses::{OwnAddresses, lacks_zone};
+use crate::cli::proposal::shell_quoted;
 use crate::cli::report::Report;
 use crate::link::tcp;
 use crate::trust::KeyId;
@@ -73,7 +75,7 @@ pub(super) fn announce(address: SocketAddr, own: &KeyId, pairs: bool, display: &
     };
     display.print_always(&format!(
         "Your peer runs: turnchat client {} {how}",
-        with_port(&best, address.port())
+        as_argument(&best, address.port())
     ));
     if best.contains('%') {
         display.say("Behind `%` your peer writes the interface on its own side.");
@@ -82,6 +84,11 @@ pub(super) fn announce(address: SocketAddr, own: &KeyId, pairs: bool, display: &
     if !others.is_empty() {
         display.say(&format!("It may also dial {}.", others.join(", ")));
     }
+}
+
+/// In a command: to some shells brackets are a pattern.
+fn as_argument(host: &str, port: u16) -> String {
+    shell_quoted(Path::new(&with_port(host, port)))
 }
 
 fn with_port(host: &str, port: u16) -> String {
@@ -106,5 +113,7 @@ mod tests {
         ] {
             assert_eq!(with_port(host, port), told);
         }
+        assert_eq!(as_argument("192.0.2.7", 9000), "192.0.2.7:9000");
+        assert_eq!(as_argument("2001:db8::7", 9000), "'[2001:db8::7]:9000'");
     }
 }
