@@ -1,4 +1,4 @@
-//! A strict reader of JSON (RFC 8259). Objects keep every member, repeated ones too; values
+//! A strict reader of JSON (RFC 8259). Objects keep their members, repeated ones too; values
 //! that the protocol never uses become [`Json::Other`].
 
 use std::borrow::Cow;
@@ -6,6 +6,9 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+/// So many members of an object are kept. No frame has as many: those past them take no memory.
+const KEPT: usize = 8;
 
 /// Strings are the text's own where nothing in them is escaped.
 pub(super) enum Json<'a> {
@@ -79,9 +82,28 @@ impl<'de> Visitor<'de> for JsonVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Json<'de>, A::Error> {
         let mut members = Vec::new();
-        while let Some(member) = object.next_entry()? {
+        while members.len() < KEPT
+            && let Some(member) = object.next_entry()?
+        {
             members.push(member);
         }
+        while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(Json::Object(members))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_members_of_an_object_are_kept() {
+        let text = format!("{{{}}}", [r#""":0"#; 1_000].join(","));
+        let Some(Json::Object(members)) = Json::parse(text.as_bytes()) else {
+            panic!("it is an object");
+        };
+        assert_eq!(members.len(), KEPT);
+        let unended = text.trim_end_matches('}');
+        assert!(Json::parse(unended.as_bytes()).is_none());
     }
 }
