@@ -34,7 +34,8 @@ impl From<io::Error> for ReplaceError {
     }
 }
 
-/// Makes `dir` and its missing parents, with mode 0700. Existing ones keep their mode.
+/// Makes `dir` and its missing parents, with mode 0700, and syncs each where it stands. Existing ones
+/// keep their mode.
 ///
 /// # Errors
 ///
@@ -43,8 +44,10 @@ pub(crate) fn create_private_dir(dir: &Path) -> io::Result<()> {
     if or_here(dir).is_dir() {
         return Ok(());
     }
+    let missing = dir.ancestors().take_while(|dir| !or_here(dir).is_dir());
+    let missing: Vec<_> = missing.collect();
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    sync_directory_of(dir)
+    missing.into_iter().rev().try_for_each(sync_directory_of)
 }
 
 /// Whether a private file in this directory is private: some file systems ignore permissions.
