@@ -117,10 +117,12 @@ impl Telling {
         }))
     }
 
-    /// Its user knows.
+    /// Its user knows. It is put down even if nobody waits for that.
     pub(super) async fn told(&self) {
-        if let Some(untold) = self.take() {
-            untold.told().await;
+        if let (Some(untold), Some(teller)) = (self.take(), &self.0) {
+            let telling = async move { untold.told().await };
+            // It fails only with its runtime.
+            let _ = teller.runtime.spawn(telling).await;
         }
     }
 
