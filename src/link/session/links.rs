@@ -73,7 +73,10 @@ impl Session {
             // No place at the moment to continue this conversation (PROTOCOL 4.12).
             return self.link_lost(LinkError::NotNow(reason));
         }
+        let owed_quit = self.conversation.owes_quit();
         match self.conversation.receive(frame) {
+            // What comes behind its `quit` gives it no more time.
+            Ok(()) if owed_quit => {}
             Ok(()) => self.limit_taking(),
             Err(violation) => self.link_lost(LinkError::Violation(violation)),
         }

@@ -787,6 +787,9 @@ fn a_quit_waits_ten_seconds_for_its_message_to_be_taken() {
     session.receive(Frame::Quit {});
     let taking = Output::Arm(Timer::Taking, Limits::default().quit);
     assert_eq!(outputs(&mut session), [taking]);
+    // Nothing that comes behind it gives it more.
+    session.receive(Frame::Quit {});
+    assert_eq!(outputs(&mut session), []);
     session.fired(Timer::Taking);
     assert_eq!(outputs(&mut session).first(), Some(&Output::Cut));
     assert!(session.is_on() && session.is_lost());
