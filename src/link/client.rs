@@ -271,7 +271,8 @@ where
     let by = Instant::now() + limits.handshake;
     let proven = handshake::connect(stream, config, Alpn::Talk, by).await?;
     let first_frame_by = Instant::now() + limits.first_answer;
-    let wire = Wire::new(proven.stream, proven.meter, limits, first_frame_by);
+    let (stream, meter) = (proven.stream, proven.meter);
+    let wire = Wire::new(Role::Client, stream, meter, limits, first_frame_by);
     Ok((Box::new(wire), proven.peer))
 }
 

@@ -14,7 +14,7 @@ use super::closing::{poll_drained, poll_said};
 use super::error::LinkError;
 use super::metered::Meter;
 use super::unsent::Unsent;
-use crate::protocol::{Decoder, Frame, Limits, Liveness, Overdue};
+use crate::protocol::{Decoder, Frame, Limits, Liveness, Overdue, Role};
 
 /// Frames over a stream. What was half read or half written is kept here, so
 /// that every future may be dropped at any time and nothing is lost. Frames are read where
@@ -26,6 +26,8 @@ pub(crate) struct Wire<S> {
     /// How much the network has taken, now and at the last look.
     meter: Meter,
     taken: u64,
+    /// A server's peer welcomes nobody.
+    role: Role,
     /// [`Limits::line`], [`Limits::close_time`], and what is left of [`Limits::close_bytes`].
     line: usize,
     close_time: Duration,
@@ -42,14 +44,21 @@ pub(crate) struct Wire<S> {
 }
 
 impl<S: AsyncBufRead + AsyncWrite + Unpin> Wire<S> {
-    /// A wire over an established stream; `first_frame_by` is when the other
-    /// side's first frame is due.
-    pub(crate) fn new(stream: S, meter: Meter, limits: &Limits, first_frame_by: Instant) -> Self {
+    /// A wire over an established stream, of this side; `first_frame_by` is when the other side's
+    /// first frame is due.
+    pub(crate) fn new(
+        role: Role,
+        stream: S,
+        meter: Meter,
+        limits: &Limits,
+        first_frame_by: Instant,
+    ) -> Self {
         let mut liveness = Liveness::new(now(), limits);
         liveness.expect_first_frame(first_frame_by.into_std());
         Self {
             stream,
             taken: meter.bytes(),
+            role,
             meter,
             line: limits.line,
             close_time: limits.close_time,
@@ -266,7 +275,9 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Wire<S> {
                 if let Some(Frame::Error { code, detail }) = found {
                     return Poll::Ready(Err(LinkError::Reported { code, detail }));
                 }
-                found.iter().for_each(|frame| self.welcome(frame));
+                if self.role == Role::Client {
+                    found.iter().for_each(|frame| self.welcome(frame));
+                }
                 return Poll::Ready(Ok(found));
             }
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => None,
@@ -279,4 +290,35 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Wire<S> {
 
 fn now() -> std::time::Instant {
     Instant::now().into_std()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncWriteExt as _, BufReader, duplex};
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::link::metered::Metered;
+
+    /// Else a peer that waits could have a server keep as much as one that was let in.
+    #[tokio::test(start_paused = true)]
+    async fn a_welcome_that_comes_lets_lines_be_long_for_a_client_alone() {
+        let limits = Limits::default();
+        for role in [Role::Client, Role::Server] {
+            let (near, mut far) = duplex(64 * 1024);
+            let (stream, meter) = Metered::new(near);
+            let by = Instant::now() + limits.hello;
+            let mut wire = Wire::new(role, BufReader::new(stream), meter, &limits, by);
+            let welcome = r#"{"welcome":{"conversation":"MDEyMzQ1Njc4OWFiY2RlZg","heard":0}}"#;
+            far.write_all(format!("{welcome}\n").as_bytes())
+                .await
+                .unwrap();
+            assert!(wire.next().await.is_ok());
+            far.write_all(&vec![b' '; limits.early_line + 1])
+                .await
+                .unwrap();
+            let next = timeout(Duration::from_secs(1), wire.next()).await;
+            assert_eq!(next.is_err(), role == Role::Client, "{next:?}");
+        }
+    }
 }

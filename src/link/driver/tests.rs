@@ -44,6 +44,7 @@ fn wire(stream: DuplexStream, limits: &Limits) -> Box<Wire<Stream>> {
     let (stream, meter) = Metered::new(stream);
     let first_frame_by = Instant::now() + limits.first_answer;
     Box::new(Wire::new(
+        Role::Server,
         BufReader::new(stream),
         meter,
         limits,

@@ -20,7 +20,7 @@ use crate::link::handshake;
 use crate::link::pairing;
 use crate::link::session::REPLACED;
 use crate::link::wire::Wire;
-use crate::protocol::{Frame, Violation};
+use crate::protocol::{Frame, Role, Violation};
 use crate::trust::alpn::Alpn;
 
 /// Receives one connection, and sees it to its end. Before its `hello` the hub lets it go by
@@ -119,6 +119,7 @@ where
     }
     let peer = proven.peer;
     let mut wire = Box::new(Wire::new(
+        Role::Server,
         proven.stream,
         proven.meter,
         &hub.limits,

@@ -19,7 +19,7 @@ use crate::link::store::{
 };
 use crate::link::wire::Wire;
 use crate::link::{Cause, Client};
-use crate::protocol::{ConversationId, Reason};
+use crate::protocol::{ConversationId, Reason, Role};
 use crate::trust::alpn::Alpn;
 use crate::trust::tls::{client_config, server_config};
 use crate::trust::{Algorithm, Identity};
@@ -102,7 +102,8 @@ async fn whoever_has_to_go_says_so_whatever_it_says_before() {
         meter,
         peer,
     } = proven(&identity).await;
-    let wire = Wire::new(stream, meter, &limits, Instant::now() + limits.hello);
+    let by = Instant::now() + limits.hello;
+    let wire = Wire::new(Role::Server, stream, meter, &limits, by);
     let hello = Hello {
         peer,
         conversation: ConversationId::from_bits([7; 16]),
