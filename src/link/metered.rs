@@ -1,7 +1,7 @@
-//! [`Metered`]: a stream that counts the bytes it has taken, can keep writes back for a
-//! moment, and reads ahead. It sits below TLS, which takes a whole message at once: only here can
-//! we see whether a write makes progress, and join the pieces that TLS writes into one packet. TLS
-//! reads in pieces of 4 KiB: only here can more be read at once.
+//! [`Metered`]: a stream that counts the bytes it has taken and given, can keep writes back for a
+//! moment, and reads ahead. It sits below TLS, which takes a whole message at once, and gives a
+//! whole record: only here can we see whether a write or a read makes progress, and join the pieces
+//! that TLS writes into one packet. TLS reads in pieces of 4 KiB: only here can more be read at once.
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -17,13 +17,14 @@ const KEPT: usize = 4 * 1024;
 /// The most that is read at once, where much comes: a long message.
 const AHEAD: usize = 64 * 1024;
 
-/// How many bytes a stream has taken so far, and whether it keeps what is written.
+/// How many bytes a stream has taken and given so far, and whether it keeps what is written.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Meter(Arc<Dial>);
 
 #[derive(Debug, Default)]
 struct Dial {
     bytes: AtomicU64,
+    came: AtomicU64,
     is_corked: AtomicBool,
     corks_next: AtomicBool,
 }
@@ -31,6 +32,11 @@ struct Dial {
 impl Meter {
     pub(crate) fn bytes(&self) -> u64 {
         self.0.bytes.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes have come so far: TLS shows them only once a whole record is there.
+    pub(crate) fn came(&self) -> u64 {
+        self.0.came.load(Ordering::Relaxed)
     }
 
     /// Keeps back all writes from now on, even if flushed: more follows at once. They are sent
@@ -87,6 +93,11 @@ impl<S> Metered<S> {
         self.meter.0.bytes.fetch_add(bytes, Ordering::Relaxed);
         written
     }
+
+    fn count_came(&self, read: usize) {
+        let bytes = u64::try_from(read).unwrap_or(u64::MAX);
+        self.meter.0.came.fetch_add(bytes, Ordering::Relaxed);
+    }
 }
 
 impl<S: AsyncWrite + Unpin> Metered<S> {
@@ -116,7 +127,9 @@ impl<S: AsyncRead + Unpin> Metered<S> {
     ) -> Poll<io::Result<()>> {
         if self.ahead.is_empty() {
             if !self.is_much {
+                let before = buffer.remaining();
                 let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+                self.count_came(before - buffer.remaining());
                 self.is_much = buffer.remaining() == 0;
                 return read;
             }
@@ -124,6 +137,7 @@ impl<S: AsyncRead + Unpin> Metered<S> {
             // It is there only while something is in it.
             let mut ahead = Vec::with_capacity(AHEAD);
             ready!(pin!(self.stream.read_buf(&mut ahead)).poll(cx))?;
+            self.count_came(ahead.len());
             self.is_much = ahead.len() >= buffer.remaining();
             self.ahead = ahead;
         }

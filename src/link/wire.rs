@@ -26,6 +26,8 @@ pub(crate) struct Wire<S> {
     /// How much the network has taken, now and at the last look.
     meter: Meter,
     taken: u64,
+    /// How much has come, at the last look.
+    came: u64,
     /// A server's peer welcomes nobody.
     role: Role,
     /// [`Limits::line`], [`Limits::close_time`], and what is left of [`Limits::close_bytes`].
@@ -58,6 +60,7 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Wire<S> {
         Self {
             stream,
             taken: meter.bytes(),
+            came: meter.came(),
             role,
             meter,
             line: limits.line,
@@ -256,8 +259,16 @@ impl<S: AsyncBufRead + AsyncWrite + Unpin> Wire<S> {
 
     /// The next frame, if what was read ends one. Otherwise all of it was decoded.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame>, LinkError>> {
-        let failure = match Pin::new(&mut self.stream).poll_fill_buf(cx) {
-            Poll::Pending if self.write_error.is_none() => return Poll::Pending,
+        let filled = Pin::new(&mut self.stream).poll_fill_buf(cx);
+        let came = self.meter.came();
+        let has_come = std::mem::replace(&mut self.came, came) < came;
+        let failure = match filled {
+            Poll::Pending if self.write_error.is_none() => {
+                if has_come {
+                    self.liveness.trickled(now());
+                }
+                return Poll::Pending;
+            }
             Poll::Pending | Poll::Ready(Ok([])) => self.write_error.take(),
             Poll::Ready(Ok(bytes)) => {
                 let now = now();

@@ -27,6 +27,8 @@ pub struct Liveness {
     times: Times,
     /// When the last byte came.
     received: Instant,
+    /// Since when bytes come that the peer is not proven to have sent.
+    trickling: Option<Instant>,
     /// A `ping` went out since then.
     pinged: bool,
     /// When the last one went out.
@@ -105,6 +107,7 @@ impl Liveness {
         Self {
             times: limits.into(),
             received: now,
+            trickling: None,
             pinged: false,
             pinged_at: None,
             silence: Silence::None,
@@ -135,10 +138,19 @@ impl Liveness {
 
     /// Bytes came.
     pub fn received(&mut self, now: Instant) {
-        self.received = now;
+        (self.received, self.trickling) = (now, None);
         self.pinged = false;
         if self.silence == Silence::Told {
             self.silence = Silence::Over;
+        }
+    }
+
+    /// Bytes came of a TLS record that is not whole yet. Over a slow path it can take a while; but
+    /// anybody can have made them, so they count no longer than a line may take.
+    pub fn trickled(&mut self, now: Instant) {
+        let since = *self.trickling.get_or_insert(now);
+        if now < since + self.times.line {
+            self.received = now;
         }
     }
 
@@ -195,7 +207,7 @@ impl Liveness {
     /// When a `ping` is due: once in a silence, and repeatedly while a long line comes. Its
     /// sender hears nothing else from us meanwhile and would take the link for lost.
     fn ping_at(&self) -> Option<Instant> {
-        let since = match self.line_since {
+        let since = match self.line_since.or(self.trickling) {
             Some(line) => self.pinged_at.map_or(line, |at| at.max(line)),
             None if self.pinged => return None,
             None => self.received,
