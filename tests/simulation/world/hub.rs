@@ -397,6 +397,9 @@ impl World {
         if self.is_blown() {
             return Orders::new();
         }
+        if claimed.is_some() {
+            self.nodes[node].hub.have_claimed.insert(id);
+        }
         let entry = self.nodes[node].hub.admission.entry(id);
         self.note(|| format!("    connection {} enters: {entry:?}", id.0));
         let (hello, is_live) = match entry {
@@ -406,12 +409,7 @@ impl World {
                 let reason = Reason::Ended;
                 return self.close_with(node, id, link, Frame::Refuse { reason });
             }
-            Entry::Again(key) => {
-                if claimed.is_some() {
-                    self.nodes[node].hub.have_claimed.insert(id);
-                }
-                return self.wait_again(node, id, key, link, has_quit);
-            }
+            Entry::Again(key) => return self.wait_again(node, id, key, link, has_quit),
             Entry::None => {
                 self.hang_up(Side::Server, link, false);
                 return self.nodes[node].hub.admission.leave(id);

@@ -188,6 +188,10 @@ where
         entering: Entering<S>,
         claimed: Option<(Arc<Record>, Conversation)>,
     ) -> (Answer<S>, Orders) {
+        let entering = Entering {
+            has_claimed: entering.has_claimed || claimed.is_some(),
+            ..entering
+        };
         let (hello, is_live) = match self.admission.entry(id) {
             Entry::Begin(hello) => (hello, false),
             Entry::GoOn(hello) => (hello, true),
@@ -195,14 +199,7 @@ where
                 let reason = Reason::Ended;
                 return self.close_with(id, entering.wire, Frame::Refuse { reason }, None);
             }
-            Entry::Again(key) => {
-                let has_claimed = entering.has_claimed || claimed.is_some();
-                let entering = Entering {
-                    has_claimed,
-                    ..entering
-                };
-                return self.wait_again(id, key, entering);
-            }
+            Entry::Again(key) => return self.wait_again(id, key, entering),
             Entry::None => return self.let_go(id),
         };
         match (claimed, self.store.clone()) {
