@@ -5,10 +5,12 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// So many members of an object are kept. No frame has as many: those past them take no memory.
+/// So many members of an object are kept, and of objects so many levels: more than any frame has.
+/// Those past them take no memory.
 const KEPT: usize = 8;
+const DEEP: usize = 2;
 
 /// Strings are the text's own where nothing in them is escaped.
 pub(super) enum Json<'a> {
@@ -16,7 +18,7 @@ pub(super) enum Json<'a> {
     Integer(u64),
     String(Cow<'a, str>),
     Object(Vec<(Name<'a>, Json<'a>)>),
-    /// An array, a literal, or a number that is not an [`Json::Integer`].
+    /// An array, a literal, a number that is not an [`Json::Integer`], or an object too deep.
     Other,
 }
 
@@ -34,11 +36,22 @@ impl<'a> Json<'a> {
 
 impl<'de> Deserialize<'de> for Json<'de> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(JsonVisitor)
+        JsonVisitor { depth: 0 }.deserialize(from)
     }
 }
 
-struct JsonVisitor;
+/// A value that is in so many objects.
+struct JsonVisitor {
+    depth: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for JsonVisitor {
+    type Value = Json<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Json<'de>, D::Error> {
+        from.deserialize_any(self)
+    }
+}
 
 impl<'de> Visitor<'de> for JsonVisitor {
     type Value = Json<'de>;
@@ -81,14 +94,20 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Json<'de>, A::Error> {
+        let depth = self.depth + 1;
         let mut members = Vec::new();
-        while members.len() < KEPT
-            && let Some(member) = object.next_entry()?
+        while depth <= DEEP
+            && members.len() < KEPT
+            && let Some(name) = object.next_key()?
         {
-            members.push(member);
+            let value = object.next_value_seed(JsonVisitor { depth })?;
+            members.push((name, value));
         }
         while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Json::Object(members))
+        Ok(match depth <= DEEP {
+            true => Json::Object(members),
+            false => Json::Other,
+        })
     }
 }
 
@@ -103,6 +122,13 @@ mod tests {
             panic!("it is an object");
         };
         assert_eq!(members.len(), KEPT);
+        let Some(Json::Object(members)) = Json::parse(br#"{"say":{"text":{}}}"#) else {
+            panic!("it is an object");
+        };
+        let [(_, Json::Object(members))] = &members[..] else {
+            panic!("it is in one");
+        };
+        assert!(matches!(members[..], [(_, Json::Other)]));
         let unended = text.trim_end_matches('}');
         assert!(Json::parse(unended.as_bytes()).is_none());
     }
