@@ -173,7 +173,11 @@ impl Source {
         let descriptor = Arc::clone(&self.descriptor);
         descriptor.unlined(|is_unlined| {
             let mut left = LOOKED_THROUGH;
-            while !self.has_ended && left > 0 && descriptor.has_input().unwrap_or(false) {
+            let is_enough = |lines: &LineReader, left| left == 0 || lines.count() >= COUNTED;
+            while !self.has_ended
+                && !is_enough(&self.lines, left)
+                && descriptor.has_input().unwrap_or(false)
+            {
                 match descriptor.read() {
                     Ok(Some(bytes)) if bytes.is_empty() => self.has_ended = true,
                     Ok(Some(mut bytes)) => {
