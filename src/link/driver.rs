@@ -14,7 +14,7 @@
 //! - A server's `welcome` is sent with its user's first message, when the user waits for the
 //!   peer, or at the keeper's next tick, whichever comes first.
 //! - A put to the store is polled by the user that waits for it, and by the keeper whenever it
-//!   looks; whoever polled last is woken. What is still being put when the keeper is dropped goes
+//!   looks; whoever polled last is woken, and while the keeper reads, the keeper. What is still being put when the keeper is dropped goes
 //!   on in a task of its own.
 //! - A user's futures hold no state. When one is dropped, the keeper takes over.
 //! - No task is woken under the lock, and none holds it over an await.

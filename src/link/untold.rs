@@ -121,8 +121,9 @@ impl Telling {
     pub(super) async fn told(&self) {
         if let (Some(untold), Some(teller)) = (self.take(), &self.0) {
             let telling = async move { untold.told().await };
-            // It fails only with its runtime.
-            let _ = teller.runtime.spawn(telling).await;
+            // Its conversation's may not be driven any more. It fails only with its runtime.
+            let runtime = Handle::try_current().unwrap_or_else(|_| teller.runtime.clone());
+            let _ = runtime.spawn(telling).await;
         }
     }
 
