@@ -16,7 +16,7 @@ use crate::link::journal::Journal;
 use crate::link::metered::Metered;
 use crate::link::store::RecordName;
 use crate::link::turn::{self, Talk, Turn};
-use crate::protocol::{Conversation, ConversationId, HeardWhen, Limits, Role};
+use crate::protocol::{Conversation, ConversationId, HeardWhen, Limits, Role, Snapshot};
 use crate::trust::{KeyId, Peer};
 
 type Stream = BufReader<Metered<DuplexStream>>;
@@ -96,6 +96,13 @@ fn not_everyone_comes_back_at_the_same_instant() {
     assert!(delays.windows(2).any(|two| two[0] != two[1]));
 }
 
+/// Its record, and what would be put there now.
+fn recorded(driver: &Driver<Stream>) -> (Arc<Record>, Snapshot) {
+    let state = driver.lock();
+    let snapshot = state.session.conversation().snapshot();
+    (state.record.clone().unwrap(), snapshot)
+}
+
 async fn record(journal: &Journal) -> Record {
     let kept = journal.server(&Limits::default()).await.unwrap();
     Record::of_new(kept.store.unwrap(), RecordName::Server(key(), id()))
@@ -155,11 +162,7 @@ async fn a_put_goes_on_without_a_user_and_a_keeper() {
         panic!("it is the server's turn");
     };
     // Another put holds the record: this one is not even begun.
-    let (record, snapshot) = {
-        let state = driver.lock();
-        let snapshot = state.session.conversation().snapshot();
-        (state.record.clone().unwrap(), snapshot)
-    };
+    let (record, snapshot) = recorded(&driver);
     let mut other = Box::pin(record.put(&snapshot, true, 0));
     assert!(polled(other.as_mut()).await.is_pending());
     let mut say = Box::pin(mine.say(text("x")));
@@ -198,11 +201,7 @@ async fn a_put_that_its_user_has_turned_away_from_is_finished() {
         tokio::time::sleep(SOON).await;
     }
     // Another put holds the record.
-    let (record, snapshot) = {
-        let state = driver.lock();
-        let snapshot = state.session.conversation().snapshot();
-        (state.record.clone().unwrap(), snapshot)
-    };
+    let (record, snapshot) = recorded(&driver);
     let mut other = Box::pin(record.put(&snapshot, true, 0));
     assert!(polled(other.as_mut()).await.is_pending());
     let answer = b"{\"heard\":{\"turn\":1}}\n{\"say\":{\"turn\":2,\"text\":\"y\"}}\n";
